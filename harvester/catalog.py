@@ -1,0 +1,1 @@
+"""From idc-index, manifests and lists of addresses to the series that a selection names."""

@@ -1,0 +1,1 @@
+"""What a crawl's TOML file may say."""

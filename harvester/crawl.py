@@ -1,0 +1,1 @@
+"""The engine: a plan in, partitions out."""

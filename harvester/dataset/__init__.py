@@ -1,0 +1,1 @@
+"""Parquet parts, their commits, and the dataset they make."""

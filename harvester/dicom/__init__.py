@@ -1,0 +1,1 @@
+"""DICOM without input or output: bytes in, values out."""

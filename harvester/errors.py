@@ -1,0 +1,204 @@
+"""Every error that harvester raises on purpose, split by whose fault it is.
+
+::
+
+    HarvesterError
+    ├── UserError                what the user wrote: exit status 2
+    │   ├── ConfigError            a configuration file or a command line
+    │   ├── SelectionError         a selection that matches nothing, or names what is not there
+    │   ├── DatasetError           a dataset that is missing, locked or not one of ours
+    │   └── QueryError             an SQL text that cannot run
+    └── HarvestError             an object could not be harvested: a row in `failures`
+        ├── ObjectError            the object's own fault: the same bytes fail again
+        │   ├── NotDicomError        the bytes are not DICOM
+        │   ├── TruncatedError       the object ends inside its header
+        │   ├── MalformedError       the header breaks the encoding rules
+        │   └── HeaderLimitError     the header passes a bound (size, depth, number of elements)
+        └── StoreError             the server's or the network's fault
+            ├── NotFoundError        404
+            ├── AccessDeniedError    401, 403
+            ├── RequestRejectedError another 4xx
+            ├── ThrottledError       429, 503 SlowDown               (transient)
+            ├── ServerFaultError     another 5xx                     (transient)
+            ├── ConnectionFailedErrorrefused, reset, cut             (transient)
+            ├── TimedOutError        no answer in time               (transient)
+            ├── BadAnswerError       the answer breaks HTTP's range rules (transient)
+            ├── ObjectChangedError   another ETag than the first window's
+            └── ListingError         a listing that cannot be trusted
+"""
+
+from typing import ClassVar
+
+
+class HarvesterError(Exception):
+    """The root: catch this to catch everything that harvester raises on purpose."""
+
+
+class UserError(HarvesterError):
+    """What the user wrote is wrong; the message is one line that names the culprit and the way out."""
+
+
+class ConfigError(UserError):
+    """A configuration file or a command line that cannot be used."""
+
+
+class SelectionError(UserError):
+    """A selection that matches nothing, or that names a collection or a column that does not exist."""
+
+
+class DatasetError(UserError):
+    """A dataset that is missing, locked by another crawl, or not a dataset."""
+
+
+class QueryError(UserError):
+    """An SQL text that cannot be translated or run."""
+
+
+class HarvestError(HarvesterError):
+    """One object could not be harvested; it becomes a row in `failures`.
+
+    Args:
+        message: What is wrong, for a person.
+        url: The object, where known.
+        offset: The byte offset in the object where it went wrong, where known.
+        status: The HTTP status, where there is one.
+    """
+
+    reason: ClassVar[str] = "unknown"
+    transient: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        url: str | None = None,
+        offset: int | None = None,
+        status: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.url = url
+        self.offset = offset
+        self.status = status
+
+    def __str__(self) -> str:
+        where = "" if self.offset is None else f" at byte {self.offset}"
+        culprit = "" if self.url is None else f" [{self.url}]"
+        return f"{self.message}{where}{culprit}"
+
+
+class ObjectError(HarvestError):
+    """The object's own fault: reading the same bytes again fails again."""
+
+
+class NotDicomError(ObjectError):
+    """The bytes are not a DICOM object."""
+
+    reason = "not_dicom"
+
+
+class TruncatedError(ObjectError):
+    """The object ends before its header does."""
+
+    reason = "truncated"
+
+
+class MalformedError(ObjectError):
+    """The header breaks the encoding rules of PS3.5."""
+
+    reason = "malformed"
+
+
+class HeaderLimitError(ObjectError):
+    """The header passes a bound that keeps one object from taking all memory or time."""
+
+    reason = "header_limit"
+
+
+class StoreError(HarvestError):
+    """The server or the network did not give what was asked for.
+
+    Args:
+        message: What is wrong, for a person.
+        url: The object or listing.
+        offset: The first byte that was asked for, where a range was.
+        status: The HTTP status, where there is one.
+        retry_after: Seconds that the server asked to wait.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        url: str | None = None,
+        offset: int | None = None,
+        status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, url=url, offset=offset, status=status)
+        self.retry_after = retry_after
+
+
+class NotFoundError(StoreError):
+    """There is no such object or bucket."""
+
+    reason = "not_found"
+
+
+class AccessDeniedError(StoreError):
+    """The bucket or the object is not public."""
+
+    reason = "access_denied"
+
+
+class RequestRejectedError(StoreError):
+    """The server refuses the request itself."""
+
+    reason = "rejected"
+
+
+class ThrottledError(StoreError):
+    """The server asks for fewer requests."""
+
+    reason = "throttled"
+    transient = True
+
+
+class ServerFaultError(StoreError):
+    """The server failed."""
+
+    reason = "server_error"
+    transient = True
+
+
+class ConnectionFailedError(StoreError):
+    """The connection could not be made, or broke."""
+
+    reason = "connection"
+    transient = True
+
+
+class TimedOutError(StoreError):
+    """No answer, or no whole answer, in time."""
+
+    reason = "timeout"
+    transient = True
+
+
+class BadAnswerError(StoreError):
+    """The answer is not the range that was asked for: another range, a short or an encoded body."""
+
+    reason = "bad_answer"
+    transient = True
+
+
+class ObjectChangedError(StoreError):
+    """The object was replaced between two windows of the same header."""
+
+    reason = "object_changed"
+
+
+class ListingError(StoreError):
+    """A listing that failed or that cannot be trusted: an error is not an empty series."""
+
+    reason = "listing"

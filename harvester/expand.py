@@ -1,0 +1,1 @@
+"""From series to their objects, by listings that are held against the catalog's counts."""

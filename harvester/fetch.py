@@ -1,0 +1,1 @@
+"""Joins a header parser to a store."""

@@ -1,0 +1,141 @@
+"""The nouns of a harvest: objects, ranges, series, shards, plans and failures."""
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from urllib.parse import quote, unquote, urlsplit
+
+from harvester.errors import ConfigError
+
+SCHEMES = ("s3", "gs", "https", "http", "file")
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """Half-open: the bytes from `start` up to, but not including, `stop`."""
+
+    start: int
+    stop: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.stop:
+            raise ValueError(f"not a byte range: [{self.start}, {self.stop})")
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRef:
+    """Where one object lies: a bucket (or host, or nothing for a local file) and a key in it.
+
+    The key is decoded text, as the store's listing names it; `url` percent-encodes it where the
+    scheme is HTTP's.
+    """
+
+    bucket: str
+    key: str
+    scheme: str = "s3"
+
+    @property
+    def url(self) -> str:
+        """The object's address, as `instance_url` keeps it."""
+        if self.scheme in ("s3", "gs"):
+            return f"{self.scheme}://{self.bucket}/{self.key}"
+        if self.scheme == "file":
+            return "file://" + quote(self.key)
+        return f"{self.scheme}://{self.bucket}/{quote(self.key, safe='/?=&;~@:+,$!*()')}"
+
+    @classmethod
+    def parse(cls, url: str) -> "ObjectRef":
+        """Read an address: `s3://`, `gs://`, `https://`, `http://`, `file://` or a path.
+
+        Raises:
+            ConfigError: The scheme is another one, or the bucket or the key is missing.
+        """
+        scheme, separator, rest = url.partition("://")
+        if not separator:
+            return cls(bucket="", key=str(PurePosixPath(url)), scheme="file")
+        scheme = scheme.lower()
+        if scheme not in SCHEMES:
+            raise ConfigError(f"{url!r}: scheme {scheme!r} is none of {', '.join(SCHEMES)}")
+        if scheme == "file":
+            return cls(bucket="", key=unquote(urlsplit(url).path), scheme="file")
+        bucket, _, key = rest.partition("/")
+        if not bucket or not key:
+            raise ConfigError(f"{url!r}: expected {scheme}://BUCKET/KEY")
+        if scheme in ("https", "http"):
+            key = unquote(key)
+        return cls(bucket=bucket, key=key, scheme=scheme)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedObject:
+    """What a listing says of one object; `etag` is unquoted and None where the store has none."""
+
+    ref: ObjectRef
+    size: int
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RangeAnswer:
+    """The bytes of one range request, and what its answer said of the whole object.
+
+    `data` starts at the byte that was asked for and is as long as was asked for, or reaches the
+    object's end. `size` is the whole object's, `etag` is unquoted and None where the store has none.
+    """
+
+    data: bytes
+    size: int
+    etag: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One series to harvest, as the catalog knows it.
+
+    `prefixes` are the places its objects lie under, in the order they are tried (one for each
+    provider's copy); `objects`, where the catalog names them one by one, makes a listing needless.
+    `instance_count` and `size` (bytes) are the catalog's, None where it does not say.
+    """
+
+    key: str
+    prefixes: tuple[ObjectRef, ...] = ()
+    objects: tuple[ListedObject, ...] = ()
+    series_instance_uid: str | None = None
+    crdc_series_uuid: str | None = None
+    collection_id: str | None = None
+    modality: str | None = None
+    instance_count: int | None = None
+    size: int | None = None
+    idc_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """The unit of work and of commit: some series, harvested by one worker, named for their keys."""
+
+    name: str
+    series: tuple[Series, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a crawl will do: the same selection gives the same name and the same shards."""
+
+    name: str
+    shards: tuple[Shard, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One object, or one series that could not be listed, that gave no row in `instances`, and why."""
+
+    url: str
+    reason: str
+    message: str
+    status: int | None = None
+    offset: int | None = None
+    attempts: int = 1
+    series: Series | None = None
+    size: int | None = None

@@ -1,0 +1,1 @@
+"""Series into shards: pure and deterministic."""

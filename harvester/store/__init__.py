@@ -1,0 +1,1 @@
+"""Stores give ranges of objects and list them."""
