@@ -124,6 +124,11 @@ class StoreError(HarvestError):
         offset: The first byte that was asked for, where a range was.
         status: The HTTP status, where there is one.
         retry_after: Seconds that the server asked to wait.
+
+    Attributes:
+        attempts: How often it was tried before this error was given up on.
+        requests: The HTTP requests of all attempts, redirects included.
+        bytes_fetched: The bytes of all bodies that were read in vain.
     """
 
     def __init__(
@@ -137,6 +142,9 @@ class StoreError(HarvestError):
     ) -> None:
         super().__init__(message, url=url, offset=offset, status=status)
         self.retry_after = retry_after
+        self.attempts = 1
+        self.requests = 1
+        self.bytes_fetched = 0
 
 
 class NotFoundError(StoreError):

@@ -82,12 +82,21 @@ class RangeAnswer:
     """The bytes of one range request, and what its answer said of the whole object.
 
     `data` starts at the byte that was asked for and is as long as was asked for, or reaches the
-    object's end. `size` is the whole object's, `etag` is unquoted and None where the store has none.
+    object's end. `size` is the whole object's, `etag` is unquoted (a weak one keeps its `W/`) and None
+    where the store has none. `requests` counts what the answer cost, retries and redirects included;
+    `discarded` are bytes that were read for it and are not in `data`.
     """
 
     data: bytes
     size: int
     etag: str | None
+    requests: int = 1
+    discarded: int = 0
+
+    @property
+    def bytes_fetched(self) -> int:
+        """The bytes of all bodies that were read for this answer."""
+        return len(self.data) + self.discarded
 
 
 @dataclass(frozen=True, slots=True)
