@@ -1,5 +1,6 @@
 """The nouns of a harvest: objects, ranges, series, shards, plans and failures."""
 
+import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import quote, unquote, urlsplit
@@ -7,6 +8,7 @@ from urllib.parse import quote, unquote, urlsplit
 from harvester.errors import ConfigError
 
 SCHEMES = ("s3", "gs", "https", "http", "file")
+_STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,8 @@ class ByteRange:
 class ObjectRef:
     """Where one object lies: a bucket (or host, or nothing for a local file) and a key in it.
 
-    The key is decoded text, as the store's listing names it; `url` percent-encodes it where the
-    scheme is HTTP's.
+    The key is decoded text, as the store's listing names it. An HTTP address's key stays as it was
+    written: its percent-encoding and its query carry meaning (`%3F` is no `?`, a signature has `%2B`).
     """
 
     bucket: str
@@ -42,8 +44,9 @@ class ObjectRef:
         if self.scheme in ("s3", "gs"):
             return f"{self.scheme}://{self.bucket}/{self.key}"
         if self.scheme == "file":
-            return "file://" + quote(self.key)
-        return f"{self.scheme}://{self.bucket}/{quote(self.key, safe='/?=&;~@:+,$!*()')}"
+            return "file://" + quote(self.key, errors="surrogateescape")
+        key = quote(_STRAY_PERCENT.sub("%25", self.key), safe="%/?=&;~@:+,$!*()'[]", errors="surrogatepass")
+        return f"{self.scheme}://{self.bucket}/{key}"
 
     @classmethod
     def parse(cls, url: str) -> "ObjectRef":
@@ -59,12 +62,10 @@ class ObjectRef:
         if scheme not in SCHEMES:
             raise ConfigError(f"{url!r}: scheme {scheme!r} is none of {', '.join(SCHEMES)}")
         if scheme == "file":
-            return cls(bucket="", key=unquote(urlsplit(url).path), scheme="file")
+            return cls(bucket="", key=unquote(urlsplit(url).path, errors="surrogateescape"), scheme="file")
         bucket, _, key = rest.partition("/")
         if not bucket or not key:
             raise ConfigError(f"{url!r}: expected {scheme}://BUCKET/KEY")
-        if scheme in ("https", "http"):
-            key = unquote(key)
         return cls(bucket=bucket, key=key, scheme=scheme)
 
 

@@ -1,0 +1,76 @@
+"""What an HTTP answer with an error status means: which error of the tree, and what the server says."""
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from harvester.errors import (
+    AccessDeniedError,
+    NotFoundError,
+    RequestRejectedError,
+    ServerFaultError,
+    StoreError,
+    ThrottledError,
+)
+
+EXCERPT_BYTES = 2048
+_EXCERPT_LETTERS = 160
+_CODE = re.compile(rb"<Code>([^<]{1,200})")
+_MESSAGE = re.compile(rb"<Message>([^<]{1,400})")
+_JSON_MESSAGE = re.compile(rb'"message"\s*:\s*"((?:[^"\\]|\\.){1,400})')
+_SECONDS = re.compile(r"[0-9]{1,9}")
+
+
+def refusal(status: int, headers: Mapping[str, str], body: bytes) -> StoreError:
+    """The error that an answer with a status of 400 or more stands for.
+
+    Args:
+        status: The HTTP status.
+        headers: The answer's headers, by names of any case.
+        body: The beginning of the body.
+    """
+    message = f"the server answers {status}"
+    said = excerpt(body)
+    if said:
+        message += f" ({said})"
+    if status == 404:
+        return NotFoundError(f"{message}: no such object or bucket", status=status)
+    if status in (401, 403):
+        return AccessDeniedError(f"{message}: not public", status=status)
+    if status in (408, 429, 503):
+        wait = retry_after_seconds(headers.get("Retry-After"), now=datetime.now(tz=UTC))
+        return ThrottledError(f"{message}: fewer requests, please", status=status, retry_after=wait)
+    if status >= 500:
+        wait = retry_after_seconds(headers.get("Retry-After"), now=datetime.now(tz=UTC))
+        return ServerFaultError(message, status=status, retry_after=wait)
+    return RequestRejectedError(message, status=status)
+
+
+def retry_after_seconds(text: str | None, *, now: datetime) -> float | None:
+    """Seconds to wait, from a Retry-After header in either form (RFC 9110 10.2.3); None if unreadable."""
+    if text is None:
+        return None
+    text = text.strip()
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    seconds = (moment - now).total_seconds()
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def excerpt(body: bytes) -> str:
+    """What an error body says, on one short line: S3's Code and Message, GCS's message, else nothing."""
+    code, message = _CODE.search(body), _MESSAGE.search(body)
+    found = [match.group(1) for match in (code, message) if match]
+    if not found and (said := _JSON_MESSAGE.search(body)):
+        found = [said.group(1)]
+    text = ": ".join(part.decode("utf-8", "replace") for part in found)
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(printable.split())[:_EXCERPT_LETTERS]
