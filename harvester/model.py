@@ -1,6 +1,7 @@
 """The nouns of a harvest: objects, ranges, series, shards, plans and failures."""
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import quote, unquote, urlsplit
@@ -71,10 +72,13 @@ class ObjectRef:
 
 @dataclass(frozen=True, slots=True)
 class ListedObject:
-    """What a listing says of one object; `etag` is unquoted and None where the store has none."""
+    """What a listing says of one object; `etag` is unquoted and None where the store has none.
+
+    `size` (bytes) is None where a list of addresses names the object: its first window will say.
+    """
 
     ref: ObjectRef
-    size: int
+    size: int | None
     etag: str | None = None
 
 
@@ -149,3 +153,63 @@ class Failure:
     attempts: int = 1
     series: Series | None = None
     size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How much: series, the instances and bytes that are known of them, and what is not known.
+
+    `uncounted` is how many of the series have no instance count: then `instances` is a floor.
+    """
+
+    series: int = 0
+    instances: int = 0
+    size: int = 0
+    uncounted: int = 0
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(
+            self.series + other.series,
+            self.instances + other.instances,
+            self.size + other.size,
+            self.uncounted + other.uncounted,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a selection holds, by collection and modality (None where the catalog does not say)."""
+
+    groups: Mapping[tuple[str | None, str | None], Tally]
+
+    @property
+    def total(self) -> Tally:
+        """The whole selection."""
+        return sum(self.groups.values(), Tally())
+
+    @property
+    def by_collection(self) -> dict[str | None, Tally]:
+        """The selection by collection, in the groups' order."""
+        return self._by(0)
+
+    @property
+    def by_modality(self) -> dict[str | None, Tally]:
+        """The selection by modality, in the groups' order."""
+        return self._by(1)
+
+    def _by(self, place: int) -> dict[str | None, Tally]:
+        tallies: dict[str | None, Tally] = {}
+        for names, tally in self.groups.items():
+            tallies[names[place]] = tallies.get(names[place], Tally()) + tally
+        return tallies
+
+    @classmethod
+    def of(cls, series: Iterable[Series]) -> "Summary":
+        """Count series one by one, for a catalog that has no table to ask."""
+        groups: dict[tuple[str | None, str | None], Tally] = {}
+        for one in series:
+            names = (one.collection_id, one.modality)
+            count = one.instance_count
+            tally = Tally(1, count or 0, one.size or 0, uncounted=int(count is None))
+            groups[names] = groups.get(names, Tally()) + tally
+        return cls(groups)
