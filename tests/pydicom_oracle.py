@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pydicom
 from oracle_comparison import (
@@ -141,7 +141,7 @@ class _Element:
     @property
     def file_vr(self) -> str | None:
         """The file's own VR; None where the encoding is implicit."""
-        return self.raw.VR
+        return cast("str | None", self.raw.VR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +157,11 @@ class _Walk:
         for element in self._elements(dataset, prefix):
             keyword = _keyword(element.tag)
             has_column = bool(keyword) and (
-                element.tag in datadict.DicomDictionary or _is_first_group(element.tag)
+                datadict.dictionary_has_tag(element.tag) or _is_first_group(element.tag)
             )
             if has_column:
                 self._known(columns, keyword, element, around)
-            if not has_column or element.tag not in datadict.DicomDictionary:
+            if not has_column or not datadict.dictionary_has_tag(element.tag):
                 self._other(element, bulk=not has_column)
         return columns
 
@@ -169,7 +169,7 @@ class _Walk:
         # Before any is decoded: pydicom replaces what it has decoded, and the file's VR is lost.
         raws = {tag: dataset.get_item(tag) for tag in sorted(dataset.keys())}
         for tag, raw in raws.items():
-            first_group = tag in datadict.DicomDictionary or _is_first_group(tag)
+            first_group = datadict.dictionary_has_tag(tag) or _is_first_group(tag)
             path = prefix + ((first_group and _keyword(tag)) or f"{int(tag):08X}")
             try:
                 dataset[tag]
@@ -186,7 +186,7 @@ class _Walk:
         is_sequence = isinstance(value, Sequence)
         if vr in BINARY and (value in (None, "") or isinstance(value, bytes)):
             self._bulk(element, vr)
-        elif vr == "SQ" and is_sequence:
+        elif vr == "SQ" and is_sequence and not _is_no_sequence(element.raw):
             items = enumerate(value)
             columns[keyword] = [self.item(item, f"{path}[{i}].", around) for i, item in items]
         elif vr == "SQ" and (value is None or value in ("", b"")):
@@ -233,6 +233,13 @@ def _decoded(vr: str, element: _Element, around: tuple[Dataset, ...]) -> Any:
     if element.file_vr == "UN":
         return convert_value(vr, element.raw, around[0].original_character_set)
     return value
+
+
+def _is_no_sequence(raw: Any) -> bool:
+    """Whether the value starts with no item: pydicom makes an item of it all the same, and loses it."""
+    if not isinstance(raw, RawDataElement) or not raw.value:
+        return False
+    return raw.value[:4] not in (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00", b"\xfe\xff\xdd\xe0")
 
 
 def _creator(element: _Element) -> str | None:

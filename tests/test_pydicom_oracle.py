@@ -162,6 +162,13 @@ def test_a_long_un_of_a_known_tag_is_decoded() -> None:
     assert expected.columns["ContourData"] == [1.5] * 20_000 + [1.0]
 
 
+def test_text_in_a_sequence_of_the_dictionary_must_not_get_lost() -> None:
+    text = struct.pack("<HHL", 0x0040, 0xA170, 10) + b"NAMED TYPE"
+    expected = expected_row(part10(text, transfer_syntax=b"1.2.840.10008.1.2\0"))
+    assert expected.loose == ["PurposeOfReferenceCodeSequence"]
+    assert losses(expected, row_of(expected)) == ["PurposeOfReferenceCodeSequence is nowhere in the row"]
+
+
 def test_native_pixel_data_is_located() -> None:
     expected = expected_row(EVERYTHING)
     assert expected.header_bytes == EVERYTHING.index(struct.pack("<HH", 0x7FE0, 0x10))
