@@ -1,0 +1,129 @@
+"""What the DICOM data dictionary says of a tag: keyword, value representation, one value or many.
+
+pydicom's dictionaries are the authority (PS3.6 chapters 6 to 8, PS3.7 annex E, and the private
+dictionary that pydicom collected); this module only makes them quick to ask.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+from pydicom.datadict import (  # type: ignore[attr-defined]
+    DicomDictionary,
+    RepeatersDictionary,
+    get_entry,
+    private_dictionary_VR,
+)
+
+ITEM: Final = 0xFFFEE000
+ITEM_DELIMITATION: Final = 0xFFFEE00D
+SEQUENCE_DELIMITATION: Final = 0xFFFEE0DD
+
+SPECIFIC_CHARACTER_SET: Final = 0x00080005
+# PS3.3 C.11.1.1.1: their first value is a count, never negative whatever the VR.
+LUT_DESCRIPTORS: Final = frozenset({0x00281101, 0x00281102, 0x00281103, 0x00283002})
+PIXEL_REPRESENTATION: Final = 0x00280103
+LUT_DESCRIPTOR: Final = 0x00283002
+LUT_DATA: Final = 0x00283006
+EXTENDED_OFFSET_TABLE: Final = 0x7FE00001
+TRANSFER_SYNTAX_UID: Final = 0x00020010
+
+# PS3.5 7.1.2: these have two reserved bytes and a length of 32 bits, all others one of 16.
+LONG_FORM_VRS: Final = frozenset(
+    {"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"}
+)
+SHORT_FORM_VRS: Final = frozenset(
+    {
+        "AE",
+        "AS",
+        "AT",
+        "CS",
+        "DA",
+        "DS",
+        "DT",
+        "FD",
+        "FL",
+        "IS",
+        "LO",
+        "LT",
+        "PN",
+        "SH",
+        "SL",
+        "SS",
+        "ST",
+        "TM",
+    }
+    | {"UI", "UL", "US"}
+)
+BINARY_VRS: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
+_FIRST_REPEATERS: Final = frozenset(mask.replace("x", "0").upper() for mask in RepeatersDictionary)
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """One standard attribute: what its column is called and what the column holds.
+
+    `vr` is the dictionary's, which may be ambiguous (`US or SS`); `many` is true for every value
+    multiplicity but 1. `repeating` marks the repeating groups (50xx, 60xx and other tags that the
+    dictionary writes with an x), where one keyword stands for the same attribute of many tags (PS3.5
+    7.6), and `first` the one of them whose digits for x are zero: the one that has the column.
+    """
+
+    tag: int
+    keyword: str
+    vr: str
+    many: bool
+    repeating: bool = False
+    first: bool = True
+
+
+@cache
+def attribute(tag: int) -> Attribute | None:
+    """The dictionary's entry for a tag; None for private, unknown and nameless ones."""
+    if tag & 0x10000:  # PS3.5 7.8: odd groups are private, whatever a repeating group's mask says
+        return None
+    try:
+        vr, vm, _name, _retired, keyword = get_entry(tag)
+    except KeyError:
+        return None
+    if not keyword or vr == "NONE":
+        return None
+    repeating = tag not in DicomDictionary
+    first = not repeating or f"{tag:08X}" in _FIRST_REPEATERS
+    return Attribute(tag, keyword, vr, many=vm != "1", repeating=repeating, first=first)
+
+
+# By tag, without the delimitations; repeating groups are asked for through `standard_vr`.
+STANDARD_VRS: Final[dict[int, str]] = {
+    tag: entry[0] for tag, entry in DicomDictionary.items() if entry[0] != "NONE"
+}
+
+
+def standard_vr(tag: int) -> str | None:
+    """The dictionary's value representation for a tag with an even group."""
+    vr = STANDARD_VRS.get(tag)
+    if vr is not None:
+        return vr
+    if not tag & 0xFFFF:
+        return "UL"  # PS3.5 7.2: a group length, retired outside groups 0000 and 0002
+    entry = attribute(tag)
+    return entry.vr if entry is not None else None
+
+
+@cache
+def private_vr(tag: int, creator: str) -> str:
+    """The value representation of a private element, UN where its creator's dictionary is unknown."""
+    try:
+        return str(private_dictionary_VR(tag, creator))
+    except KeyError:
+        return "UN"
+
+
+def is_private_creator(tag: int) -> bool:
+    """Whether a tag names the owner of a block of private elements (PS3.5 7.8.1)."""
+    return bool(tag & 0x10000) and 0x10 <= tag & 0xFFFF <= 0xFF
+
+
+def creator_tag(tag: int) -> int:
+    """Where the creator of a private element stands: (gggg,xxee) is owned by (gggg,00xx)."""
+    return (tag & 0xFFFF0000) | ((tag >> 8) & 0xFF)

@@ -1,0 +1,281 @@
+"""Reads the header of a DICOM file from bytes that arrive piece by piece, and stops before the pixel data.
+
+A sans-I/O parser: `feed` takes bytes and answers `NeedMore` (which bytes next) or a `Header`. It never
+answers a shorter header than there is: only a whole one counts, and anything else is an error of
+`harvester.errors.ObjectError`'s branch.
+"""
+
+import zlib
+from collections.abc import Generator
+from dataclasses import replace
+from typing import Final, Literal
+
+from harvester.dicom.dictionary import (
+    EXTENDED_OFFSET_TABLE,
+    LONG_FORM_VRS,
+    SHORT_FORM_VRS,
+    STANDARD_VRS,
+    TRANSFER_SYNTAX_UID,
+)
+from harvester.dicom.header import Header
+from harvester.dicom.walk import (
+    UNDEFINED_LENGTH,
+    NeedMore,
+    RawElement,
+    Stopped,
+    Walker,
+    WalkLimits,
+)
+from harvester.errors import HeaderLimitError, MalformedError, NotDicomError, TruncatedError
+
+IMPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2"
+EXPLICIT_VR_BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
+DEFLATED: Final = frozenset(
+    {
+        "1.2.840.10008.1.2.1.99",  # Deflated Explicit VR Little Endian, PS3.5 A.5
+        "1.2.840.10008.1.2.4.95",  # JPIP Referenced Deflate, PS3.5 A.7
+        "1.2.840.10008.1.2.4.205",  # JPIP HTJ2K Referenced Deflate, PS3.5 A.13
+    }
+)
+_PREAMBLE: Final = 132  # PS3.10 7.1: 128 bytes and DICM
+_ITEM: Final = {"little": b"\xfe\xff\x00\xe0", "big": b"\xff\xfe\xe0\x00"}
+_INFLATED_AT_ONCE: Final = 1 << 20
+_PIXEL_DATA_KEYWORDS: Final = {
+    0x7FE00008: "FloatPixelData",
+    0x7FE00009: "DoubleFloatPixelData",
+    0x7FE00010: "PixelData",
+}
+_VRS: Final = frozenset(vr.encode() for vr in SHORT_FORM_VRS | LONG_FORM_VRS)
+# Without a preamble, the first element must be of a group that data sets begin with.
+_FIRST_GROUPS: Final = frozenset({0x0002, 0x0004, 0x0008, 0x0010, 0x0018, 0x0020, 0x0028})
+
+Steps = Generator[NeedMore, bytes, "Header"]
+
+
+class HeaderParser:
+    """Parses one object's header.
+
+    Args:
+        size: The object's size in bytes; None while it is not known, then `finish` tells it.
+        limits: Bounds on memory and time.
+    """
+
+    def __init__(self, size: int | None = None, *, limits: WalkLimits | None = None) -> None:
+        self._limits = limits or WalkLimits()
+        self._walker = Walker(0, size, self._limits)
+        self._size = size
+        self._inflater: _Inflater | None = None
+        self._steps = self._parse()
+        self._header: Header | None = None
+        self._started = False
+
+    @property
+    def headers_read(self) -> int:
+        """How many element and item headers were looked at: a measure of work, linear in the header."""
+        return self._walker.headers_read
+
+    def feed(self, data: bytes) -> NeedMore | Header:
+        """Take the object's next bytes: from 0 at first, then from the last answer's `start`.
+
+        Returns:
+            NeedMore: The bytes from `start` up to at least `stop` are needed; more are welcome.
+            Header: It is whole. Feeding more changes nothing.
+
+        Raises:
+            NotDicomError: The bytes are not DICOM.
+            TruncatedError: The object ends inside its header.
+            MalformedError: The header can't be followed.
+            HeaderLimitError: A bound is passed.
+        """
+        if self._header is not None:
+            return self._header
+        try:
+            if not self._started:
+                self._started = True
+                answer = next(self._steps)
+                if not data:
+                    return answer
+            return self._steps.send(data)
+        except StopIteration as whole:
+            self._header = whole.value
+            return whole.value  # type: ignore[no-any-return]
+
+    def finish(self, size: int) -> Header:
+        """Say that the object ends at byte `size`, where its size was not known before.
+
+        Raises:
+            TruncatedError: The header does not end there.
+        """
+        self._size = size
+        if self._inflater is None:
+            self._walker.size = size
+        else:
+            self._inflater.raw_size = size
+        answer = self.feed(b"")
+        if isinstance(answer, NeedMore):
+            raise TruncatedError(f"the object ends at byte {size}, inside its header", offset=answer.start)
+        return answer
+
+    def _parse(self) -> Steps:
+        preamble = yield from self._skip_preamble()
+        walker = self._walker
+        walker.only_tags(0x00020000, 0x00030000)  # PS3.10 7.1: always Explicit VR Little Endian
+        yield from self._walk()
+        elements = walker.elements
+        transfer_syntax_uid = _transfer_syntax(elements)
+        yield from self._have(8)
+        if elements and walker.peek(2) == b"\0\0":  # PS3.7 6.3.1: always Implicit VR Little Endian
+            walker.set_encoding(implicit=True, big_endian=False)
+            walker.only_tags(0x00000000, 0x00010000)
+            yield from self._walk()
+            elements += walker.elements
+        if transfer_syntax_uid in DEFLATED:
+            self._inflater = _Inflater(walker.rest(), walker.position, self._limits.header_bytes)
+            self._inflater.raw_size = self._size
+            walker = self._walker = Walker(walker.position, None, self._limits)
+        yield from self._have(8)
+        implicit, big_endian = _encoding(walker.peek(8), transfer_syntax_uid)
+        walker.set_encoding(implicit=implicit, big_endian=big_endian)
+        walker.until_pixel_data()
+        stopped = yield from self._walk()
+        elements += walker.elements
+        if not elements:
+            raise NotDicomError("there is no data element in it", offset=stopped.offset)
+        header = Header(
+            elements=elements,
+            preamble=preamble,
+            transfer_syntax_uid=transfer_syntax_uid,
+            implicit=implicit,
+            big_endian=big_endian,
+            deflated=self._inflater is not None,
+            header_bytes=stopped.offset,
+        )
+        if stopped.tag is None:
+            return header
+        return (yield from self._with_pixel_data(header, stopped))
+
+    def _with_pixel_data(self, header: Header, stopped: Stopped) -> Steps:
+        encapsulated = stopped.length == UNDEFINED_LENGTH
+        basic = extended = None
+        if encapsulated:
+            # PS3.5 A.4: the first item is the Basic Offset Table, which may be empty.
+            yield from self._have(stopped.value_offset - stopped.offset + 8)
+            item = self._walker.peek(stopped.value_offset - stopped.offset + 8)[-8:]
+            order: Literal["big", "little"] = "big" if header.big_endian else "little"
+            is_item = item[:4] == _ITEM[order]
+            basic = is_item and int.from_bytes(item[4:], order) > 0
+            extended = any(
+                tag == EXTENDED_OFFSET_TABLE and length for tag, _, _, _, length in header.elements
+            )
+        return replace(
+            header,
+            pixel_data_keyword=_PIXEL_DATA_KEYWORDS[stopped.tag or 0],
+            pixel_data_offset=stopped.value_offset,
+            pixel_data_length=None if encapsulated else stopped.length,
+            encapsulated=encapsulated,
+            basic_offset_table=basic,
+            extended_offset_table=extended,
+        )
+
+    def _skip_preamble(self) -> Generator[NeedMore, bytes, str]:
+        yield from self._have(_PREAMBLE + 8)
+        first = self._walker.peek(_PREAMBLE + 8)
+        # DICM may stand at byte 128 of a data set without a preamble, too.
+        if first[128:_PREAMBLE] == b"DICM" and (_may_begin(first[_PREAMBLE:]) or not _may_begin(first[:8])):
+            self._walker.skip(_PREAMBLE)
+            if first[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+                return "tiff"
+            return "other" if any(first[:128]) else "zero"
+        if not _may_begin(first[:8]):
+            raise NotDicomError("no DICM at byte 128, and no data element at the start", offset=0)
+        return "none"
+
+    def _walk(self) -> Generator[NeedMore, bytes, Stopped]:
+        while isinstance(answer := self._walker.walk(), NeedMore):
+            yield from self._supply(answer)
+        return answer
+
+    def _have(self, length: int) -> Generator[NeedMore, bytes, None]:
+        while (need := self._walker.missing(length)) is not None:
+            yield from self._supply(need)
+
+    def _supply(self, need: NeedMore) -> Generator[NeedMore, bytes, None]:
+        if self._inflater is None:
+            self._walker.feed((yield need))
+        else:
+            yield from self._inflater.supply(self._walker)
+
+
+class _Inflater:
+    """The bytes of a deflated data set as a stream, never more of it at once than is looked at next.
+
+    Args:
+        raw: What was already fed behind the File Meta Information.
+        offset: Where that lies in the object.
+        longest: How many bytes may come out in all: a bomb of a few kB inflates to gigabytes.
+    """
+
+    def __init__(self, raw: bytes, offset: int, longest: int) -> None:
+        self.raw_size: int | None = None
+        self._raw = raw
+        self._raw_fed = offset + len(raw)
+        self._produced = offset
+        self._stop = offset + longest
+        self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+
+    def supply(self, walker: Walker) -> Generator[NeedMore, bytes, None]:
+        """Feed the walker some more, or tell it where the data set ends."""
+        while True:
+            try:
+                data = self._inflate.decompress(self._raw, _INFLATED_AT_ONCE)
+            except zlib.error as error:
+                raise MalformedError(f"the deflated data set: {error}", offset=self._raw_fed) from None
+            self._raw = self._inflate.unconsumed_tail
+            if data:
+                hopped_over = max(0, walker.fed - self._produced)
+                self._produced += len(data)
+                if self._produced > self._stop:
+                    raise HeaderLimitError(
+                        "the deflated data set inflates beyond the limit", offset=self._raw_fed
+                    )
+                if hopped_over < len(data):
+                    walker.feed(data[hopped_over:])
+                    return
+            elif self._inflate.eof:
+                walker.size = self._produced
+                return
+            elif self.raw_size is not None and self._raw_fed >= self.raw_size:
+                raise TruncatedError("the object ends inside its deflated data set", offset=self._raw_fed)
+            else:
+                more = yield NeedMore(self._raw_fed, self._raw_fed + 1)
+                self._raw += more
+                self._raw_fed += len(more)
+
+
+def _transfer_syntax(meta: list[RawElement]) -> str | None:
+    for tag, _vr, value, _offset, _length in meta:
+        if tag == TRANSFER_SYNTAX_UID and isinstance(value, bytes):
+            return value.decode("latin-1").rstrip(" \0") or None
+    return None
+
+
+def _encoding(first: bytes, transfer_syntax_uid: str | None) -> tuple[bool, bool]:
+    """Implicit VR? Big endian? By the first element, because some files break their promise."""
+    if len(first) < 8:
+        return transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN, transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN
+    big_endian = transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN
+    if transfer_syntax_uid is None and first[4:6] in _VRS:
+        # Groups of data sets begin low: 0008 in big endian reads as 0800 in little endian.
+        big_endian = int.from_bytes(first[:2], "little") >= 0x0400
+    return not first[4:6].isupper() or not first[4:6].isalpha(), big_endian
+
+
+def _may_begin(first: bytes) -> bool:
+    """Whether these eight bytes could begin a data set."""
+    if len(first) < 8:
+        return False
+    group, element = int.from_bytes(first[:2], "little"), int.from_bytes(first[2:4], "little")
+    if first[4:6] in _VRS:
+        return group in _FIRST_GROUPS or int.from_bytes(first[:2], "big") in _FIRST_GROUPS
+    tag, length = group << 16 | element, int.from_bytes(first[4:], "little")
+    return group in _FIRST_GROUPS and (tag in STANDARD_VRS or not element) and length < 1 << 20

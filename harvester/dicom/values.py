@@ -1,0 +1,255 @@
+"""Turns raw values into Python values, one decoder for each value representation (PS3.5 6.2).
+
+A decoder takes raw bytes (numbers in little endian) and returns the list of values, with None for an
+empty one; it raises ValueError where the bytes are not what the value representation says. pydicom's
+rules decide what is a value; whatever is not in its plainest form is handed to pydicom's own classes.
+"""
+
+import datetime as dt
+import re
+import struct
+import warnings
+from collections.abc import Callable
+from typing import Any, Final
+
+from pydicom.valuerep import DA, DT, IS, TM
+
+from harvester.dicom.text import CharacterSet
+
+Values = list[Any]
+Decoder = Callable[[bytes, CharacterSet], Values]
+
+_PADDING: Final = " \0"
+_DATE: Final = re.compile(rb"\d{8}").fullmatch
+_TIME: Final = re.compile(rb"([01]\d|2[0-3])(?:([0-5]\d)(?:([0-5]\d)(?:\.(\d{1,6}))?)?)?").fullmatch
+_INTEGER: Final = re.compile(r"\s*[+-]?[0-9]+\s*").fullmatch
+_DECIMAL: Final = re.compile(r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*").fullmatch
+_INT64: Final = range(-(2**63), 2**63)
+
+
+def _texts(text: str) -> Values:
+    """The values of a text, their trailing padding stripped; PS3.5 6.4: a backslash parts them."""
+    if "\\" not in text:
+        text = text.rstrip(_PADDING)
+        return [text] if text else []
+    parts = text.rstrip(_PADDING).split("\\")
+    return [part.rstrip(_PADDING) or None for part in parts] if parts != [""] else []
+
+
+def decode_string(raw: bytes, _: CharacterSet) -> Values:
+    """AS, CS, UI: text of the default repertoire, several values."""
+    return _texts(raw.decode("latin-1"))
+
+
+def decode_application_entity(raw: bytes, _: CharacterSet) -> Values:
+    """AE: leading and trailing spaces don't count."""
+    return [None if value is None else value.strip() or None for value in _texts(raw.decode("latin-1"))]
+
+
+def decode_text(raw: bytes, character_set: CharacterSet) -> Values:
+    """LO, SH, UC: text of the Specific Character Set, several values."""
+    return _texts(character_set.decode(raw))
+
+
+def decode_long_text(raw: bytes, character_set: CharacterSet) -> Values:
+    """LT, ST, UT: one value, whose backslashes are just backslashes."""
+    text = character_set.decode(raw).rstrip(_PADDING)
+    return [text] if text else []
+
+
+def decode_uri(raw: bytes, _: CharacterSet) -> Values:
+    """UR: one value of the default repertoire."""
+    text = raw.decode("latin-1").rstrip().rstrip(_PADDING)
+    return [text] if text else []
+
+
+def decode_person_name(raw: bytes, character_set: CharacterSet) -> Values:
+    """PN: a dict of the alphabetic, ideographic and phonetic groups (PS3.5 6.2.1.1).
+
+    Raises:
+        ValueError: There are more than three groups.
+    """
+    text = character_set.decode(raw.rstrip(b"\0 "))
+    return [_person_name(value) for value in text.split("\\")] if text else []
+
+
+def _person_name(text: str) -> dict[str, str | None] | None:
+    if "=" not in text:
+        return {"Alphabetic": text, "Ideographic": None, "Phonetic": None} if text else None
+    groups = [group or None for group in text.rstrip("=").split("=")]
+    if len(groups) > 3:
+        raise ValueError("more than three groups in a person name")
+    if groups == [None]:
+        return None
+    groups += [None] * (3 - len(groups))
+    return {"Alphabetic": groups[0], "Ideographic": groups[1], "Phonetic": groups[2]}
+
+
+def decode_decimal_string(raw: bytes, _: CharacterSet) -> Values:
+    """DS: floats.
+
+    Raises:
+        ValueError: One of them is no number.
+    """
+    text = raw.decode("latin-1").strip().rstrip(_PADDING)
+    return [_decimal(value) for value in text.split("\\")] if text else []
+
+
+def _decimal(text: str) -> float | None:
+    if not text.strip():
+        return None
+    if _DECIMAL(text) is None and "_" in text:  # float() takes 1_000, DS doesn't
+        raise ValueError(f"not a decimal string: {text!r}")
+    return float(text)
+
+
+def decode_integer_string(raw: bytes, _: CharacterSet) -> Values:
+    """IS: integers; `1.0` counts, as in pydicom.
+
+    Raises:
+        ValueError: One of them is no integer, or is beyond 64 bits.
+    """
+    text = raw.decode("latin-1").rstrip(_PADDING)
+    return [_integer(value) for value in text.split("\\")] if text else []
+
+
+def _integer(text: str) -> int | None:
+    if not text.strip():
+        return None
+    if _INTEGER(text):
+        number = int(text)
+    elif _DECIMAL(text):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            exact = IS(text)
+        if not isinstance(exact, int):
+            raise ValueError(f"not an integer: {text!r}")
+        number = int(exact)
+    else:
+        raise ValueError(f"not an integer string: {text!r}")
+    if number not in _INT64:
+        raise ValueError(f"beyond 64 bits: {text!r}")
+    return number
+
+
+def decode_date(raw: bytes, _: CharacterSet) -> Values:
+    """DA: dates; also ACR-NEMA's `YYYY.MM.DD`, as in pydicom.
+
+    Raises:
+        ValueError: One of them is no date.
+    """
+    if _DATE(raw):
+        return [dt.date(int(raw[:4]), int(raw[4:6]), int(raw[6:]))]
+    return [_date(value) for value in _texts(raw.decode("latin-1"))]
+
+
+def _date(text: str | None) -> dt.date | None:
+    date = DA(text.rstrip()) if text else None
+    return dt.date(date.year, date.month, date.day) if date else None
+
+
+def decode_time(raw: bytes, _: CharacterSet) -> Values:
+    """TM: times of day.
+
+    Raises:
+        ValueError: One of them is no time.
+    """
+    match = _TIME(raw)
+    if match:
+        hour, minute, second, fraction = match.groups()
+        microsecond = int(fraction.ljust(6, b"0")) if fraction else 0
+        return [dt.time(int(hour), int(minute or 0), int(second or 0), microsecond)]
+    return [_time(value) for value in _texts(raw.decode("latin-1"))]
+
+
+def _time(text: str | None) -> dt.time | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a leap second becomes 59
+        time = TM(text.rstrip()) if text else None
+    return dt.time(time.hour, time.minute, time.second, time.microsecond) if time is not None else None
+
+
+def decode_datetime(raw: bytes, _: CharacterSet) -> Values:
+    """DT: timestamps without a zone, turned to UTC where the value has an offset.
+
+    Raises:
+        ValueError: One of them is no timestamp.
+    """
+    return [_datetime(value) for value in _texts(raw.decode("latin-1"))]
+
+
+def _datetime(text: str | None) -> dt.datetime | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a leap second becomes 59
+        value = DT(text.rstrip()) if text else None
+    if value is None:
+        return None
+    naive = dt.datetime(  # noqa: DTZ001  the contract's column has no zone
+        value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond
+    )
+    try:
+        return naive - (value.utcoffset() or dt.timedelta())
+    except OverflowError:
+        raise ValueError(f"beyond the calendar in UTC: {text!r}") from None
+
+
+def decode_attribute_tag(raw: bytes, _: CharacterSet) -> Values:
+    """AT: tags as `GGGGEEEE`.
+
+    Raises:
+        ValueError: The length is not a multiple of four.
+    """
+    numbers = _unpack(raw, "H", 4)
+    return [f"{group:04X}{element:04X}" for group, element in zip(numbers[::2], numbers[1::2], strict=True)]
+
+
+def _unpack(raw: bytes, letter: str, width: int) -> tuple[Any, ...]:
+    if len(raw) % width:
+        raise ValueError(f"{len(raw)} bytes are not a multiple of {width}")
+    return struct.unpack(f"<{len(raw) // struct.calcsize('<' + letter)}{letter}", raw)
+
+
+def _numbers(letter: str) -> Decoder:
+    one = struct.Struct("<" + letter)
+    width, unpack_one = one.size, one.unpack
+
+    def decode(raw: bytes, _: CharacterSet) -> Values:
+        if len(raw) == width:
+            return [*unpack_one(raw)]
+        return [*_unpack(raw, letter, width)]
+
+    return decode
+
+
+DECODERS: Final[dict[str, Decoder]] = {
+    "AE": decode_application_entity,
+    "AS": decode_string,
+    "AT": decode_attribute_tag,
+    "CS": decode_string,
+    "DA": decode_date,
+    "DS": decode_decimal_string,
+    "DT": decode_datetime,
+    "FD": _numbers("d"),
+    "FL": _numbers("f"),
+    "IS": decode_integer_string,
+    "LO": decode_text,
+    "LT": decode_long_text,
+    "PN": decode_person_name,
+    "SH": decode_text,
+    "SL": _numbers("i"),
+    "SS": _numbers("h"),
+    "ST": decode_long_text,
+    "SV": _numbers("q"),
+    "TM": decode_time,
+    "UC": decode_text,
+    "UI": decode_string,
+    "UL": _numbers("I"),
+    "UR": decode_uri,
+    "US": _numbers("H"),
+    "UT": decode_long_text,
+    "UV": _numbers("Q"),
+}
+# Those whose bytes depend on the Specific Character Set (PS3.5 6.1.2.3).
+CHARACTER_SET_VRS: Final = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+FLOAT_VRS: Final = frozenset({"FD", "FL"})
+INTEGER_VRS: Final = frozenset({"SL", "SS", "SV", "UL", "US", "UV"})

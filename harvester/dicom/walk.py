@@ -1,0 +1,480 @@
+"""Finds where the data elements of a data set lie, in bytes that arrive piece by piece.
+
+The walker decides *where* elements are, nested sequences included, and nothing of what they mean. It
+is one loop over one buffer with its own stack of open sequences, so that it can stop at any byte and
+go on later without looking at an element twice, and so that nesting costs no call. Where it stops it
+says which bytes it needs. A binary value longer than what is worth keeping is never asked for: the
+walker hops over it.
+"""
+
+import struct
+from array import array
+from dataclasses import dataclass
+from typing import Final, NamedTuple, TypeAlias
+
+from harvester.dicom.dictionary import (
+    BINARY_VRS,
+    ITEM,
+    ITEM_DELIMITATION,
+    LONG_FORM_VRS,
+    SEQUENCE_DELIMITATION,
+    SHORT_FORM_VRS,
+    STANDARD_VRS,
+    creator_tag,
+    is_private_creator,
+    private_vr,
+    standard_vr,
+)
+from harvester.errors import HeaderLimitError, MalformedError, TruncatedError
+
+# Tag, value representation, value, offset of the value in the object, length of the value in bytes.
+# The value is the raw bytes (numbers in little endian, whatever the file's order), or None where they
+# were not kept, or, for SQ, the list of items, each a list of elements. A plain tuple, because a
+# header of many frames has a million of them.
+RawElement: TypeAlias = tuple[int, str, "bytes | list[list[RawElement]] | None", int, int]
+
+UNDEFINED_LENGTH: Final = 0xFFFFFFFF
+PIXEL_DATA_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+
+_FIRST_PIXEL_DATA: Final = min(PIXEL_DATA_TAGS)
+_FAR: Final = 1 << 62  # behind every object's end
+_SHORT_FORM: Final = {vr.encode(): vr for vr in SHORT_FORM_VRS}
+_LONG_FORM: Final = {vr.encode(): vr for vr in LONG_FORM_VRS}
+_WIDTHS: Final = {
+    **dict.fromkeys(("US", "SS", "US or SS", "US or SS or OW", "US or OW", "AT"), "H"),
+    **dict.fromkeys(("UL", "SL", "FL"), "I"),
+    **dict.fromkeys(("UV", "SV", "FD"), "Q"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WalkLimits:
+    """Bounds that keep one object from taking all memory or time.
+
+    Args:
+        header_bytes: The longest structure that is read, in bytes; values hopped over do not count.
+        elements: How many elements and items one header may have.
+        depth: How deep sequences may nest.
+        kept_value: The longest binary value that is kept, in bytes.
+        longest_value: The longest value of any other kind that is read; a longer one is hopped over.
+    """
+
+    header_bytes: int = 64 << 20
+    elements: int = 5_000_000
+    depth: int = 64
+    kept_value: int = 1 << 16
+    longest_value: int = 4 << 20
+
+
+class NeedMore(NamedTuple):
+    """The walk goes on when the bytes from `start` up to at least `stop` have been fed."""
+
+    start: int
+    stop: int
+
+
+class Stopped(NamedTuple):
+    """The walk ended in front of the element at `offset`, or at the end of the object (`tag` None).
+
+    `length` is the element's value length and `value_offset` where its value starts.
+    """
+
+    offset: int
+    tag: int | None = None
+    vr: str | None = None
+    value_offset: int = 0
+    length: int = 0
+
+
+class _Sequence(NamedTuple):
+    """An open sequence, and the state of the data set that holds it. Offsets are the object's."""
+
+    tag: int
+    vr: str
+    offset: int
+    items: list[list[RawElement]] | None  # None: the fragments of an encapsulated value
+    stop: int  # where it ends, at the latest
+    bounded: bool  # whether its own length says so
+    implicit: bool
+    parent: list[RawElement]
+    parent_stop: int
+    parent_implicit: bool
+    parent_creators: "_Creators"
+
+
+class _Creators:
+    """The private creators of one data set, looked up only where a private VR must be found."""
+
+    __slots__ = ("_names", "_seen")
+
+    def __init__(self) -> None:
+        self._names: dict[int, str] = {}
+        self._seen = 0
+
+    def vr_of(self, tag: int, elements: list[RawElement]) -> str:
+        """The VR of a private element (PS3.5 7.8.1); each element is looked at once however often asked."""
+        if is_private_creator(tag):
+            return "LO"
+        for element in elements[self._seen :]:
+            if is_private_creator(element[0]) and isinstance(element[2], bytes):
+                self._names[element[0]] = element[2].decode("latin-1").rstrip(" \0")
+        self._seen = len(elements)
+        creator = self._names.get(creator_tag(tag)) if tag & 0xFF00 else None
+        return private_vr(tag, creator) if creator else "UN"
+
+
+def _is_vr_like(vr: bytes) -> bool:
+    return 0x40 < vr[0] < 0x5B and 0x40 < vr[1] < 0x5B
+
+
+def _little_endian(raw: bytes, vr: str) -> bytes:
+    """Numbers of a big endian data set, so that nobody above the walker needs to know."""
+    width = _WIDTHS.get(vr)
+    if width is None or len(raw) % array(width).itemsize:
+        return raw
+    numbers = array(width, raw)
+    numbers.byteswap()
+    return numbers.tobytes()
+
+
+class Walker:
+    """Walks one data set, or the File Meta Information before it, to its end.
+
+    Feed it the object's bytes from `fed` on, then `walk`; again while it says `NeedMore`.
+
+    Args:
+        offset: Where the data set starts in the object.
+        size: Where the object ends; None while nobody knows.
+        limits: Bounds on memory and time.
+    """
+
+    def __init__(self, offset: int, size: int | None, limits: WalkLimits) -> None:
+        self.size = _FAR if size is None else size
+        self.fed = offset  # behind the last byte that was fed: where the next ones belong
+        self.position = offset  # of the next element
+        self.elements: list[RawElement] = []
+        self.headers_read = 0  # element and item headers looked at: linear, and tested to be
+        self._limits = limits
+        self._budget = limits.header_bytes
+        self._buffer = b""
+        self._base = offset  # the offset in the object of the buffer's first byte
+        self._pending: list[bytes] = []
+        self._needed = offset
+        self._counted = 0  # elements of closed data sets, and items
+        self._stack: list[_Sequence] = []
+        self._open: list[RawElement] | None = self.elements  # None: between two items
+        self._stop = _FAR  # where the open data set ends
+        self._creators = _Creators()
+        self._lower, self._upper = 0, _FIRST_PIXEL_DATA
+        self.set_encoding(implicit=False, big_endian=False)
+
+    def set_encoding(self, *, implicit: bool, big_endian: bool) -> None:
+        """Say how the elements from here on are encoded (PS3.5 annex A)."""
+        order = ">" if big_endian else "<"
+        self.implicit = implicit
+        self.big_endian = big_endian
+        self._explicit_header = struct.Struct(f"{order}HH2sH").unpack_from
+        self._implicit_header = struct.Struct(f"{order}HHL").unpack_from
+        self._long_length = struct.Struct(f"{order}L").unpack_from
+
+    def only_tags(self, lower: int, upper: int) -> None:
+        """From here on, collect anew, and stop in front of the first top-level tag outside [lower, upper)."""
+        self._lower, self._upper = lower, upper
+        self._counted += len(self.elements)
+        self.elements = []
+        self._open = self.elements
+        self._creators = _Creators()
+
+    def until_pixel_data(self) -> None:
+        """From here on, collect anew, and stop in front of the pixel data."""
+        self.only_tags(0, _FIRST_PIXEL_DATA)
+
+    def feed(self, data: bytes) -> None:
+        """Take the bytes at `fed`; they are joined only when there are enough of them to go on."""
+        self._budget -= len(data)
+        self._pending.append(data)
+        self.fed += len(data)
+
+    def peek(self, length: int) -> bytes:
+        """The next bytes, up to `length` of them, without walking on."""
+        self._join()
+        return self._buffer[self.position - self._base : self.position - self._base + length]
+
+    def rest(self) -> bytes:
+        """All that was fed and not walked over: what a deflated data set begins with."""
+        self._join()
+        return self._buffer[self.position - self._base :]
+
+    def skip(self, length: int) -> None:
+        """Go on `length` bytes further: over a preamble."""
+        self.position += length
+
+    def missing(self, length: int) -> NeedMore | None:
+        """What is missing of the next `length` bytes; None where they are there or the object ends."""
+        wanted = min(self.position + length, self.size)
+        return NeedMore(self.fed, wanted) if wanted > self.fed else None
+
+    def walk(self) -> NeedMore | Stopped:
+        """Go on as far as the bytes reach.
+
+        Raises:
+            TruncatedError: The object ends inside an element.
+            MalformedError: The structure cannot be followed.
+            HeaderLimitError: A bound is passed.
+        """
+        if self.fed < min(self._needed, self.size):
+            return NeedMore(self.fed, self._needed)
+        self._join()
+        answer = self._walk()
+        if isinstance(answer, NeedMore):
+            self._check(answer)
+            self._needed = answer.stop
+        return answer
+
+    def _join(self) -> None:
+        if self._pending:
+            self._buffer = b"".join((self._buffer[self.position - self._base :], *self._pending))
+            self._base = self.position
+            self._pending.clear()
+
+    def _check(self, answer: NeedMore) -> None:
+        if answer.stop > self.size:
+            raise TruncatedError(
+                f"the object ends at byte {self.size}, inside its header", offset=self.position
+            )
+        if answer.stop - answer.start > self._budget:
+            raise HeaderLimitError(
+                f"the header is longer than {self._limits.header_bytes} bytes", offset=self.position
+            )
+        if self._counted + len(self._open or ()) > self._limits.elements:
+            raise HeaderLimitError(
+                f"the header has more than {self._limits.elements} elements", offset=self.position
+            )
+
+    # This loop is the hot path of the whole harvest: every element of every header passes through it
+    # once, and a function call would cost as much as the element itself. Hence one long function.
+    def _walk(self) -> NeedMore | Stopped:  # noqa: C901, PLR0912, PLR0915
+        buffer, base = self._buffer, self._base  # positions in the loop count from the buffer's start
+        position, available = self.position - base, len(buffer)
+        stack, elements = self._stack, self._open
+        stop, implicit, swapped = self._stop - base, self.implicit, self.big_endian
+        explicit_header, implicit_header = self._explicit_header, self._implicit_header
+        short_form, standard = _SHORT_FORM.get, STANDARD_VRS.get
+        lower, upper = (0, _FAR) if stack else (self._lower, self._upper)
+        bound = (stack[-1].stop if stack else self.size) - base  # no element may reach further
+        within = min(bound, available)
+        kept_value, longest_value = self._limits.kept_value, self._limits.longest_value
+        headers_read = 0
+        answer: NeedMore | Stopped
+
+        while True:
+            if position > available:  # a value was hopped over: go on with what lies behind it
+                base, stop, bound = base + position, stop - position, bound - position
+                buffer, position, available, within = b"", 0, 0, min(bound, 0)
+                self._buffer, self.fed = buffer, base
+            if elements is None:
+                # Between two items of the innermost sequence.
+                sequence = stack[-1]
+                closing = sequence.bounded and position >= bound
+                if not closing:
+                    if position + 8 > available:
+                        answer = NeedMore(self.fed, base + position + 8)
+                        break
+                    group, element, length = implicit_header(buffer, position)
+                    headers_read += 1
+                    tag = group << 16 | element
+                    if tag == SEQUENCE_DELIMITATION:
+                        closing = True
+                    elif tag != ITEM:
+                        raise MalformedError(
+                            f"expected an item, found ({group:04X},{element:04X})", offset=base + position
+                        )
+                    position += 8
+                if closing:
+                    elements = self._close(sequence, base + position)
+                    stop, implicit = sequence.parent_stop - base, sequence.parent_implicit
+                    bound = (stack[-1].stop if stack else self.size) - base
+                    within = min(bound, available)
+                    if not stack:
+                        lower, upper = self._lower, self._upper
+                elif sequence.items is None:
+                    position += length
+                    if length == UNDEFINED_LENGTH or position > bound:
+                        raise self._too_long(sequence.tag, base + position - length, length, base + bound)
+                else:
+                    elements = []
+                    sequence.items.append(elements)
+                    self._counted += 1
+                    self._creators = _Creators()
+                    implicit = sequence.implicit
+                    # An item that claims more than its sequence has ends with the sequence.
+                    stop = _FAR if length == UNDEFINED_LENGTH else min(position + length, bound)
+                continue
+
+            if position >= stop:
+                self._counted += len(elements)
+                elements = None
+                continue
+            if position + 8 > available:
+                if not stack and base + position + 8 > self.size:
+                    answer = self._at_end(base + position)
+                else:
+                    answer = NeedMore(self.fed, base + position + 8)
+                break
+            headers_read += 1
+
+            if implicit:
+                group, element, length = implicit_header(buffer, position)
+                tag = group << 16 | element
+                vr = standard(tag)
+                value = position + 8
+            else:
+                group, element, raw_vr, length = explicit_header(buffer, position)
+                tag = group << 16 | element
+                vr = short_form(raw_vr)
+                value = position + 8
+                if vr is None:
+                    vr = _LONG_FORM.get(raw_vr)
+                    if vr is not None:
+                        value = position + 12
+                        if value > available:
+                            headers_read -= 1
+                            answer = NeedMore(self.fed, base + value)
+                            break
+                        length = self._long_length(buffer, position + 8)[0]
+                        if vr == "UN":
+                            vr = self._unknown_vr(tag, length, elements)
+                    elif _is_vr_like(raw_vr):
+                        # An unknown value representation: the field reads it in the short form.
+                        vr = self._unknown_vr(tag, length, elements)
+                    else:
+                        # PS3.5 knows no implicit element among explicit ones, but writers do.
+                        implicit = not elements
+                        length = implicit_header(buffer, position)[2]
+                        vr = standard(tag)
+            if vr is None:
+                if tag >= 0xFFFE0000:  # a delimitation, or an item where none belongs
+                    if tag == ITEM_DELIMITATION or (tag == SEQUENCE_DELIMITATION and not stack):
+                        position += 8
+                    if stack and tag in (ITEM_DELIMITATION, SEQUENCE_DELIMITATION):
+                        self._counted += len(elements)
+                        elements = None
+                        continue
+                    if tag in (ITEM_DELIMITATION, SEQUENCE_DELIMITATION):
+                        continue  # astray at the top level: pydicom ends here silently, we go on
+                    raise MalformedError(f"({group:04X},{element:04X}) astray", offset=base + position)
+                vr = self._unknown_vr(tag, 0, elements)
+
+            if (tag >= upper or tag < lower) and (tag in PIXEL_DATA_TAGS or upper != _FIRST_PIXEL_DATA):
+                answer = Stopped(base + position, tag, vr, base + value, length)
+                break
+
+            end = value + length
+            if vr == "SQ" or length == UNDEFINED_LENGTH:
+                # Is it what it says? Writers put text where the dictionary has a sequence.
+                if length and value + 8 > available:
+                    headers_read -= 1
+                    answer = NeedMore(self.fed, base + value + 8)
+                    break
+                if length:
+                    group, element, _ = implicit_header(buffer, value)
+                    vr = self._kind_of_items(vr, group << 16 | element, length, base + value)
+            if end <= within and vr != "SQ":
+                raw: bytes | None = buffer[value:end]
+                if length > kept_value and (vr in BINARY_VRS or length > longest_value):
+                    raw = None
+                elif swapped:
+                    raw = _little_endian(buffer[value:end], vr)
+                elements.append((tag, vr, raw, base + value, length))
+                position = end
+                continue
+
+            if vr == "SQ" or length == UNDEFINED_LENGTH:
+                if end > bound and length != UNDEFINED_LENGTH:
+                    raise self._too_long(tag, base + value, length, base + bound)
+                if len(stack) >= self._limits.depth:
+                    raise HeaderLimitError(
+                        f"sequences nested more than {self._limits.depth} deep", offset=base + position
+                    )
+                bounded = length != UNDEFINED_LENGTH
+                stack.append(
+                    _Sequence(
+                        tag=tag,
+                        vr=vr,
+                        offset=base + value,
+                        items=[] if vr == "SQ" else None,
+                        stop=base + (end if bounded else bound),
+                        bounded=bounded,
+                        implicit=implicit,
+                        parent=elements,
+                        parent_stop=base + stop,
+                        parent_implicit=implicit,
+                        parent_creators=self._creators,
+                    )
+                )
+                if bounded:
+                    bound = end
+                    within = min(bound, available)
+                lower, upper = 0, _FAR
+                elements = None
+                position = value
+                continue
+
+            if end > bound:
+                raise self._too_long(tag, base + value, length, base + bound)
+            if length > (kept_value if vr in BINARY_VRS else longest_value):
+                elements.append((tag, vr, None, base + value, length))
+                position = end
+                continue
+            headers_read -= 1
+            answer = NeedMore(self.fed, base + end)
+            break
+
+        self.headers_read += headers_read
+        self._base, self.position = base, base + position
+        self._open, self.implicit, self._stop = elements, implicit, base + stop
+        return answer
+
+    def _at_end(self, position: int) -> NeedMore | Stopped:
+        """Fewer than eight bytes are left: none, or padding, or the object was cut."""
+        if position <= self.size and self.fed < self.size:
+            return NeedMore(self.fed, self.size)
+        if position > self.size or any(self._buffer[position - self._base :]):
+            raise TruncatedError(f"the object ends at byte {self.size}, inside its header", offset=position)
+        return Stopped(self.size)
+
+    def _unknown_vr(self, tag: int, length: int, elements: list[RawElement]) -> str:
+        """The VR of an element that has none, or UN (PS3.5 6.2.2)."""
+        if length == UNDEFINED_LENGTH:
+            return "SQ"  # PS3.5 6.2.2 note 4: UN of undefined length is a sequence
+        if tag & 0x10000:
+            return self._creators.vr_of(tag, elements)
+        if length < 0xFFFF:  # longer ones may be UN because their VR's length field is too short
+            return standard_vr(tag) or "UN"
+        return "UN"
+
+    @staticmethod
+    def _kind_of_items(vr: str, tag: int, length: int, offset: int) -> str:
+        """What a value is that should be items: SQ, fragments (a binary VR), or no items at all (UN)."""
+        if tag in (ITEM, SEQUENCE_DELIMITATION):
+            return "SQ" if vr in ("SQ", "UN") else vr
+        if length == UNDEFINED_LENGTH:
+            raise MalformedError(
+                f"undefined length, but no item ({tag >> 16:04X},{tag & 0xFFFF:04X})", offset=offset
+            )
+        return "UN"
+
+    def _too_long(self, tag: int, offset: int, length: int, bound: int) -> MalformedError | TruncatedError:
+        what = f"({tag >> 16:04X},{tag & 0xFFFF:04X}) says {length} bytes"
+        if bound >= self.size:
+            return TruncatedError(f"{what}, the object has {self.size - offset}", offset=offset)
+        return MalformedError(f"{what}, what holds it has {max(0, bound - offset)}", offset=offset)
+
+    def _close(self, sequence: _Sequence, end: int) -> list[RawElement]:
+        """Put the innermost sequence, complete, into the data set that holds it."""
+        self._stack.pop()
+        delimitation = 0 if sequence.bounded else 8
+        length = end - delimitation - sequence.offset
+        sequence.parent.append((sequence.tag, sequence.vr, sequence.items, sequence.offset, length))
+        self._creators = sequence.parent_creators
+        return sequence.parent
