@@ -36,6 +36,13 @@ class Cost:
     requests: int = 0
     bytes_fetched: int = 0
 
+    async def count(
+        self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Count a request as it goes out: the client repeats one by itself when a connection is dropped."""
+        self.requests += 1
+        return await send(request)
+
 
 @contextmanager
 def errors_of(ref: ObjectRef, offset: int | None = None) -> Iterator[Cost]:

@@ -191,9 +191,10 @@ class HttpStore:
         url = where(self._regions.get(ref.bucket))
         async with self._slots:
             for _ in range(self._limits.redirects + 1):
-                cost.requests += 1
                 # Leaving the block closes a connection whose answer was not read to its end.
-                async with self._session.get(url, headers=headers, allow_redirects=False) as response:
+                async with self._session.get(
+                    url, headers=headers, allow_redirects=False, middlewares=(cost.count,)
+                ) as response:
                     if response.status not in _REDIRECTS:
                         return await read(response)
                     url = self._redirected(ref, where, response)

@@ -1,0 +1,59 @@
+import pytest
+from unkind_server import answering, http, partial
+
+from harvester.errors import ConfigError, ListingError, RequestRejectedError
+from harvester.model import ByteRange, ObjectRef
+from harvester.store.memory import MemoryStore
+from harvester.store.open import SchemeStore, open_store
+from harvester.store.retry import NO_WAITING
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_one_store_reads_every_scheme(s3_bucket, gcs_bucket, tmp_path):
+    (tmp_path / "one.dcm").write_bytes(s3_bucket.objects["series/one.dcm"])
+    for endpoint, address in (
+        (s3_bucket.endpoint, "s3://scans/series/one.dcm"),
+        (gcs_bucket.endpoint, "gs://scans/series/one.dcm"),
+        (None, f"{gcs_bucket.endpoint}/scans/series/one.dcm"),
+        (None, f"file://{tmp_path}/one.dcm"),
+        (None, f"{tmp_path}/one.dcm"),
+    ):
+        async with open_store(endpoint=endpoint, concurrency=2, retry=NO_WAITING) as store:
+            answer = await store.get_range(ObjectRef.parse(address), ByteRange(5, 500))
+        assert answer.data == s3_bucket.objects["series/one.dcm"][5:500]
+
+
+async def test_one_store_lists_buckets_and_folders(s3_bucket, gcs_bucket, tmp_path):
+    (tmp_path / "one.dcm").write_bytes(b"x")
+    for endpoint, prefix in (
+        (s3_bucket.endpoint, ObjectRef("scans", "series/one")),
+        (gcs_bucket.endpoint, ObjectRef("scans", "series/one", "gs")),
+        (None, ObjectRef("", str(tmp_path), "file")),
+    ):
+        async with open_store(endpoint=endpoint, retry=NO_WAITING) as store:
+            found = [listed.ref.key async for listed in store.list_objects(prefix)]
+        assert [key.rpartition("/")[2] for key in found] == ["one.dcm"]
+
+
+async def test_what_passes_is_asked_again():
+    async with (
+        answering(http(503), partial(0, b"ab", 2)) as server,
+        open_store(endpoint=server.endpoint, retry=NO_WAITING) as store,
+    ):
+        answer = await store.get_range(ObjectRef("scans", "one"), ByteRange(0, 2))
+    assert (answer.data, answer.requests) == (b"ab", 2)
+
+
+async def test_a_scheme_that_no_store_serves_is_refused():
+    store = SchemeStore({"s3": MemoryStore()})
+    with pytest.raises(RequestRejectedError, match="gs://"):
+        await store.get_range(ObjectRef("scans", "one", "gs"), ByteRange(0, 2))
+    with pytest.raises(ListingError, match="gs://"):
+        [found async for found in store.list_objects(ObjectRef("scans", "one", "gs"))]
+
+
+async def test_an_endpoint_that_is_no_address_is_refused():
+    with pytest.raises(ConfigError):
+        async with open_store(endpoint="localhost:9000"):
+            pass
