@@ -12,7 +12,7 @@ from harvester.errors import ConfigError
 from harvester.store.demo import DemoLayout, lay_out
 from harvester.store.demo.attributes import FIRST_WINDOW, read_attributes
 
-CORPUS = Path(__file__).parents[2] / "../shared/corpus"
+CORPUS = Path(__file__).parents[3] / "../shared/corpus"
 
 
 def _file(name: str) -> Path:
