@@ -1,0 +1,108 @@
+"""The record that makes a shard done: which series it harvested and which parts hold them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
+from harvester.dataset.names import COMMITS, KINDS, Kind, commit_path, is_part_path
+from harvester.dataset.storage import LocalStorage
+from harvester.errors import DatasetError
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One immutable Parquet file: its path in the dataset, rows, and size in bytes."""
+
+    path: str
+    rows: int
+    bytes: int
+
+    def __post_init__(self) -> None:
+        if not is_part_path(self.path):
+            raise ValueError(f"{self.path!r} is not the path of a part")
+
+    @property
+    def kind(self) -> Kind:
+        """Which table it is a part of."""
+        return next(kind for kind in KINDS if self.path.startswith(f"{kind}/"))
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What a shard harvested, for good.
+
+    Attributes:
+        crawl: The crawl's name, which is its plan's.
+        shard: The shard's name in that plan.
+        series: The keys of its series, all of them done.
+        parts: The files that hold their rows.
+        requests: Requests that were sent, retries included.
+        bytes_fetched: Bytes of bodies that were received.
+        seconds: From the shard's first request to its commit.
+        versions: Of harvester, and of what its values depend on.
+        committed_at: When, with its zone.
+        format: The version of this record's form.
+    """
+
+    crawl: str
+    shard: str
+    series: tuple[str, ...]
+    parts: tuple[Part, ...]
+    requests: int
+    bytes_fetched: int
+    seconds: float
+    committed_at: datetime
+    versions: Mapping[str, str] = field(default_factory=dict)
+    format: Literal[1] = 1
+
+    @property
+    def instances(self) -> int:
+        """How many rows of `instances` it gave."""
+        return sum(part.rows for part in self.parts if part.kind == "instances")
+
+    @property
+    def failures(self) -> int:
+        """How many rows of `failures` it gave."""
+        return sum(part.rows for part in self.parts if part.kind == "failures")
+
+
+_RECORD = TypeAdapter(Commit)
+
+
+def write_commit(storage: LocalStorage, commit: Commit) -> None:
+    """Make a shard done; its parts must all be written."""
+    with storage.write(commit_path(commit.crawl, commit.shard)) as stream:
+        stream.write(_RECORD.dump_json(commit, indent=1))
+
+
+def read_commits(storage: LocalStorage) -> Iterator[Commit]:
+    """Read the records of all shards that are done, of every crawl, in the order of their names.
+
+    Raises:
+        DatasetError: A record is corrupt; the message names its file.
+    """
+    for path in sorted(storage.list_files(COMMITS)):
+        commit = _read_commit(storage, path)
+        if path != commit_path(commit.crawl, commit.shard):
+            raise DatasetError(
+                f"{storage.location}/{path}: is the record of {commit.crawl}.{commit.shard}; "
+                "delete it, and the crawl harvests its shard again"
+            )
+        yield commit
+
+
+def _read_commit(storage: LocalStorage, path: str) -> Commit:
+    try:
+        return _RECORD.validate_json(storage.read(path), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(step) for step in first["loc"])
+        raise DatasetError(
+            f"{storage.location}/{path}: corrupt commit record ({where or 'text'}: {first['msg']}); "
+            "delete it, and the crawl harvests its shard again"
+        ) from error

@@ -1,0 +1,145 @@
+"""A dataset: a directory of Parquet parts, and the records of which of them count."""
+
+import json
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from harvester.dataset.commits import Commit, Part, read_commits
+from harvester.dataset.lock import Lock, hold_lock
+from harvester.dataset.names import MARKER, PRIVATE, Kind
+from harvester.dataset.plans import load_plan, save_plan
+from harvester.dataset.shard import ShardWriter
+from harvester.dataset.storage import LocalStorage
+from harvester.dataset.sweep import sweep
+from harvester.errors import DatasetError
+from harvester.model import Plan
+
+_FORMAT = {"format": "harvester dataset", "version": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A directory that holds `instances`, `frames` and `failures`; make one by `open` or `create`."""
+
+    storage: LocalStorage
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Open a dataset that is there.
+
+        Raises:
+            DatasetError: There is nothing, or something else.
+        """
+        root = _local(path)
+        if not root.exists():
+            raise DatasetError(f"{root}: no such dataset; make it by `harvester crawl`, or check the path")
+        if not root.is_dir():
+            raise DatasetError(f"{root}: a dataset is a directory, this is a file")
+        storage = LocalStorage(root)
+        if not storage.exists(MARKER):
+            raise DatasetError(
+                f"{root}: not a dataset ({MARKER} is missing); name the directory that "
+                "the crawl's configuration calls `dataset`"
+            )
+        try:
+            marker = json.loads(storage.read(MARKER))
+        except ValueError as error:
+            raise DatasetError(f"{root / MARKER}: corrupt ({error}); it should be {_FORMAT}") from error
+        if marker != _FORMAT:
+            raise DatasetError(f"{root / MARKER}: this version of harvester reads {_FORMAT}, not {marker}")
+        return cls(storage)
+
+    @classmethod
+    def create(cls, path: str | Path) -> Self:
+        """Open a dataset, and make it first if there is none: in a new or an empty directory.
+
+        Raises:
+            DatasetError: The path holds something else, or cannot be written.
+        """
+        root = _local(path)
+        if (root / MARKER).exists() or root.is_file():
+            return cls.open(root)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            strangers = sorted(entry.name for entry in root.iterdir() if entry.name != PRIVATE)
+        except OSError as error:
+            raise DatasetError(f"{root}: cannot be made a dataset ({error.strerror})") from error
+        if strangers:
+            raise DatasetError(
+                f"{root}: holds other things ({strangers[0]!r}) and is not a dataset; "
+                "name a new or an empty directory"
+            )
+        storage = LocalStorage(root)
+        with storage.write(MARKER) as stream:
+            stream.write(json.dumps(_FORMAT).encode())
+        return cls(storage)
+
+    @property
+    def location(self) -> str:
+        """The dataset's absolute path."""
+        return self.storage.location
+
+    def lock(self) -> AbstractContextManager[Lock]:
+        """Hold the dataset for one crawl while the block runs.
+
+        Raises:
+            DatasetError: Another process holds it; the message says which.
+        """
+        return hold_lock(self.storage.root)
+
+    def sweep(self, lock: Lock) -> list[str]:
+        """Delete what a killed crawl left behind that no commit names; return the paths.
+
+        Raises:
+            DatasetError: A commit record is corrupt, or a file cannot be deleted.
+        """
+        return sweep(self.storage, lock)
+
+    def save_plan(self, plan: Plan) -> None:
+        """Keep a plan, so that a killed crawl finds the same shards again.
+
+        Raises:
+            DatasetError: It cannot be written.
+        """
+        save_plan(self.storage, plan)
+
+    def load_plan(self, name: str) -> Plan | None:
+        """Read a plan back, or None if there is none of that name.
+
+        Raises:
+            DatasetError: It is corrupt.
+        """
+        return load_plan(self.storage, name)
+
+    def shard_writer(self, crawl: str, shard: str) -> ShardWriter:
+        """Begin a shard's parts."""
+        return ShardWriter(self.storage, crawl, shard)
+
+    def commits(self) -> Iterator[Commit]:
+        """Read the records of all shards that are done, of every crawl.
+
+        Raises:
+            DatasetError: A record is corrupt; the message names its file.
+        """
+        return read_commits(self.storage)
+
+    def parts(self, kind: Kind) -> list[Part]:
+        """List the committed parts of one table.
+
+        Raises:
+            DatasetError: A commit record is corrupt.
+        """
+        return [part for commit in self.commits() for part in commit.parts if part.kind == kind]
+
+
+def _local(path: str | Path) -> Path:
+    scheme, separator, _ = str(path).partition("://")
+    if separator:
+        raise DatasetError(f"{path}: a dataset must be a local directory; {scheme}:// is not supported")
+    try:
+        return Path(path).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise DatasetError(f"{str(path)!r}: not a usable path ({error})") from error

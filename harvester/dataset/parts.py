@@ -1,0 +1,74 @@
+"""Parquet parts: tables written so that no row group and no page grows beyond what readers bear."""
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+# DuckDB 1.5 fails on a page of 2 GB; a row of slide microscopy can weigh megabytes. A page never
+# outgrows its row group, and a row group passes the bound only by a single row that does.
+MAXIMUM_GROUP_ROWS = 65_536
+MAXIMUM_GROUP_BYTES = 64 * 1024 * 1024
+
+# Values a page may take before its size is looked at: 1024, pyarrow's own, overshoots on long texts.
+VALUES_BETWEEN_PAGE_CHECKS = 256
+PAGE_BYTES = 1024 * 1024
+
+# Texts that differ from row to row: a dictionary would only be the column once more.
+UNREPEATED = frozenset(
+    {"SOPInstanceUID", "MediaStorageSOPInstanceUID", "instance_url", "crdc_instance_uuid", "etag"}
+)
+
+
+def write_part(table: pa.Table, stream: BinaryIO) -> None:
+    """Write a table as one Parquet file.
+
+    Zstandard; dictionaries for texts only, since numbers compress as well without; statistics for
+    the columns that are not nested, which are those that a reader can skip row groups by. The Arrow
+    schema is left out of the footer, which it would almost double.
+    """
+    texts = [path for name, path in _text_paths(table.schema) if name not in UNREPEATED]
+    flat = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
+    with pq.ParquetWriter(
+        stream,
+        table.schema,
+        compression="zstd",
+        use_dictionary=texts,
+        write_statistics=flat,
+        data_page_size=PAGE_BYTES,
+        write_batch_size=VALUES_BETWEEN_PAGE_CHECKS,
+        store_schema=False,
+    ) as writer:
+        for group in row_groups(table):
+            writer.write_table(group, row_group_size=max(1, group.num_rows))
+
+
+def row_groups(
+    table: pa.Table, maximum_rows: int = MAXIMUM_GROUP_ROWS, maximum_bytes: int = MAXIMUM_GROUP_BYTES
+) -> Iterator[pa.Table]:
+    """Cut a table into slices of at most so many rows and bytes; a heavier row stands alone."""
+    for start in range(0, table.num_rows, maximum_rows):
+        yield from _halves(table.slice(start, maximum_rows), maximum_bytes)
+
+
+def _halves(table: pa.Table, maximum_bytes: int) -> Iterator[pa.Table]:
+    if table.num_rows <= 1 or table.nbytes <= maximum_bytes:
+        yield table
+        return
+    middle = table.num_rows // 2
+    yield from _halves(table.slice(0, middle), maximum_bytes)
+    yield from _halves(table.slice(middle), maximum_bytes)
+
+
+def _text_paths(schema: pa.Schema) -> Iterator[tuple[str, str]]:
+    """Name every text leaf's top-level column and its path as Parquet spells it."""
+    pending = [(field.name, field.name, field.type) for field in schema]
+    while pending:
+        column, path, kind = pending.pop()
+        if pa.types.is_struct(kind):
+            pending.extend((column, f"{path}.{field.name}", field.type) for field in kind)
+        elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+            pending.append((column, f"{path}.list.element", kind.value_type))
+        elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            yield column, path

@@ -1,0 +1,55 @@
+"""Plans kept beside the data, so that a killed crawl finds the same shards again."""
+
+import gzip
+import zlib
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
+
+from harvester.dataset.names import plan_path
+from harvester.dataset.storage import LocalStorage
+from harvester.errors import DatasetError
+from harvester.model import Plan
+
+_RECORD = TypeAdapter(Plan)
+
+# Level 3 takes a third of the time of level 6 for 5 % more bytes.
+_LEVEL = 3
+
+
+def save_plan(storage: LocalStorage, plan: Plan) -> None:
+    """Keep a plan, whole; one of the same name is replaced.
+
+    Raises:
+        DatasetError: A key is not Unicode text (a file name in another encoding), or the file
+            cannot be written.
+    """
+    try:
+        text = _RECORD.dump_json(plan, exclude_defaults=True)
+    except PydanticSerializationError as error:
+        raise DatasetError(
+            f"plan {plan.name}: a name in it is not UTF-8 ({error}); rename that file or object"
+        ) from error
+    with storage.write(plan_path(plan.name)) as stream:
+        # No time in the gzip header: the same plan gives the same bytes.
+        stream.write(gzip.compress(text, _LEVEL, mtime=0))
+
+
+def load_plan(storage: LocalStorage, name: str) -> Plan | None:
+    """Read a plan back as it was saved, or None if there is none of that name.
+
+    Raises:
+        DatasetError: The file is corrupt.
+    """
+    path = plan_path(name)
+    if not storage.exists(path):
+        return None
+    try:
+        plan = _RECORD.validate_json(gzip.decompress(storage.read(path)), strict=True)
+    except (ValidationError, OSError, EOFError, zlib.error) as error:
+        raise DatasetError(
+            f"{storage.location}/{path}: corrupt plan ({type(error).__name__}); delete it to plan anew"
+        ) from error
+    if plan.name != name:
+        raise DatasetError(f"{storage.location}/{path}: holds the plan {plan.name!r}; delete it to plan anew")
+    return plan

@@ -1,0 +1,35 @@
+"""What a killed crawl left behind: parts that no commit names, and files that were being written."""
+
+from harvester.dataset.commits import read_commits
+from harvester.dataset.lock import Lock
+from harvester.dataset.names import KINDS, TEMPORARY, is_part_path, is_temporary_path
+from harvester.dataset.storage import LocalStorage
+
+
+def sweep(storage: LocalStorage, lock: Lock) -> list[str]:
+    """Delete the parts that no commit names, and unfinished files; return their paths.
+
+    Only files whose name and place are ours go, no symbolic link is followed, and nothing is
+    deleted unless every commit record can be read.
+
+    Args:
+        storage: The dataset's files.
+        lock: Proof that no crawl is at work: its parts would be taken for remains.
+
+    Raises:
+        DatasetError: A commit record is corrupt, or a file cannot be listed or deleted.
+        ValueError: The lock is another dataset's.
+    """
+    if lock.root != storage.root:
+        raise ValueError(f"the lock is of {lock.root}, not of {storage.root}")
+    committed = {part.path for commit in read_commits(storage) for part in commit.parts}
+    remains = [
+        path
+        for kind in KINDS
+        for path in storage.list_files(kind)
+        if is_part_path(path) and path not in committed
+    ]
+    remains += [path for path in storage.list_files(TEMPORARY) if is_temporary_path(path)]
+    for path in remains:
+        storage.delete(path)
+    return remains

@@ -1,0 +1,243 @@
+"""A query's answer on a terminal or in a file: table, CSV, JSON lines or Parquet."""
+
+import base64
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator
+from datetime import date, time
+from decimal import Decimal
+from typing import IO, Any, Literal, get_args
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harvester.dataset.parts import row_groups
+from harvester.errors import QueryError
+from harvester.query.connection import Result
+
+Format = Literal["table", "csv", "json", "parquet"]
+
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+# A table is for looking at: more rows are counted, and past the second number only said to be more.
+MAXIMUM_TABLE_ROWS = 50
+MAXIMUM_COUNTED_ROWS = 100_000
+
+_MAXIMUM_CELL = 60
+_MINIMUM_CELL = 10
+_COLUMN_MARGIN = 2
+
+
+def write_result(result: Result, form: str, stream: IO[Any]) -> None:
+    """Write a query's answer.
+
+    Args:
+        result: From `run_query`; it is read to its end (a table: up to 100,000 rows).
+        form: `table` fits the terminal, shortens values and says what is left out; `csv` has a
+            header line and nested values as JSON; `json` is one object a line; `parquet` is a file.
+        stream: A text stream; for `parquet` a binary one, or a text stream with a `buffer`.
+
+    Raises:
+        QueryError: The query fails on the way, or a value has no place in the format.
+    """
+    if form == "table":
+        _write_table(result, stream)
+    elif form == "csv":
+        _write_csv(result, stream)
+    elif form == "json":
+        _write_json(result, stream)
+    elif form == "parquet":
+        _write_parquet(result, getattr(stream, "buffer", stream))
+    else:
+        raise QueryError(f"format {form!r} is none of {', '.join(FORMATS)}")
+
+
+def _rows(result: Result) -> Iterator[tuple[Any, ...]]:
+    for batch in result.batches():
+        columns = [_values(name, column) for name, column in zip(result.columns, batch.columns, strict=True)]
+        yield from zip(*columns, strict=True)
+
+
+def _values(name: str, column: pa.Array) -> list[Any]:
+    try:
+        values: list[Any] = column.to_pylist()
+    except (ValueError, OverflowError) as error:
+        raise QueryError(
+            f"column {name}: holds a value that cannot be shown ({error}); write CAST({name} AS VARCHAR)"
+        ) from error
+    return values
+
+
+def _write_csv(result: Result, stream: IO[str]) -> None:
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(result.columns)
+    writer.writerows([_text(value) for value in row] for row in _rows(result))
+
+
+def _write_json(result: Result, stream: IO[str]) -> None:
+    names = _distinct(result.columns)
+    stream.writelines(_json(dict(zip(names, row, strict=True))) + "\n" for row in _rows(result))
+
+
+def _write_parquet(result: Result, stream: IO[bytes]) -> None:
+    # Parquet knows columns by name only, and DuckDB refuses a file with the same name twice.
+    schema = pa.schema(
+        [field.with_name(name) for field, name in zip(result.schema, _distinct(result.columns), strict=True)]
+    )
+    try:
+        with pq.ParquetWriter(_Counted(stream), schema, compression="zstd") as writer:
+            for batch in result.batches():
+                table = pa.Table.from_arrays(batch.columns, schema=schema)
+                for group in row_groups(table):
+                    writer.write_table(group)
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
+        raise QueryError(f"Parquet cannot hold the answer: {error}; CAST that column to VARCHAR") from error
+
+
+class _Counted(io.RawIOBase):
+    """A stream that knows its position, as Parquet needs it, even where it is a pipe."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__()
+        self._stream = stream
+        self._position = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._stream.write(data)
+        self._position += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._position
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+def _distinct(names: tuple[str, ...]) -> list[str]:
+    """Tell columns of the same name apart: `x`, `x_1`."""
+    taken = set(names)
+    seen: set[str] = set()
+    distinct = []
+    for name in names:
+        fresh, number = name, 0
+        while fresh in seen or (number and fresh in taken):
+            number += 1
+            fresh = f"{name}_{number}"
+        seen.add(fresh)
+        distinct.append(fresh)
+    return distinct
+
+
+def _text(value: Any) -> str:
+    """Write one value for a person or a CSV file: NULL is nothing, nested values are JSON."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    plain = _plain(value)
+    return plain if isinstance(plain, str) else _json(plain)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """Turn a value into what JSON can say; NaN and the infinities, which it cannot, become null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    return _plain_scalar(value)
+
+
+def _plain_scalar(value: Any) -> str | float | None:
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, (date, time)):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
+
+
+def _write_table(result: Result, stream: IO[str]) -> None:
+    console = Console(file=stream, highlight=False, soft_wrap=False)
+    shown: list[list[str]] = []
+    left_out = 0
+    for batch in result.batches():
+        wanted = batch.slice(0, max(0, MAXIMUM_TABLE_ROWS - len(shown)))
+        columns = [
+            [_cell(value) for value in _values(name, column)]
+            for name, column in zip(result.columns, wanted.columns, strict=True)
+        ]
+        shown.extend(list(row) for row in zip(*columns, strict=True))
+        left_out += batch.num_rows - wanted.num_rows
+        if left_out > MAXIMUM_COUNTED_ROWS:
+            break
+    widths = _fit([_cell(name) for name in result.columns], shown, console.width)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name, field, width in zip(result.columns, result.schema, widths, strict=False):
+        numeric = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+        justify: Literal["left", "right"] = "right" if numeric else "left"
+        table.add_column(Text(_cell(name)), justify=justify, width=width, no_wrap=True, overflow="ellipsis")
+    for row in shown:
+        table.add_row(*(Text(cell) for cell in row[: len(widths)]))
+    console.print(table)
+    console.print(Text(_summary(len(shown), left_out, len(result.columns) - len(widths))))
+
+
+def _fit(names: list[str], rows: list[list[str]], width: int) -> list[int]:
+    """Give each column its width; columns at the end that have no room get none."""
+    natural = [
+        max([cell_len(name), *(cell_len(row[place]) for row in rows), 1]) for place, name in enumerate(names)
+    ]
+    widths: list[int] = []
+    room = width
+    for wanted in natural:
+        least = min(wanted, _MINIMUM_CELL) + _COLUMN_MARGIN
+        if widths and least > room:
+            break
+        widths.append(min(wanted, _MINIMUM_CELL))
+        room -= least
+    # What is left goes to the narrowest first, so that short values are never cut for a long one.
+    while room > 0 and (short := [n for n in range(len(widths)) if widths[n] < natural[n]]):
+        narrowest = min(short, key=lambda place: widths[place])
+        widths[narrowest] += 1
+        room -= 1
+    return widths
+
+
+def _cell(value: Any) -> str:
+    """Write one value in one line that a terminal takes for nothing but text, and shorten it."""
+    text = "NULL" if value is None else _text(value)
+    text = text if len(text) <= _MAXIMUM_CELL else text[: _MAXIMUM_CELL - 1] + "…"
+    # A header can hold escape sequences, which would act on the terminal.
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def _summary(rows: int, left_out: int, columns_left_out: int) -> str:
+    if not left_out:
+        text = f"{rows:,} row{'' if rows == 1 else 's'}"
+    elif left_out <= MAXIMUM_COUNTED_ROWS:
+        text = f"{rows:,} of {rows + left_out:,} rows; {left_out:,} left out"
+    else:
+        text = f"{rows:,} rows; more than {MAXIMUM_COUNTED_ROWS:,} left out"
+    if columns_left_out:
+        text += f"; {columns_left_out:,} columns have no room (name fewer, or take another format)"
+    return text
