@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from aiohttp import web
-from anyio import sleep_forever, to_thread
+from anyio import CancelScope, lowlevel, sleep_forever, to_thread
 
 from harvester.errors import ConfigError
 from harvester.store.demo.bucket import Bucket
@@ -107,11 +107,13 @@ def _buckets(layout: DemoLayout, catalog: DemoInstance) -> dict[str, Bucket]:
 @asynccontextmanager
 async def _listening(server: DemoServer, host: str, port: int) -> AsyncIterator[str]:
     """Listen, and give the endpoint; connections still open at the end are cut after a second."""
-    runner = web.ServerRunner(web.Server(server.answer, access_log=None), shutdown_timeout=1.0)
+    web_server = web.Server(server.answer, access_log=None)
+    runner = web.ServerRunner(web_server, shutdown_timeout=1.0)
     await runner.setup()
     try:
+        site = web.TCPSite(runner, host, port, backlog=1024)
         try:
-            await web.TCPSite(runner, host, port, backlog=1024).start()
+            await site.start()
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ConfigError(
@@ -121,4 +123,11 @@ async def _listening(server: DemoServer, host: str, port: int) -> AsyncIterator[
         shown = f"[{address[0]}]" if ":" in address[0] else address[0]
         yield f"http://{shown}:{address[1]}"
     finally:
-        await runner.cleanup()
+        with CancelScope(shield=True):
+            transports = [connection.transport for connection in web_server.connections]
+            await runner.cleanup()
+            # What a reader that stalls has not taken would keep its connection open for ever.
+            for transport in transports:
+                if transport is not None:
+                    transport.abort()
+            await lowlevel.checkpoint()

@@ -1,3 +1,6 @@
+import os
+import socket
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -5,6 +8,7 @@ import aiohttp
 import anyio
 import pyarrow.parquet as pq
 import pytest
+from anyio.from_thread import start_blocking_portal
 from demo_requests import ask
 
 from harvester.errors import ConfigError
@@ -57,3 +61,18 @@ def test_a_port_that_is_taken_is_refused_by_its_number(address: DemoAddress, roo
 
 def test_two_runs_give_the_same_keys(root: Path, keys: dict[str, str]) -> None:
     assert {Path(instance.path).name: instance.key for instance in lay_out(root).instances} == keys
+
+
+def test_a_reader_that_stalls_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    os.truncate(tmp_path / "file", 1 << 30)
+    [key] = (instance.key for instance in lay_out(tmp_path).instances)
+    with start_blocking_portal() as portal:
+        with portal.wrap_async_context_manager(demo_bucket(tmp_path)) as address:
+            parts = urlsplit(address.endpoint)
+            connection = socket.create_connection((parts.hostname, parts.port), timeout=20)
+            connection.sendall(f"GET /idc-open-data/{key} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert connection.recv(100)
+            started = time.monotonic()
+        assert time.monotonic() - started < 10
+    connection.close()
