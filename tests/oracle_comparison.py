@@ -55,7 +55,8 @@ class ExpectedRow:
     """The row that the contract asks for; paths are of keywords, with tags where there is none.
 
     `loose` are elements for which the contract leaves the place open (any of column, bulk, other or
-    invalid will do), `pydicom_refuses` those whose value pydicom raises on; neither is compared.
+    invalid will do), `pydicom_refuses` those whose value pydicom raises on; neither is compared. `repeated`
+    stand twice at the top level: pydicom keeps the last, so that the row has to hold the other elsewhere.
     `content` is the file, inflated where it is deflated: offsets count in it.
     """
 
@@ -65,6 +66,7 @@ class ExpectedRow:
     invalid: list[str] = field(default_factory=list)
     loose: list[str] = field(default_factory=list)
     pydicom_refuses: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
     content: bytes = b""
     deflated: bool = False
     size: int = 0
@@ -97,7 +99,7 @@ def differences(expected: ExpectedRow, row: dict[str, Any]) -> list[str]:
     wanted_invalid = {as_tags(path): path for path in expected.invalid}
     for key in wanted_invalid.keys() - invalid.keys():
         found.append(f"invalid_elements: {wanted_invalid[key]} missing")
-    for key in invalid.keys() - wanted_invalid.keys() - skipped:
+    for key in invalid.keys() - wanted_invalid.keys() - skipped - set(map(as_tags, expected.repeated)):
         found.append(f"invalid_elements: {invalid[key]} not expected")
     return found
 
@@ -117,6 +119,11 @@ def losses(expected: ExpectedRow, row: dict[str, Any]) -> list[str]:
     wanted += [bulk.path for bulk in expected.bulk]
     wanted += [*expected.invalid, *expected.loose, *expected.pydicom_refuses]
     found += [f"{path} is nowhere in the row" for path in wanted if as_tags(path) not in places]
+    found += [
+        f"{path} stands twice, and once in the row"
+        for path in expected.repeated
+        if as_tags(path) not in named
+    ]
     values = {as_tags(bulk.path): bulk for bulk in expected.bulk}
     for entry in row.get("bulk_data") or ():
         bulk = values.get(as_tags(entry["path"]))

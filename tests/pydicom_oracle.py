@@ -91,10 +91,12 @@ def _preamble(raw: bytes) -> str:
 def _locate_pixel_data(row: ExpectedRow, raw: bytes, dataset: Dataset) -> None:
     """Find the pixel data element by pydicom's own stop, and look at the bytes behind it."""
     stop: dict[str, Any] = {}
+    seen: list[BaseTag] = []
 
     def at_pixel_data(tag: BaseTag, vr: str | None, length: int) -> bool:
         if int(tag) in PIXEL_DATA:
             stop.update(tag=int(tag), vr=vr, length=length)
+        seen.append(tag)
         return int(tag) in PIXEL_DATA
 
     row.content, row.header_bytes = raw, len(raw)
@@ -109,6 +111,9 @@ def _locate_pixel_data(row: ExpectedRow, raw: bytes, dataset: Dataset) -> None:
     else:
         file = io.BytesIO(raw)
         read_partial(file, at_pixel_data, force=True)
+    # pydicom asks for the first element twice where it is in doubt about the encoding.
+    repeats = (tag for i, tag in enumerate(seen) if tag in seen[:i] and i > 1)
+    row.repeated += [_keyword(tag) or f"{int(tag):08X}" for tag in repeats]
     if not stop:
         return
     row.header_bytes = file.tell()

@@ -169,6 +169,16 @@ def test_text_in_a_sequence_of_the_dictionary_must_not_get_lost() -> None:
     assert losses(expected, row_of(expected)) == ["PurposeOfReferenceCodeSequence is nowhere in the row"]
 
 
+def test_an_element_that_stands_twice_has_to_stand_somewhere_else_too() -> None:
+    repeated = [element(0x00080018, "UI", uid) for uid in (b"1.2\0", b"1.3\0")]
+    expected = expected_row(part10(element(0x00080008, "CS", b"A "), *repeated))
+    assert expected.columns["SOPInstanceUID"] == "1.3"
+    row = row_of(expected)
+    assert losses(expected, row) == ["SOPInstanceUID stands twice, and once in the row"]
+    row["invalid_elements"] = [{"path": "SOPInstanceUID", "VR": "UI", "text": "1.2", "reason": "repeated"}]
+    assert (losses(expected, row), differences(expected, row)) == ([], [])
+
+
 def test_native_pixel_data_is_located() -> None:
     expected = expected_row(EVERYTHING)
     assert expected.header_bytes == EVERYTHING.index(struct.pack("<HH", 0x7FE0, 0x10))
