@@ -1,1 +1,0 @@
-"""From idc-index, manifests and lists of addresses to the series that a selection names."""

@@ -1,0 +1,45 @@
+"""What every catalog can do: count what is selected, and name it series by series."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from harvester.model import Series, Summary
+
+
+class Catalog(ABC):
+    """A selection of series, counted without being listed, and listed without being held in memory."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What the catalog is, for a person: its file, address or release."""
+
+    @property
+    def release(self) -> int | None:
+        """The IDC release that the catalog describes; None where it is not IDC's."""
+        return None
+
+    @abstractmethod
+    def summary(self) -> Summary:
+        """Count the selection."""
+
+    @abstractmethod
+    def series(self, limit: int | None = None) -> Iterator[Series]:
+        """The selected series, or the first `limit` of them, in an order that is always the same.
+
+        Raises:
+            SelectionError: A row of the catalog does not say where its series lies.
+        """
+
+    def close(self) -> None:  # noqa: B027 - most catalogs hold nothing open
+        """Let go of files and connections."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

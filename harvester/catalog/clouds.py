@@ -1,0 +1,63 @@
+"""IDC's buckets on AWS and on Google Cloud: the same keys, but not always the same bucket name."""
+
+import re
+from collections.abc import Iterable
+
+from harvester.config import Provider
+from harvester.errors import ConfigError
+from harvester.model import ObjectRef
+
+SCHEMES: dict[Provider, str] = {"aws": "s3", "gcs": "gs"}
+
+AWS_TO_GCS = {
+    "idc-open-data": "idc-open-data",
+    "idc-open-data-two": "idc-open-idc1",
+    "idc-open-data-cr": "idc-open-cr",
+}
+"""IDC's public buckets (IDC documentation, "Files and metadata"); any other is taken to have one name."""
+
+GCS_TO_AWS = {
+    **{gcs: aws for aws, gcs in AWS_TO_GCS.items()},
+    "public-datasets-idc": "idc-open-data",  # its name on Google Cloud before IDC v20, still in manifests
+}
+
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}")
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def copies(bucket: str, key: str, providers: Iterable[Provider]) -> tuple[ObjectRef, ...]:
+    """Where a key of a bucket (by either cloud's name) lies at each provider, in their order."""
+    aws = GCS_TO_AWS.get(bucket, bucket)
+    names: dict[Provider, str] = {"aws": aws, "gcs": AWS_TO_GCS.get(aws, aws)}
+    return tuple(ObjectRef(names[provider], key, SCHEMES[provider]) for provider in providers)
+
+
+def is_idc_bucket(bucket: str) -> bool:
+    """Whether the bucket is one of IDC's, by either cloud's name."""
+    return bucket in AWS_TO_GCS or bucket in GCS_TO_AWS
+
+
+def series_uuid(folder: str) -> str | None:
+    """The CRDC series UUID that a folder is named by, as IDC lays out its buckets, or None."""
+    last = folder.rstrip("/").rpartition("/")[2]
+    return last if _UUID.fullmatch(last) else None
+
+
+def parse_prefix(address: str) -> ObjectRef:
+    """Read `s3://BUCKET/PREFIX` or `gs://BUCKET/PREFIX`, with or without a closing `*`.
+
+    Raises:
+        ConfigError: It is something else, has another wildcard, or the bucket's name cannot be one.
+    """
+    scheme, separator, rest = address.partition("://")
+    bucket, _, key = rest.partition("/")
+    if not separator or scheme not in ("s3", "gs"):
+        raise ConfigError(f"{address!r} is not s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
+    if not _BUCKET.fullmatch(bucket):
+        raise ConfigError(f"{address!r}: {bucket!r} cannot be a bucket's name")
+    key = key.removesuffix("*")
+    if "*" in key or "?" in key:
+        raise ConfigError(
+            f"{address!r}: only a closing * can be followed, as in {scheme}://{bucket}/FOLDER/*"
+        )
+    return ObjectRef(bucket, key, scheme)

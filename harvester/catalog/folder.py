@@ -1,0 +1,81 @@
+"""A folder of files on this machine, walked without following links to folders."""
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from harvester.catalog.base import Catalog
+from harvester.catalog.grouping import OBJECTS_PER_SERIES, series_of
+from harvester.config import CrawlConfig
+from harvester.errors import SelectionError
+from harvester.model import ListedObject, ObjectRef, Series, Summary
+
+
+class FolderCatalog(Catalog):
+    """Every file under a root, one series a folder; names that begin with a dot are passed over.
+
+    The files are named here with their sizes, so that nothing need be listed again.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._summary: Summary | None = None
+
+    @classmethod
+    def open(cls, config: CrawlConfig) -> "FolderCatalog":
+        """Look whether `select.root` is a folder that holds files.
+
+        Raises:
+            SelectionError: It is not, or it holds none.
+        """
+        root = os.path.realpath(config.select.root or "")
+        if not Path(root).is_dir():
+            raise SelectionError(f"{config.name}: select.root: {root} is not a folder")
+        catalog = cls(root)
+        if next(catalog.series(1), None) is None:
+            raise SelectionError(f"{config.name}: select.root: there is no file under {root}")
+        return catalog
+
+    @property
+    def name(self) -> str:
+        """The root."""
+        return self._root
+
+    def summary(self) -> Summary:
+        """Count the files and their bytes by walking the tree once."""
+        if self._summary is None:
+            self._summary = Summary.of(self.series())
+        return self._summary
+
+    def series(self, limit: int | None = None) -> Iterator[Series]:
+        """One folder after the other, sorted by name, each before its subfolders.
+
+        Raises:
+            SelectionError: A folder cannot be read: an error is not an empty folder.
+        """
+        return islice(_walk(self._root), limit)
+
+
+def _walk(root: str) -> Iterator[Series]:
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        files: list[ListedObject] = []
+        subfolders: list[str] = []
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        subfolders.append(entry.path)
+                    elif entry.is_file():
+                        files.append(ListedObject(ObjectRef("", entry.path, "file"), entry.stat().st_size))
+        except OSError as error:
+            raise SelectionError(f"{error.filename or folder}: cannot be read: {error.strerror}") from None
+        files.sort(key=lambda listed: listed.ref.key)
+        address = ObjectRef("", folder.rstrip("/") + "/", "file").url
+        for start in range(0, len(files), OBJECTS_PER_SERIES):
+            yield series_of(address, files[start : start + OBJECTS_PER_SERIES])
+        waiting.extend(sorted(subfolders, reverse=True))

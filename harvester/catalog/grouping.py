@@ -1,0 +1,50 @@
+"""Single objects into series by the folder they lie in, so that they can be shared out and committed."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+
+from harvester.catalog.clouds import is_idc_bucket, series_uuid
+from harvester.model import ListedObject, Series
+
+OBJECTS_PER_SERIES = 1000
+"""A folder of more objects becomes several series: one shard must not have to hold them all."""
+
+
+def by_folder(objects: Iterable[ListedObject]) -> Iterator[Series]:
+    """Group objects by folder, in the order of their addresses.
+
+    A series of single objects is named by its folder and by a hash of what it holds: when objects join
+    or leave the list or change size it is another series, and so another shard.
+    """
+    folder: str | None = None
+    held: list[ListedObject] = []
+    for listed in sorted(objects, key=split):
+        here, _ = split(listed)
+        if held and (here != folder or len(held) == OBJECTS_PER_SERIES):
+            yield series_of(folder or "", held)
+            held = []
+        folder = here
+        held.append(listed)
+    if held:
+        yield series_of(folder or "", held)
+
+
+def split(listed: ListedObject) -> tuple[str, str]:
+    """An object's folder, with its closing slash, and its name in it."""
+    folder, slash, name = listed.ref.url.rpartition("/")
+    return folder + slash, name
+
+
+def series_of(folder: str, objects: Sequence[ListedObject]) -> Series:
+    """One series of objects that lie in the same folder."""
+    digest = hashlib.sha256()
+    for listed in objects:
+        digest.update(f"{listed.ref.url}\0{listed.size}\n".encode("utf-8", "surrogateescape"))
+    sizes = [listed.size for listed in objects if listed.size is not None]
+    return Series(
+        key=f"{folder}#{digest.hexdigest()[:16]}",
+        objects=tuple(objects),
+        crdc_series_uuid=series_uuid(folder) if is_idc_bucket(objects[0].ref.bucket) else None,
+        instance_count=len(objects),
+        size=sum(sizes) if len(sizes) == len(objects) else None,
+    )

@@ -1,0 +1,209 @@
+"""A catalog that is a table: idc-index's, or a Parquet file of one's own with the same columns."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import duckdb
+
+from harvester.catalog.base import Catalog
+from harvester.catalog.clouds import copies, is_idc_bucket, parse_prefix
+from harvester.catalog.database import bounded, complaint, connect, lock
+from harvester.catalog.manifest import ManifestSeries, read_manifest
+from harvester.catalog.parquet_source import ParquetSource, find_parquet
+from harvester.catalog.selection import conditions
+from harvester.catalog.views import define_catalog, define_rows, define_selection, newest_release
+from harvester.config import CrawlConfig
+from harvester.errors import ConfigError, SelectionError
+from harvester.model import ObjectRef, Series, Summary, Tally
+
+BATCH_ROWS = 4096
+
+_SUMMARY = """
+    SELECT CAST(collection_id AS VARCHAR), CAST(Modality AS VARCHAR), COUNT(*),
+           COALESCE(SUM(harvest_instances), 0), COALESCE(SUM(harvest_size), 0),
+           COUNT(*) FILTER (harvest_instances IS NULL), COUNT(*) FILTER (harvest_place IS NULL)
+    FROM selection GROUP BY ALL ORDER BY ALL
+"""
+
+_TWICE = "SELECT harvest_key FROM selection GROUP BY harvest_key HAVING COUNT(*) > 1 LIMIT 1"
+
+_SERIES = """
+    SELECT harvest_key, harvest_place, harvest_uuid, CAST(SeriesInstanceUID AS VARCHAR),
+           CAST(collection_id AS VARCHAR), CAST(Modality AS VARCHAR), harvest_instances, harvest_size,
+           harvest_release
+    FROM selection ORDER BY collection_id, Modality, harvest_key
+"""
+
+
+class _Row(NamedTuple):
+    """What `_SERIES` selects, in its order."""
+
+    key: str
+    place: str
+    uuid: str | None
+    series_instance_uid: str | None
+    collection_id: str | None
+    modality: str | None
+    instances: int | None
+    size: int | None
+    release: int | None
+
+
+class TableCatalog(Catalog):
+    """The rows of a Parquet file that hold everything that `[select]` asks, one series a row.
+
+    `Series.idc_version` is the newest release that the index knows (the latest in idc-index's
+    `version_metadata_index`, or a file's latest `series_revised_idc_version`): the release that the
+    catalog describes. A manifest's series that only earlier releases had gets the last that had it.
+    """
+
+    def __init__(
+        self, config: CrawlConfig, connection: duckdb.DuckDBPyConnection, source: ParquetSource
+    ) -> None:
+        self._config = config
+        self._connection = connection
+        self._source = source
+        self._release: int | None = None
+        self._partial: dict[str, ManifestSeries] = {}
+        self._summary = Summary({})
+
+    @classmethod
+    def open(cls, config: CrawlConfig) -> "TableCatalog":
+        """Find the table, apply the selection and count it.
+
+        Raises:
+            ConfigError: The table or the manifest cannot be read.
+            SelectionError: The selection names what is not there, cannot be run, or matches nothing.
+        """
+        source = find_parquet(config)
+        catalog = cls(config, connect(), source)
+        try:
+            catalog._select()
+            catalog._count()
+        except BaseException:
+            catalog.close()
+            raise
+        return catalog
+
+    @property
+    def name(self) -> str:
+        """The release of idc-index-data, or the file."""
+        return self._source.name
+
+    @property
+    def release(self) -> int | None:
+        """The newest IDC release that the table knows."""
+        return self._release
+
+    def summary(self) -> Summary:
+        """Count the selection, which SQL did when the catalog was opened."""
+        return self._summary
+
+    def series(self, limit: int | None = None) -> Iterator[Series]:
+        """The selected series by collection, modality and CRDC series UUID, streamed from the table.
+
+        Raises:
+            SelectionError: A row says of its series' place what is no place in a bucket.
+        """
+        sql = _SERIES if limit is None else f"{_SERIES} LIMIT {max(int(limit), 0)}"
+        cursor = self._connection.cursor()  # its own, so that two readers do not end each other
+        try:
+            for batch in cursor.execute(sql).to_arrow_reader(BATCH_ROWS):
+                columns = [column.to_pylist() for column in batch.columns]
+                yield from (self._one(_Row(*row)) for row in zip(*columns, strict=True))
+        except duckdb.Error as error:
+            raise self._error(error) from None
+        finally:
+            cursor.close()
+
+    def close(self) -> None:
+        """Close the database, and delete the table if it was downloaded."""
+        self._connection.close()
+        self._source.close()
+
+    def _select(self) -> None:
+        config, connection, source = self._config, self._connection, self._source
+        try:
+            columns = define_rows(connection, source)
+            self._release = newest_release(connection, source, columns)
+        except duckdb.Error as error:
+            raise ConfigError(f"{config.name}: source.catalog: {source.name}: {complaint(error)}") from None
+        manifest = self._read_manifest()
+        clauses = conditions(connection, config, columns, source.name)
+        try:
+            define_catalog(connection, source, self._release, manifest)
+            lock(connection, [path for path in (source.path, source.prior_versions) if path is not None])
+            define_selection(connection, clauses, config.select.where)
+        except duckdb.Error as error:
+            raise self._error(error) from None
+
+    def _read_manifest(self) -> list[ManifestSeries] | None:
+        if self._config.select.manifest is None:
+            return None
+        path = Path(self._config.select.manifest)
+        manifest = read_manifest(path, self._config.source.providers)
+        if not manifest:
+            raise SelectionError(f"{self._config.name}: select.manifest: {path} names no series")
+        self._partial = {series.key: series for series in manifest if series.objects}
+        return manifest
+
+    def _count(self) -> None:
+        try:
+            with bounded(self._connection):
+                rows = self._connection.execute(_SUMMARY).fetchall()
+                twice = None if self._source.is_idc else self._connection.execute(_TWICE).fetchone()
+        except duckdb.Error as error:
+            raise self._error(error) from None
+        if not rows:
+            keys = [*self._config.select.columns, *(key for key in ("where", "manifest") if self._given(key))]
+            reason = f"satisfies {' and '.join(keys)}" if keys else "is there"
+            raise SelectionError(f"{self._config.name}: select: no series of {self.name} {reason}")
+        if nowhere := sum(row[6] for row in rows):
+            raise SelectionError(
+                f"{self.name}: {nowhere:,} of the selected rows have neither series_aws_url "
+                "nor aws_bucket and crdc_series_uuid"
+            )
+        if twice is not None:
+            raise SelectionError(
+                f"{self.name}: names series {twice[0]!r} more than once; keep one row a series"
+            )
+        self._summary = Summary(
+            {(row[0], row[1]): Tally(*(int(count) for count in row[2:6])) for row in rows}
+        )
+
+    def _given(self, key: str) -> bool:
+        return getattr(self._config.select, key) is not None
+
+    def _error(self, error: duckdb.Error) -> SelectionError:
+        config = self._config
+        culprit = "select.where" if config.select.where is not None else f"source.catalog: {self.name}"
+        if isinstance(error, duckdb.InterruptException):
+            return SelectionError(f"{config.name}: {culprit}: takes too long; simplify it")
+        return SelectionError(f"{config.name}: {culprit}: {complaint(error)}")
+
+    def _one(self, row: "_Row") -> Series:
+        partial = self._partial.get(row.key)
+        return Series(
+            key=row.key,
+            prefixes=() if partial else self._prefixes(row.place),
+            objects=partial.objects if partial else (),
+            series_instance_uid=row.series_instance_uid,
+            crdc_series_uuid=row.uuid,
+            collection_id=row.collection_id,
+            modality=row.modality,
+            instance_count=row.instances,
+            size=row.size,
+            idc_version=row.release,
+        )
+
+    def _prefixes(self, place: str) -> tuple[ObjectRef, ...]:
+        try:
+            prefix = parse_prefix(place if place.endswith(("/", "*")) else place + "/")
+        except ConfigError as error:
+            raise SelectionError(f"{self.name}: series_aws_url: {error}") from None
+        if not prefix.key:
+            raise SelectionError(f"{self.name}: series_aws_url: {place!r} names a whole bucket")
+        if prefix.scheme == "gs" and not is_idc_bucket(prefix.bucket):
+            return (prefix,)
+        return copies(prefix.bucket, prefix.key, self._config.source.providers)

@@ -1,0 +1,154 @@
+"""The catalog's table as SQL views: its rows, what a manifest names of them, and what is selected."""
+
+from collections.abc import Sequence
+
+import duckdb
+import pyarrow as pa
+
+from harvester.catalog.clouds import is_idc_bucket, parse_prefix
+from harvester.catalog.database import add_table, identifier, literal
+from harvester.catalog.manifest import ManifestSeries
+from harvester.catalog.parquet_source import ParquetSource
+from harvester.errors import ConfigError
+
+# Columns that harvester itself reads: a catalog may lack any that is not needed to find its series.
+READ_COLUMNS = {
+    "collection_id": "VARCHAR",
+    "Modality": "VARCHAR",
+    "SeriesInstanceUID": "VARCHAR",
+    "instanceCount": "BIGINT",
+    "series_size_MB": "DOUBLE",
+    "crdc_series_uuid": "VARCHAR",
+    "series_aws_url": "VARCHAR",
+    "aws_bucket": "VARCHAR",
+}
+
+# What a row says, under names that clash with no column. series_size_MB counts 10^6 bytes.
+_ROW = """
+    *,
+    CAST(crdc_series_uuid AS VARCHAR) AS harvest_uuid,
+    COALESCE(CAST(series_aws_url AS VARCHAR),
+             's3://' || aws_bucket || '/' || crdc_series_uuid || '/*') AS harvest_place,
+    COALESCE(harvest_uuid, harvest_place) AS harvest_key,
+    CASE WHEN TRY_CAST(instanceCount AS BIGINT) >= 0 THEN TRY_CAST(instanceCount AS BIGINT) END
+        AS harvest_instances,
+    CASE WHEN TRY_CAST(series_size_MB AS DOUBLE) >= 0
+         THEN TRY_CAST(ROUND(TRY_CAST(series_size_MB AS DOUBLE) * 1e6) AS BIGINT) END AS harvest_size
+"""
+
+
+def define_rows(connection: duckdb.DuckDBPyConnection, source: ParquetSource) -> dict[str, str]:
+    """Make the view `series_rows` of the file, columns that are missing being NULL.
+
+    Returns:
+        The file's own columns and their DuckDB types.
+
+    Raises:
+        ConfigError: The file has no columns that say where a series lies.
+    """
+    file = f"read_parquet({literal(str(source.path))})"
+    columns = {row[0]: row[1] for row in connection.execute(f"DESCRIBE SELECT * FROM {file}").fetchall()}
+    present = {column.lower() for column in columns}  # as DuckDB compares names
+    if "series_aws_url" not in present and not {"aws_bucket", "crdc_series_uuid"} <= present:
+        raise ConfigError(
+            f"{source.name}: has neither the column series_aws_url nor aws_bucket and crdc_series_uuid, "
+            f"so where a series lies is unknown; it has {', '.join(list(columns)[:12])}"
+        )
+    missing = [
+        f"CAST(NULL AS {kind}) AS {identifier(name)}"
+        for name, kind in READ_COLUMNS.items()
+        if name.lower() not in present
+    ]
+    connection.execute(f"CREATE VIEW series_rows AS SELECT {', '.join(['*', *missing])} FROM {file}")
+    return columns
+
+
+def newest_release(
+    connection: duckdb.DuckDBPyConnection, source: ParquetSource, columns: dict[str, str]
+) -> int | None:
+    """The newest IDC release that the table knows, or None if it says nothing of releases."""
+    if source.releases is not None:
+        sql = f"SELECT MAX(idc_version) FROM read_parquet({literal(str(source.releases))})"
+    elif "series_revised_idc_version" in columns:
+        sql = "SELECT MAX(TRY_CAST(series_revised_idc_version AS BIGINT)) FROM series_rows"
+    else:
+        return None
+    row = connection.execute(sql).fetchone()
+    return None if row is None or row[0] is None else int(row[0])
+
+
+def define_catalog(
+    connection: duckdb.DuckDBPyConnection,
+    source: ParquetSource,
+    release: int | None,
+    manifest: Sequence[ManifestSeries] | None,
+) -> None:
+    """Make the view `catalog`, which `where` sees: all rows, or what a manifest names.
+
+    A series of the manifest that the table does not know comes from IDC's earlier releases, else it
+    stands by its place alone, with every column of the catalog NULL.
+    """
+    version = "NULL" if release is None else str(release)
+    rows = f"SELECT {_ROW}, CAST({version} AS BIGINT) AS harvest_release FROM series_rows"
+    if manifest is None:
+        connection.execute(f"CREATE VIEW catalog AS {rows}")
+        return
+    _keep_manifest(connection, manifest)
+    if source.prior_versions is None:
+        known = rows
+    else:
+        prior = literal(str(source.prior_versions))
+        # a series that several earlier releases had in several buckets counts once: its last row
+        known = f"""{rows} UNION ALL BY NAME
+            SELECT {_ROW}, max_idc_version AS harvest_release FROM
+            (SELECT *, CAST(NULL AS BIGINT) AS instanceCount FROM read_parquet({prior})
+             QUALIFY ROW_NUMBER() OVER (PARTITION BY crdc_series_uuid
+                                        ORDER BY max_idc_version DESC, series_aws_url) = 1)
+            WHERE crdc_series_uuid NOT IN (SELECT crdc_series_uuid FROM series_rows
+                                           WHERE crdc_series_uuid IS NOT NULL)"""
+    connection.execute(f"CREATE VIEW known AS {known}")
+    connection.execute("""
+        CREATE VIEW catalog AS
+        SELECT known.* REPLACE (
+            manifest.key AS harvest_key,
+            COALESCE(manifest.objects, known.harvest_instances) AS harvest_instances,
+            CASE WHEN manifest.objects IS NULL THEN known.harvest_size END AS harvest_size)
+        FROM known JOIN manifest ON known.harvest_uuid = manifest.uuid
+        UNION ALL BY NAME
+        SELECT key AS harvest_key, place AS harvest_place, idc_uuid AS harvest_uuid,
+               idc_uuid AS crdc_series_uuid, objects AS harvest_instances
+        FROM manifest ANTI JOIN known ON manifest.uuid = known.harvest_uuid
+    """)
+
+
+def _keep_manifest(connection: duckdb.DuckDBPyConnection, manifest: Sequence[ManifestSeries]) -> None:
+    places = [parse_prefix(series.place) for series in manifest]
+    columns = {
+        "key": pa.array([series.key for series in manifest], pa.string()),
+        "place": pa.array([series.place for series in manifest], pa.string()),
+        "uuid": pa.array([series.uuid for series in manifest], pa.string()),
+        # a folder elsewhere may be named by any UUID: only IDC's buckets say that it is a CRDC series
+        "idc_uuid": pa.array(
+            [
+                series.uuid if is_idc_bucket(place.bucket) else None
+                for series, place in zip(manifest, places, strict=True)
+            ],
+            pa.string(),
+        ),
+        "objects": pa.array([series.object_count for series in manifest], pa.int64()),
+    }
+    add_table(connection, "manifest", pa.table(columns))
+
+
+def define_selection(
+    connection: duckdb.DuckDBPyConnection, conditions: Sequence[str], where: str | None
+) -> None:
+    """Make the view `selection` of the rows for which all conditions and `where` hold.
+
+    `where` is bound as one expression: DuckDB's parser admits no second statement and no other clause.
+    """
+    clause = " AND ".join(f"({condition})" for condition in conditions) or "true"
+    relation = connection.sql(f"SELECT * FROM catalog WHERE {clause}")
+    if where is not None:
+        relation = relation.filter(where)
+    relation.create_view("selection")
