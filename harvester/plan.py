@@ -1,1 +1,220 @@
-"""Series into shards: pure and deterministic."""
+"""Series into shards of bounded work, and what a header crawl of them will ask of the network."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from math import ceil
+
+from harvester.config import LimitsConfig
+from harvester.model import Plan, Series, Shard, Summary, Tally
+
+KiB = 1024
+
+# Typical header sizes in bytes, up to the pixel data. They steer shard sizes and `harvester plan`, nothing
+# else, and are meant to be right within a factor of two or three. Basis: the headers of a corpus of 500
+# public files (median and 90th percentile), made larger where IDC's own objects are known to be richer.
+TYPICAL_HEADER: dict[str, int] = {
+    "CT": 6 * KiB,  # corpus 0.7 to 6 KiB, 24 KiB at most; IDC de-identifies and adds clinical trial groups
+    "MR": 10 * KiB,  # corpus p90 9.7 KiB; Siemens CSA headers of 100 KiB are bulk values, hopped over
+    "PT": 9 * KiB,  # corpus 8.8 KiB
+    "CR": 3 * KiB,
+    "DX": 4 * KiB,
+    "MG": 12 * KiB,  # tomosynthesis carries functional groups
+    "US": 6 * KiB,
+    "NM": 4 * KiB,  # detector and rotation sequences
+    "XA": 8 * KiB,
+    "RF": 8 * KiB,
+    "XC": 4 * KiB,
+    "OT": 4 * KiB,
+    "RTDOSE": 4 * KiB,
+    "FUSION": 10 * KiB,
+    # specimen and optical path sequences; ICC profiles and extended offset tables are bulk, hopped over
+    "SM": 24 * KiB,
+    # an item of functional groups per frame, 0.5 to 1 KiB each, and hundreds of frames
+    "SEG": 192 * KiB,
+    # coordinates and indices are bulk values (OF, OD, OL), which are hopped over
+    "ANN": 32 * KiB,
+    "M3D": 8 * KiB,  # the encapsulated document is a bulk value
+    "DOC": 8 * KiB,
+}
+OTHER_HEADER = 8 * KiB
+
+WHOLE_OBJECT = frozenset({"SR", "RTSTRUCT", "RTPLAN", "KO", "PR", "REG", "RWV"})
+"""No pixel data and no bulk worth hopping over: the header is the object, so the catalog knows its size."""
+
+INSTANCES_UNKNOWN = 56
+"""Instances of a series that the catalog does not count: IDC's mean (58,784,975 in 1,044,191 series)."""
+
+KEYS_PER_LISTING = 1000
+"""ListObjectsV2 and the GCS JSON API answer at most so many keys a page."""
+
+REQUESTS_PER_SECOND = 1000.0
+"""Assumed of each process, with 256 requests in flight to a bucket in the same region: cautious against
+the 2,500 to 5,000 range reads a second that one core's HTTP client reaches on loopback."""
+
+BUCKET_REQUESTS_PER_SECOND = 5000.0
+"""Assumed ceiling of all processes: S3 serves about 5,500 GETs a second for a prefix, GCS starts near 5,000
+reads a second for a bucket."""
+
+BYTES_PER_SECOND = 125e6
+"""Assumed of the whole machine: one gigabit a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadCost:
+    """What reading the headers of one or more objects takes: requests, and bytes that they answer."""
+
+    requests: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a header crawl of a selection is expected to take; nothing was fetched to say so.
+
+    `series`, `instances` and `object_bytes` are the catalog's own numbers. `header_bytes` is what will be
+    read of them, `requests` counts range reads and listings. `seconds` follows from the assumed rates beside
+    it. `uncounted` is how many series the catalog gives no instance count for, `INSTANCES_UNKNOWN` each.
+    """
+
+    series: int
+    instances: int
+    object_bytes: int
+    header_bytes: int
+    requests: int
+    seconds: float
+    requests_per_second: float
+    bytes_per_second: float
+    uncounted: int = 0
+
+    @property
+    def fraction(self) -> float:
+        """How much of the objects' bytes is read, from 0 to 1; 0 where their size is not known."""
+        return min(1.0, self.header_bytes / self.object_bytes) if self.object_bytes else 0.0
+
+
+def make_plan(series: Iterable[Series], limits: LimitsConfig | None = None) -> Plan:
+    """Put series into shards. Pure: the same series in any order give the same plan.
+
+    A series that is named twice is planned once. A series larger than the bounds is a shard by itself.
+
+    Args:
+        series: What to harvest. All of it is held in memory, about 1.5 KB a series.
+        limits: The bounds of a shard (`shard_instances`, `shard_header_bytes`) and the read windows.
+    """
+    unique = {one.key: one for one in series}
+    shards = tuple(make_shards(sorted(unique.values(), key=_place_in_order), limits))
+    return Plan(name=_name(shard.name for shard in shards), shards=shards)
+
+
+def make_shards(series: Iterable[Series], limits: LimitsConfig | None = None) -> Iterator[Shard]:
+    """Put series into shards as they come, holding no more than one shard of them.
+
+    Only neighbours share a shard, and only of one collection and one modality: a shard then writes one
+    partition. So the series have to come sorted by those, as every catalog gives them.
+
+    Args:
+        series: What to harvest, each once.
+        limits: As for `make_plan`.
+    """
+    limits = limits or LimitsConfig()
+    held: list[Series] = []
+    instances = header_bytes = 0
+    for one in series:
+        count = expected_instances(one)
+        weight = expected_read(one, limits).bytes
+        full = instances + count > limits.shard_instances or header_bytes + weight > limits.shard_header_bytes
+        if held and (full or _partition(one) != _partition(held[0])):
+            yield _shard(held)
+            held, instances, header_bytes = [], 0, 0
+        held.append(one)
+        instances += count
+        header_bytes += weight
+    if held:
+        yield _shard(held)
+
+
+def estimate(summary: Summary, limits: LimitsConfig | None = None, *, processes: int = 1) -> Estimate:
+    """Expect what a crawl will read, from the catalog's sums alone.
+
+    Args:
+        summary: The selection's counts by modality.
+        limits: The windows, the bound of a header, and `requests_per_second` where it is not 0.
+        processes: How many harvest at the same time.
+    """
+    limits = limits or LimitsConfig()
+    total = summary.total
+    requests = listings = read = instances = 0
+    for modality, tally in summary.by_modality.items():
+        count = tally.instances + tally.uncounted * INSTANCES_UNKNOWN
+        cost = _cost_of(modality, replace(tally, instances=count), limits)
+        instances += count
+        requests += cost.requests
+        read += cost.bytes
+        listings += tally.series + count // KEYS_PER_LISTING
+    rate = min(REQUESTS_PER_SECOND * max(processes, 1), BUCKET_REQUESTS_PER_SECOND)
+    if limits.requests_per_second:
+        rate = min(rate, limits.requests_per_second)
+    return Estimate(
+        series=total.series,
+        instances=total.instances,
+        object_bytes=total.size,
+        header_bytes=read,
+        requests=requests + listings,
+        seconds=max((requests + listings) / rate, read / BYTES_PER_SECOND),
+        requests_per_second=rate,
+        bytes_per_second=BYTES_PER_SECOND,
+        uncounted=total.uncounted,
+    )
+
+
+def expected_instances(series: Series) -> int:
+    """How many objects a series will bring: the catalog's count, else IDC's mean."""
+    if series.instance_count is not None:
+        return series.instance_count
+    return len(series.objects) or INSTANCES_UNKNOWN
+
+
+def expected_read(series: Series, limits: LimitsConfig) -> ReadCost:
+    """What reading a series' headers is expected to take."""
+    count = expected_instances(series)
+    return _cost_of(series.modality, Tally(1, count, series.size or 0), limits)
+
+
+def _cost_of(modality: str | None, tally: Tally, limits: LimitsConfig) -> ReadCost:
+    """The mean object's cost, times the objects."""
+    if not tally.instances:
+        return ReadCost(0, 0)
+    mean = tally.size / tally.instances if tally.size else None
+    if modality in WHOLE_OBJECT and mean is not None:
+        header = mean
+    else:
+        header = float(TYPICAL_HEADER.get(modality or "", OTHER_HEADER))
+    if mean is not None:
+        header = min(header, mean)
+    header = min(header, limits.max_header_bytes)
+    further = ceil(max(header - limits.first_window_bytes, 0) / limits.read_ahead_bytes)
+    read = limits.first_window_bytes + further * limits.read_ahead_bytes
+    if mean is not None:
+        read = min(read, ceil(mean))  # a window ends where the object does
+    return ReadCost(requests=tally.instances * (1 + further), bytes=tally.instances * read)
+
+
+def _partition(series: Series) -> tuple[str | None, str | None]:
+    return series.collection_id, series.modality
+
+
+def _place_in_order(series: Series) -> tuple[str, str, str]:
+    return series.collection_id or "", series.modality or "", series.key
+
+
+def _shard(series: list[Series]) -> Shard:
+    return Shard(name=_name(one.key for one in series), series=tuple(series))
+
+
+def _name(parts: Iterable[str]) -> str:
+    """A short name for what is in it: the same parts in the same order, the same name."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode("utf-8", "surrogateescape") + b"\n")
+    return digest.hexdigest()[:16]
