@@ -159,8 +159,9 @@ class HeaderParser:
         basic = extended = None
         if encapsulated:
             # PS3.5 A.4: the first item is the Basic Offset Table, which may be empty.
-            yield from self._have(stopped.value_offset - stopped.offset + 8)
-            item = self._walker.peek(stopped.value_offset - stopped.offset + 8)[-8:]
+            length = stopped.value_offset - stopped.offset + 8
+            yield from self._have(length, last=True)
+            item = self._walker.peek(length)[length - 8 :]
             order: Literal["big", "little"] = "big" if header.big_endian else "little"
             is_item = item[:4] == _ITEM[order]
             basic = is_item and int.from_bytes(item[4:], order) > 0
@@ -195,9 +196,9 @@ class HeaderParser:
             yield from self._supply(answer)
         return answer
 
-    def _have(self, length: int) -> Generator[NeedMore, bytes, None]:
+    def _have(self, length: int, *, last: bool = False) -> Generator[NeedMore, bytes, None]:
         while (need := self._walker.missing(length)) is not None:
-            yield from self._supply(need)
+            yield from self._supply(need._replace(last=last))
 
     def _supply(self, need: NeedMore) -> Generator[NeedMore, bytes, None]:
         if self._inflater is None:

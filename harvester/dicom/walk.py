@@ -67,10 +67,14 @@ class WalkLimits:
 
 
 class NeedMore(NamedTuple):
-    """The walk goes on when the bytes from `start` up to at least `stop` have been fed."""
+    """The walk goes on when the bytes from `start` up to at least `stop` have been fed.
+
+    `last` says that these are all that is missing: reading ahead would be in vain.
+    """
 
     start: int
     stop: int
+    last: bool = False
 
 
 class Stopped(NamedTuple):

@@ -96,7 +96,7 @@ def open_dataset(path: str | Path) -> duckdb.DuckDBPyConnection:
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "allow_community_extensions": "false",
-            "python_enable_replacement_scans": "false",
+            "python_enable_replacements": "false",
             # Made only when a query outgrows memory, and deleted with the connection.
             "temp_directory": f"{tempfile.gettempdir()}/harvester-query-{secrets.token_hex(8)}",
         }

@@ -1,0 +1,98 @@
+"""`harvester crawl` and `harvester plan`."""
+
+import dataclasses
+import json
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+import typer
+
+from harvester.catalog import open_catalog
+from harvester.cli.progress import shown
+from harvester.cli.text import count, size, span
+from harvester.config import CrawlConfig, load
+from harvester.crawl import CrawlResult, crawl
+from harvester.harvest import Progress
+from harvester.plan import Estimate, estimate
+
+Config = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="A TOML file, see configs/.", show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command("crawl", epilog="Example: `harvester crawl configs/quickstart.toml`")(_crawl)
+    app.command("plan", epilog="Example: `harvester plan configs/idc-sm.toml`")(_plan)
+
+
+def _crawl(
+    config: Config,
+    *,
+    as_json: AsJson = False,
+    limit_series: Annotated[
+        int | None, typer.Option(min=1, help="Harvest only the first so many of the selected series.")
+    ] = None,
+) -> int:
+    """Harvest the headers that CONFIG selects into its dataset.
+
+    What the dataset holds already is not harvested again: a crawl that was interrupted goes on where
+    it stopped, when started again.
+    """
+    settings = load(config)
+    result = anyio.run(partial(_crawl_shown, settings, limit_series))
+    typer.echo(_said(result), err=True)
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(result)))
+    return 3 if result.failures else 0
+
+
+async def _crawl_shown(settings: CrawlConfig, limit_series: int | None) -> CrawlResult:
+    progress = Progress()
+    async with shown(progress):
+        return await crawl(settings, progress, limit_series=limit_series)
+
+
+def _said(result: CrawlResult) -> str:
+    rate = result.instances / result.seconds if result.seconds else 0.0
+    done = f"{count(result.instances, 'instance')} of {count(result.series, 'series')}"
+    spent = f"{count(result.requests, 'request')}, {size(result.bytes_fetched)}"
+    lines = [f"{done} in {span(result.seconds)} ({rate:,.0f} a second), {spent}"]
+    if result.skipped:
+        lines.append(f"{count(result.skipped, 'object')} harvested before, not again")
+    if result.failures:
+        lines.append(
+            f"{count(result.failures, 'failure')}: harvester sql -d {result.dataset} "
+            '"SELECT reason, count(*) FROM failures GROUP BY ALL"'
+        )
+    lines.append(f"dataset: {result.dataset}")
+    return "\n".join(lines)
+
+
+def _plan(config: Config, *, as_json: AsJson = False) -> None:
+    """Say how many series and objects CONFIG selects, and what reading their headers will take.
+
+    Nothing is fetched.
+    """
+    settings = load(config)
+    with open_catalog(settings) as catalog:
+        planned = estimate(catalog.summary(), settings.limits)
+        name = catalog.name
+    typer.echo(json.dumps(dataclasses.asdict(planned)) if as_json else _planned(name, planned))
+
+
+def _planned(name: str, planned: Estimate) -> str:
+    uncounted = f" (and {count(planned.uncounted, 'series')} of unknown length)" if planned.uncounted else ""
+    selected = f"{count(planned.series, 'series')}, {count(planned.instances, 'instance')}{uncounted}"
+    read = f"{size(planned.header_bytes)} of that ({planned.fraction:.3%})"
+    rates = f"{planned.requests_per_second:,.0f} requests and {size(planned.bytes_per_second)} a second"
+    lines = (
+        name,
+        f"{selected}, {size(planned.object_bytes)}",
+        f"a crawl reads about {read} in {count(planned.requests, 'request')}",
+        f"and takes about {span(planned.seconds)} at {rates}",
+    )
+    return "\n".join(lines)

@@ -1,0 +1,101 @@
+"""The program `harvester`: its commands, and what its exit status means."""
+
+import logging
+import os
+import sys
+import traceback
+from typing import Annotated, Any, Final
+
+import typer
+
+from harvester import __version__
+from harvester.cli import crawling, objects, querying, serving
+from harvester.errors import HarvesterError, HarvestError, UserError
+
+DONE: Final = 0
+BUG: Final = 1
+USAGE: Final = 2
+SOME_FAILED: Final = 3
+INTERRUPTED: Final = 130
+
+# typer carries its own copy of click, and does not name the error that all usage errors share.
+_USAGE_ERROR: Final[Any] = next(one for one in typer.BadParameter.__mro__ if one.__name__ == "ClickException")
+
+app = typer.Typer(
+    name="harvester",
+    help="Reads the headers of DICOM objects where they lie, and turns them into Parquet that answers SQL.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=(
+        "Exit status: 0 done; 1 a bug; 2 the configuration or the command line is wrong; "
+        "3 some objects failed (they are in `failures`); 130 interrupted, what was committed stays."
+    ),
+)
+crawling.add_to(app)
+querying.add_to(app)
+objects.add_to(app)
+serving.add_to(app)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001  typer's callbacks take the value
+    if wanted:
+        typer.echo(f"harvester {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")] = False,
+) -> None:
+    del version  # its callback has answered
+    level = logging.DEBUG if verbose else logging.INFO
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+    )
+    logging.getLogger("harvester").setLevel(level)
+    # pydicom warns of each odd value in the files it reads; for us they are rows in `invalid_elements`.
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+
+
+def main() -> None:
+    """Run the program and exit with the status of the contract."""
+    sys.exit(_status())
+
+
+def _status() -> int:  # noqa: PLR0911  one line for each kind of end
+    try:
+        status = app(standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        _say("interrupted; what was committed stays, and the same command goes on from there")
+        return INTERRUPTED
+    except UserError as error:
+        _say(str(error))
+        return USAGE
+    except HarvestError as error:
+        _say(f"{error} ({error.reason})")
+        return SOME_FAILED
+    except HarvesterError as error:
+        _say(str(error))
+        return BUG
+    except BrokenPipeError:
+        # The reader of a pipe has seen enough (`harvester sql ... | head`); Python must not flush again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except _USAGE_ERROR as error:
+        error.show()
+        return USAGE
+    except Exception:  # noqa: BLE001  whatever is left is a bug, and says so
+        traceback.print_exc()
+        _say("this is a bug in harvester; please report it with the lines above")
+        return BUG
+    return status if isinstance(status, int) else DONE
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(f"harvester: {message}\n")

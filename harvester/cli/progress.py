@@ -1,0 +1,66 @@
+"""Shows a crawl's progress: a bar on a terminal, a line every few seconds elsewhere."""
+
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import anyio
+from rich.console import Console
+from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from harvester.cli.text import count, size
+from harvester.harvest import Progress
+
+_REDRAW_SECONDS: Final = 0.2
+_LINE_SECONDS: Final = 5.0
+
+
+@asynccontextmanager
+async def shown(progress: Progress) -> AsyncIterator[None]:
+    """Show the progress on stderr while the block runs."""
+    draw = _draw_bar if sys.stderr.isatty() else _write_lines
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(draw, progress)
+        try:
+            yield
+        finally:
+            tasks.cancel_scope.cancel()
+
+
+async def _draw_bar(progress: Progress) -> None:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.completed:,.0f} instances"),
+        BarColumn(),
+        TextColumn("{task.fields[rates]}"),
+        TimeRemainingColumn(),
+    )
+    started = time.monotonic()
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("crawl", total=None, rates="")
+        while True:
+            done = progress.instances + progress.failures + progress.skipped
+            rates = _rates(progress, time.monotonic() - started)
+            bar.update(task, completed=done, total=progress.expected_instances, rates=rates)
+            await anyio.sleep(_REDRAW_SECONDS)
+
+
+async def _write_lines(progress: Progress) -> None:
+    started = time.monotonic()
+    while True:
+        await anyio.sleep(_LINE_SECONDS)
+        of = "" if progress.expected_instances is None else f" of {progress.expected_instances:,}"
+        done = progress.instances + progress.skipped
+        sys.stderr.write(f"{done:,}{of} instances, {_rates(progress, time.monotonic() - started)}\n")
+        sys.stderr.flush()
+
+
+def _rates(progress: Progress, seconds: float) -> str:
+    seconds = max(seconds, 0.001)
+    return (
+        f"{progress.instances / seconds:,.0f}/s, {size(progress.bytes_fetched / seconds)}/s, "
+        f"{count(progress.failures, 'failure')}"
+    )
