@@ -55,7 +55,8 @@ class ExpectedRow:
     """The row that the contract asks for; paths are of keywords, with tags where there is none.
 
     `loose` are elements for which the contract leaves the place open (any of column, bulk, other or
-    invalid will do), `pydicom_refuses` those whose value pydicom raises on; neither is compared. `repeated`
+    invalid will do; where it is empty: `ignored`), `pydicom_refuses` those whose value pydicom raises
+    on; none is compared. `repeated`
     stand twice at the top level: pydicom keeps the last, so that the row has to hold the other elsewhere.
     `content` is the file, inflated where it is deflated: offsets count in it.
     """
@@ -66,6 +67,7 @@ class ExpectedRow:
     invalid: list[str] = field(default_factory=list)
     loose: list[str] = field(default_factory=list)
     pydicom_refuses: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
     repeated: list[str] = field(default_factory=list)
     content: bytes = b""
     deflated: bool = False
@@ -90,7 +92,7 @@ def differences(expected: ExpectedRow, row: dict[str, Any]) -> list[str]:
         compressed_end = expected.deflated and expected.encapsulated is None and name == "header_bytes"
         if got != wanted and not (compressed_end and got == expected.size):
             found.append(f"{name}: expected {wanted!r}, row has {got!r}")
-    skipped = {as_tags(path) for path in (*expected.loose, *expected.pydicom_refuses)}
+    skipped = {as_tags(path) for path in (*expected.loose, *expected.ignored, *expected.pydicom_refuses)}
     keywords = {name: value for name, value in row.items() if _is_keyword(name)}
     found += _compare_items(expected.columns, keywords, "", skipped)
     found += _compare_other(expected, row, skipped)

@@ -7,6 +7,7 @@ and `losses` hold a row against it.
 import datetime as dt
 import io
 import logging
+import re
 import struct
 import warnings
 import zlib
@@ -172,7 +173,7 @@ class _Walk:
 
     def _elements(self, dataset: Dataset, prefix: str) -> Iterator[_Element]:
         # Before any is decoded: pydicom replaces what it has decoded, and the file's VR is lost.
-        raws = {tag: dataset.get_item(tag) for tag in sorted(dataset.keys())}
+        raws = {tag: dataset.get_item(tag, keep_deferred=True) for tag in sorted(dataset.keys())}
         for tag, raw in raws.items():
             first_group = datadict.dictionary_has_tag(tag) or _is_first_group(tag)
             path = prefix + ((first_group and _keyword(tag)) or f"{int(tag):08X}")
@@ -189,7 +190,9 @@ class _Walk:
         path, vr = element.path, datadict.dictionary_VR(element.tag)
         value = _decoded(vr, element, around)
         is_sequence = isinstance(value, Sequence)
-        if vr in BINARY and (value in (None, "") or isinstance(value, bytes)):
+        if _family(vr) != _family(element.file_vr or vr) and element.file_vr != "UN":
+            self._leave_open(path, value)
+        elif vr in BINARY and (value in (None, "") or isinstance(value, bytes)):
             self._bulk(element, vr)
         elif vr == "SQ" and is_sequence and not _is_no_sequence(element.raw):
             items = enumerate(value)
@@ -197,13 +200,17 @@ class _Walk:
         elif vr == "SQ" and (value is None or value in ("", b"")):
             columns[keyword] = []
         elif vr in BINARY | EITHER | {"SQ"} or is_sequence or isinstance(value, bytes):
-            self.row.loose.append(path)
+            self._leave_open(path, value)
         else:
             try:
                 columns[keyword] = _column_value(vr, datadict.dictionary_VM(element.tag), value)
             except (ValueError, OverflowError):
                 self.row.invalid.append(path)
                 columns[keyword] = None
+
+    def _leave_open(self, path: str, value: Any) -> None:
+        blank = not isinstance(value, bytes) and not any(str(one).strip(" \0") for one in _components(value))
+        (self.row.ignored if blank or value == b"" else self.row.loose).append(path)
 
     def _other(self, element: _Element, *, bulk: bool) -> None:
         path, vr, value = element.path, str(element.decoded.VR), element.decoded.value
@@ -223,9 +230,19 @@ class _Walk:
 
     def _bulk(self, element: _Element, vr: str) -> None:
         raw = element.raw
+        if not raw.value and element.file_vr is None:
+            # Without bytes and without a VR there is nothing to fetch.
+            self.row.ignored.append(element.path)
+            return
         is_raw = isinstance(raw, RawDataElement)
         open_ended = is_raw and raw.length == UNDEFINED
         self.row.bulk.append(ExpectedBulk(element.path, vr, raw.value or b"", open_ended))
+
+
+def _family(vr: str) -> str:
+    """What can be turned into each other without a loss; the contract leaves open what is done else."""
+    families = {"text": TEXT - UNSPLIT, "long text": UNSPLIT, "number": FLOATS | INTEGERS, "bytes": BINARY}
+    return next((name for name, members in families.items() if vr in members), vr)
 
 
 def _decoded(vr: str, element: _Element, around: tuple[Dataset, ...]) -> Any:
@@ -297,7 +314,7 @@ def _column_value(vr: str, vm: str, value: Any) -> Any:
     return held[0] if held else None
 
 
-def _component(vr: str, value: Any) -> Any:  # noqa: PLR0911, C901 - one line for each row of the table
+def _component(vr: str, value: Any) -> Any:  # noqa: C901, PLR0911, PLR0912 - one line for each row of the table
     if isinstance(value, str) and not value.strip(" \0"):
         return None
     if vr in TEXT:
@@ -312,13 +329,17 @@ def _component(vr: str, value: Any) -> Any:  # noqa: PLR0911, C901 - one line fo
             raise NotHeldError("not a tag")
         return f"{int(value):08X}"
     if vr == "DA":
-        return _date(DA(str(value).rstrip(" \0")))
+        return _date(DA(str(value).rstrip(" \0").rstrip()))
     if vr == "TM":
-        time = TM(str(value).rstrip(" \0"))
+        time = TM(str(value).rstrip(" \0").rstrip())
         return dt.time(time.hour, time.minute, time.second, time.microsecond)
     if vr == "DT":
-        return _naive(DT(str(value).rstrip(" \0")))
+        return _naive(DT(str(value).rstrip(" \0").rstrip()))
+    if "_" in getattr(value, "original_string", str(value)):
+        raise NotHeldError("an underscore is a digit group in Python, not in PS3.5 6.2")
     if vr in FLOATS:
+        if isinstance(value, int) and int(float(value)) != value:
+            raise NotHeldError("more digits than a float has")
         return float(value)
     if vr in INTEGERS:
         return _integer(vr, value)
@@ -330,8 +351,8 @@ def _person_name(value: Any) -> dict[str, str | None] | None:
         value = PersonName(str(value))
     if len(value.components) > 3:
         raise NotHeldError("more groups than three")
-    groups = (value.alphabetic, value.ideographic, value.phonetic)
-    held = [group.rstrip(" \0") or None for group in groups]
+    groups = str(value).rstrip(" \0").split("=")
+    held = [group if group.strip(" \0") else None for group in (*groups, "", "")][:3]
     return dict(zip(("Alphabetic", "Ideographic", "Phonetic"), held, strict=True)) if any(held) else None
 
 
@@ -346,6 +367,9 @@ def _naive(moment: DT) -> dt.datetime:
 
 def _integer(vr: str, value: Any) -> int:
     number = IS(value) if isinstance(value, str) else value
+    written = getattr(number, "original_string", "")
+    if re.fullmatch(r"[+-]?\d+", written):
+        number = int(written)  # pydicom's IS passes through a float from 2**53 on
     if not isinstance(number, int):
         if not float(number).is_integer():
             raise NotHeldError("not an integer")
