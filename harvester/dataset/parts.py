@@ -15,6 +15,10 @@ MAXIMUM_GROUP_BYTES = 64 * 1024 * 1024
 VALUES_BETWEEN_PAGE_CHECKS = 256
 PAGE_BYTES = 1024 * 1024
 
+# pyarrow 26 opens no file whose schema is deeper than 100 nodes, of which the root is one and each
+# nested sequence takes three: 32 of them, so far as sequences of plain values go.
+MAXIMUM_SCHEMA_DEPTH = 99
+
 # Texts that differ from row to row: a dictionary would only be the column once more.
 UNREPEATED = frozenset(
     {"SOPInstanceUID", "MediaStorageSOPInstanceUID", "instance_url", "crdc_instance_uuid", "etag"}
@@ -27,8 +31,12 @@ def write_part(table: pa.Table, stream: BinaryIO) -> None:
     Zstandard; dictionaries for texts only, since numbers compress as well without; statistics for
     the columns that are not nested, which are those that a reader can skip row groups by. The Arrow
     schema is left out of the footer, which it would almost double.
+
+    Raises:
+        ValueError: A column is nested so deep that pyarrow could not open the file again. Long
+            before that DuckDB 1.5 becomes slow: each level doubles what a row group of it costs.
     """
-    texts = [path for name, path in _text_paths(table.schema) if name not in UNREPEATED]
+    texts = _text_paths(table.schema)
     flat = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
     with pq.ParquetWriter(
         stream,
@@ -61,14 +69,18 @@ def _halves(table: pa.Table, maximum_bytes: int) -> Iterator[pa.Table]:
     yield from _halves(table.slice(middle), maximum_bytes)
 
 
-def _text_paths(schema: pa.Schema) -> Iterator[tuple[str, str]]:
-    """Name every text leaf's top-level column and its path as Parquet spells it."""
-    pending = [(field.name, field.name, field.type) for field in schema]
+def _text_paths(schema: pa.Schema) -> list[str]:
+    """Name the text leaves whose values repeat by their paths, as Parquet spells them."""
+    texts = []
+    pending = [(field.name, field.name, field.type, 1) for field in schema]
     while pending:
-        column, path, kind = pending.pop()
+        column, path, kind, depth = pending.pop()
+        if depth > MAXIMUM_SCHEMA_DEPTH:
+            raise ValueError(f"column {column}: nested deeper than {MAXIMUM_SCHEMA_DEPTH} nodes of Parquet")
         if pa.types.is_struct(kind):
-            pending.extend((column, f"{path}.{field.name}", field.type) for field in kind)
+            pending.extend((column, f"{path}.{field.name}", field.type, depth + 1) for field in kind)
         elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
-            pending.append((column, f"{path}.list.element", kind.value_type))
-        elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
-            yield column, path
+            pending.append((column, f"{path}.list.element", kind.value_type, depth + 2))
+        elif (pa.types.is_string(kind) or pa.types.is_large_string(kind)) and column not in UNREPEATED:
+            texts.append(path)
+    return texts

@@ -64,7 +64,8 @@ class Result:
                 batch = self._reader.read_next_batch()
             except StopIteration:
                 return
-            except (duckdb.Error, pa.ArrowException) as error:
+            # DuckDB's errors come through Arrow's stream as Arrow's, of which one is an OSError.
+            except (duckdb.Error, pa.ArrowException, OSError) as error:
                 raise QueryError(_one_line(error)) from error
             yield batch
 

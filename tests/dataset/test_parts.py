@@ -117,3 +117,23 @@ def test_six_hundred_nested_columns_are_written_in_a_moment() -> None:
     assert file.read().equals(table)
     # A footer that holds the Arrow schema too is as large as the data of a thousand rows.
     assert b"ARROW:schema" not in (file.metadata.metadata or {})
+
+
+def sequence_of_depth(depth: int, leaf: pa.DataType) -> pa.DataType:
+    kind = leaf
+    for _ in range(depth):
+        kind = pa.list_(pa.struct([("Content", kind)]))
+    return kind
+
+
+@pytest.mark.parametrize(("depth", "leaf"), [(32, pa.string()), (32, pa.list_(pa.float64()))])
+def test_the_deepest_column_that_is_written_can_be_read(depth: int, leaf: pa.DataType) -> None:
+    table = pa.table({"Content": pa.array([[], None], sequence_of_depth(depth, leaf))})
+    assert written(table).read().equals(table)
+
+
+@pytest.mark.parametrize("depth", [33, 64, 100])
+def test_a_deeper_column_is_refused_by_name(depth: int) -> None:
+    table = pa.table({"ContentSequence": pa.array([[]], sequence_of_depth(depth, pa.string()))})
+    with pytest.raises(ValueError, match="ContentSequence: nested deeper"):
+        written(table)
