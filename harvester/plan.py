@@ -45,6 +45,9 @@ WHOLE_OBJECT = frozenset({"SR", "RTSTRUCT", "RTPLAN", "KO", "PR", "REG", "RWV"})
 INSTANCES_UNKNOWN = 56
 """Instances of a series that the catalog does not count: IDC's mean (58,784,975 in 1,044,191 series)."""
 
+LONGEST_WINDOW = 1024 * KiB
+"""Each further window of a header is twice the last one, up to this."""
+
 KEYS_PER_LISTING = 1000
 """ListObjectsV2 and the GCS JSON API answer at most so many keys a page."""
 
@@ -193,11 +196,12 @@ def _cost_of(modality: str | None, tally: Tally, limits: LimitsConfig) -> ReadCo
     if mean is not None:
         header = min(header, mean)
     header = min(header, limits.max_header_bytes)
-    further = ceil(max(header - limits.first_window_bytes, 0) / limits.read_ahead_bytes)
-    read = limits.first_window_bytes + further * limits.read_ahead_bytes
+    requests, read, window = 1, limits.first_window_bytes, limits.read_ahead_bytes
+    while read < header:
+        requests, read, window = requests + 1, read + window, min(2 * window, LONGEST_WINDOW)
     if mean is not None:
         read = min(read, ceil(mean))  # a window ends where the object does
-    return ReadCost(requests=tally.instances * (1 + further), bytes=tally.instances * read)
+    return ReadCost(requests=tally.instances * requests, bytes=tally.instances * read)
 
 
 def _partition(series: Series) -> tuple[str | None, str | None]:

@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harvester.catalog.clouds import copies, is_idc_bucket, parse_prefix, series_uuid
@@ -78,12 +78,19 @@ def _address(text: str) -> str:
 
 
 def _whole(prefix: ObjectRef) -> ManifestSeries:
-    if is_idc_bucket(prefix.bucket):
-        prefix = copies(prefix.bucket, prefix.key, ("aws",))[0]  # so that both names mean one series
+    prefix = _by_aws_name(prefix)
+    return ManifestSeries(_key(prefix), f"{prefix.url}*", series_uuid(prefix.key))
+
+
+def _key(prefix: ObjectRef) -> str:
+    """What names a series: in IDC's buckets its UUID alone, since a series can move from one to another."""
     uuid = series_uuid(prefix.key)
-    if uuid is not None and prefix.key == f"{uuid}/":
-        return ManifestSeries(uuid, f"{prefix.url}*", uuid)
-    return ManifestSeries(prefix.url, f"{prefix.url}*", None)
+    return uuid if uuid is not None and is_idc_bucket(prefix.bucket) else prefix.url
+
+
+def _by_aws_name(ref: ObjectRef) -> ObjectRef:
+    """Both clouds' names of one of IDC's places as one."""
+    return copies(ref.bucket, ref.key, ("aws",))[0] if is_idc_bucket(ref.bucket) else ref
 
 
 def _copy(ref: ObjectRef, providers: tuple[Provider, ...]) -> ObjectRef:
@@ -95,7 +102,7 @@ def _copy(ref: ObjectRef, providers: tuple[Provider, ...]) -> ObjectRef:
 def _parts(whole: dict[str, ManifestSeries], single: Iterable[ListedObject]) -> Iterable[ManifestSeries]:
     """Single objects by folder, without those whose whole series is named as well."""
     for series in by_folder(single):
-        folder = series.objects[0].ref.url.rpartition("/")[0] + "/"
-        uuid = series_uuid(folder)
-        if uuid not in whole and folder not in whole:
-            yield ManifestSeries(series.key, f"{folder}*", uuid, series.objects)
+        ref = series.objects[0].ref
+        folder = _by_aws_name(replace(ref, key=ref.key.rpartition("/")[0] + "/"))
+        if _key(folder) not in whole:
+            yield ManifestSeries(series.key, f"{folder.url}*", series_uuid(folder.key), series.objects)

@@ -107,17 +107,25 @@ def define_catalog(
             WHERE crdc_series_uuid NOT IN (SELECT crdc_series_uuid FROM series_rows
                                            WHERE crdc_series_uuid IS NOT NULL)"""
     connection.execute(f"CREATE VIEW known AS {known}")
+    # IDC's series are known by their UUID wherever they lie, others by UUID and place
+    connection.execute("""
+        CREATE TABLE matched AS
+        SELECT manifest.key, manifest.objects, known.harvest_uuid
+        FROM known JOIN manifest ON known.harvest_uuid = manifest.uuid
+        WHERE manifest.idc_uuid IS NOT NULL
+           OR split_part(known.harvest_place, '://', 2) = split_part(manifest.place, '://', 2)
+    """)
     connection.execute("""
         CREATE VIEW catalog AS
         SELECT known.* REPLACE (
-            manifest.key AS harvest_key,
-            COALESCE(manifest.objects, known.harvest_instances) AS harvest_instances,
-            CASE WHEN manifest.objects IS NULL THEN known.harvest_size END AS harvest_size)
-        FROM known JOIN manifest ON known.harvest_uuid = manifest.uuid
+            CASE WHEN objects IS NULL THEN known.harvest_key ELSE key END AS harvest_key,
+            COALESCE(objects, known.harvest_instances) AS harvest_instances,
+            CASE WHEN objects IS NULL THEN known.harvest_size END AS harvest_size)
+        FROM known JOIN matched ON known.harvest_uuid = matched.harvest_uuid
         UNION ALL BY NAME
         SELECT key AS harvest_key, place AS harvest_place, idc_uuid AS harvest_uuid,
                idc_uuid AS crdc_series_uuid, objects AS harvest_instances
-        FROM manifest ANTI JOIN known ON manifest.uuid = known.harvest_uuid
+        FROM manifest WHERE key NOT IN (SELECT key FROM matched)
     """)
 
 
