@@ -21,7 +21,7 @@ GCS_TO_AWS = {
     "public-datasets-idc": "idc-open-data",  # its name on Google Cloud before IDC v20, still in manifests
 }
 
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,221}")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 

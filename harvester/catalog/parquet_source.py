@@ -78,6 +78,8 @@ def find_parquet(config: CrawlConfig) -> ParquetSource:
         except (OSError, HTTPException) as error:
             folder.close()
             reason = error.reason if isinstance(error, URLError) else error
+            if isinstance(error, HTTPError):
+                error.close()
             raise ConfigError(f"{config.name}: source.catalog: {catalog}: {reason}") from None
         except ConfigError as error:
             folder.close()
@@ -116,8 +118,12 @@ def _check_parquet(path: Path, name: str) -> None:
     if any(letter in str(path) for letter in "*?["):
         raise ConfigError(f"{name}: a path with *, ? or [ would be read as a pattern; rename the file")
     with path.open("rb") as file:
-        if file.read(4) != b"PAR1":  # the magic number that the Parquet format begins and ends with
-            raise ConfigError(f"{name}: is not a Parquet file")
+        begin = file.read(4)
+        file.seek(max(path.stat().st_size - 4, 0))
+        if (
+            begin != b"PAR1" or file.read(4) != b"PAR1"
+        ):  # Parquet's magic number: a file begins and ends with it
+            raise ConfigError(f"{name}: is not a Parquet file, or not a whole one")
 
 
 def _download(url: str, path: Path) -> None:
