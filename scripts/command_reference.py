@@ -1,0 +1,129 @@
+"""Writes docs/commands.md from the commands themselves; with --check, says whether that is up to date.
+
+It reads what the commands declare, which `--help` shows too, and not how one version of typer lays it out.
+"""
+
+import argparse
+import difflib
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from typer.models import ArgumentInfo, OptionInfo, ParameterInfo
+
+from harvester.cli import app
+
+PAGE = Path(__file__).parents[1] / "docs" / "commands.md"
+INTRODUCTION = """\
+# Commands
+
+<!-- Written by scripts/command_reference.py from what the commands declare: change them, then run it. -->
+"""
+KINDS = {int: "NUMBER", float: "NUMBER", Path: "PATH", str: "TEXT"}
+
+
+def main() -> int:
+    """Write the page, or hold it against the commands; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit 1 if the page is not current"
+    )
+    parser.add_argument("--page", type=Path, default=PAGE, help="the page (default: %(default)s)")
+    options = parser.parse_args()
+    text = command_reference()
+    if not options.check:
+        options.page.write_text(text, encoding="utf-8")
+        return 0
+    found = options.page.read_text(encoding="utf-8") if options.page.exists() else ""
+    if found == text:
+        return 0
+    print(
+        "\n".join(
+            difflib.unified_diff(
+                found.splitlines(), text.splitlines(), str(options.page), "now", "", "", 1, ""
+            )
+        )
+    )
+    print("run: .venv/bin/python scripts/command_reference.py")
+    return 1
+
+
+def command_reference() -> str:
+    """The page, in Markdown."""
+    parts = [INTRODUCTION, f"{app.info.help}\n", f"{app.info.epilog}\n", "Before the command's name:\n"]
+    if app.registered_callback is not None:
+        parts.append(_table(_parameters(app.registered_callback.callback)))
+    for command in app.registered_commands:
+        parameters = _parameters(command.callback)
+        needed = " ".join(one.spelling for one in parameters if one.required)
+        parts.append(f"## harvester {command.name}\n")
+        parts.append(f"```\n{' '.join(f'harvester {command.name} {needed}'.split())} [OPTIONS]\n```\n")
+        parts.append(f"{inspect.getdoc(command.callback)}\n")
+        parts.append(_table(parameters))
+        parts.append(f"{command.epilog}\n")
+    return "\n".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One argument or option: how it is typed, in short and in full, and what it means."""
+
+    spelling: str
+    spellings: str
+    meaning: str
+    required: bool
+
+
+def _parameters(callback: Callable[..., Any] | None) -> list[Parameter]:
+    if callback is None:
+        return []
+    hints = get_type_hints(callback, include_extras=True)
+    return [_parameter(one, hints[one.name]) for one in inspect.signature(callback).parameters.values()]
+
+
+def _parameter(declared: inspect.Parameter, hint: Any) -> Parameter:
+    kind, info = get_args(hint) if get_origin(hint) is Annotated else (hint, None)
+    if not isinstance(info, ArgumentInfo | OptionInfo):
+        raise TypeError(f"{declared.name}: expected Annotated[..., typer.Option(...)] or Argument")
+    kind = (
+        next((one for one in get_args(kind) if one is not NoneType), kind)
+        if NoneType in get_args(kind)
+        else kind
+    )
+    required = declared.default is inspect.Parameter.empty
+    value = info.metavar or KINDS.get(kind, "WORD")
+    if isinstance(info, ArgumentInfo):
+        names = [""]
+    else:
+        # Within Annotated, typer takes the first name where it otherwise takes a default.
+        names = [str(name) for name in (info.default, *(info.param_decls or ())) if str(name).startswith("-")]
+        names = sorted(names or [f"--{declared.name.replace('_', '-')}"], key=len)
+    value = "" if kind is bool else value
+    spelling, spellings = (f"{name} {value}".strip() for name in (names[0], ", ".join(names)))
+    return Parameter(spelling, spellings, " ".join(_sentences(declared, kind, info)), required)
+
+
+def _sentences(declared: inspect.Parameter, kind: Any, info: ParameterInfo) -> Iterator[str]:
+    yield str(info.help)
+    if get_origin(kind) is Literal:
+        yield f"One of {', '.join(f'`{word}`' for word in get_args(kind))}."
+    if declared.default is inspect.Parameter.empty:
+        yield "Required."
+    elif declared.default is not None and declared.default is not False:
+        yield f"Default: `{declared.default}`."
+
+
+def _table(parameters: list[Parameter]) -> str:
+    rows = [
+        f"| `{one.spellings}` | {one.meaning} |".replace("URL|PATH", "URL\\|PATH")  # a bar ends a cell
+        for one in parameters
+    ]
+    return "\n".join(["| | |", "|---|---|", *rows, ""])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
