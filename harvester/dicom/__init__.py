@@ -1,8 +1,9 @@
 """DICOM without input or output: bytes in, values out."""
 
 from harvester.dicom.columns import HeaderColumns
+from harvester.dicom.element import RawElement
 from harvester.dicom.header import Header
 from harvester.dicom.part10 import HeaderParser
-from harvester.dicom.walk import NeedMore, RawElement, WalkLimits
+from harvester.dicom.walk import NeedMore, WalkLimits
 
 __all__ = ["Header", "HeaderColumns", "HeaderParser", "NeedMore", "RawElement", "WalkLimits"]

@@ -20,13 +20,16 @@ _TEXT_VRS: Final = _STRING_COLUMNS | {"DA", "DS", "DT", "IS", "PN", "TM"}
 
 
 @cache
-def decoder_for(attribute: Attribute, vr: str) -> Decoder:  # noqa: PLR0911  one line for each case
+def decoder_for(attribute: Attribute, vr: str) -> Decoder:
     """The function that turns raw bytes of `vr` into the values of the attribute's column.
 
     It raises ValueError for what the column can't hold.
     """
-    if attribute.tag in LUT_DESCRIPTORS:
-        return _counting_from_zero(DECODERS[vr])
+    decoder = _decoder_for(attribute, vr)
+    return _counting_from_zero(decoder) if attribute.tag in LUT_DESCRIPTORS else decoder
+
+
+def _decoder_for(attribute: Attribute, vr: str) -> Decoder:  # noqa: PLR0911  one line for each case
     if vr == attribute.vr or (attribute.vr in _STRING_COLUMNS and vr in _STRING_COLUMNS):
         return DECODERS[vr]
     if attribute.vr in _STRING_COLUMNS:
@@ -47,7 +50,7 @@ def decoder_for(attribute: Attribute, vr: str) -> Decoder:  # noqa: PLR0911  one
 def _counting_from_zero(decode: Decoder) -> Decoder:
     def decode_descriptor(raw: bytes, character_set: CharacterSet) -> Values:
         values = decode(raw, character_set)
-        if len(values) > 1 and isinstance(values[0], int) and values[0] < 0:
+        if len(values) > 1 and values[0] is not None and values[0] < 0:
             values[0] += 1 << 16
         return values
 

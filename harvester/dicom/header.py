@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from harvester.dicom.walk import RawElement
+from harvester.dicom.element import RawElement
 
 
 @dataclass(frozen=True, slots=True)

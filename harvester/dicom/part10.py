@@ -17,11 +17,10 @@ from harvester.dicom.dictionary import (
     STANDARD_VRS,
     TRANSFER_SYNTAX_UID,
 )
+from harvester.dicom.element import UNDEFINED_LENGTH, RawElement
 from harvester.dicom.header import Header
 from harvester.dicom.walk import (
-    UNDEFINED_LENGTH,
     NeedMore,
-    RawElement,
     Stopped,
     Walker,
     WalkLimits,

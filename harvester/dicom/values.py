@@ -37,13 +37,16 @@ def _texts(text: str) -> Values:
 
 
 def decode_string(raw: bytes, _: CharacterSet) -> Values:
-    """AS, CS, UI: text of the default repertoire, several values."""
+    """AS, CS: text of the default repertoire, several values."""
     return _texts(raw.decode("latin-1"))
 
 
-def decode_application_entity(raw: bytes, _: CharacterSet) -> Values:
-    """AE: leading and trailing spaces don't count."""
-    return [None if value is None else value.strip() or None for value in _texts(raw.decode("latin-1"))]
+def decode_stripped_string(raw: bytes, _: CharacterSet) -> Values:
+    """AE, UI: leading spaces don't count either."""
+    text = raw.decode("latin-1").strip(_PADDING)
+    if "\\" not in text:
+        return [text] if text else []
+    return [part.strip(_PADDING) or None for part in text.split("\\")]
 
 
 def decode_text(raw: bytes, character_set: CharacterSet) -> Values:
@@ -70,7 +73,8 @@ def decode_person_name(raw: bytes, character_set: CharacterSet) -> Values:
         ValueError: There are more than three groups.
     """
     text = character_set.decode(raw.rstrip(b"\0 "))
-    return [_person_name(value) for value in text.split("\\")] if text else []
+    names = [_person_name(value) for value in text.split("\\")]
+    return names if names != [None] else []
 
 
 def _person_name(text: str) -> dict[str, str | None] | None:
@@ -96,11 +100,11 @@ def decode_decimal_string(raw: bytes, _: CharacterSet) -> Values:
 
 
 def _decimal(text: str) -> float | None:
-    if not text.strip():
+    if not text.strip(_PADDING):
         return None
     if _DECIMAL(text) is None and "_" in text:  # float() takes 1_000, DS doesn't
         raise ValueError(f"not a decimal string: {text!r}")
-    return float(text)
+    return float(text.rstrip(_PADDING))
 
 
 def decode_integer_string(raw: bytes, _: CharacterSet) -> Values:
@@ -114,6 +118,7 @@ def decode_integer_string(raw: bytes, _: CharacterSet) -> Values:
 
 
 def _integer(text: str) -> int | None:
+    text = text.rstrip(_PADDING)
     if not text.strip():
         return None
     if _INTEGER(text):
@@ -222,7 +227,7 @@ def _numbers(letter: str) -> Decoder:
 
 
 DECODERS: Final[dict[str, Decoder]] = {
-    "AE": decode_application_entity,
+    "AE": decode_stripped_string,
     "AS": decode_string,
     "AT": decode_attribute_tag,
     "CS": decode_string,
@@ -242,7 +247,7 @@ DECODERS: Final[dict[str, Decoder]] = {
     "SV": _numbers("q"),
     "TM": decode_time,
     "UC": decode_text,
-    "UI": decode_string,
+    "UI": decode_stripped_string,
     "UL": _numbers("I"),
     "UR": decode_uri,
     "US": _numbers("H"),

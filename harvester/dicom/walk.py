@@ -25,15 +25,10 @@ from harvester.dicom.dictionary import (
     private_vr,
     standard_vr,
 )
+from harvester.dicom.element import UNDEFINED_LENGTH, RawElement
+from harvester.dicom.repetition import FEWEST_ITEMS, ItemPatterns
 from harvester.errors import HeaderLimitError, MalformedError, TruncatedError
 
-# Tag, value representation, value, offset of the value in the object, length of the value in bytes.
-# The value is the raw bytes (numbers in little endian, whatever the file's order), or None where they
-# were not kept, or, for SQ, the list of items, each a list of elements. A plain tuple, because a
-# header of many frames has a million of them.
-RawElement: TypeAlias = tuple[int, str, "bytes | list[list[RawElement]] | None", int, int]
-
-UNDEFINED_LENGTH: Final = 0xFFFFFFFF
 PIXEL_DATA_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 
 _FIRST_PIXEL_DATA: Final = min(PIXEL_DATA_TAGS)
@@ -90,20 +85,15 @@ class Stopped(NamedTuple):
     length: int = 0
 
 
-class _Sequence(NamedTuple):
-    """An open sequence, and the state of the data set that holds it. Offsets are the object's."""
-
-    tag: int
-    vr: str
-    offset: int
-    items: list[list[RawElement]] | None  # None: the fragments of an encapsulated value
-    stop: int  # where it ends, at the latest
-    bounded: bool  # whether its own length says so
-    implicit: bool
-    parent: list[RawElement]
-    parent_stop: int
-    parent_implicit: bool
-    parent_creators: "_Creators"
+# An open sequence: its items (None: fragments), whether its own length says where it ends, whether its
+# items are in implicit VR, and where it ends at the latest.
+_Sequence: TypeAlias = tuple["list[list[RawElement]] | None", bool, bool, int]
+# An open data set: its elements, where it ends, whether it is in implicit VR, its private creators, and
+# where its content starts.
+_DataSet: TypeAlias = tuple[list[RawElement], int, bool, "_Creators | None", int]
+# What to go back to when a sequence closes: its own tag, VR and offset, the data set that holds it, and
+# the sequence that holds that. Offsets are the object's.
+_Outer: TypeAlias = tuple[tuple[int, str, int], _DataSet, _Sequence]
 
 
 class _Creators:
@@ -165,10 +155,13 @@ class Walker:
         self._pending: list[bytes] = []
         self._needed = offset
         self._counted = 0  # elements of closed data sets, and items
-        self._stack: list[_Sequence] = []
+        self._stack: list[_Outer] = []
         self._open: list[RawElement] | None = self.elements  # None: between two items
         self._stop = _FAR  # where the open data set ends
-        self._creators = _Creators()
+        self._content = offset  # where the open item's content starts
+        self._creators: _Creators | None = None
+        self._sequence: _Sequence = (None, False, False, _FAR)  # the innermost open one
+        self._patterns = ItemPatterns()
         self._lower, self._upper = 0, _FIRST_PIXEL_DATA
         self.set_encoding(implicit=False, big_endian=False)
 
@@ -187,7 +180,7 @@ class Walker:
         self._counted += len(self.elements)
         self.elements = []
         self._open = self.elements
-        self._creators = _Creators()
+        self._creators = None
 
     def until_pixel_data(self) -> None:
         """From here on, collect anew, and stop in front of the pixel data."""
@@ -262,24 +255,29 @@ class Walker:
         position, available = self.position - base, len(buffer)
         stack, elements = self._stack, self._open
         stop, implicit, swapped = self._stop - base, self.implicit, self.big_endian
+        items, bounded, items_implicit, bound = self._sequence
+        bound -= base  # no element may reach further
+        if not stack:
+            bound = self.size - base
+        within = min(bound, available)
+        lower, upper = (0, _FAR) if stack else (self._lower, self._upper)
         explicit_header, implicit_header = self._explicit_header, self._implicit_header
         short_form, standard = _SHORT_FORM.get, STANDARD_VRS.get
-        lower, upper = (0, _FAR) if stack else (self._lower, self._upper)
-        bound = (stack[-1].stop if stack else self.size) - base  # no element may reach further
-        within = min(bound, available)
         kept_value, longest_value = self._limits.kept_value, self._limits.longest_value
+        patterns, content = self._patterns, self._content - base
         headers_read = 0
+        vr: str | None
         answer: NeedMore | Stopped
 
         while True:
             if position > available:  # a value was hopped over: go on with what lies behind it
                 base, stop, bound = base + position, stop - position, bound - position
-                buffer, position, available, within = b"", 0, 0, min(bound, 0)
+                content, buffer, position, available = content - position, b"", 0, 0
+                within = min(bound, 0)
                 self._buffer, self.fed = buffer, base
             if elements is None:
                 # Between two items of the innermost sequence.
-                sequence = stack[-1]
-                closing = sequence.bounded and position >= bound
+                closing = bounded and position >= bound
                 if not closing:
                     if position + 8 > available:
                         answer = NeedMore(self.fed, base + position + 8)
@@ -295,28 +293,46 @@ class Walker:
                         )
                     position += 8
                 if closing:
-                    elements = self._close(sequence, base + position)
-                    stop, implicit = sequence.parent_stop - base, sequence.parent_implicit
-                    bound = (stack[-1].stop if stack else self.size) - base
-                    within = min(bound, available)
+                    sequence, outer, outer_sequence = stack.pop()
+                    tag, of_items, value = sequence
+                    elements, stop, implicit, self._creators, content = outer
+                    length = base + position - (0 if bounded else 8) - value
+                    elements.append((tag, of_items, items, value, length))
+                    items, bounded, items_implicit, bound = outer_sequence
+                    stop, content, bound = stop - base, content - base, bound - base
                     if not stack:
-                        lower, upper = self._lower, self._upper
-                elif sequence.items is None:
+                        lower, upper, bound = self._lower, self._upper, self.size - base
+                    within = min(bound, available)
+                elif items is None:  # a fragment
                     position += length
                     if length == UNDEFINED_LENGTH or position > bound:
-                        raise self._too_long(sequence.tag, base + position - length, length, base + bound)
+                        raise self._too_long(tag, base + position - length, length, base + bound)
                 else:
-                    elements = []
-                    sequence.items.append(elements)
                     self._counted += 1
-                    self._creators = _Creators()
-                    implicit = sequence.implicit
+                    if len(items) >= FEWEST_ITEMS and not swapped:
+                        key = (stack[-1][0][0], length, items_implicit)
+                        repeated = patterns.find(key, buffer, position, within, base)
+                        if repeated is not None:
+                            item, length, count = repeated
+                            items.append(item)
+                            headers_read += count
+                            self._counted += count
+                            position += length
+                            continue
+                    elements = []
+                    items.append(elements)
+                    self._creators = None
+                    implicit = items_implicit
+                    content = position
                     # An item that claims more than its sequence has ends with the sequence.
                     stop = _FAR if length == UNDEFINED_LENGTH else min(position + length, bound)
                 continue
 
             if position >= stop:
                 self._counted += len(elements)
+                if items is not None and len(items) > FEWEST_ITEMS and content >= 0 and not swapped:
+                    key = (stack[-1][0][0], stop - content, items_implicit)
+                    patterns.learn(key, buffer[content:position], elements, base + content)
                 elements = None
                 continue
             if position + 8 > available:
@@ -325,7 +341,6 @@ class Walker:
                 else:
                     answer = NeedMore(self.fed, base + position + 8)
                 break
-            headers_read += 1
 
             if implicit:
                 group, element, length = implicit_header(buffer, position)
@@ -334,15 +349,33 @@ class Walker:
                 value = position + 8
             else:
                 group, element, raw_vr, length = explicit_header(buffer, position)
-                tag = group << 16 | element
                 vr = short_form(raw_vr)
+                if not swapped:
+                    # The quick way, for nearly all elements: short form, and all there.
+                    append, last = elements.append, min(stop - 1, available - 8)
+                    headers_read -= len(elements)
+                    while vr is not None:
+                        value = position + 8
+                        end = value + length
+                        tag = group << 16 | element
+                        if end > within or tag >= upper or tag < lower:
+                            break
+                        append((tag, vr, buffer[value:end], base + value, length))
+                        position = end
+                        if position > last:
+                            break
+                        group, element, raw_vr, length = explicit_header(buffer, position)
+                        vr = short_form(raw_vr)
+                    headers_read += len(elements)
+                    if position > last:
+                        continue
+                tag = group << 16 | element
                 value = position + 8
                 if vr is None:
                     vr = _LONG_FORM.get(raw_vr)
                     if vr is not None:
                         value = position + 12
                         if value > available:
-                            headers_read -= 1
                             answer = NeedMore(self.fed, base + value)
                             break
                         length = self._long_length(buffer, position + 8)[0]
@@ -358,16 +391,21 @@ class Walker:
                         vr = standard(tag)
             if vr is None:
                 if tag >= 0xFFFE0000:  # a delimitation, or an item where none belongs
-                    if tag == ITEM_DELIMITATION or (tag == SEQUENCE_DELIMITATION and not stack):
+                    if tag not in (ITEM_DELIMITATION, SEQUENCE_DELIMITATION):
+                        raise MalformedError(f"({group:04X},{element:04X}) astray", offset=base + position)
+                    headers_read += 1
+                    if tag == ITEM_DELIMITATION or not stack:
                         position += 8
-                    if stack and tag in (ITEM_DELIMITATION, SEQUENCE_DELIMITATION):
+                    if stack:  # else astray at the top level: pydicom ends there silently, we go on
                         self._counted += len(elements)
+                        if stop == _FAR and items is not None and len(items) > FEWEST_ITEMS and content >= 0:
+                            key = (stack[-1][0][0], UNDEFINED_LENGTH, items_implicit)
+                            if tag == ITEM_DELIMITATION and not swapped:
+                                patterns.learn(key, buffer[content:position], elements, base + content)
                         elements = None
-                        continue
-                    if tag in (ITEM_DELIMITATION, SEQUENCE_DELIMITATION):
-                        continue  # astray at the top level: pydicom ends here silently, we go on
-                    raise MalformedError(f"({group:04X},{element:04X}) astray", offset=base + position)
-                vr = self._unknown_vr(tag, 0, elements)
+                    continue
+                # Of undefined length, what follows says whether it is a sequence.
+                vr = "UN" if length == UNDEFINED_LENGTH else self._unknown_vr(tag, 0, elements)
 
             if (tag >= upper or tag < lower) and (tag in PIXEL_DATA_TAGS or upper != _FIRST_PIXEL_DATA):
                 answer = Stopped(base + position, tag, vr, base + value, length)
@@ -377,7 +415,6 @@ class Walker:
             if vr == "SQ" or length == UNDEFINED_LENGTH:
                 # Is it what it says? Writers put text where the dictionary has a sequence.
                 if length and value + 8 > available:
-                    headers_read -= 1
                     answer = NeedMore(self.fed, base + value + 8)
                     break
                 if length:
@@ -390,6 +427,7 @@ class Walker:
                 elif swapped:
                     raw = _little_endian(buffer[value:end], vr)
                 elements.append((tag, vr, raw, base + value, length))
+                headers_read += 1
                 position = end
                 continue
 
@@ -400,22 +438,12 @@ class Walker:
                     raise HeaderLimitError(
                         f"sequences nested more than {self._limits.depth} deep", offset=base + position
                     )
+                outer = (elements, base + stop, implicit, self._creators, base + content)
+                stack.append(((tag, vr, base + value), outer, (items, bounded, items_implicit, base + bound)))
+                headers_read += 1
+                items = [] if vr == "SQ" else None
+                items_implicit = implicit
                 bounded = length != UNDEFINED_LENGTH
-                stack.append(
-                    _Sequence(
-                        tag=tag,
-                        vr=vr,
-                        offset=base + value,
-                        items=[] if vr == "SQ" else None,
-                        stop=base + (end if bounded else bound),
-                        bounded=bounded,
-                        implicit=implicit,
-                        parent=elements,
-                        parent_stop=base + stop,
-                        parent_implicit=implicit,
-                        parent_creators=self._creators,
-                    )
-                )
                 if bounded:
                     bound = end
                     within = min(bound, available)
@@ -428,15 +456,16 @@ class Walker:
                 raise self._too_long(tag, base + value, length, base + bound)
             if length > (kept_value if vr in BINARY_VRS else longest_value):
                 elements.append((tag, vr, None, base + value, length))
+                headers_read += 1
                 position = end
                 continue
-            headers_read -= 1
             answer = NeedMore(self.fed, base + end)
             break
 
         self.headers_read += headers_read
         self._base, self.position = base, base + position
-        self._open, self.implicit, self._stop = elements, implicit, base + stop
+        self._open, self.implicit, self._stop, self._content = elements, implicit, base + stop, base + content
+        self._sequence = (items, bounded, items_implicit, base + bound)
         return answer
 
     def _at_end(self, position: int) -> NeedMore | Stopped:
@@ -452,6 +481,8 @@ class Walker:
         if length == UNDEFINED_LENGTH:
             return "SQ"  # PS3.5 6.2.2 note 4: UN of undefined length is a sequence
         if tag & 0x10000:
+            if self._creators is None:
+                self._creators = _Creators()
             return self._creators.vr_of(tag, elements)
         if length < 0xFFFF:  # longer ones may be UN because their VR's length field is too short
             return standard_vr(tag) or "UN"
@@ -473,12 +504,3 @@ class Walker:
         if bound >= self.size:
             return TruncatedError(f"{what}, the object has {self.size - offset}", offset=offset)
         return MalformedError(f"{what}, what holds it has {max(0, bound - offset)}", offset=offset)
-
-    def _close(self, sequence: _Sequence, end: int) -> list[RawElement]:
-        """Put the innermost sequence, complete, into the data set that holds it."""
-        self._stack.pop()
-        delimitation = 0 if sequence.bounded else 8
-        length = end - delimitation - sequence.offset
-        sequence.parent.append((sequence.tag, sequence.vr, sequence.items, sequence.offset, length))
-        self._creators = sequence.parent_creators
-        return sequence.parent
