@@ -2,25 +2,30 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
 
 import anyio
 
+from harvester.bucket_listing import BucketName, FoundObjects, choose_buckets, list_buckets
 from harvester.catalog import open_catalog
-from harvester.config import CrawlConfig
+from harvester.config import CrawlConfig, LimitsConfig
 from harvester.dataset import Commit, Dataset
 from harvester.dicom import WalkLimits
+from harvester.errors import ungrouped
 from harvester.fetch import HeaderFetcher, Windows
 from harvester.harvest import Progress, ShardHarvest
-from harvester.model import Plan, Series, Shard
-from harvester.plan import make_plan
+from harvester.model import Plan, Shard
+from harvester.plan import make_plan, make_shards
+from harvester.store.base import Store
 from harvester.store.open import open_store
 from harvester.store.retry import RetryPolicy
 
 _logger = logging.getLogger("harvester")
 
-_SHARDS_AT_ONCE = 2  # so that the end of one, where few objects are left, does not leave the network idle
+# So that the end of one, where few objects are left, does not leave the network idle.
+_SHARDS_AT_ONCE: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +65,25 @@ async def crawl(config: CrawlConfig, progress: Progress, *, limit_series: int | 
         UserError: The selection, the catalog or the dataset is not what the configuration says.
     """
     started = time.monotonic()
-    with open_catalog(config) as catalog:
-        plan = make_plan(catalog.series(limit_series), config.limits)
-        if limit_series is None:
-            progress.expected_instances = catalog.summary().total.instances
-    dataset = Dataset.create(config.dataset)
-    with dataset.lock() as lock:
-        swept = dataset.sweep(lock)
-        if swept:
-            _logger.info("%s: removed %d files that an interrupted crawl left", dataset.location, len(swept))
-        done = _Done.of(dataset.commits(), plan)
-        progress.skipped = done.instances + done.failures
-        dataset.save_plan(plan)
-        await _harvest(config, dataset, plan.name, list(done.remaining(plan)), progress)
+    with ungrouped():
+        plan, bucket_totals = await anyio.to_thread.run_sync(_plan, config, limit_series)
+        counts = [one.instance_count for shard in plan.shards for one in shard.series]
+        if None not in counts:
+            progress.expected_instances = sum(count or 0 for count in counts)
+        dataset = Dataset.create(config.dataset)
+        with dataset.lock() as lock:
+            swept = dataset.sweep(lock)
+            if swept:
+                message = "%s: removed %d files that an interrupted crawl left"
+                _logger.info(message, dataset.location, len(swept))
+            done = _Done.of(dataset.commits(), plan)
+            progress.skipped = done.instances + done.failures
+            dataset.save_plan(plan)
+            work = _Work(plan.name, list(done.remaining(plan, config.limits)), bucket_totals)
+            await _harvest(config, dataset, work, progress)
     return CrawlResult(
         dataset=config.dataset,
-        series=sum(len(shard.series) for shard in plan.shards),
+        series=len(counts),
         instances=progress.instances,
         failures=progress.failures + done.failures,
         skipped=progress.skipped,
@@ -83,6 +91,20 @@ async def crawl(config: CrawlConfig, progress: Progress, *, limit_series: int | 
         bytes_fetched=progress.bytes_fetched,
         seconds=time.monotonic() - started,
     )
+
+
+def _plan(config: CrawlConfig, limit_series: int | None) -> tuple[Plan, Mapping[BucketName, int]]:
+    with open_catalog(config) as catalog:
+        return make_plan(catalog.series(limit_series), config.limits), catalog.bucket_totals()
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What is left of a plan, and how many objects the buckets hold in which it lies."""
+
+    crawl: str
+    shards: list[Shard]
+    bucket_totals: Mapping[BucketName, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,46 +116,60 @@ class _Done:
     failures: int
 
     @classmethod
-    def of(cls, commits: Iterator[Commit], plan: Plan) -> "_Done":
+    def of(cls, commits: Iterable[Commit], plan: Plan) -> "_Done":
         wanted = {series.key for shard in plan.shards for series in shard.series}
         found: set[str] = set()
         instances = failures = 0
         for commit in commits:
             here = wanted.intersection(commit.series)
-            if here:
-                found |= here
-                instances += commit.instances
-                failures += commit.failures
+            found |= here
+            counts = [commit.counts[key] for key in here if key in commit.counts]
+            instances += sum(count[0] for count in counts)
+            failures += sum(count[1] for count in counts)
         return cls(frozenset(found), instances, failures)
 
-    def remaining(self, plan: Plan) -> Iterator[Shard]:
+    def remaining(self, plan: Plan, limits: LimitsConfig) -> Iterator[Shard]:
         """The plan's shards without the series that are done."""
         for shard in plan.shards:
-            series: Sequence[Series] = tuple(one for one in shard.series if one.key not in self.series)
-            if series:
-                yield Shard(shard.name, tuple(series))
+            series = tuple(one for one in shard.series if one.key not in self.series)
+            if len(series) == len(shard.series):
+                yield shard
+            else:
+                # Under another name: parts of what was committed under this one must not be replaced.
+                yield from make_shards(series, limits)
 
 
-async def _harvest(
-    config: CrawlConfig, dataset: Dataset, crawl_name: str, shards: list[Shard], progress: Progress
-) -> None:
+async def _harvest(config: CrawlConfig, dataset: Dataset, work: _Work, progress: Progress) -> None:
     limits = config.limits
-    retry = RetryPolicy(attempts=limits.attempts)
     async with open_store(
-        endpoint=config.source.endpoint, concurrency=limits.concurrency, retry=retry
+        endpoint=config.source.endpoint,
+        concurrency=limits.concurrency,
+        timeout_seconds=limits.timeout_seconds,
+        retry=RetryPolicy(attempts=limits.attempts),
     ) as store:
         fetcher = HeaderFetcher(
             store,
             Windows(limits.first_window_bytes, limits.read_ahead_bytes),
             WalkLimits(header_bytes=limits.max_header_bytes),
         )
-        queue = iter(shards)
+        found = await _list_buckets(work, store, limits)
+        progress.requests += found.requests
+        queue = iter(work.shards)
 
-        async def work() -> None:
+        async def harvest_some() -> None:
             for shard in queue:
-                writer = dataset.shard_writer(crawl_name, shard.name)
-                await ShardHarvest(shard, fetcher, writer, progress, limits.concurrency).run()
+                listed = replace(shard, series=tuple(found.fill(series) for series in shard.series))
+                writer = dataset.shard_writer(work.crawl, shard.name)
+                await ShardHarvest(listed, fetcher, writer, progress, limits.concurrency).run()
 
         async with anyio.create_task_group() as tasks:
             for _ in range(_SHARDS_AT_ONCE):
-                tasks.start_soon(work)
+                tasks.start_soon(harvest_some)
+
+
+async def _list_buckets(work: _Work, store: Store, limits: LimitsConfig) -> FoundObjects:
+    """List whole buckets where that asks less often than a listing of each series."""
+    listings = choose_buckets((one for shard in work.shards for one in shard.series), work.bucket_totals)
+    for listing in listings:
+        _logger.info("%s: listing most of the bucket, in %d pieces", listing.bucket.url, len(listing.pieces))
+    return await list_buckets(listings, store, concurrency=max(1, limits.concurrency // 4))

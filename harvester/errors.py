@@ -27,6 +27,8 @@
             └── ListingError         a listing that cannot be trusted
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -210,3 +212,26 @@ class ListingError(StoreError):
     """A listing that failed or that cannot be trusted: an error is not an empty series."""
 
     reason = "listing"
+
+
+@contextmanager
+def ungrouped() -> Iterator[None]:
+    """Let one error out of a block of task groups as itself, not wrapped in a group for each of them.
+
+    Where several tasks failed at once it is the first; a group that holds a bug, too, stays as it is.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        errors = list(_leaves(group))
+        if len(errors) == 1 or all(isinstance(error, HarvesterError) for error in errors):
+            raise errors[0] from errors[0].__cause__
+        raise
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

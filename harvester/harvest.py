@@ -64,12 +64,11 @@ class _Rows:
     def append(self, series: Series, fetched: FetchedHeader, cost: Cost) -> None:
         """Add one instance; if anything is raised, nothing was added."""
         header, ref = fetched.header, fetched.ref
-        self.columns.append(header)
         facts = {
             "collection_id": series.collection_id,
-            "instance_url": ref.url.encode("utf-8", "backslashreplace").decode(),
+            "instance_url": _storable(ref.url),
             "instance_size": fetched.size,
-            "etag": fetched.etag,
+            "etag": None if fetched.etag is None else _storable(fetched.etag),
             "crdc_series_uuid": series.crdc_series_uuid,
             "crdc_instance_uuid": PurePosixPath(ref.key).stem if series.crdc_series_uuid else None,
             "idc_version": series.idc_version,
@@ -85,23 +84,22 @@ class _Rows:
             "harvested_at": datetime.now(UTC).replace(tzinfo=None),
             "harvester_version": __version__,
         }
+        self.columns.append(header)
         for name, values in self._facts.items():
             values.append(facts[name])
-        self.bytes += min(header.header_bytes, cost.bytes_fetched)
+        # Values that were hopped over take no memory; what was inflated takes more than was fetched.
+        self.bytes += header.header_bytes if header.deflated else min(header.header_bytes, cost.bytes_fetched)
 
     @property
     def full(self) -> bool:
         """Whether it is time to write them."""
         return self.columns.rows >= _ROWS_AT_ONCE or self.bytes >= _BYTES_AT_ONCE
 
-    def take(self) -> pa.Table:
-        """All rows as a table, and begin anew."""
+    def table(self) -> pa.Table:
+        """All rows; none can be added any more."""
         arrays = {"collection_id": pa.array(self._facts["collection_id"], pa.string())}
         arrays |= {field.name: pa.array(self._facts[field.name], field.type) for field in HARVEST_COLUMNS}
         arrays |= self.columns.finish()
-        for values in self._facts.values():
-            values.clear()
-        self.bytes = 0
         return pa.table(arrays)
 
 
@@ -126,23 +124,27 @@ class ShardHarvest:
     _failures: list[Failure] = field(default_factory=list)
     _writing: anyio.Lock = field(default_factory=anyio.Lock)
     _cost: Cost = field(default_factory=Cost)
+    _counts: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     async def run(self) -> None:
-        """Harvest the shard and commit it.
+        """Harvest the shard and commit it; cancelled before its commit, it leaves parts that do not count.
 
         Raises:
             DatasetError: A part or the commit cannot be written.
         """
         started = time.monotonic()
         await self._read_all()
-        for partition, rows in self._rows.items():
+        for partition, rows in list(self._rows.items()):
             await self._write(partition, rows)
+        await anyio.to_thread.run_sync(self._commit, time.monotonic() - started)
+
+    def _commit(self, seconds: float) -> None:
         self.writer.write_failures(self._failures, harvester_version=__version__)
         self.writer.commit(
-            [series.key for series in self.shard.series],
+            {series.key: self._counts.get(series.key, (0, 0)) for series in self.shard.series},
             requests=self._cost.requests,
             bytes_fetched=self._cost.bytes_fetched,
-            seconds=time.monotonic() - started,
+            seconds=seconds,
             versions=VERSIONS,
         )
 
@@ -155,15 +157,15 @@ class ShardHarvest:
             receive.close()
 
     async def _list_all(self, send: MemoryObjectSendStream[_Found]) -> None:
-        """Hand out the objects of all series; a few series are listed at once."""
-        listing = anyio.CapacityLimiter(min(16, self.concurrency))
+        """Hand out the objects of all series; a few series are listed, and held, at once."""
+        listing = anyio.CapacityLimiter(max(1, self.concurrency // 4))
 
         async def hand_out(series: Series, to: MemoryObjectSendStream[_Found]) -> None:
-            async with to:
-                async with listing:
-                    expanded = await expand(series, self.fetcher.store)
+            async with to, listing:
+                expanded = await expand(series, self.fetcher.store)
+                self._spend(Cost(requests=expanded.requests))
                 if expanded.failure is not None:
-                    self._fail(expanded.failure)
+                    self._fail(series, expanded.failure)
                 elif more := surplus(expanded):
                     _logger.warning("%s: %d objects more than the catalog counts", series.key, more)
                 for listed in expanded.objects:
@@ -190,36 +192,59 @@ class ShardHarvest:
                 rows = self._rows[partition] = _Rows()
             rows.append(series, fetched, cost)
         except HarvestError as error:
-            self._fail(_failure(error, series, listed))
+            self._fail(series, _failure(error, series, listed))
         except Exception as error:  # one object must not end the crawl, whatever we did wrong
             _logger.exception("%s: a bug in harvester; please report it", listed.ref.url)
             message = f"a bug in harvester: {type(error).__name__}: {error}"
-            self._fail(Failure(listed.ref.url, "bug", message, series=series, size=listed.size))
+            self._fail(series, Failure(listed.ref.url, "bug", message, series=series, size=listed.size))
         else:
             self.progress.instances += 1
+            self._count(series, instances=1)
             if rows.full:
                 await self._write(partition, rows)
+        finally:
+            self._spend(cost)
+
+    def _fail(self, series: Series, failure: Failure) -> None:
+        self._failures.append(failure)
+        self.progress.failures += 1
+        self._count(series, failures=1)
+
+    def _count(self, series: Series, *, instances: int = 0, failures: int = 0) -> None:
+        before = self._counts.get(series.key, (0, 0))
+        self._counts[series.key] = (before[0] + instances, before[1] + failures)
+
+    def _spend(self, cost: Cost) -> None:
         self._cost.requests += cost.requests
         self._cost.bytes_fetched += cost.bytes_fetched
         self.progress.spend(cost)
 
-    def _fail(self, failure: Failure) -> None:
-        self._failures.append(failure)
-        self.progress.failures += 1
-
     async def _write(self, partition: Partition, rows: _Rows) -> None:
-        """Write what has come together, in a thread; readers that fill the next part wait here."""
+        """Write what has come together, in a thread.
+
+        Readers that add to rows which are full wait here, so that no more than two parts of a partition
+        are in memory; the first of them writes for all.
+        """
         async with self._writing:
-            if rows.columns.rows:
-                table = rows.take()
-                await anyio.to_thread.run_sync(self.writer.write_instances, table, partition)
+            if self._rows.get(partition) is rows:
+                del self._rows[partition]
+                await anyio.to_thread.run_sync(self._write_part, rows, partition)
+
+    def _write_part(self, rows: _Rows, partition: Partition) -> None:
+        self.writer.write_instances(rows.table(), partition)
+
+
+def _storable(text: str) -> str:
+    # A file name or a header field that is not UTF-8 reaches Python as lone surrogates, which Arrow refuses.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _failure(error: HarvestError, series: Series, listed: ListedObject) -> Failure:
+    elsewhere = error.url is not None and error.url != listed.ref.url
     return Failure(
-        url=error.url or listed.ref.url,
+        url=listed.ref.url,
         reason=error.reason,
-        message=error.message,
+        message=f"{error.message} [{error.url}]" if elsewhere else error.message,
         status=error.status,
         offset=error.offset,
         attempts=getattr(error, "attempts", 1),

@@ -1,7 +1,7 @@
 """What every catalog can do: count what is selected, and name it series by series."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -32,6 +32,13 @@ class Catalog(ABC):
         Raises:
             SelectionError: A row of the catalog does not say where its series lies.
         """
+
+    def bucket_totals(self) -> Mapping[tuple[str, str], int]:
+        """How many objects each bucket (scheme and name) holds in all, selected or not, at a guess.
+
+        A bucket of which the catalog knows nothing is left out.
+        """
+        return {}
 
     def close(self) -> None:  # noqa: B027 - most catalogs hold nothing open
         """Let go of files and connections."""

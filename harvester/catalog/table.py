@@ -12,7 +12,13 @@ from harvester.catalog.database import bounded, complaint, connect, lock
 from harvester.catalog.manifest import ManifestSeries, read_manifest
 from harvester.catalog.parquet_source import ParquetSource, find_parquet
 from harvester.catalog.selection import conditions
-from harvester.catalog.views import define_catalog, define_rows, define_selection, newest_release
+from harvester.catalog.views import (
+    define_catalog,
+    define_places,
+    define_rows,
+    define_selection,
+    newest_release,
+)
 from harvester.config import CrawlConfig
 from harvester.errors import ConfigError, SelectionError
 from harvester.model import ObjectRef, Series, Summary, Tally
@@ -27,6 +33,13 @@ _SUMMARY = """
 """
 
 _TWICE = "SELECT harvest_key FROM selection GROUP BY harvest_key HAVING COUNT(*) > 1 LIMIT 1"
+
+# A series that is not counted is taken for one of the mean.
+_PLACES = """
+    SELECT split_part(harvest_place, '://', 1), split_part(harvest_place, '/', 3),
+           CAST(COUNT(*) * AVG(harvest_instances) AS BIGINT)
+    FROM places WHERE harvest_place IS NOT NULL GROUP BY ALL HAVING COUNT(harvest_instances) > 0
+"""
 
 _SERIES = """
     SELECT harvest_key, harvest_place, harvest_uuid, CAST(SeriesInstanceUID AS VARCHAR),
@@ -117,6 +130,22 @@ class TableCatalog(Catalog):
         finally:
             cursor.close()
 
+    def bucket_totals(self) -> dict[tuple[str, str], int]:
+        """What all rows of the table, and IDC's earlier releases, have in each bucket and its copies.
+
+        Raises:
+            SelectionError: The table cannot be read to its end.
+        """
+        try:
+            rows = self._connection.execute(_PLACES).fetchall()
+        except duckdb.Error as error:
+            raise self._error(error) from None
+        return {
+            (place.scheme, place.bucket): int(instances)
+            for scheme, bucket, instances in rows
+            for place in self._copies(ObjectRef(bucket, "", scheme))
+        }
+
     def close(self) -> None:
         """Close the database, and delete the table if it was downloaded."""
         self._connection.close()
@@ -133,6 +162,7 @@ class TableCatalog(Catalog):
         clauses = conditions(connection, config, columns, source.name)
         try:
             define_catalog(connection, source, self._release, manifest)
+            define_places(connection, source)
             lock(connection, [path for path in (source.path, source.prior_versions) if path is not None])
             define_selection(connection, clauses, config.select.where)
         except duckdb.Error as error:
@@ -204,6 +234,9 @@ class TableCatalog(Catalog):
             raise SelectionError(f"{self.name}: series_aws_url: {error}") from None
         if not prefix.key:
             raise SelectionError(f"{self.name}: series_aws_url: {place!r} names a whole bucket")
-        if prefix.scheme == "gs" and not is_idc_bucket(prefix.bucket):
-            return (prefix,)
-        return copies(prefix.bucket, prefix.key, self._config.source.providers)
+        return self._copies(prefix)
+
+    def _copies(self, place: ObjectRef) -> tuple[ObjectRef, ...]:
+        if place.scheme == "gs" and not is_idc_bucket(place.bucket):
+            return (place,)
+        return copies(place.bucket, place.key, self._config.source.providers)

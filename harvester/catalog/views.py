@@ -129,6 +129,18 @@ def define_catalog(
     """)
 
 
+def define_places(connection: duckdb.DuckDBPyConnection, source: ParquetSource) -> None:
+    """Make the view `places`: where each series of the table lies, and how many objects it has there.
+
+    IDC's buckets keep the series of earlier releases, which no table counts: they are NULL.
+    """
+    rows = f"SELECT harvest_place, harvest_instances FROM (SELECT {_ROW} FROM series_rows)"
+    if source.prior_versions is not None:
+        prior = literal(str(source.prior_versions))
+        rows += f" UNION ALL SELECT DISTINCT series_aws_url, NULL FROM read_parquet({prior})"
+    connection.execute(f"CREATE VIEW places AS {rows}")
+
+
 def _keep_manifest(connection: duckdb.DuckDBPyConnection, manifest: Sequence[ManifestSeries]) -> None:
     places = [parse_prefix(series.place) for series in manifest]
     columns = {

@@ -45,6 +45,7 @@ class Commit:
         bytes_fetched: Bytes of bodies that were received.
         seconds: From the shard's first request to its commit.
         versions: Of harvester, and of what its values depend on.
+        counts: How many rows of `instances` and of `failures` each series gave, by its key.
         committed_at: When, with its zone.
         format: The version of this record's form.
     """
@@ -58,6 +59,7 @@ class Commit:
     seconds: float
     committed_at: datetime
     versions: Mapping[str, str] = field(default_factory=dict)
+    counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     format: Literal[1] = 1
 
     @property

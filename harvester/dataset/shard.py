@@ -60,7 +60,7 @@ class ShardWriter:
 
     def commit(
         self,
-        series: Iterable[str],
+        series: Iterable[str] | Mapping[str, tuple[int, int]],
         *,
         requests: int,
         bytes_fetched: int,
@@ -70,7 +70,7 @@ class ShardWriter:
         """Make the shard done: from here on its rows count, and it is not harvested again.
 
         Args:
-            series: The keys of its series.
+            series: The keys of its series; if known, with how many instances and failures each gave.
             requests: Requests that were sent, retries included.
             bytes_fetched: Bytes of bodies that were received.
             seconds: From the shard's first request until now.
@@ -89,6 +89,7 @@ class ShardWriter:
             seconds=seconds,
             committed_at=datetime.now(UTC),
             versions=dict(versions),
+            counts=dict(series) if isinstance(series, Mapping) else {},
         )
         write_commit(self._storage, commit)
         return commit

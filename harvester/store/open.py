@@ -13,19 +13,25 @@ from harvester.store.retry import DEFAULT_RETRY, RetryingStore, RetryPolicy
 
 @asynccontextmanager
 async def open_store(
-    *, endpoint: str | None = None, concurrency: int = 64, retry: RetryPolicy = DEFAULT_RETRY
+    *,
+    endpoint: str | None = None,
+    concurrency: int = 64,
+    timeout_seconds: float = 60.0,
+    retry: RetryPolicy = DEFAULT_RETRY,
 ) -> AsyncIterator[Store]:
     """A store for refs of every scheme: `s3`, `gs`, `https` and `http` with retries, and `file`.
 
     Args:
         endpoint: Replaces the addresses of S3 and GCS, with the bucket in the path.
         concurrency: Requests at once; more callers wait their turn.
+        timeout_seconds: For one request and its whole answer.
         retry: How often and how long a request is tried.
 
     Raises:
         ConfigError: The endpoint is no address.
     """
-    async with open_http_store(endpoint=endpoint, limits=HttpLimits(concurrency=concurrency)) as http:
+    limits = HttpLimits(concurrency=concurrency, total_seconds=timeout_seconds)
+    async with open_http_store(endpoint=endpoint, limits=limits) as http:
         remote = RetryingStore(http, retry)
         yield SchemeStore({"s3": remote, "gs": remote, "https": remote, "http": remote, "file": LocalStore()})
 
