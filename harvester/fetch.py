@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from harvester.dicom import Header, HeaderParser, NeedMore, WalkLimits
-from harvester.errors import ObjectChangedError, ObjectError, StoreError
+from harvester.errors import NotFoundError, ObjectChangedError, ObjectError, StoreError
 from harvester.model import ByteRange, ObjectRef, RangeAnswer
 from harvester.store.base import Store
 
@@ -75,15 +75,16 @@ class HeaderFetcher:
 
         Raises:
             ObjectError: The object has no header that can be read; every copy has the same bytes.
-            StoreError: No copy could be read; it is the last one's error.
+            StoreError: No copy could be read; it is the first one's error that is more than "not found".
         """
-        *others, last = copies
-        for ref in others:
+        errors: list[StoreError] = []
+        for ref in copies:
             try:
                 return await self._fetch_unchanged(ref, cost)
-            except StoreError:
-                continue  # the next copy may be there
-        return await self._fetch_unchanged(last, cost)
+            except StoreError as error:
+                errors.append(error)  # the next copy may be there
+        # A copy that was never made says nothing of why the others could not be read.
+        raise next((error for error in errors if not isinstance(error, NotFoundError)), errors[-1])
 
     async def _fetch_unchanged(self, ref: ObjectRef, cost: Cost) -> FetchedHeader:
         try:
@@ -106,7 +107,12 @@ class HeaderFetcher:
         while isinstance(step, NeedMore):
             stop = step.stop if step.last else max(step.stop, step.start + read_ahead)
             wanted = ByteRange(step.start, min(stop, first.size))
-            step = parser.feed((await self._range(ref, wanted, first.etag, cost)).data)
+            answer = await self._range(ref, wanted, first.etag, cost)
+            if answer.size != first.size or not answer.data:
+                # Without an ETag, only its size can say that the object was replaced.
+                message = f"the object was replaced: it had {first.size} bytes, now it has {answer.size}"
+                raise ObjectChangedError(message, url=ref.url, offset=wanted.start)
+            step = parser.feed(answer.data)
             read_ahead = min(2 * read_ahead, _LONGEST_READ_AHEAD)
         return FetchedHeader(ref, step, first.size, first.etag)
 
