@@ -71,6 +71,7 @@ def main() -> None:
 def _status() -> int:  # noqa: PLR0911  one line for each kind of end
     try:
         status = app(standalone_mode=False)
+        sys.stdout.flush()  # here, where a reader that has gone is no bug
     except (KeyboardInterrupt, typer.Abort):
         _say("interrupted; what was committed stays, and the same command goes on from there")
         return INTERRUPTED
@@ -83,7 +84,9 @@ def _status() -> int:  # noqa: PLR0911  one line for each kind of end
     except HarvesterError as error:
         _say(str(error))
         return BUG
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit) as end:
+        if isinstance(end, SystemExit) and not isinstance(end.__context__, BrokenPipeError):  # typer's answer
+            raise
         # The reader of a pipe has seen enough (`harvester sql ... | head`); Python must not flush again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE

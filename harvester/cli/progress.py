@@ -12,6 +12,7 @@ from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeRemainingCol
 from rich.progress import Progress as Bar
 
 from harvester.cli.text import count, size
+from harvester.errors import ungrouped
 from harvester.harvest import Progress
 
 _REDRAW_SECONDS: Final = 0.2
@@ -22,12 +23,13 @@ _LINE_SECONDS: Final = 5.0
 async def shown(progress: Progress) -> AsyncIterator[None]:
     """Show the progress on stderr while the block runs."""
     draw = _draw_bar if sys.stderr.isatty() else _write_lines
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(draw, progress)
-        try:
-            yield
-        finally:
-            tasks.cancel_scope.cancel()
+    with ungrouped():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(draw, progress)
+            try:
+                yield
+            finally:
+                tasks.cancel_scope.cancel()
 
 
 async def _draw_bar(progress: Progress) -> None:
