@@ -1,0 +1,236 @@
+"""What the documents say is what the program does: commands, columns, floors, SQL."""
+
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from functools import partial
+from pathlib import Path
+
+import anyio
+import duckdb
+import pyarrow as pa
+import pytest
+import typer
+
+from harvester.cli import app
+from harvester.config import CrawlConfig, load
+from harvester.crawl import crawl
+from harvester.dataset import FAILURE_COLUMNS, FRAME_COLUMNS, HARVEST_COLUMNS, REMAINDER_COLUMNS
+from harvester.dicom.dictionary import BINARY_VRS
+from harvester.dicom.schema import value_type
+from harvester.errors import HarvestError
+from harvester.harvest import Progress
+from harvester.query import open_dataset, run_query
+from harvester.store.demo.serving import demo_bucket
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DATA = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+WRITER = [sys.executable, str(ROOT / "scripts" / "command_reference.py")]
+COMMANDS = typer.main.get_command(app).commands
+
+
+def blocks(text, language):
+    """The fenced blocks of a language in a Markdown text."""
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [block for marked, block in fenced if marked == language]
+
+
+def typed_commands(text):
+    """The commands of the shell blocks in a Markdown text, as argument lists; a quote may span lines."""
+    for block in blocks(text, "sh"):
+        waiting = ""
+        for line in block.splitlines(keepends=True):
+            waiting += line
+            try:
+                words = shlex.split(waiting, comments=True)
+            except ValueError:
+                continue  # an open quote
+            waiting = ""
+            if words:
+                yield words
+        assert not waiting
+
+
+def columns_in(text, heading):
+    """The names and types of the tables under a heading: `name` | `type`."""
+    section = text.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    found = {}
+    for names, kind in re.findall(r"^\| (`[^|]*`) \| `([^`|]*)`[^|]*\|", section, re.MULTILINE):
+        found |= dict.fromkeys(re.findall(r"`([^`]+)`", names), kind)
+    return found
+
+
+def spelt(kind):
+    """An Arrow type as the documents write it."""
+    return f"list<{kind.value_type}>" if pa.types.is_list(kind) else str(kind)
+
+
+def layers():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    return next(one["layers"] for one in contracts if one["type"] == "layers")
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory):
+    """The quickstart's dataset, made as its script makes it."""
+    folder = tmp_path_factory.mktemp("quickstart")
+
+    async def make():
+        async with demo_bucket(None, 0) as address:
+            text = (ROOT / "configs" / "quickstart.toml").read_text()
+            text = text.replace("http://127.0.0.1:9000", address.endpoint)
+            config = folder / "quickstart.toml"
+            config.write_text(text.replace('"data/quickstart"', f"'{folder}/data'"))
+            await crawl(load(config), Progress())
+
+    anyio.run(make)
+    return folder / "data"
+
+
+def test_the_command_reference_is_current():
+    assert subprocess.run([*WRITER, "--check"], check=False, capture_output=True).returncode == 0
+
+
+def test_a_command_reference_that_lags_behind_is_told(tmp_path):
+    page = tmp_path / "commands.md"
+    page.write_text((ROOT / "docs" / "commands.md").read_text().replace("--limit-series", "--limit"))
+    told = subprocess.run(
+        [*WRITER, "--check", "--page", str(page)], check=False, capture_output=True, text=True
+    )
+    assert told.returncode == 1
+    assert "+| `--limit-series NUMBER`" in told.stdout
+
+
+def test_every_command_is_documented():
+    reference = (ROOT / "docs" / "commands.md").read_text()
+    assert re.findall(r"^## harvester (\w+)$", reference, re.MULTILINE) == list(COMMANDS)
+    assert [name for name in COMMANDS if f"harvester {name}" not in README] == []
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, *sorted((ROOT / "configs").glob("*.toml"))], ids=lambda page: page.name
+)
+def test_no_page_names_a_command_that_is_not_there(page):
+    text = page.read_text(encoding="utf-8")
+    named = re.findall(r"(?:`|^\$ |^#   )harvester ([a-z]\w*)", text, re.MULTILINE)
+    assert set(named) <= set(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "words", [words for words in typed_commands(README) if words[0] == "harvester"], ids=" ".join
+)
+def test_the_readme_types_commands_that_parse(words):
+    COMMANDS[words[1]].make_context(words[1], words[2:])
+
+
+def test_the_readme_runs_scripts_that_are_there():
+    run = {words[0] for words in typed_commands(README) if words[0].startswith("scripts/")}
+    assert run >= {"scripts/quickstart", "scripts/test"}
+    assert [path for path in run if not (ROOT / path).stat().st_mode & 0o100] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_files_lead_somewhere(page):
+    linked = re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in linked if not (page.parent / link).exists()] == []
+
+
+def test_the_readme_opens_with_the_two_commands():
+    first = next(typed_commands(README))
+    assert first[:2] == ["git", "clone"]
+    assert README.index("scripts/quickstart") < 1000
+
+
+def test_the_configuration_in_the_readme_is_one():
+    (text,) = blocks(README, "toml")
+    config = CrawlConfig.model_validate(tomllib.loads(text))
+    assert config.source.providers == ("gcs", "aws")
+
+
+def test_the_readme_lists_every_configuration():
+    listed = set(re.findall(r"\]\(configs/([\w-]+\.toml)\)", README))
+    assert listed == {path.name for path in (ROOT / "configs").glob("*.toml")}
+
+
+def test_the_readme_quotes_the_floors_as_they_are_checked():
+    assert "\n".join(layers()) + "\n" in blocks(README, "")
+
+
+def test_every_room_has_its_line_in_the_architecture():
+    rooms = re.findall(r"\w+", " ".join(layers()))
+    named = re.findall(r"^\| ([^|]*) \|", ARCHITECTURE, re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(named))) == sorted(rooms)
+
+
+@pytest.mark.parametrize(
+    ("heading", "schema"),
+    [
+        ("`instances`: what the harvest knows", HARVEST_COLUMNS),
+        ("`frames`", FRAME_COLUMNS),
+        ("`failures`", FAILURE_COLUMNS),
+    ],
+)
+def test_every_fixed_column_is_documented_with_its_type(heading, schema):
+    documented = columns_in(DATA, heading)
+    documented.pop("collection_id" if schema is HARVEST_COLUMNS else "", None)
+    assert documented == {field.name: spelt(field.type) for field in schema}
+
+
+@pytest.mark.parametrize("column", list(REMAINDER_COLUMNS), ids=lambda column: column.name)
+def test_the_fields_of_what_has_no_column_are_documented(column):
+    section = DATA.split(f"\n`{column.name}`: ", 1)[1].split("\n\n`", 1)[0]
+    documented = re.findall(r"^\| `(\w+)` \| `([^`]+)`", section, re.MULTILINE)
+    assert documented == [(field.name, spelt(field.type)) for field in column.type.value_type]
+
+
+def test_the_type_of_each_value_representation_is_documented():
+    rows = re.findall(r"^\| ([A-Z]{2}(?:, [A-Z]{2})*) \| `?([^|`]*)", DATA, re.MULTILINE)
+    documented = {vr: kind for vrs, kind in rows[1:] for vr in vrs.split(", ")}  # rows[0] is the table's head
+    assert documented.pop("SQ") == "list<struct<...>>"
+    assert {vr for vr, kind in documented.items() if kind.startswith("no column")} == BINARY_VRS
+    assert documented.pop("PN") == "struct<Alphabetic, Ideographic, Phonetic>"
+    others = {vr: kind for vr, kind in documented.items() if vr not in BINARY_VRS}
+    assert others == {vr: str(value_type(vr)) for vr in others}
+    assert len(documented) == 32  # and SQ and PN: the 34 value representations of PS3.5 6.2
+
+
+def reasons(error):
+    return {error.reason} - {"unknown"} | {
+        reason for one in error.__subclasses__() for reason in reasons(one)
+    }
+
+
+def test_every_reason_of_a_failure_is_documented():
+    section = DATA.split("\n## `failures`\n", 1)[1]
+    documented = set(re.findall(r"^\| `(\w+)` \| [^`]", section, re.MULTILINE))
+    assert documented == reasons(HarvestError) | {"incomplete_series", "bug"}
+
+
+def queries():
+    for text in (README, DATA):
+        yield from blocks(text, "sql")
+        yield from (words[-1] for words in typed_commands(text) if words[:2] == ["harvester", "sql"])
+    yield from re.findall(r'^\$ harvester sql -d \S+ "([^"]+)"', README, re.MULTILINE)
+
+
+@pytest.mark.parametrize("sql", list(queries()), ids=partial(re.sub, r"\s+", " "))
+def test_the_sql_in_the_documents_has_an_answer(sql, quickstart):
+    if "read_parquet" in sql:  # DuckDB alone, without us
+        assert duckdb.connect().sql(sql.replace("data/quickstart", str(quickstart))).fetchall()
+        return
+    connection = open_dataset(quickstart)
+    try:
+        assert sum(batch.num_rows for batch in run_query(connection, sql).batches())
+    finally:
+        connection.close()
+
+
+def test_the_quickstart_asks_what_the_readme_shows():
+    script = (ROOT / "scripts" / "quickstart").read_text()
+    shown = re.findall(r'^\$ harvester sql -d \S+ "([^"]+)"', README, re.MULTILINE)
+    assert re.findall(r'^ask "([^"]+)"', script, re.MULTILINE) == shown
