@@ -1,0 +1,151 @@
+"""Where a selection covers much of a bucket, the bucket is listed: fewer requests, the same objects."""
+
+from collections.abc import AsyncIterator
+
+import anyio
+import pytest
+
+from harvester.bucket_listing import BucketListing, FoundObjects, choose_buckets, list_buckets
+from harvester.errors import ListingError
+from harvester.model import ListedObject, ObjectRef, Series
+from harvester.store.memory import MemoryStore
+
+BUCKET = ("s3", "b")
+HEX = "0123456789abcdef"
+
+
+def folder(number: int) -> str:
+    """A series' folder; folders are spread evenly over the hexadecimal digits."""
+    return f"{number % 16:x}{number // 16 % 16:x}{number:030x}/"
+
+
+def series(number: int, count: int | None = 2, bucket: str = "b") -> Series:
+    return Series(str(number), (ObjectRef(bucket, folder(number)),), instance_count=count)
+
+
+class ListedStore(MemoryStore):
+    """A memory store that remembers what was listed, and fails where it is told to."""
+
+    def __init__(self, numbers: range, broken: str | None = None) -> None:
+        super().__init__({f"s3://b/{folder(number)}{n}.dcm": b"xy" for number in numbers for n in range(2)})
+        self.listed: list[str] = []
+        self.broken = broken
+
+    async def list_objects(self, prefix: ObjectRef) -> AsyncIterator[ListedObject]:
+        self.listed.append(prefix.key)
+        async for one in super().list_objects(prefix):
+            yield one
+        if prefix.key == self.broken:
+            raise ListingError("the listing failed", url=prefix.url)
+
+
+def listed(listings: list[BucketListing], store: ListedStore) -> FoundObjects:
+    async def run() -> FoundObjects:
+        return await list_buckets(listings, store, concurrency=4)
+
+    return anyio.run(run)
+
+
+def test_a_selection_of_a_whole_bucket_is_listed_whole() -> None:
+    everything = [series(number) for number in range(300)]
+    store = ListedStore(range(300))
+    found = listed(choose_buckets(everything, {BUCKET: 600}), store)
+    assert store.listed == [""]
+    assert found.requests == 1
+    for one in everything:
+        filled = found.fill(one)
+        assert [held.ref.key for held in filled.objects] == [
+            f"{one.prefixes[0].key}{n}.dcm" for n in range(2)
+        ]
+        assert [held.size for held in filled.objects] == [2, 2]
+
+
+def test_a_large_bucket_is_listed_in_pieces_by_hexadecimal_digits() -> None:
+    selected = [series(number, 100) for number in range(400)]
+    (listing,) = choose_buckets(selected, {BUCKET: 40_000})
+    assert sorted(listing.pieces) == sorted(HEX)
+    selected = [series(number, 1000) for number in range(2000)]
+    (listing,) = choose_buckets(selected, {BUCKET: 300_000})
+    assert len(listing.pieces) == 256
+    assert all(
+        one.prefixes[0].key.startswith(start) for start, held in listing.pieces.items() for one in held
+    )
+
+
+def test_only_the_pieces_that_hold_selected_series_are_listed() -> None:
+    selected = [series(16 * number, 100) for number in range(200)]  # all of them begin with 0
+    (listing,) = choose_buckets(selected, {BUCKET: 20_000})
+    assert list(listing.pieces) == ["0"]
+
+
+@pytest.mark.parametrize(
+    ("selected", "total"),
+    [
+        ([series(number) for number in range(3)], 100_000),
+        ([series(number, 1000) for number in range(100)], 5_000_000),
+        ([series(1)], 2),  # one request either way
+        ([series(number) for number in range(300)], 100_000),  # reading 99,400 entries in vain costs more
+    ],
+    ids=["few series", "series of many objects", "one series", "a small part of the bucket"],
+)
+def test_a_selection_that_covers_little_of_a_bucket_is_listed_by_series(
+    selected: list[Series], total: int
+) -> None:
+    assert choose_buckets(selected, {BUCKET: total}) == []
+
+
+def test_buckets_of_which_nothing_is_known_are_listed_by_series() -> None:
+    assert choose_buckets([series(number) for number in range(300)], {}) == []
+    assert choose_buckets([series(number) for number in range(300)], {("gs", "b"): 600}) == []
+
+
+def test_series_that_need_no_listing_or_have_other_names_are_left_alone() -> None:
+    objects = (ListedObject(ObjectRef("b", folder(1) + "1.dcm"), 1),)
+    known = [Series(f"known{n}", (ObjectRef("b", folder(n)),), objects) for n in range(300)]
+    assert choose_buckets(known, {BUCKET: 600}) == []
+    named = [Series(f"named{n}", (ObjectRef("b", f"patient{n}/"),), instance_count=100) for n in range(400)]
+    assert choose_buckets(named, {BUCKET: 40_000}) == []
+    half = [Series(f"half{n}", (ObjectRef("b", f"00{n}"),), instance_count=2) for n in range(300)]
+    assert choose_buckets(half, {BUCKET: 600}) == []
+
+
+def test_objects_of_other_series_are_not_kept() -> None:
+    store = ListedStore(range(20))
+    selected = [series(number) for number in range(0, 20, 2)]
+    found = listed([BucketListing(ObjectRef("b", ""), {"": tuple(selected)}, 1000)], store)
+    assert found.fill(series(1)).objects == ()
+    assert len(found.fill(series(2)).objects) == 2
+
+
+def test_a_piece_that_fails_is_left_to_a_listing_of_each_series() -> None:
+    store = ListedStore(range(32), broken="3")
+    pieces = {digit: tuple(series(n) for n in range(32) if folder(n)[0] == digit) for digit in "34"}
+    found = listed([BucketListing(ObjectRef("b", ""), pieces, 1000)], store)
+    assert sorted(store.listed) == ["3", "4"]
+    assert [found.fill(one).objects for one in pieces["3"]] == [(), ()]
+    assert [len(found.fill(one).objects) for one in pieces["4"]] == [2, 2]
+
+
+def test_a_bucket_that_holds_far_more_than_expected_is_given_up() -> None:
+    store = ListedStore(range(5000))
+    found = listed([BucketListing(ObjectRef("b", ""), {"": (series(0), series(1))}, 2500)], store)
+    assert found.requests == 3
+    assert found.fill(series(0)).objects == ()
+
+
+def test_a_series_that_lacks_objects_is_left_to_a_listing_of_its_own() -> None:
+    found = listed(
+        [BucketListing(ObjectRef("b", ""), {"": (series(1, 3), series(9, None))}, 99)], ListedStore(range(3))
+    )
+    assert found.fill(series(1, 3)).objects == ()
+    assert found.fill(series(9, None)).objects == ()
+
+
+def test_keys_of_any_form_come_back_as_they_are() -> None:
+    store = ListedStore(range(1))
+    odd = ["Grüße/日本\n.dcm", "a", "b" * 900, "00/0/1"]
+    for name in odd:
+        store.put(f"s3://b/{folder(0)}{name}", b"123")
+    found = listed([BucketListing(ObjectRef("b", ""), {"": (series(0),)}, 99)], store)
+    keys = {held.ref.key for held in found.fill(series(0)).objects}
+    assert keys == {folder(0) + name for name in (*odd, "0.dcm", "1.dcm")}
