@@ -1,4 +1,4 @@
-"""A series' objects by listings: an error is no empty series, and the catalog's count is held against each."""
+"""A series' objects by listings: an error is no empty series, and a short listing is told."""
 
 from collections.abc import AsyncIterator, Mapping
 
