@@ -14,19 +14,20 @@ What has no column goes to `OtherElements`, `bulk_data` or `invalid_elements`, s
 a header is somewhere.
 """
 
+from collections.abc import Iterable
 from itertools import repeat
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import pyarrow as pa
 
 from harvester.dicom.conversion import as_texts, decoder_for
 from harvester.dicom.dictionary import BINARY_VRS, SPECIFIC_CHARACTER_SET, Attribute, attribute
-from harvester.dicom.element import RawElement
+from harvester.dicom.element import Items, RawElement, Recipe, Run
 from harvester.dicom.header import Header
 from harvester.dicom.leftovers import ListOfStructs
 from harvester.dicom.levels import Column, Level
 from harvester.dicom.schema import BULK_DATA, INVALID_ELEMENT, OTHER_ELEMENT
-from harvester.dicom.surroundings import Surroundings, in_order
+from harvester.dicom.surroundings import Surroundings, in_order, name_of
 from harvester.dicom.text import DEFAULT, character_set, is_plain
 from harvester.dicom.values import CHARACTER_SET_VRS, DECODERS, Decoder
 
@@ -37,12 +38,19 @@ LEFTOVERS: Final = {
 }
 _REMEMBERED: Final = 512  # raw values a column
 _REMEMBERED_LENGTH: Final = 96  # bytes of a raw value
+# Name in a path, tag, value representation, texts, and whether it is binary, of an element without a column.
+_OtherValue: TypeAlias = tuple[str, str, str, list[str], bool]
+_LONG_RUN: Final = 4  # items, from which on it pays to go column by column
 _UNSEEN: Final = object()
 # DuckDB's cost of reading a nested column doubles with each level, and pyarrow opens no file with more
 # than 32: what lies deeper goes to `OtherElements`.
 _DEEPEST: Final = 20
 _NUMBER_VRS: Final = frozenset({"AT", "FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"})
 _UNSPLIT_VRS: Final = frozenset({"LT", "ST", "UT", "UR"})
+
+
+_NO_COLUMN: Final = Column()  # of private and unknown elements
+_MOST_UNKNOWN: Final = 10_000  # tags without a column that are remembered to have none
 
 
 class _OutOfOrderError(Exception):
@@ -57,8 +65,7 @@ class HeaderColumns:
         self._other, self._bulk, self._invalid = (ListOfStructs(struct) for struct in LEFTOVERS.values())
         self._character_set = DEFAULT
         self._surroundings = Surroundings()
-        # Value representation, texts, and whether they are binary, of elements without a column.
-        self._other_memo: dict[Any, tuple[str, list[str], bool]] = {}
+        self._other_memo: dict[Any, _OtherValue] = {}
 
     @property
     def rows(self) -> int:
@@ -86,6 +93,7 @@ class HeaderColumns:
         leftovers = (self._other, self._bulk, self._invalid)
         arrays.update(zip(LEFTOVERS, (column.array() for column in leftovers), strict=True))
         self._truncate(0)
+        self._top.forget_unknown(_NO_COLUMN, _MOST_UNKNOWN)
         return arrays
 
     def _truncate(self, rows: int) -> None:
@@ -109,7 +117,8 @@ class HeaderColumns:
             tag, vr, raw, _, _ = element
             column = columns.get(tag)
             if column is None:
-                column = columns[tag] = Column(None if tag & 0x10000 else attribute(tag))
+                entry = attribute(tag)
+                column = columns[tag] = _NO_COLUMN if entry is None else Column(entry)
             if vr is column.usual_vr:
                 value = column.memo.get(raw, _UNSEEN)
                 if value is _UNSEEN:
@@ -125,39 +134,111 @@ class HeaderColumns:
                 if missing:
                     _close_gap(values, missing)
                 self._fill_items(column, column.level, raw, elements)
+            elif column is _NO_COLUMN:
+                self._add_other(element, elements)
             else:
                 self._put(column, row, element, elements)
 
     def _fill_items(self, column: Column, level: Level, items: Any, elements: list[RawElement]) -> None:
         """Add a sequence's items to the level below."""
         column.values.append(level.rows)
-        keyword, sequences = column.attribute.keyword, self._surroundings.sequences  # type: ignore[union-attr]
+        keyword, sequences = column.attribute.keyword, self._surroundings.sequences
         outside = self._character_set
+        index = 0
+        singles: Iterable[list[RawElement]]
         sequences.append((keyword, 0, elements))
-        for index, item in enumerate(items):
-            if index:
-                sequences[-1] = (keyword, index, elements)
-            self._fill(level, item)
-            self._character_set = outside  # PS3.5 7.5.3: an item's character set ends with it
+        for part in items.parts:
+            if type(part) is Run:
+                if len(part) >= _LONG_RUN and self._fill_run(level, part):
+                    index += len(part)
+                    continue
+                singles = part
+            else:
+                singles = (part,)
+            for item in singles:
+                if index:
+                    sequences[-1] = (keyword, index, elements)
+                self._fill(level, item)
+                self._character_set = outside  # PS3.5 7.5.3: an item's character set ends with it
+                index += 1
         sequences.pop()
+
+    def _fill_run(self, level: Level, run: Run) -> bool:
+        """Add items of one structure column by column; if that can't be done, nothing is added."""
+        rows = level.rows
+        values = list(zip(*run.values, strict=True))
+        if self._fill_recipe(level, run.recipe, values, len(run)):
+            return True
+        level.truncate(rows)
+        return False
+
+    def _fill_recipe(self, level: Level, recipe: Recipe, values: list[tuple[bytes, ...]], count: int) -> bool:
+        """Add `count` data sets with these values to a level; False where an element is not plain."""
+        row = level.rows
+        level.rows += count
+        for tag, vr, place, recipes, _, _ in recipe:
+            column = level.columns.get(tag)
+            if column is None or len(column.values) > row:
+                return False
+            column.values.extend(repeat(None, row - len(column.values)))
+            if recipes is None:
+                if vr is not column.usual_vr or not self._extend(column, values[place]):
+                    return False
+            elif column.level is None or len(recipes) != 1:
+                return False
+            else:
+                start = column.level.rows
+                column.values.extend(range(start, start + count))
+                if not self._fill_recipe(column.level, recipes[0], values, count):
+                    return False
+        return True
+
+    def _extend(self, column: Column, raws: tuple[bytes, ...]) -> bool:
+        """Add values to a column; False, and some may have been added, where one is not valid."""
+        memo, decode, entry = column.memo, column.decode, column.attribute
+        try:
+            column.values += [memo[raw] for raw in raws]
+        except KeyError:
+            pass
+        else:
+            return True
+        append = column.values.append
+        for raw in raws:
+            value = memo.get(raw, _UNSEEN)
+            if value is _UNSEEN:
+                try:
+                    decoded = decode(raw, self._character_set)
+                except (ValueError, OverflowError):
+                    return False
+                if not entry.many and len(decoded) > 1:
+                    return False
+                value = decoded if entry.many else decoded[0] if decoded else None
+                self._remember(column, raw, value)
+            append(value)
+        return True
+
+    def _remember(self, column: Column, raw: bytes, value: Any) -> None:
+        """Keep what was made of a raw value, if it is the same wherever it stands."""
+        if len(raw) <= _REMEMBERED_LENGTH and (column.usual_vr not in CHARACTER_SET_VRS or is_plain(raw)):
+            if len(column.memo) >= _REMEMBERED:
+                column.memo.clear()
+            column.memo[raw] = value
 
     def _decoded(self, column: Column, element: RawElement) -> Any:
         """The column's value of an element in the column's usual VR, remembered if that is safe."""
         _, vr, raw, offset, length = element
         if raw is None:  # too long, it was hopped over
-            self._bulk.add((self._surroundings.path(element[0]), vr, offset, length))
+            self._bulk.add((self._surroundings.path(name_of(element[0])), vr, offset, length))
             return None
-        value, valid = self._shaped(column.attribute, column.decode, element)  # type: ignore[arg-type]
-        if valid and length <= _REMEMBERED_LENGTH and (vr not in CHARACTER_SET_VRS or is_plain(raw)):  # type: ignore[arg-type]
-            if len(column.memo) >= _REMEMBERED:
-                column.memo.clear()
-            column.memo[raw] = value
+        value, valid = self._shaped(column.attribute, column.decode, element)
+        if valid:
+            self._remember(column, raw, value)
         return value
 
     def _shaped(self, entry: Attribute, decode: Decoder, element: RawElement) -> tuple[Any, bool]:
         """One value or a list, as the column wants it; else an entry in `invalid_elements` and NULL."""
         try:
-            values = decode(element[2], self._character_set)  # type: ignore[arg-type]
+            values = decode(element[2], self._character_set)
         except (ValueError, OverflowError) as error:
             self._refuse(element, str(error))
             return None, False
@@ -172,14 +253,14 @@ class HeaderColumns:
         """Put an element where it belongs when it is not a plain value in its column's usual VR."""
         tag, vr, raw, offset, length = element
         entry = column.attribute
-        if entry is None or entry.repeating or isinstance(raw, list):
+        if entry.repeating or isinstance(raw, Items):
             self._add_other(element, elements)
-            if entry is None or not entry.first or isinstance(raw, list):
+            if not entry.first or isinstance(raw, Items):
                 return
         vr = self._surroundings.settled(vr, tag, elements)
         if vr in BINARY_VRS or raw is None or (column.type is None and column.level is None):
             if not entry.repeating:
-                self._bulk.add((self._surroundings.path(tag), vr, offset, length))
+                self._bulk.add((self._surroundings.path(entry.keyword), vr, offset, length))
         elif column.type is None:
             self._refuse(element, f"{vr} where {entry.keyword} is a sequence")
         else:
@@ -202,32 +283,36 @@ class HeaderColumns:
     def _add_other(self, element: RawElement, elements: list[RawElement]) -> None:
         """An element without a column of its own, with everything in it."""
         tag, vr, raw, offset, length = element
-        path = self._surroundings.path(tag)
         creator = self._surroundings.creator(tag, elements)
-        if isinstance(raw, list):
-            self._other.add((path, f"{tag:08X}", vr, creator, []))
+        if isinstance(raw, Items):
+            self._other.add((self._surroundings.path(name_of(tag)), f"{tag:08X}", vr, creator, []))
             self._add_items(raw, element, elements)
             return
-        key = (tag, vr, raw) if length <= _REMEMBERED_LENGTH else None
-        known = self._other_memo.get(key)
+        known = self._other_memo.get((tag, vr, raw)) if length <= _REMEMBERED_LENGTH else None
         if known is None:
-            settled = self._surroundings.settled(vr, tag, elements)
-            binary = raw is None or settled in BINARY_VRS
-            known = (settled, [] if raw is None or binary else self._texts(settled, raw), binary)
-            if key is not None and settled == vr and raw is not None and is_plain(raw):
-                if len(self._other_memo) >= 16 * _REMEMBERED:
-                    self._other_memo.clear()
-                self._other_memo[key] = known
-        vr, texts, binary = known
-        self._other.add((path, f"{tag:08X}", vr, creator, texts))
+            known = self._other_value(element, elements)
+        name, digits, vr, texts, binary = known
+        path = self._surroundings.path(name)
+        self._other.add((path, digits, vr, creator, texts))
         if binary:
             self._bulk.add((path, vr, offset, length))
 
-    def _add_items(
-        self, items: list[list[RawElement]], element: RawElement, elements: list[RawElement]
-    ) -> None:
+    def _other_value(self, element: RawElement, elements: list[RawElement]) -> _OtherValue:
+        """What `OtherElements` says of an element, remembered if it says so wherever it stands."""
+        tag, vr, raw, _, length = element
+        settled = self._surroundings.settled(vr, tag, elements)
+        binary = settled in BINARY_VRS or not isinstance(raw, bytes)
+        texts = [] if binary else self._texts(settled, raw)
+        value = (name_of(tag), f"{tag:08X}", settled, texts, binary)
+        if length <= _REMEMBERED_LENGTH and settled == vr and isinstance(raw, bytes) and is_plain(raw):
+            if len(self._other_memo) >= 16 * _REMEMBERED:
+                self._other_memo.clear()
+            self._other_memo[tag, vr, raw] = value
+        return value
+
+    def _add_items(self, items: Items, element: RawElement, elements: list[RawElement]) -> None:
         outside, sequences = self._character_set, self._surroundings.sequences
-        name = self._surroundings.path(element[0]).rpartition(".")[2]
+        name = name_of(element[0])
         for index, item in enumerate(items):
             sequences.append((name, index, elements))
             for inner in item:
@@ -249,7 +334,7 @@ class HeaderColumns:
         return [value or "" for value in decode(raw, self._character_set)]
 
     def _refuse(self, element: RawElement, reason: str) -> None:
-        path = self._surroundings.path(element[0])
+        path = self._surroundings.path(name_of(element[0]))
         self._invalid.add((path, element[1], self._text_of(element), reason))
 
     def _text_of(self, element: RawElement) -> str:

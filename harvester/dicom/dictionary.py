@@ -5,7 +5,7 @@ dictionary that pydicom collected); this module only makes them quick to ask.
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Final
 
 from pydicom.datadict import (  # type: ignore[attr-defined]
@@ -77,7 +77,10 @@ class Attribute:
     first: bool = True
 
 
-@cache
+NO_ATTRIBUTE: Final = Attribute(0, "", "UN", many=False)
+
+
+@lru_cache(maxsize=1 << 16)
 def attribute(tag: int) -> Attribute | None:
     """The dictionary's entry for a tag; None for private, unknown and nameless ones."""
     if tag & 0x10000:  # PS3.5 7.8: odd groups are private, whatever a repeating group's mask says
@@ -110,7 +113,7 @@ def standard_vr(tag: int) -> str | None:
     return entry.vr if entry is not None else None
 
 
-@cache
+@lru_cache(maxsize=1 << 16)
 def private_vr(tag: int, creator: str) -> str:
     """The value representation of a private element, UN where its creator's dictionary is unknown."""
     try:

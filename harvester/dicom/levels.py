@@ -5,9 +5,10 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from harvester.dicom.dictionary import Attribute
+from harvester.dicom.dictionary import NO_ATTRIBUTE, Attribute
 from harvester.dicom.schema import column_type
-from harvester.dicom.values import Decoder
+from harvester.dicom.text import CharacterSet
+from harvester.dicom.values import Decoder, Values
 
 # Stands in an item type whose items were all empty, because Parquet has no struct without a field: the
 # attribute that may be in any item (PS3.5 7.5.3).
@@ -18,7 +19,7 @@ class Column:
     """One attribute at one level: its values so far, and what raw values were turned into.
 
     Attributes:
-        attribute: The dictionary's entry; None where there is none, and so no column in the end.
+        attribute: The dictionary's entry.
         type: The Arrow type; None where the attribute's values are binary or items.
         values: One for each row so far, or fewer: a gap is filled when the next value comes. Of a
             sequence, the row of the level below at which its items start.
@@ -30,14 +31,18 @@ class Column:
 
     __slots__ = ("attribute", "decode", "level", "memo", "type", "usual_vr", "values")
 
-    def __init__(self, entry: Attribute | None) -> None:
+    def __init__(self, entry: Attribute = NO_ATTRIBUTE) -> None:
         self.attribute = entry
-        self.type = None if entry is None else column_type(entry)
+        self.type = column_type(entry)
         self.values: list[Any] = []
-        self.level = Level() if entry is not None and entry.vr == "SQ" else None
+        self.level = Level() if entry.vr == "SQ" else None
         self.usual_vr: str | None = None
-        self.decode: Decoder | None = None
+        self.decode: Decoder = _refuse
         self.memo: dict[Any, Any] = {}
+
+
+def _refuse(_raw: bytes, _character_set: CharacterSet) -> Values:
+    raise ValueError("a column without a usual value representation decodes nothing")
 
 
 class Level:
@@ -59,12 +64,22 @@ class Level:
                     column.level.truncate(start)
             del column.values[rows:]
 
+    def forget_unknown(self, unknown: Column, most: int) -> None:
+        """Drop the tags that are remembered to have no column, where a hostile file made them many."""
+        tags = [tag for tag, column in self.columns.items() if column is unknown]
+        if len(tags) > most:
+            for tag in tags:
+                del self.columns[tag]
+        for column in self.columns.values():
+            if column.level is not None:
+                column.level.forget_unknown(unknown, most)
+
     def arrays(self) -> dict[str, pa.Array]:
         """The level's columns by keyword, in the order of their tags; without those that have no value."""
         arrays = {}
         for tag in sorted(self.columns):
             column = self.columns[tag]
-            if column.attribute is None or not column.values:
+            if not column.values:
                 continue
             if column.level is not None:
                 arrays[column.attribute.keyword] = _sequence_array(column.values, column.level, self.rows)

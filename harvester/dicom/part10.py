@@ -7,7 +7,6 @@ answers a shorter header than there is: only a whole one counts, and anything el
 
 import zlib
 from collections.abc import Generator
-from dataclasses import replace
 from typing import Final, Literal
 
 from harvester.dicom.dictionary import (
@@ -140,7 +139,13 @@ class HeaderParser:
         elements += walker.elements
         if not elements:
             raise NotDicomError("there is no data element in it", offset=stopped.offset)
-        header = Header(
+        encapsulated = basic = extended = None
+        if stopped.tag is not None:
+            encapsulated = stopped.length == UNDEFINED_LENGTH
+        if encapsulated:
+            extended = _has_extended_offset_table(elements)
+            basic = yield from self._has_basic_offset_table(stopped, big_endian=big_endian)
+        return Header(
             elements=elements,
             preamble=preamble,
             transfer_syntax_uid=transfer_syntax_uid,
@@ -148,34 +153,23 @@ class HeaderParser:
             big_endian=big_endian,
             deflated=self._inflater is not None,
             header_bytes=stopped.offset,
-        )
-        if stopped.tag is None:
-            return header
-        return (yield from self._with_pixel_data(header, stopped))
-
-    def _with_pixel_data(self, header: Header, stopped: Stopped) -> Steps:
-        encapsulated = stopped.length == UNDEFINED_LENGTH
-        basic = extended = None
-        if encapsulated:
-            # PS3.5 A.4: the first item is the Basic Offset Table, which may be empty.
-            length = stopped.value_offset - stopped.offset + 8
-            yield from self._have(length, last=True)
-            item = self._walker.peek(length)[length - 8 :]
-            order: Literal["big", "little"] = "big" if header.big_endian else "little"
-            is_item = item[:4] == _ITEM[order]
-            basic = is_item and int.from_bytes(item[4:], order) > 0
-            extended = any(
-                tag == EXTENDED_OFFSET_TABLE and length for tag, _, _, _, length in header.elements
-            )
-        return replace(
-            header,
-            pixel_data_keyword=_PIXEL_DATA_KEYWORDS[stopped.tag or 0],
-            pixel_data_offset=stopped.value_offset,
-            pixel_data_length=None if encapsulated else stopped.length,
+            pixel_data_keyword=_PIXEL_DATA_KEYWORDS.get(stopped.tag or 0),
+            pixel_data_offset=None if stopped.tag is None else stopped.value_offset,
+            pixel_data_length=None if stopped.tag is None or encapsulated else stopped.length,
             encapsulated=encapsulated,
             basic_offset_table=basic,
             extended_offset_table=extended,
         )
+
+    def _has_basic_offset_table(
+        self, stopped: Stopped, *, big_endian: bool
+    ) -> Generator[NeedMore, bytes, bool]:
+        # PS3.5 A.4: the first item is the Basic Offset Table, which may be empty.
+        length = stopped.value_offset - stopped.offset + 8
+        yield from self._have(length, last=True)
+        item = self._walker.peek(length)[length - 8 :]
+        order: Literal["big", "little"] = "big" if big_endian else "little"
+        return item[:4] == _ITEM[order] and int.from_bytes(item[4:], order) > 0
 
     def _skip_preamble(self) -> Generator[NeedMore, bytes, str]:
         yield from self._have(_PREAMBLE + 8)
@@ -257,6 +251,13 @@ def _transfer_syntax(meta: list[RawElement]) -> str | None:
         if tag == TRANSFER_SYNTAX_UID and isinstance(value, bytes):
             return value.decode("latin-1").rstrip(" \0") or None
     return None
+
+
+def _has_extended_offset_table(elements: list[RawElement]) -> bool:
+    for tag, _vr, _value, _offset, length in reversed(elements):
+        if tag <= EXTENDED_OFFSET_TABLE:
+            return tag == EXTENDED_OFFSET_TABLE and length > 0
+    return False
 
 
 def _encoding(first: bytes, transfer_syntax_uid: str | None) -> tuple[bool, bool]:

@@ -6,9 +6,8 @@ from harvester.dicom.dictionary import (
     PIXEL_REPRESENTATION,
     attribute,
     creator_tag,
-    is_private_creator,
 )
-from harvester.dicom.element import RawElement
+from harvester.dicom.element import Items, RawElement
 
 
 class Surroundings:
@@ -35,15 +34,15 @@ class Surroundings:
         self._creators.clear()
         self._representations.clear()
 
-    def path(self, tag: int) -> str:
+    def path(self, name: str) -> str:
         """The path of an element of the data set at hand: `SegmentSequence[0].00091001`."""
         if not self.sequences:
-            return name_of(tag)
+            return name
         innermost, prefix = self._prefix
         if innermost is not self.sequences[-1]:
             prefix = "".join(f"{sequence}[{index}]." for sequence, index, _ in self.sequences)
             self._prefix = (self.sequences[-1], prefix)
-        return prefix + name_of(tag)
+        return prefix + name
 
     def creator(self, tag: int, elements: list[RawElement]) -> str | None:
         """Who owns a private element of a data set (PS3.5 7.8.1); None for an orphan."""
@@ -54,7 +53,7 @@ class Surroundings:
             creators = self._creators[id(elements)] = {
                 element[0]: element[2].decode("latin-1").rstrip(" \0")
                 for element in elements
-                if is_private_creator(element[0]) and isinstance(element[2], bytes)
+                if element[0] & 0x1FF00 == 0x10000 and isinstance(element[2], bytes)
             }
         return creators.get(creator_tag(tag))
 
@@ -105,11 +104,11 @@ def in_order(
     for tag, vr, raw, offset, length in elements:
         path = prefix + name_of(tag)
         value = raw
-        if isinstance(raw, list):
-            value = []
+        if isinstance(raw, Items):
+            value = Items()
             for index, item in enumerate(raw):
                 ordered, within = in_order(item, f"{path}[{index}].")
-                value.append(ordered)
+                value.parts.append(ordered)
                 replaced += within
         if tag in latest:
             replaced.append((path, latest[tag]))

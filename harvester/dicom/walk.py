@@ -25,7 +25,7 @@ from harvester.dicom.dictionary import (
     private_vr,
     standard_vr,
 )
-from harvester.dicom.element import UNDEFINED_LENGTH, RawElement
+from harvester.dicom.element import UNDEFINED_LENGTH, Items, RawElement
 from harvester.dicom.repetition import FEWEST_ITEMS, ItemPatterns
 from harvester.errors import HeaderLimitError, MalformedError, TruncatedError
 
@@ -35,6 +35,9 @@ _FIRST_PIXEL_DATA: Final = min(PIXEL_DATA_TAGS)
 _FAR: Final = 1 << 62  # behind every object's end
 _SHORT_FORM: Final = {vr.encode(): vr for vr in SHORT_FORM_VRS}
 _LONG_FORM: Final = {vr.encode(): vr for vr in LONG_FORM_VRS}
+# The header of an element in explicit and in implicit VR, and the length of a long form.
+_LITTLE_ENDIAN: Final = tuple(struct.Struct(form).unpack_from for form in ("<HH2sH", "<HHL", "<L"))
+_BIG_ENDIAN: Final = tuple(struct.Struct(form).unpack_from for form in (">HH2sH", ">HHL", ">L"))
 _WIDTHS: Final = {
     **dict.fromkeys(("US", "SS", "US or SS", "US or SS or OW", "US or OW", "AT"), "H"),
     **dict.fromkeys(("UL", "SL", "FL"), "I"),
@@ -87,7 +90,7 @@ class Stopped(NamedTuple):
 
 # An open sequence: its items (None: fragments), whether its own length says where it ends, whether its
 # items are in implicit VR, and where it ends at the latest.
-_Sequence: TypeAlias = tuple["list[list[RawElement]] | None", bool, bool, int]
+_Sequence: TypeAlias = tuple[Items | None, bool, bool, int]
 # An open data set: its elements, where it ends, whether it is in implicit VR, its private creators, and
 # where its content starts.
 _DataSet: TypeAlias = tuple[list[RawElement], int, bool, "_Creators | None", int]
@@ -167,12 +170,10 @@ class Walker:
 
     def set_encoding(self, *, implicit: bool, big_endian: bool) -> None:
         """Say how the elements from here on are encoded (PS3.5 annex A)."""
-        order = ">" if big_endian else "<"
         self.implicit = implicit
         self.big_endian = big_endian
-        self._explicit_header = struct.Struct(f"{order}HH2sH").unpack_from
-        self._implicit_header = struct.Struct(f"{order}HHL").unpack_from
-        self._long_length = struct.Struct(f"{order}L").unpack_from
+        structs = _BIG_ENDIAN if big_endian else _LITTLE_ENDIAN
+        self._explicit_header, self._implicit_header, self._long_length = structs
 
     def only_tags(self, lower: int, upper: int) -> None:
         """From here on, collect anew, and stop in front of the first top-level tag outside [lower, upper)."""
@@ -309,18 +310,18 @@ class Walker:
                         raise self._too_long(tag, base + position - length, length, base + bound)
                 else:
                     self._counted += 1
-                    if len(items) >= FEWEST_ITEMS and not swapped:
+                    if len(items.parts) >= FEWEST_ITEMS and not swapped:
                         key = (stack[-1][0][0], length, items_implicit)
-                        repeated = patterns.find(key, buffer, position, within, base)
-                        if repeated is not None:
-                            item, length, count = repeated
-                            items.append(item)
+                        found = patterns.find(key, buffer, position - 8, within, base)
+                        if found is not None:
+                            run, count = found
+                            items.parts.append(run)
                             headers_read += count
                             self._counted += count
-                            position += length
+                            position += len(run) * run.size - 8
                             continue
                     elements = []
-                    items.append(elements)
+                    items.parts.append(elements)
                     self._creators = None
                     implicit = items_implicit
                     content = position
@@ -330,9 +331,9 @@ class Walker:
 
             if position >= stop:
                 self._counted += len(elements)
-                if items is not None and len(items) > FEWEST_ITEMS and content >= 0 and not swapped:
+                if items is not None and len(items.parts) > FEWEST_ITEMS and content >= 8 and not swapped:
                     key = (stack[-1][0][0], stop - content, items_implicit)
-                    patterns.learn(key, buffer[content:position], elements, base + content)
+                    patterns.learn(key, buffer[content - 8 : position], elements, base + content - 8)
                 elements = None
                 continue
             if position + 8 > available:
@@ -347,6 +348,13 @@ class Walker:
                 tag = group << 16 | element
                 vr = standard(tag)
                 value = position + 8
+                end = value + length
+                if length <= kept_value and end <= within and vr in SHORT_FORM_VRS and lower <= tag < upper:
+                    # The quick way; values of other VRs could be items.
+                    elements.append((tag, vr, buffer[value:end], base + value, length))
+                    headers_read += 1
+                    position = end
+                    continue
             else:
                 group, element, raw_vr, length = explicit_header(buffer, position)
                 vr = short_form(raw_vr)
@@ -398,10 +406,17 @@ class Walker:
                         position += 8
                     if stack:  # else astray at the top level: pydicom ends there silently, we go on
                         self._counted += len(elements)
-                        if stop == _FAR and items is not None and len(items) > FEWEST_ITEMS and content >= 0:
+                        if (
+                            stop == _FAR
+                            and items is not None
+                            and len(items.parts) > FEWEST_ITEMS
+                            and content >= 8
+                        ):
                             key = (stack[-1][0][0], UNDEFINED_LENGTH, items_implicit)
                             if tag == ITEM_DELIMITATION and not swapped:
-                                patterns.learn(key, buffer[content:position], elements, base + content)
+                                patterns.learn(
+                                    key, buffer[content - 8 : position], elements, base + content - 8
+                                )
                         elements = None
                     continue
                 # Of undefined length, what follows says whether it is a sequence.
@@ -441,7 +456,7 @@ class Walker:
                 outer = (elements, base + stop, implicit, self._creators, base + content)
                 stack.append(((tag, vr, base + value), outer, (items, bounded, items_implicit, base + bound)))
                 headers_read += 1
-                items = [] if vr == "SQ" else None
+                items = Items() if vr == "SQ" else None
                 items_implicit = implicit
                 bounded = length != UNDEFINED_LENGTH
                 if bounded:
