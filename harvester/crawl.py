@@ -66,7 +66,10 @@ async def crawl(config: CrawlConfig, progress: Progress, *, limit_series: int | 
     """
     started = time.monotonic()
     with ungrouped():
-        plan, bucket_totals = await anyio.to_thread.run_sync(_plan, config, limit_series)
+        # Abandoned when interrupted: it may be waiting for a catalog's server.
+        plan, bucket_totals = await anyio.to_thread.run_sync(
+            _plan, config, limit_series, abandon_on_cancel=True
+        )
         counts = [one.instance_count for shard in plan.shards for one in shard.series]
         if None not in counts:
             progress.expected_instances = sum(count or 0 for count in counts)

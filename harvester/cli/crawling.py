@@ -43,7 +43,14 @@ def _crawl(
     it stopped, when started again.
     """
     settings = load(config)
-    result = anyio.run(partial(_crawl_shown, settings, limit_series))
+    try:
+        result = anyio.run(partial(_crawl_shown, settings, limit_series))
+    except KeyboardInterrupt:
+        typer.echo(
+            "harvester: interrupted; what was committed stays, and the same command goes on from there",
+            err=True,
+        )
+        raise
     typer.echo(_said(result), err=True)
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(result)))

@@ -73,7 +73,6 @@ def _status() -> int:  # noqa: PLR0911  one line for each kind of end
         status = app(standalone_mode=False)
         sys.stdout.flush()  # here, where a reader that has gone is no bug
     except (KeyboardInterrupt, typer.Abort):
-        _say("interrupted; what was committed stays, and the same command goes on from there")
         return INTERRUPTED
     except UserError as error:
         _say(str(error))

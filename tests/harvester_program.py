@@ -1,0 +1,46 @@
+"""The program as a shell runs it: in a process of its own, by its exit status and what it prints."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+COMMAND = [sys.executable, "-c", "from harvester.cli import main; main()"]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def start(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> "subprocess.Popen[str]":
+    """Start the program."""
+    return subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "200", **environment},
+    )
+
+
+def ended(process: "subprocess.Popen[str]") -> Ended:
+    """Wait for its end."""
+    try:
+        stdout, stderr = process.communicate(timeout=60)
+    except BaseException:
+        process.kill()
+        process.communicate()
+        raise
+    return Ended(process.returncode, stdout, stderr)
+
+
+def run(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> Ended:
+    """Run the program to its end."""
+    return ended(start(*arguments, cwd=cwd, **environment))
