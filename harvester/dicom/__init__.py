@@ -3,7 +3,8 @@
 from harvester.dicom.columns import HeaderColumns
 from harvester.dicom.element import RawElement
 from harvester.dicom.header import Header
+from harvester.dicom.memory import HeaderMemory
 from harvester.dicom.part10 import HeaderParser
 from harvester.dicom.walk import NeedMore, WalkLimits
 
-__all__ = ["Header", "HeaderColumns", "HeaderParser", "NeedMore", "RawElement", "WalkLimits"]
+__all__ = ["Header", "HeaderColumns", "HeaderMemory", "HeaderParser", "NeedMore", "RawElement", "WalkLimits"]

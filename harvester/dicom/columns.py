@@ -38,8 +38,9 @@ LEFTOVERS: Final = {
 }
 _REMEMBERED: Final = 512  # raw values a column
 _REMEMBERED_LENGTH: Final = 96  # bytes of a raw value
-# Name in a path, tag, value representation, texts, and whether it is binary, of an element without a column.
-_OtherValue: TypeAlias = tuple[str, str, str, list[str], bool]
+# An entry of `OtherElements` at the top level, and whether the element is binary. Kept whole, because a
+# tuple made anew for each private element of each header would keep the garbage collector busy.
+_OtherEntry: TypeAlias = tuple[tuple[str, str, str, str | None, list[str]], bool]
 _LONG_RUN: Final = 4  # items, from which on it pays to go column by column
 _UNSEEN: Final = object()
 # DuckDB's cost of reading a nested column doubles with each level, and pyarrow opens no file with more
@@ -65,7 +66,7 @@ class HeaderColumns:
         self._other, self._bulk, self._invalid = (ListOfStructs(struct) for struct in LEFTOVERS.values())
         self._character_set = DEFAULT
         self._surroundings = Surroundings()
-        self._other_memo: dict[Any, _OtherValue] = {}
+        self._other_memo: dict[Any, _OtherEntry] = {}
 
     @property
     def rows(self) -> int:
@@ -283,32 +284,35 @@ class HeaderColumns:
     def _add_other(self, element: RawElement, elements: list[RawElement]) -> None:
         """An element without a column of its own, with everything in it."""
         tag, vr, raw, offset, length = element
-        creator = self._surroundings.creator(tag, elements)
-        if isinstance(raw, Items):
+        creator = self._surroundings.creators(elements).get(tag & 0xFFFF0000 | tag >> 8 & 0xFF)
+        if vr == "SQ" and isinstance(raw, Items):
             self._other.add((self._surroundings.path(name_of(tag)), f"{tag:08X}", vr, creator, []))
             self._add_items(raw, element, elements)
             return
-        known = self._other_memo.get((tag, vr, raw)) if length <= _REMEMBERED_LENGTH else None
-        if known is None:
-            known = self._other_value(element, elements)
-        name, digits, vr, texts, binary = known
-        path = self._surroundings.path(name)
-        self._other.add((path, digits, vr, creator, texts))
+        known = self._other_memo.get((tag, vr, raw, creator)) if length <= _REMEMBERED_LENGTH else None
+        entry, binary = known or self._other_entry(element, elements, creator)
+        if self._surroundings.sequences:
+            name, digits, vr, creator, texts = entry
+            entry = (self._surroundings.path(name), digits, vr, creator, texts)
+        self._other.add(entry)
         if binary:
-            self._bulk.add((path, vr, offset, length))
+            self._bulk.add((entry[0], entry[2], offset, length))
 
-    def _other_value(self, element: RawElement, elements: list[RawElement]) -> _OtherValue:
+    def _other_entry(
+        self, element: RawElement, elements: list[RawElement], creator: str | None
+    ) -> _OtherEntry:
         """What `OtherElements` says of an element, remembered if it says so wherever it stands."""
         tag, vr, raw, _, length = element
         settled = self._surroundings.settled(vr, tag, elements)
-        binary = settled in BINARY_VRS or not isinstance(raw, bytes)
+        binary = settled in BINARY_VRS or raw is None
         texts = [] if binary else self._texts(settled, raw)
-        value = (name_of(tag), f"{tag:08X}", settled, texts, binary)
-        if length <= _REMEMBERED_LENGTH and settled == vr and isinstance(raw, bytes) and is_plain(raw):
+        entry = ((name_of(tag), f"{tag:08X}", settled, creator, texts), binary)
+        anywhere = settled == vr and raw is not None and (vr not in CHARACTER_SET_VRS or is_plain(raw))
+        if length <= _REMEMBERED_LENGTH and anywhere:
             if len(self._other_memo) >= 16 * _REMEMBERED:
                 self._other_memo.clear()
-            self._other_memo[tag, vr, raw] = value
-        return value
+            self._other_memo[tag, vr, raw, creator] = entry
+        return entry
 
     def _add_items(self, items: Items, element: RawElement, elements: list[RawElement]) -> None:
         outside, sequences = self._character_set, self._surroundings.sequences

@@ -18,6 +18,7 @@ from harvester.dicom.dictionary import (
 )
 from harvester.dicom.element import UNDEFINED_LENGTH, RawElement
 from harvester.dicom.header import Header
+from harvester.dicom.memory import HeaderMemory
 from harvester.dicom.walk import (
     NeedMore,
     Stopped,
@@ -56,11 +57,18 @@ class HeaderParser:
     Args:
         size: The object's size in bytes; None while it is not known, then `finish` tells it.
         limits: Bounds on memory and time.
+        memory: Shared by the parsers of similar headers, makes each quicker than the one before.
     """
 
-    def __init__(self, size: int | None = None, *, limits: WalkLimits | None = None) -> None:
+    def __init__(
+        self,
+        size: int | None = None,
+        *,
+        limits: WalkLimits | None = None,
+        memory: HeaderMemory | None = None,
+    ) -> None:
         self._limits = limits or WalkLimits()
-        self._walker = Walker(0, size, self._limits)
+        self._walker = Walker(0, size, self._limits, memory)
         self._size = size
         self._inflater: _Inflater | None = None
         self._steps = self._parse()

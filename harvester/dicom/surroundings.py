@@ -5,7 +5,6 @@ from harvester.dicom.dictionary import (
     LUT_DESCRIPTOR,
     PIXEL_REPRESENTATION,
     attribute,
-    creator_tag,
 )
 from harvester.dicom.element import Items, RawElement
 
@@ -44,18 +43,19 @@ class Surroundings:
             self._prefix = (self.sequences[-1], prefix)
         return prefix + name
 
-    def creator(self, tag: int, elements: list[RawElement]) -> str | None:
-        """Who owns a private element of a data set (PS3.5 7.8.1); None for an orphan."""
-        if not (tag & 0x10000 and tag & 0xFF00):
-            return None
+    def creators(self, elements: list[RawElement]) -> dict[int, str]:
+        """Who owns which block of private elements in a data set, by the tag (gggg,00xx) that says so.
+
+        PS3.5 7.8.1: (gggg,xxee) is owned by (gggg,00xx).
+        """
         creators = self._creators.get(id(elements))
         if creators is None:
             creators = self._creators[id(elements)] = {
-                element[0]: element[2].decode("latin-1").rstrip(" \0")
-                for element in elements
-                if element[0] & 0x1FF00 == 0x10000 and isinstance(element[2], bytes)
+                tag: raw.decode("latin-1").rstrip(" \0")
+                for tag, _, raw, _, _ in elements
+                if tag & 0x1FF00 == 0x10000 and isinstance(raw, bytes) and tag & 0xFF >= 0x10
             }
-        return creators.get(creator_tag(tag))
+        return creators
 
     def settled(self, vr: str, tag: int, elements: list[RawElement]) -> str:
         """What an ambiguous value representation of the dictionary means here (PS3.5 annex A.1)."""

@@ -10,6 +10,7 @@ walker hops over it.
 import struct
 from array import array
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Final, NamedTuple, TypeAlias
 
 from harvester.dicom.dictionary import (
@@ -26,12 +27,15 @@ from harvester.dicom.dictionary import (
     standard_vr,
 )
 from harvester.dicom.element import UNDEFINED_LENGTH, Items, RawElement
+from harvester.dicom.memory import LONGEST_STRETCH, HeaderMemory, moved
 from harvester.dicom.repetition import FEWEST_ITEMS, ItemPatterns
 from harvester.errors import HeaderLimitError, MalformedError, TruncatedError
 
 PIXEL_DATA_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 
 _FIRST_PIXEL_DATA: Final = min(PIXEL_DATA_TAGS)
+_STRETCH: Final = range(LONGEST_STRETCH)
+_ENDLESS: Final = repeat(None)
 _FAR: Final = 1 << 62  # behind every object's end
 _SHORT_FORM: Final = {vr.encode(): vr for vr in SHORT_FORM_VRS}
 _LONG_FORM: Final = {vr.encode(): vr for vr in LONG_FORM_VRS}
@@ -143,9 +147,12 @@ class Walker:
         offset: Where the data set starts in the object.
         size: Where the object ends; None while nobody knows.
         limits: Bounds on memory and time.
+        memory: What earlier headers had.
     """
 
-    def __init__(self, offset: int, size: int | None, limits: WalkLimits) -> None:
+    def __init__(
+        self, offset: int, size: int | None, limits: WalkLimits, memory: HeaderMemory | None = None
+    ) -> None:
         self.size = _FAR if size is None else size
         self.fed = offset  # behind the last byte that was fed: where the next ones belong
         self.position = offset  # of the next element
@@ -165,6 +172,7 @@ class Walker:
         self._creators: _Creators | None = None
         self._sequence: _Sequence = (None, False, False, _FAR)  # the innermost open one
         self._patterns = ItemPatterns()
+        self._memory = memory
         self._lower, self._upper = 0, _FIRST_PIXEL_DATA
         self.set_encoding(implicit=False, big_endian=False)
 
@@ -266,6 +274,7 @@ class Walker:
         short_form, standard = _SHORT_FORM.get, STANDARD_VRS.get
         kept_value, longest_value = self._limits.kept_value, self._limits.longest_value
         patterns, content = self._patterns, self._content - base
+        memory = self._memory if upper == _FIRST_PIXEL_DATA or stack else None
         headers_read = 0
         vr: str | None
         answer: NeedMore | Stopped
@@ -356,13 +365,23 @@ class Walker:
                     position = end
                     continue
             else:
+                if memory is not None and not stack:
+                    stretch = memory.find(buffer[position : position + 8])
+                    if stretch is not None and buffer.startswith(stretch[0], position, max(within, 0)):
+                        shift = base + position - stretch[2]
+                        elements += moved(stretch[1], shift) if shift else stretch[1]
+                        headers_read += len(stretch[1])
+                        position += len(stretch[0])
+                        continue
                 group, element, raw_vr, length = explicit_header(buffer, position)
                 vr = short_form(raw_vr)
                 if not swapped:
                     # The quick way, for nearly all elements: short form, and all there.
                     append, last = elements.append, min(stop - 1, available - 8)
-                    headers_read -= len(elements)
-                    while vr is not None:
+                    start, before, ended = position, len(elements), False
+                    for _ in _STRETCH if memory is not None and not stack else _ENDLESS:
+                        if vr is None:
+                            break
                         value = position + 8
                         end = value + length
                         tag = group << 16 | element
@@ -371,11 +390,17 @@ class Walker:
                         append((tag, vr, buffer[value:end], base + value, length))
                         position = end
                         if position > last:
+                            ended = True
                             break
                         group, element, raw_vr, length = explicit_header(buffer, position)
                         vr = short_form(raw_vr)
-                    headers_read += len(elements)
-                    if position > last:
+                    else:
+                        ended = True
+                    if position > start:
+                        headers_read += len(elements) - before
+                        if memory is not None and not stack:
+                            memory.keep(buffer[start:position], elements[before:], base + start)
+                    if ended:
                         continue
                 tag = group << 16 | element
                 value = position + 8

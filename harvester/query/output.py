@@ -32,7 +32,7 @@ MAXIMUM_COUNTED_ROWS = 100_000
 
 _MAXIMUM_CELL = 60
 _MINIMUM_CELL = 10
-_COLUMN_MARGIN = 2
+_COLUMN_MARGIN = 3
 
 
 def write_result(result: Result, form: str, stream: IO[Any]) -> None:
