@@ -1,11 +1,16 @@
 """Where a selection covers much of a bucket, the bucket is listed: fewer requests, the same objects."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import anyio
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from harvester.bucket_listing import BucketListing, FoundObjects, choose_buckets, list_buckets
+from harvester.catalog import open_catalog
+from harvester.config import CrawlConfig
 from harvester.errors import ListingError
 from harvester.model import ListedObject, ObjectRef, Series
 from harvester.store.memory import MemoryStore
@@ -149,3 +154,29 @@ def test_keys_of_any_form_come_back_as_they_are() -> None:
     found = listed([BucketListing(ObjectRef("b", ""), {"": (series(0),)}, 99)], store)
     keys = {held.ref.key for held in found.fill(series(0)).objects}
     assert keys == {folder(0) + name for name in (*odd, "0.dcm", "1.dcm")}
+
+
+def test_a_catalog_knows_how_much_lies_in_each_bucket_and_its_copies(tmp_path: Path) -> None:
+    uuid, other = "0" * 8 + "-0000-0000-0000-" + "0" * 12, "1" * 8 + "-0000-0000-0000-" + "0" * 12
+    table = pa.table(
+        {
+            "series_aws_url": [
+                f"s3://idc-open-data-two/{uuid}/*",
+                f"s3://idc-open-data-two/{other}/*",
+                "s3://own/x/*",
+            ],
+            "crdc_series_uuid": [uuid, other, "x"],
+            "Modality": ["CT", "MR", "MR"],
+            "instanceCount": [30, None, 4],
+        }
+    )
+    pq.write_table(table, tmp_path / "catalog.parquet")
+    source = {"catalog": str(tmp_path / "catalog.parquet"), "provider": ["aws", "gcs"]}
+    config = {"dataset": "d", "source": source, "select": {"Modality": "MR"}}
+    with open_catalog(CrawlConfig.model_validate(config)) as catalog:
+        assert catalog.bucket_totals() == {
+            ("s3", "idc-open-data-two"): 60,  # one of them is not counted: the mean
+            ("gs", "idc-open-idc1"): 60,
+            ("s3", "own"): 4,
+            ("gs", "own"): 4,
+        }
