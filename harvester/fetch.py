@@ -1,10 +1,10 @@
 """Reads one object's header from a store: a first window, then as much as the parser asks for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from harvester.dicom import Header, HeaderParser, NeedMore, WalkLimits
+from harvester.dicom import Header, HeaderMemory, HeaderParser, NeedMore, WalkLimits
 from harvester.errors import NotFoundError, ObjectChangedError, ObjectError, StoreError
 from harvester.model import ByteRange, ObjectRef, RangeAnswer
 from harvester.store.base import Store
@@ -60,11 +60,13 @@ class HeaderFetcher:
         store: Where the objects lie.
         windows: How much is asked for at once.
         limits: Bounds on one header's memory and time.
+        memory: What the headers read so far have in common.
     """
 
     store: Store
     windows: Windows = _DEFAULT_WINDOWS
     limits: WalkLimits = _DEFAULT_LIMITS
+    memory: HeaderMemory = field(default_factory=HeaderMemory)
 
     async def fetch(self, copies: Sequence[ObjectRef], cost: Cost) -> FetchedHeader:
         """Read one header from the first copy of its object that can be read.
@@ -101,7 +103,7 @@ class HeaderFetcher:
 
     async def _read(self, ref: ObjectRef, cost: Cost) -> FetchedHeader:
         first = await self._range(ref, ByteRange(0, self.windows.first_bytes), None, cost)
-        parser = HeaderParser(first.size, limits=self.limits)
+        parser = HeaderParser(first.size, limits=self.limits, memory=self.memory)
         step = parser.feed(first.data)
         read_ahead = self.windows.read_ahead_bytes
         while isinstance(step, NeedMore):

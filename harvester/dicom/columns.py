@@ -27,7 +27,7 @@ from harvester.dicom.header import Header
 from harvester.dicom.leftovers import ListOfStructs
 from harvester.dicom.levels import Column, Level
 from harvester.dicom.schema import BULK_DATA, INVALID_ELEMENT, OTHER_ELEMENT
-from harvester.dicom.surroundings import Surroundings, in_order, name_of
+from harvester.dicom.surroundings import Surroundings, in_order, name_of, private_creators
 from harvester.dicom.text import DEFAULT, character_set, is_plain
 from harvester.dicom.values import CHARACTER_SET_VRS, DECODERS, Decoder
 
@@ -114,6 +114,7 @@ class HeaderColumns:
         row = level.rows
         level.rows = row + 1
         columns = level.columns
+        creators = None
         for element in elements:
             tag, vr, raw, _, _ = element
             column = columns.get(tag)
@@ -136,7 +137,9 @@ class HeaderColumns:
                     _close_gap(values, missing)
                 self._fill_items(column, column.level, raw, elements)
             elif column is _NO_COLUMN:
-                self._add_other(element, elements)
+                if creators is None:
+                    creators = private_creators(elements)
+                self._add_other(element, elements, creators)
             else:
                 self._put(column, row, element, elements)
 
@@ -195,27 +198,24 @@ class HeaderColumns:
         return True
 
     def _extend(self, column: Column, raws: tuple[bytes, ...]) -> bool:
-        """Add values to a column; False, and some may have been added, where one is not valid."""
-        memo, decode, entry = column.memo, column.decode, column.attribute
+        """Add values to a column; False, and none was added, where one is not valid."""
+        memo, decode, many = column.memo, column.decode, column.attribute.many
         try:
             column.values += [memo[raw] for raw in raws]
         except KeyError:
-            pass
-        else:
-            return True
-        append = column.values.append
-        for raw in raws:
-            value = memo.get(raw, _UNSEEN)
-            if value is _UNSEEN:
-                try:
-                    decoded = decode(raw, self._character_set)
-                except (ValueError, OverflowError):
-                    return False
-                if not entry.many and len(decoded) > 1:
-                    return False
-                value = decoded if entry.many else decoded[0] if decoded else None
-                self._remember(column, raw, value)
-            append(value)
+            distinct = {}
+            try:
+                for raw in set(raws):
+                    values = decode(raw, self._character_set)
+                    if not many and len(values) > 1:
+                        return False
+                    distinct[raw] = values if many else values[0] if values else None
+            except (ValueError, OverflowError):
+                return False
+            column.values += [distinct[raw] for raw in raws]
+            if len(distinct) < _REMEMBERED // 2:
+                for raw, value in distinct.items():
+                    self._remember(column, raw, value)
         return True
 
     def _remember(self, column: Column, raw: bytes, value: Any) -> None:
@@ -255,7 +255,7 @@ class HeaderColumns:
         tag, vr, raw, offset, length = element
         entry = column.attribute
         if entry.repeating or isinstance(raw, Items):
-            self._add_other(element, elements)
+            self._add_other(element, elements, {})
             if not entry.first or isinstance(raw, Items):
                 return
         vr = self._surroundings.settled(vr, tag, elements)
@@ -281,10 +281,13 @@ class HeaderColumns:
                 break
         self._character_set = character_set(raw)
 
-    def _add_other(self, element: RawElement, elements: list[RawElement]) -> None:
-        """An element without a column of its own, with everything in it."""
+    def _add_other(self, element: RawElement, elements: list[RawElement], creators: dict[int, str]) -> None:
+        """An element without a column of its own, with everything in it.
+
+        PS3.5 7.8.1: the private element (gggg,xxee) belongs to the creator at (gggg,00xx).
+        """
         tag, vr, raw, offset, length = element
-        creator = self._surroundings.creators(elements).get(tag & 0xFFFF0000 | tag >> 8 & 0xFF)
+        creator = creators.get(tag & 0xFFFF0000 | tag >> 8 & 0xFF)
         if vr == "SQ" and isinstance(raw, Items):
             self._other.add((self._surroundings.path(name_of(tag)), f"{tag:08X}", vr, creator, []))
             self._add_items(raw, element, elements)
@@ -319,10 +322,11 @@ class HeaderColumns:
         name = name_of(element[0])
         for index, item in enumerate(items):
             sequences.append((name, index, elements))
+            creators = private_creators(item)
             for inner in item:
                 if inner[0] == SPECIFIC_CHARACTER_SET and isinstance(inner[2], bytes):
                     self._character_set = character_set(inner[2])
-                self._add_other(inner, item)
+                self._add_other(inner, item, creators)
             sequences.pop()
             self._character_set = outside  # PS3.5 7.5.3: an item's character set ends with it
 

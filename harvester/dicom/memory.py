@@ -4,23 +4,20 @@ Where the bytes of some consecutive elements equal what stood there in an earlie
 are taken from there and not read again. Nothing is assumed: the bytes are compared, all of them.
 """
 
-from typing import Final
+from typing import Any, Final
 
-from harvester.dicom.element import RawElement
+from harvester.dicom.element import Items, RawElement, Run
 
 LONGEST_STRETCH: Final = 8  # elements: a shorter stretch is more often the same, a longer one saves more
 _MOST_STRETCHES: Final = 4096
-_MOST_BYTES: Final = 1024  # of a stretch: longer values are rarely the same
+_MOST_BYTES: Final = 8192  # of a stretch
 
 # Their bytes, the elements, and where they started in the object.
 Stretch = tuple[bytes, list[RawElement], int]
 
 
-class HeaderMemory:
-    """Stretches of top-level elements in explicit VR little endian, by the eight bytes they begin with.
-
-    Give the same one to the parsers of a series' headers, one after the other.
-    """
+class Stretches:
+    """Stretches of top-level elements in one encoding, by the eight bytes they begin with."""
 
     __slots__ = ("_stretches", "find")
 
@@ -42,6 +39,39 @@ class HeaderMemory:
             self._stretches[content[:8]] = (content, elements, offset)
 
 
+class HeaderMemory:
+    """What the headers of one series, or of similar ones, have in common.
+
+    Give the same one to their parsers, one after the other. It holds at most 4,096 stretches of at most
+    8 KiB for each encoding.
+    """
+
+    __slots__ = ("_explicit", "_implicit")
+
+    def __init__(self) -> None:
+        self._explicit = Stretches()
+        self._implicit = Stretches()
+
+    def stretches(self, *, implicit: bool) -> Stretches:
+        """Those in implicit or in explicit VR little endian: the same bytes mean another thing there."""
+        return self._implicit if implicit else self._explicit
+
+
 def moved(elements: list[RawElement], by: int) -> list[RawElement]:
     """The same elements elsewhere in an object."""
-    return [(tag, vr, raw, offset + by, length) for tag, vr, raw, offset, length in elements]
+    return [
+        (tag, vr, _moved_items(raw, by) if vr == "SQ" else raw, offset + by, length)
+        for tag, vr, raw, offset, length in elements
+    ]
+
+
+def _moved_items(items: Any, by: int) -> Any:
+    if not isinstance(items, Items):
+        return items
+    elsewhere = Items()
+    for part in items.parts:
+        if isinstance(part, Run):
+            elsewhere.parts.append(Run(part.recipe, part.values, part.offset + by, part.size))
+        else:
+            elsewhere.parts.append(moved(part, by))
+    return elsewhere

@@ -1,4 +1,4 @@
-"""What an element asks of the data sets around it: where it is, who owns it, whether pixels are signed."""
+"""What an element asks of the data sets around it: its path, its owner, whether pixels are signed."""
 
 from harvester.dicom.dictionary import (
     LUT_DATA,
@@ -17,20 +17,18 @@ class Surroundings:
             of the data set that holds it.
     """
 
-    __slots__ = ("_creators", "_prefix", "_representations", "sequences")
+    __slots__ = ("_prefix", "_representations", "sequences")
 
     def __init__(self) -> None:
         self.sequences: list[tuple[str, int, list[RawElement]]] = []
         self._prefix: tuple[object, str] = (None, "")
         # Each data set is searched once, however many of its elements ask.
-        self._creators: dict[int, dict[int, str]] = {}
         self._representations: dict[int, int | None] = {}
 
     def forget(self) -> None:
         """Begin the next header."""
         self.sequences.clear()
         self._prefix = (None, "")
-        self._creators.clear()
         self._representations.clear()
 
     def path(self, name: str) -> str:
@@ -42,20 +40,6 @@ class Surroundings:
             prefix = "".join(f"{sequence}[{index}]." for sequence, index, _ in self.sequences)
             self._prefix = (self.sequences[-1], prefix)
         return prefix + name
-
-    def creators(self, elements: list[RawElement]) -> dict[int, str]:
-        """Who owns which block of private elements in a data set, by the tag (gggg,00xx) that says so.
-
-        PS3.5 7.8.1: (gggg,xxee) is owned by (gggg,00xx).
-        """
-        creators = self._creators.get(id(elements))
-        if creators is None:
-            creators = self._creators[id(elements)] = {
-                tag: raw.decode("latin-1").rstrip(" \0")
-                for tag, _, raw, _, _ in elements
-                if tag & 0x1FF00 == 0x10000 and isinstance(raw, bytes) and tag & 0xFF >= 0x10
-            }
-        return creators
 
     def settled(self, vr: str, tag: int, elements: list[RawElement]) -> str:
         """What an ambiguous value representation of the dictionary means here (PS3.5 annex A.1)."""
@@ -81,6 +65,15 @@ class Surroundings:
         if key not in self._representations:
             self._representations[key] = _first_number(elements, PIXEL_REPRESENTATION)
         return self._representations[key]
+
+
+def private_creators(elements: list[RawElement]) -> dict[int, str]:
+    """Who owns which block of private elements in a data set, by the tag (gggg,00xx) that says so."""
+    return {
+        tag: raw.decode("latin-1").rstrip(" \0")
+        for tag, _, raw, _, _ in elements
+        if tag & 0x1FF00 == 0x10000 and tag & 0xFF >= 0x10 and isinstance(raw, bytes)
+    }
 
 
 def name_of(tag: int) -> str:

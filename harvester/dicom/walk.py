@@ -98,9 +98,9 @@ _Sequence: TypeAlias = tuple[Items | None, bool, bool, int]
 # An open data set: its elements, where it ends, whether it is in implicit VR, its private creators, and
 # where its content starts.
 _DataSet: TypeAlias = tuple[list[RawElement], int, bool, "_Creators | None", int]
-# What to go back to when a sequence closes: its own tag, VR and offset, the data set that holds it, and
-# the sequence that holds that. Offsets are the object's.
-_Outer: TypeAlias = tuple[tuple[int, str, int], _DataSet, _Sequence]
+# What to go back to when a sequence closes: its own tag, VR, and where it and its value start, the data set
+# that holds it, and the sequence that holds that. Offsets are the object's.
+_Outer: TypeAlias = tuple[tuple[int, str, int, int], _DataSet, _Sequence]
 
 
 class _Creators:
@@ -178,7 +178,7 @@ class Walker:
 
     def set_encoding(self, *, implicit: bool, big_endian: bool) -> None:
         """Say how the elements from here on are encoded (PS3.5 annex A)."""
-        self.implicit = implicit
+        self.implicit = self._implicit_data_set = implicit
         self.big_endian = big_endian
         structs = _BIG_ENDIAN if big_endian else _LITTLE_ENDIAN
         self._explicit_header, self._implicit_header, self._long_length = structs
@@ -274,7 +274,9 @@ class Walker:
         short_form, standard = _SHORT_FORM.get, STANDARD_VRS.get
         kept_value, longest_value = self._limits.kept_value, self._limits.longest_value
         patterns, content = self._patterns, self._content - base
-        memory = self._memory if upper == _FIRST_PIXEL_DATA or stack else None
+        memory = None
+        if self._memory is not None and not swapped and self._upper == _FIRST_PIXEL_DATA:
+            memory = self._memory.stretches(implicit=self._implicit_data_set)
         headers_read = 0
         vr: str | None
         answer: NeedMore | Stopped
@@ -304,12 +306,15 @@ class Walker:
                     position += 8
                 if closing:
                     sequence, outer, outer_sequence = stack.pop()
-                    tag, of_items, value = sequence
+                    tag, of_items, start, value = sequence
                     elements, stop, implicit, self._creators, content = outer
                     length = base + position - (0 if bounded else 8) - value
                     elements.append((tag, of_items, items, value, length))
                     items, bounded, items_implicit, bound = outer_sequence
                     stop, content, bound = stop - base, content - base, bound - base
+                    if not stack and memory is not None and start >= base and not tag & 0x10000:
+                        # Not a private one: whether it is a sequence its creator decides, who stands outside.
+                        memory.keep(buffer[start - base : position], elements[-1:], start)
                     if not stack:
                         lower, upper, bound = self._lower, self._upper, self.size - base
                     within = min(bound, available)
@@ -352,27 +357,44 @@ class Walker:
                     answer = NeedMore(self.fed, base + position + 8)
                 break
 
+            if memory is not None and not stack:
+                stretch = memory.find(buffer[position : position + 8])
+                if stretch is not None and buffer.startswith(stretch[0], position, max(within, 0)):
+                    shift = base + position - stretch[2]
+                    elements += moved(stretch[1], shift) if shift else stretch[1]
+                    headers_read += len(stretch[1])
+                    position += len(stretch[0])
+                    continue
             if implicit:
                 group, element, length = implicit_header(buffer, position)
                 tag = group << 16 | element
                 vr = standard(tag)
                 value = position + 8
                 end = value + length
-                if length <= kept_value and end <= within and vr in SHORT_FORM_VRS and lower <= tag < upper:
-                    # The quick way; values of other VRs could be items.
+                start, before = position, len(elements)
+                # The quick way; values of other VRs could be items.
+                while (
+                    length <= kept_value and end <= within and vr in SHORT_FORM_VRS and lower <= tag < upper
+                ):
                     elements.append((tag, vr, buffer[value:end], base + value, length))
-                    headers_read += 1
                     position = end
+                    if (
+                        position + 8 > available
+                        or position >= stop
+                        or len(elements) - before == LONGEST_STRETCH
+                    ):
+                        break
+                    group, element, length = implicit_header(buffer, position)
+                    tag = group << 16 | element
+                    vr = standard(tag)
+                    value = position + 8
+                    end = value + length
+                if position > start:
+                    headers_read += len(elements) - before
+                    if memory is not None and not stack:
+                        memory.keep(buffer[start:position], elements[before:], base + start)
                     continue
             else:
-                if memory is not None and not stack:
-                    stretch = memory.find(buffer[position : position + 8])
-                    if stretch is not None and buffer.startswith(stretch[0], position, max(within, 0)):
-                        shift = base + position - stretch[2]
-                        elements += moved(stretch[1], shift) if shift else stretch[1]
-                        headers_read += len(stretch[1])
-                        position += len(stretch[0])
-                        continue
                 group, element, raw_vr, length = explicit_header(buffer, position)
                 vr = short_form(raw_vr)
                 if not swapped:
@@ -420,6 +442,7 @@ class Walker:
                     else:
                         # PS3.5 knows no implicit element among explicit ones, but writers do.
                         implicit = not elements
+                        memory = self._memory = None  # it knows another encoding
                         length = implicit_header(buffer, position)[2]
                         vr = standard(tag)
             if vr is None:
@@ -479,7 +502,8 @@ class Walker:
                         f"sequences nested more than {self._limits.depth} deep", offset=base + position
                     )
                 outer = (elements, base + stop, implicit, self._creators, base + content)
-                stack.append(((tag, vr, base + value), outer, (items, bounded, items_implicit, base + bound)))
+                sequence = (tag, vr, base + position, base + value)
+                stack.append((sequence, outer, (items, bounded, items_implicit, base + bound)))
                 headers_read += 1
                 items = Items() if vr == "SQ" else None
                 items_implicit = implicit

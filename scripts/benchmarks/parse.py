@@ -1,0 +1,231 @@
+"""Header parsing: harvester's parser and columns against pydicom's dcmread and to_json_dict."""
+
+import argparse
+import io
+import logging
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pydicom
+from pydicom.data import get_testdata_files
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+from harvester.dicom import Header, HeaderColumns, HeaderMemory, HeaderParser, NeedMore
+from harvester.errors import HarvestError
+
+SIBLINGS = 8  # instances of a made-up series
+# What differs between the instances of a series.
+VARYING = {0x00020003, 0x00080018, 0x00080013, 0x00080032, 0x00080033, 0x00200013, 0x00200032, 0x00201041}
+
+
+@dataclass(frozen=True)
+class Instance:
+    """The first bytes of an object, enough for its header, and the object's size."""
+
+    content: bytes
+    size: int
+
+
+def parsed(instance: Instance, memory: HeaderMemory | None = None) -> Header:
+    """The header, from as many bytes as it takes."""
+    answer = HeaderParser(instance.size, memory=memory).feed(instance.content)
+    if isinstance(answer, NeedMore):
+        raise TypeError(f"the benchmark kept too few bytes: {answer}")
+    return answer
+
+
+def instances(paths: list[Path]) -> Iterator[Instance]:
+    """The objects with pixel data that both pydicom and harvester can read."""
+    for path in paths:
+        content = path.read_bytes()
+        try:
+            answer = HeaderParser(len(content)).feed(content)
+        except HarvestError:
+            continue
+        if isinstance(answer, NeedMore) or answer.pixel_data_keyword is None:
+            continue
+        kept = len(content) if answer.deflated else answer.header_bytes + 20
+        instance = Instance(content[:kept], len(content))
+        try:
+            with_pydicom(instance)
+        except (ValueError, NotImplementedError, OSError, AttributeError, TypeError):
+            continue
+        yield instance
+
+
+def siblings(instance: Instance) -> list[Instance]:
+    """A series of the same header with other UIDs, numbers, times and positions of the same length."""
+    header = parsed(instance)
+    if header.deflated:
+        return [instance] * SIBLINGS
+    chance = random.Random(4711)  # noqa: S311  no secret
+    made = []
+    for _ in range(SIBLINGS):
+        content = bytearray(instance.content)
+        for tag, vr, _raw, offset, length in header.elements:
+            if tag in VARYING and vr != "SQ":
+                for at in range(offset, min(offset + length, len(content))):
+                    if 0x31 <= content[at] <= 0x39:
+                        content[at] = chance.randrange(0x31, 0x3A)
+        made.append(Instance(bytes(content), instance.size))
+    return made
+
+
+def with_pydicom(instance: Instance) -> None:
+    """What pydicom's users do for a header as plain values."""
+    pydicom.dcmread(io.BytesIO(instance.content), stop_before_pixels=True, force=True).to_json_dict()
+
+
+def seconds(work: Callable[[], object], runs: int) -> float:
+    """The median of several runs, after one that is not counted."""
+    work()
+    times = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def corpus(series: list[list[Instance]], runs: int) -> None:
+    """The two ratios over all image headers: as instances of series, and each at first sight."""
+    every = [instance for members in series for instance in members]
+    slow = seconds(lambda: [with_pydicom(instance) for instance in every], max(1, runs // 3)) / SIBLINGS
+
+    def harvest(members: list[Instance], columns: HeaderColumns, memory: HeaderMemory) -> None:
+        for instance in members:
+            columns.append(parsed(instance, memory))
+
+    columns, memory = HeaderColumns(), HeaderMemory()
+
+    def warm() -> None:
+        harvest(every, columns, memory)
+        columns.finish()
+
+    def cold() -> None:
+        fresh = HeaderColumns()
+        harvest([members[0] for members in series], fresh, HeaderMemory())
+        fresh.finish()
+
+    quick, first = seconds(warm, runs) / SIBLINGS, seconds(cold, runs)
+    count = len(series)
+    print(f"{count} image headers, {sum(len(members[0].content) for members in series):,} bytes")
+    print(f"  pydicom dcmread + to_json_dict   {slow * 1e3:9.1f} ms  {slow / count * 1e6:8.1f} us a header")
+    print(f"  harvester, series of {SIBLINGS}           {quick * 1e3:9.1f} ms  {slow / quick:6.1f}x")
+    print(f"  harvester, first sight           {first * 1e3:9.1f} ms  {slow / first:6.1f}x")
+
+
+def frames(count: int, runs: int) -> None:
+    """A header with a functional group item for each frame."""
+    content = functional_groups(count)
+    instance = Instance(content, len(content))
+    slow = seconds(lambda: with_pydicom(instance), 3)
+    columns = HeaderColumns()
+
+    def harvest() -> None:
+        columns.append(parsed(instance))
+        columns.finish()
+
+    quick = seconds(harvest, runs)
+    print(f"{count} frames in functional groups, {len(content):,} bytes")
+    print(f"  pydicom   {slow * 1e3:9.1f} ms")
+    print(f"  harvester {quick * 1e3:9.1f} ms  {slow / quick:6.1f}x")
+
+
+def lengths(runs: int) -> None:
+    """The cost of a byte, from small headers to large ones."""
+    print("cost of a byte by the header's length")
+    columns = HeaderColumns()
+    for count in (2, 32, 256, 2048, 16384):
+        content = functional_groups(count, uneven=True)
+        instance = Instance(content, len(content))
+
+        def harvest(instance: Instance = instance) -> None:
+            columns.append(parsed(instance))
+
+        spent = seconds(harvest, runs)
+        columns.finish()
+        print(
+            f"  {len(content):9,} bytes  {spent * 1e3:9.2f} ms  {spent / len(content) * 1e9:6.1f} ns a byte"
+        )
+
+
+def functional_groups(count: int, *, uneven: bool = False) -> bytes:
+    """A made-up enhanced object with so many frames; uneven ones differ in their values' lengths, too."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    dataset = FileDataset("made", {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.SOPClassUID = meta.MediaStorageSOPClassUID
+    dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+    dataset.Modality = "CT"
+    dataset.NumberOfFrames = count
+    dataset.PerFrameFunctionalGroupsSequence = Sequence(
+        _frame(number, uneven=uneven) for number in range(count)
+    )
+    stream = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
+
+
+def _frame(number: int, *, uneven: bool) -> Dataset:
+    content, position, orientation, measures = Dataset(), Dataset(), Dataset(), Dataset()
+    content.DimensionIndexValues = [1, number + 1]
+    content.FrameAcquisitionNumber = number
+    z = f"{number * 0.625:.4f}" if uneven else f"{number * 0.625:010.4f}"
+    position.ImagePositionPatient = ["-125.0", "-125.0", z]
+    orientation.ImageOrientationPatient = ["1", "0", "0", "0", "1", "0"]
+    measures.SliceThickness = "0.625"
+    measures.PixelSpacing = ["0.488", "0.488"]
+    frame = Dataset()
+    frame.FrameContentSequence = [content]
+    frame.PlanePositionSequence = [position]
+    frame.PlaneOrientationSequence = [orientation]
+    frame.PixelMeasuresSequence = [measures]
+    return frame
+
+
+def main() -> None:
+    """Run all of it and print the figures, with what they were measured on."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--corpus", type=Path, help="a folder of DICOM files; without it, pydicom's own")
+    parser.add_argument("--runs", type=int, default=9)
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)
+    paths = (
+        sorted(path for path in arguments.corpus.rglob("*") if path.is_file())
+        if arguments.corpus
+        else [Path(path) for path in get_testdata_files("*.dcm")]
+    )
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    print(
+        f"commit {commit.stdout.strip() or 'unknown'}, Python {platform.python_version()}, "
+        f"pydicom {pydicom.__version__}, {os.cpu_count()} cores, median of {arguments.runs} runs"
+    )
+    series = [siblings(instance) for instance in instances(paths)]
+    if not series:
+        sys.exit("no DICOM files with pixel data found")
+    corpus(series, arguments.runs)
+    frames(3000, arguments.runs)
+    lengths(arguments.runs)
+
+
+if __name__ == "__main__":
+    main()
