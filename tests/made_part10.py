@@ -25,3 +25,29 @@ def part10(
     syntax = element(0x00020010, "UI", transfer_syntax)
     meta = element(0x00020000, "UL", struct.pack("<L", len(syntax))) + syntax
     return preamble + b"DICM" + meta + b"".join(elements)
+
+
+def implicit(tag: int, value: bytes, length: int | None = None) -> bytes:
+    """One element in Implicit VR Little Endian."""
+    return struct.pack("<HHL", tag >> 16, tag & 0xFFFF, len(value) if length is None else length) + value
+
+
+def big_endian(tag: int, vr: str, value: bytes) -> bytes:
+    """One element in Explicit VR Big Endian; the value is as given."""
+    length_field = struct.pack(">HL", 0, len(value)) if vr in LONG else struct.pack(">H", len(value))
+    return struct.pack(">HH", tag >> 16, tag & 0xFFFF) + vr.encode() + length_field + value
+
+
+def open_item(*elements: bytes) -> bytes:
+    """An item of undefined length."""
+    return ITEM + struct.pack("<L", UNDEFINED) + b"".join(elements) + ITEM_END + bytes(4)
+
+
+def sequence(tag: int, *items: bytes, vr: str = "SQ") -> bytes:
+    """A sequence of defined length in Explicit VR Little Endian."""
+    return element(tag, vr, b"".join(items))
+
+
+def open_sequence(tag: int, *items: bytes, vr: str = "SQ") -> bytes:
+    """A sequence of undefined length in Explicit VR Little Endian."""
+    return element(tag, vr, b"".join(items) + SEQUENCE_END + bytes(4), UNDEFINED)

@@ -37,6 +37,7 @@ _FIRST_PIXEL_DATA: Final = min(PIXEL_DATA_TAGS)
 _STRETCH: Final = range(LONGEST_STRETCH)
 _ENDLESS: Final = repeat(None)
 _FAR: Final = 1 << 62  # behind every object's end
+_LONGEST_SHORT_FORM: Final = 0xFFFF  # bytes of a value, PS3.5 7.1.2: always read
 _SHORT_FORM: Final = {vr.encode(): vr for vr in SHORT_FORM_VRS}
 _LONG_FORM: Final = {vr.encode(): vr for vr in LONG_FORM_VRS}
 # The header of an element in explicit and in implicit VR, and the length of a long form.
@@ -58,7 +59,8 @@ class WalkLimits:
         elements: How many elements and items one header may have.
         depth: How deep sequences may nest.
         kept_value: The longest binary value that is kept, in bytes.
-        longest_value: The longest value of any other kind that is read; a longer one is hopped over.
+        longest_value: The longest value of any other kind that is read; a longer one is hopped over. It is
+            never less than `kept_value` and 65,535, the longest that explicit VR's short form has.
     """
 
     header_bytes: int = 64 << 20
@@ -272,7 +274,8 @@ class Walker:
         lower, upper = (0, _FAR) if stack else (self._lower, self._upper)
         explicit_header, implicit_header = self._explicit_header, self._implicit_header
         short_form, standard = _SHORT_FORM.get, STANDARD_VRS.get
-        kept_value, longest_value = self._limits.kept_value, self._limits.longest_value
+        kept_value = self._limits.kept_value
+        longest_value = max(self._limits.longest_value, kept_value, _LONGEST_SHORT_FORM)
         patterns, content = self._patterns, self._content - base
         memory = None
         if self._memory is not None and not swapped and self._upper == _FIRST_PIXEL_DATA:

@@ -1,0 +1,110 @@
+"""Feeds a parser as a crawl does, in pieces of any size, and makes what it answers comparable."""
+
+import csv
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+
+from harvester.dicom import Header, HeaderMemory, HeaderParser, NeedMore, WalkLimits
+from harvester.dicom.element import Items, RawElement
+from harvester.errors import ObjectError
+
+CORPUS = Path(__file__).parents[1] / "../shared/corpus"
+PACKAGE = Path(pydicom.__file__).parent / "data"
+WINDOW = 16 << 10
+
+
+def read(
+    raw: bytes,
+    step: int | Iterable[int] = WINDOW,
+    *,
+    size: int | None = None,
+    memory: HeaderMemory | None = None,
+    limits: WalkLimits | None = None,
+) -> Header:
+    """The header of an object of these bytes, fed `step` bytes at a time."""
+    parser = HeaderParser(len(raw) if size is None else size, limits=limits, memory=memory)
+    return fed(parser, raw, step)
+
+
+def fed(parser: HeaderParser, raw: bytes, step: int | Iterable[int] = WINDOW) -> Header:
+    steps = iter(step) if not isinstance(step, int) else iter(lambda: step, None)
+    answer = parser.feed(raw[: next(steps)])
+    while isinstance(answer, NeedMore):
+        assert answer.start < answer.stop
+        assert answer.start < len(raw), "the parser asks for bytes behind the object's end"
+        answer = parser.feed(raw[answer.start : answer.start + next(steps)])
+    return answer
+
+
+def outcome(raw: bytes, step: int | Iterable[int] = WINDOW, **how: Any) -> Any:
+    """The header's content, or the kind of error."""
+    try:
+        return content(read(raw, step, **how))
+    except ObjectError as error:
+        return type(error)
+
+
+def content(header: Header) -> tuple[Any, ...]:
+    """All that a header says, comparable: items are made where a pattern holds them."""
+    fields = tuple(getattr(header, name) for name in Header.__slots__ if name != "elements")
+    return (*fields, plain(header.elements))
+
+
+def plain(elements: list[RawElement]) -> list[Any]:
+    """Elements with lists in place of items."""
+    return [
+        (tag, vr, [plain(one) for one in raw] if isinstance(raw, Items) else raw, offset, length)
+        for tag, vr, raw, offset, length in elements
+    ]
+
+
+def without_places(elements: list[RawElement]) -> list[Any]:
+    """Tag, VR and value of each element; items as lists."""
+    return [
+        (tag, vr, [without_places(one) for one in raw] if isinstance(raw, Items) else raw)
+        for tag, vr, raw, _offset, _length in elements
+    ]
+
+
+def depth_first(elements: list[RawElement]) -> Iterator[RawElement]:
+    """Every element at every depth."""
+    for element in elements:
+        yield element
+        if isinstance(element[2], Items):
+            for one in element[2]:
+                yield from depth_first(one)
+
+
+def inventory() -> dict[str, dict[str, str]]:
+    """The corpus's DICOM files by path, with what is known of each."""
+    path = CORPUS / "inventory.csv"
+    if not path.exists():
+        return {}
+    with path.open(newline="") as file:
+        return {line["path"]: line for line in csv.DictReader(file) if line["kind"] != "not dicom"}
+
+
+def whole_files(most: int = 1 << 40) -> dict[str, bytes]:
+    """Of pydicom's package and of the corpus: files whose header can be read, up to `most` bytes each."""
+    paths = [path for path in sorted(PACKAGE.rglob("*")) if path.is_file() and path.suffix == ".dcm"]
+    paths += [CORPUS / name for name in inventory()]
+    found = {}
+    for path in paths:
+        if path.stat().st_size <= most:
+            raw = path.read_bytes()
+            if isinstance(outcome(raw), tuple):
+                found[str(path)] = raw
+    return found
+
+
+def header_only(raw: bytes) -> bytes:
+    """The object up to 16 bytes behind its pixel data element's header, which is all that is asked for."""
+    header = read(raw)
+    return raw if header.deflated else raw[: header.header_bytes + 32]
+
+
+needs_corpus = pytest.mark.skipif(not inventory(), reason="the corpus of real files is not here")
