@@ -15,6 +15,7 @@ from harvester.dataset import Commit, Dataset
 from harvester.dicom import WalkLimits
 from harvester.errors import ungrouped
 from harvester.fetch import HeaderFetcher, Windows
+from harvester.foresight import Foresight
 from harvester.harvest import Progress, ShardHarvest
 from harvester.model import Plan, Shard
 from harvester.plan import make_plan, make_shards
@@ -154,6 +155,7 @@ async def _harvest(config: CrawlConfig, dataset: Dataset, work: _Work, progress:
             store,
             Windows(limits.first_window_bytes, limits.read_ahead_bytes),
             WalkLimits(header_bytes=limits.max_header_bytes),
+            foresight=Foresight(limits.first_window_bytes),
         )
         found = await _list_buckets(work, store, limits)
         progress.requests += found.requests

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from harvester.dicom import Header, HeaderMemory, HeaderParser, NeedMore, WalkLimits
 from harvester.errors import NotFoundError, ObjectChangedError, ObjectError, StoreError
+from harvester.foresight import Foresight, Kind
 from harvester.model import ByteRange, ObjectRef, RangeAnswer
 from harvester.store.base import Store
 
@@ -14,11 +15,12 @@ _LONGEST_READ_AHEAD: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """How much is asked for at once.
+    """How much is asked for at once, where nothing was learnt that says better.
 
     Args:
-        first_bytes: What the first request asks for.
-        read_ahead_bytes: The least that the second one asks for; each further one doubles it, up to 1 MiB.
+        first_bytes: What the first request of an object asks for.
+        read_ahead_bytes: The least that the next one asks for where the first was too short; each
+            further one doubles it, up to 1 MiB.
     """
 
     first_bytes: int = 16 << 10
@@ -52,6 +54,24 @@ class FetchedHeader:
     etag: str | None
 
 
+_Fetched: TypeAlias = tuple[FetchedHeader, list[int]]
+
+
+def _needs(header: Header, hops: Sequence[tuple[int, int]], fed: int, size: int) -> list[int]:
+    """How long each window would have had to be to hold the header, and nothing else."""
+    if header.deflated:
+        return [fed]
+    end = size
+    if header.pixel_data_offset is not None:
+        end = min(size, header.pixel_data_offset + (8 if header.encapsulated else 0))
+    needs, start = [], 0
+    for stop, resumed in hops:
+        needs.append(stop - start)
+        start = resumed
+    needs.append(end - start)
+    return [need for need in needs if need > 0] or [1]
+
+
 @dataclass(frozen=True, slots=True)
 class HeaderFetcher:
     """Reads headers from a store.
@@ -61,62 +81,82 @@ class HeaderFetcher:
         windows: How much is asked for at once.
         limits: Bounds on one header's memory and time.
         memory: What the headers read so far have in common.
+        foresight: What was learnt of their lengths; None: each object is asked for alike.
     """
 
     store: Store
     windows: Windows = _DEFAULT_WINDOWS
     limits: WalkLimits = _DEFAULT_LIMITS
     memory: HeaderMemory = field(default_factory=HeaderMemory)
+    foresight: Foresight | None = None
 
-    async def fetch(self, copies: Sequence[ObjectRef], cost: Cost) -> FetchedHeader:
+    async def fetch(self, copies: Sequence[ObjectRef], cost: Cost, kind: Kind | None = None) -> FetchedHeader:
         """Read one header from the first copy of its object that can be read.
 
         Args:
             copies: The same object in one or more places, in the order they are tried.
             cost: Is added to, whether the header comes or not.
+            kind: What is known of the object, for the fetcher's foresight; the next ones learn from it.
 
         Raises:
             ObjectError: The object has no header that can be read; every copy has the same bytes.
             StoreError: No copy could be read; it is the first one's error that is more than "not found".
         """
         errors: list[StoreError] = []
-        for ref in copies:
-            try:
-                return await self._fetch_unchanged(ref, cost)
-            except StoreError as error:
-                errors.append(error)  # the next copy may be there
+        windows: tuple[int, ...] = (self.windows.first_bytes,)
+        if self.foresight is not None and kind is not None:
+            windows = await self.foresight.windows(kind)
+        try:
+            for ref in copies:
+                try:
+                    fetched, needs = await self._fetch_unchanged(ref, windows, cost)
+                except StoreError as error:
+                    errors.append(error)  # the next copy may be there
+                else:
+                    if self.foresight is not None and kind is not None:
+                        self.foresight.learn(kind, needs, fetched.size)
+                    return fetched
+        finally:
+            if self.foresight is not None and kind is not None:
+                self.foresight.give_up(kind)
         # A copy that was never made says nothing of why the others could not be read.
         raise next((error for error in errors if not isinstance(error, NotFoundError)), errors[-1])
 
-    async def _fetch_unchanged(self, ref: ObjectRef, cost: Cost) -> FetchedHeader:
+    async def _fetch_unchanged(self, ref: ObjectRef, windows: tuple[int, ...], cost: Cost) -> _Fetched:
         try:
-            return await self._fetch(ref, cost)
+            return await self._fetch(ref, windows, cost)
         except ObjectChangedError:
-            return await self._fetch(ref, cost)  # replaced between two windows: once more, from the start
+            # Replaced between two windows: once more, from the start.
+            return await self._fetch(ref, windows, cost)
 
-    async def _fetch(self, ref: ObjectRef, cost: Cost) -> FetchedHeader:
+    async def _fetch(self, ref: ObjectRef, windows: tuple[int, ...], cost: Cost) -> _Fetched:
         try:
-            return await self._read(ref, cost)
+            return await self._read(ref, windows, cost)
         except ObjectError as error:
             error.url = ref.url
             raise
 
-    async def _read(self, ref: ObjectRef, cost: Cost) -> FetchedHeader:
-        first = await self._range(ref, ByteRange(0, self.windows.first_bytes), None, cost)
+    async def _read(self, ref: ObjectRef, windows: tuple[int, ...], cost: Cost) -> _Fetched:
+        first = await self._range(ref, ByteRange(0, windows[0]), None, cost)
         parser = HeaderParser(first.size, limits=self.limits, memory=self.memory)
-        step = parser.feed(first.data)
-        read_ahead = self.windows.read_ahead_bytes
+        step, fed = parser.feed(first.data), len(first.data)
+        read_ahead, islands = self.windows.read_ahead_bytes, 1
         while isinstance(step, NeedMore):
-            stop = step.stop if step.last else max(step.stop, step.start + read_ahead)
+            ahead = read_ahead
+            if step.start > fed:  # behind a value that was hopped over: as with its siblings
+                ahead = windows[islands] if islands < len(windows) else self.windows.first_bytes
+                islands += 1
+            stop = step.stop if step.last else max(step.stop, step.start + ahead)
             wanted = ByteRange(step.start, min(stop, first.size))
             answer = await self._range(ref, wanted, first.etag, cost)
             if answer.size != first.size or not answer.data:
                 # Without an ETag, only its size can say that the object was replaced.
                 message = f"the object was replaced: it had {first.size} bytes, now it has {answer.size}"
                 raise ObjectChangedError(message, url=ref.url, offset=wanted.start)
-            step = parser.feed(answer.data)
+            step, fed = parser.feed(answer.data), wanted.start + len(answer.data)
             read_ahead = min(2 * read_ahead, _LONGEST_READ_AHEAD)
-        return FetchedHeader(ref, step, first.size, first.etag)
+        fetched = FetchedHeader(ref, step, first.size, first.etag)
+        return fetched, _needs(step, parser.hops, fed, first.size)
 
     async def _range(self, ref: ObjectRef, wanted: ByteRange, etag: str | None, cost: Cost) -> RangeAnswer:
         try:

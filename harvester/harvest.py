@@ -18,6 +18,7 @@ from harvester.dicom import HeaderColumns
 from harvester.errors import HarvestError
 from harvester.expand import ExpandedSeries, expand, surplus
 from harvester.fetch import Cost, FetchedHeader, HeaderFetcher
+from harvester.foresight import Kind
 from harvester.model import Failure, ListedObject, Series, Shard
 
 _logger = logging.getLogger("harvester")
@@ -185,7 +186,8 @@ class ShardHarvest:
         cost = Cost()
         series = expanded.series
         try:
-            fetched = await self.fetcher.fetch(expanded.copies(listed), cost)
+            kind = Kind(series.key, series.modality, listed.size)
+            fetched = await self.fetcher.fetch(expanded.copies(listed), cost, kind)
             partition = Partition(series.collection_id, series.modality or _modality(fetched))
             rows = self._rows.get(partition)
             if rows is None:

@@ -80,6 +80,11 @@ class HeaderParser:
         """How many element and item headers were looked at: a measure of work, linear in the header."""
         return self._walker.headers_read
 
+    @property
+    def hops(self) -> tuple[tuple[int, int], ...]:
+        """Which bytes were hopped over, and not asked for: from a value's start to where reading went on."""
+        return () if self._inflater is not None else tuple(self._walker.hops)
+
     def feed(self, data: bytes) -> NeedMore | Header:
         """Take the object's next bytes: from 0 at first, then from the last answer's `start`.
 

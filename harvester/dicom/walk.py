@@ -159,6 +159,7 @@ class Walker:
         self.fed = offset  # behind the last byte that was fed: where the next ones belong
         self.position = offset  # of the next element
         self.elements: list[RawElement] = []
+        self.hops: list[tuple[int, int]] = []  # over which bytes: from the value's start to where it went on
         self.headers_read = 0  # element and item headers looked at: linear, and tested to be
         self._limits = limits
         self._budget = limits.header_bytes
@@ -286,6 +287,8 @@ class Walker:
 
         while True:
             if position > available:  # a value was hopped over: go on with what lies behind it
+                hopped = elements[-1][3] if elements and elements[-1][2] is None else self.fed
+                self.hops.append((hopped, base + position))
                 base, stop, bound = base + position, stop - position, bound - position
                 content, buffer, position, available = content - position, b"", 0, 0
                 within = min(bound, 0)
