@@ -13,7 +13,9 @@ from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.valuerep import TEXT_VR_DELIMS
 
 _ESCAPE = b"\x1b"
-_PLAIN = bytes(range(0x20, 0x7F)) + b"\t\n\f\r"
+# A backslash is one: codecs of Python's own escapes read more into it.
+_PLAIN = bytes(range(0x20, 0x7F)) + b"\t\n\f\r" + rb"\n\u0041"
+_LONGEST = 1024  # bytes of Specific Character Set that count: all terms that there are take fewer
 
 
 def is_plain(raw: bytes) -> bool:
@@ -37,10 +39,12 @@ class CharacterSet:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return str(decode_bytes(raw, list(self.encodings), TEXT_VR_DELIMS))
+                text = str(decode_bytes(raw, list(self.encodings), TEXT_VR_DELIMS))
+            text.encode()  # lone surrogates are no text: they would fail with the whole column
         except (UnicodeError, LookupError, ValueError):
             # A codec that refuses even replacement characters, named by a hostile file.
             return raw.decode("latin-1")
+        return text
 
 
 def _is_ascii_compatible(encoding: str) -> bool:
@@ -50,9 +54,13 @@ def _is_ascii_compatible(encoding: str) -> bool:
         return False
 
 
-@lru_cache(maxsize=256)
 def character_set(raw: bytes) -> CharacterSet:
     """What the raw value of Specific Character Set (0008,0005) says; ISO_IR 6 where it says nothing."""
+    return _character_set(raw[:_LONGEST])
+
+
+@lru_cache(maxsize=256)
+def _character_set(raw: bytes) -> CharacterSet:
     values = [value.strip() for value in raw.decode("latin-1").rstrip(" \0").split("\\")]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -60,9 +68,9 @@ def character_set(raw: bytes) -> CharacterSet:
             encodings = tuple(convert_encodings(values if len(values) > 1 else values[0]))
         except (UnicodeError, LookupError, ValueError):
             encodings = ("iso8859",)
-    if not _is_ascii_compatible(encodings[0]):
-        # pydicom takes any codec that Python knows; DICOM's own all contain ASCII (PS3.3 C.12.1.1.2).
-        encodings = ("iso8859",)
+        if not _is_ascii_compatible(encodings[0]):
+            # pydicom takes any codec that Python knows; DICOM's own all contain ASCII (PS3.3 C.12.1.1.2).
+            encodings = ("iso8859",)
     return CharacterSet(encodings)
 
 
