@@ -23,7 +23,7 @@ _PADDING: Final = " \0"
 _DATE: Final = re.compile(rb"\d{8}").fullmatch
 _TIME: Final = re.compile(rb"([01]\d|2[0-3])(?:([0-5]\d)(?:([0-5]\d)(?:\.(\d{1,6}))?)?)?").fullmatch
 _INTEGER: Final = re.compile(r"\s*[+-]?[0-9]+\s*").fullmatch
-_DECIMAL: Final = re.compile(r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*").fullmatch
+_DECIMAL: Final = re.compile(r"\s*[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*").fullmatch
 _INT64: Final = range(-(2**63), 2**63)
 
 
@@ -168,10 +168,12 @@ def decode_time(raw: bytes, _: CharacterSet) -> Values:
 
 
 def _time(text: str | None) -> dt.time | None:
+    if not text or text.isspace():
+        return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a leap second becomes 59
-        time = TM(text.rstrip()) if text else None
-    return dt.time(time.hour, time.minute, time.second, time.microsecond) if time is not None else None
+        time = TM(text.rstrip())
+    return dt.time(time.hour, time.minute, time.second, time.microsecond)
 
 
 def decode_datetime(raw: bytes, _: CharacterSet) -> Values:
@@ -184,11 +186,11 @@ def decode_datetime(raw: bytes, _: CharacterSet) -> Values:
 
 
 def _datetime(text: str | None) -> dt.datetime | None:
+    if not text or text.isspace():
+        return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a leap second becomes 59
-        value = DT(text.rstrip()) if text else None
-    if value is None:
-        return None
+        value = DT(text.rstrip())
     naive = dt.datetime(  # noqa: DTZ001  the contract's column has no zone
         value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond
     )
