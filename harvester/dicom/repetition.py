@@ -45,6 +45,10 @@ class ItemPatterns:
         self._patterns: dict[_Key, list[_Pattern]] = {}
         self._left = _MOST_LEARNT
 
+    def learn_no_more(self) -> None:
+        """From here on, what an item is may depend on its values: only the patterns so far hold."""
+        self._left = 0
+
     def find(self, key: _Key, buffer: bytes, start: int, within: int, base: int) -> tuple[Run, int] | None:
         """Read the item at `buffer[start]`, and those behind it, as long as they equal one pattern.
 

@@ -483,11 +483,11 @@ class Walker:
             end = value + length
             if vr == "SQ" or length == UNDEFINED_LENGTH:
                 # Is it what it says? Writers put text where the dictionary has a sequence.
-                if length and value + 8 > available:
+                if length >= 8 and value + 8 > available:
                     answer = NeedMore(self.fed, base + value + 8)
                     break
                 if length:
-                    group, element, _ = implicit_header(buffer, value)
+                    group, element, _ = implicit_header(buffer, value) if length >= 8 else (0, 0, 0)
                     vr = self._kind_of_items(vr, group << 16 | element, length, base + value)
             if end <= within and vr != "SQ":
                 raw: bytes | None = buffer[value:end]
@@ -558,8 +558,7 @@ class Walker:
             return standard_vr(tag) or "UN"
         return "UN"
 
-    @staticmethod
-    def _kind_of_items(vr: str, tag: int, length: int, offset: int) -> str:
+    def _kind_of_items(self, vr: str, tag: int, length: int, offset: int) -> str:
         """What a value is that should be items: SQ, fragments (a binary VR), or no items at all (UN)."""
         if tag in (ITEM, SEQUENCE_DELIMITATION):
             return "SQ" if vr in ("SQ", "UN") else vr
@@ -567,6 +566,7 @@ class Walker:
             raise MalformedError(
                 f"undefined length, but no item ({tag >> 16:04X},{tag & 0xFFFF:04X})", offset=offset
             )
+        self._patterns.learn_no_more()  # in the next item that is else the same it may be a sequence
         return "UN"
 
     def _too_long(self, tag: int, offset: int, length: int, bound: int) -> MalformedError | TruncatedError:
