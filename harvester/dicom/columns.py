@@ -109,14 +109,15 @@ class HeaderColumns:
         self._surroundings.forget()
         self._fill(self._top, elements)
 
-    def _fill(self, level: Level, elements: list[RawElement]) -> None:
+    def _fill(self, level: Level, elements: list[RawElement]) -> None:  # noqa: C901, PLR0912  no calls
         """Add one data set to its level. The hot path: each element of each header comes through here."""
         row = level.rows
         level.rows = row + 1
         columns = level.columns
         creators = None
+        other_memo, add_other = self._other_memo.get, self._other.add
         for element in elements:
-            tag, vr, raw, _, _ = element
+            tag, vr, raw, _, length = element
             column = columns.get(tag)
             if column is None:
                 entry = attribute(tag)
@@ -139,7 +140,13 @@ class HeaderColumns:
             elif column is _NO_COLUMN:
                 if creators is None:
                     creators = private_creators(elements)
-                self._add_other(element, elements, creators)
+                known = None
+                if length <= _REMEMBERED_LENGTH and level is self._top:
+                    known = other_memo((tag, vr, raw, creators.get(tag & 0xFFFF0000 | tag >> 8 & 0xFF)))
+                if known is None or known[1]:
+                    self._add_other(element, elements, creators)
+                else:
+                    add_other(known[0])
             else:
                 self._put(column, row, element, elements)
 

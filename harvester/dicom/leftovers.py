@@ -1,9 +1,11 @@
 """Columns for what has no column of its own: lists of structs."""
 
 from itertools import repeat
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
+
+_SHARED: Final = 4  # entries for each distinct one, from which on sharing is made use of
 
 
 class ListOfStructs:
@@ -35,8 +37,20 @@ class ListOfStructs:
 
     def array(self) -> pa.ListArray:
         """The column so far; empty lists where nothing was added."""
-        fields = list(self._struct)
-        columns = zip(*self._entries, strict=True) if self._entries else repeat((), len(fields))
-        arrays = [pa.array(values, field.type) for values, field in zip(columns, fields, strict=True)]
         offsets = pa.array([*self._offsets, len(self._entries)], pa.int32())
-        return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(arrays, fields=fields))
+        return pa.ListArray.from_arrays(offsets, self._structs())
+
+    def _structs(self) -> pa.StructArray:
+        # The same entry object stands for the same element of many headers: each is converted once.
+        identities = pa.array(map(id, self._entries), pa.uint64()).dictionary_encode()
+        if len(identities.dictionary) * _SHARED > len(self._entries):
+            return self._converted(self._entries)
+        entries = dict(zip(map(id, self._entries), self._entries, strict=True))
+        distinct = [entries[identity.as_py()] for identity in identities.dictionary]
+        return self._converted(distinct).take(identities.indices)
+
+    def _converted(self, entries: list[tuple[Any, ...]]) -> pa.StructArray:
+        fields = list(self._struct)
+        columns = zip(*entries, strict=True) if entries else repeat((), len(fields))
+        arrays = [pa.array(values, field.type) for values, field in zip(columns, fields, strict=True)]
+        return pa.StructArray.from_arrays(arrays, fields=fields)
