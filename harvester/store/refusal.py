@@ -13,6 +13,7 @@ from harvester.errors import (
     ServerFaultError,
     StoreError,
     ThrottledError,
+    TimedOutError,
 )
 
 EXCERPT_BYTES = 2048
@@ -20,6 +21,15 @@ _EXCERPT_LETTERS = 160
 _CODE = re.compile(rb"<Code>([^<]{1,200})")
 _MESSAGE = re.compile(rb"<Message>([^<]{1,400})")
 _JSON_MESSAGE = re.compile(rb'"message"\s*:\s*"((?:[^"\\]|\\.){1,400})')
+# What S3 answers under several statuses, 400 too: the code decides, as in the AWS SDKs' standard retry mode.
+_THROTTLING_CODES = frozenset(
+    {b"SlowDown", b"RequestLimitExceeded", b"BandwidthLimitExceeded", b"Throttling", b"ThrottlingException"}
+    | {b"ThrottledException", b"RequestThrottled", b"RequestThrottledException", b"TooManyRequestsException"}
+)
+_TIMEOUT_CODES = frozenset({b"RequestTimeout", b"RequestTimeoutException"})
+_FAULT_CODES = frozenset({b"InternalError", b"ServiceUnavailable"})
+# A server that does not know how will not learn it; the other 5xx are retried (also 52x, of proxies).
+_LASTING_FAULTS = frozenset({501, 505, 506, 508, 510, 511})
 _SECONDS = re.compile(r"[0-9]{1,9}")
 
 
@@ -35,16 +45,20 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> StoreError:
     said = excerpt(body)
     if said:
         message += f" ({said})"
+    found = _CODE.search(body)
+    code = b"" if found is None else found.group(1)
     if status == 404:
         return NotFoundError(f"{message}: no such object or bucket", status=status)
+    if code in _TIMEOUT_CODES:
+        return TimedOutError(message, status=status)
+    throttled = status in (408, 429, 503) or code in _THROTTLING_CODES
+    if throttled or code in _FAULT_CODES or (status >= 500 and status not in _LASTING_FAULTS):
+        wait = retry_after_seconds(headers.get("Retry-After"), now=datetime.now(tz=UTC))
+        if throttled:
+            return ThrottledError(f"{message}: fewer requests, please", status=status, retry_after=wait)
+        return ServerFaultError(message, status=status, retry_after=wait)
     if status in (401, 403):
         return AccessDeniedError(f"{message}: not public", status=status)
-    if status in (408, 429, 503):
-        wait = retry_after_seconds(headers.get("Retry-After"), now=datetime.now(tz=UTC))
-        return ThrottledError(f"{message}: fewer requests, please", status=status, retry_after=wait)
-    if status >= 500:
-        wait = retry_after_seconds(headers.get("Retry-After"), now=datetime.now(tz=UTC))
-        return ServerFaultError(message, status=status, retry_after=wait)
     return RequestRejectedError(message, status=status)
 
 

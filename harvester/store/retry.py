@@ -1,21 +1,33 @@
-"""Asks a store again where the fault may pass: exponential waits with full jitter, within bounds."""
+"""Asks a store again where the fault may pass: exponential waits with full jitter, within bounds.
 
-import dataclasses
+Four things keep an outage from being made worse, or from costing objects. This room bounds how often one
+call asks. The budget (see `budget`) bounds how many retries all calls of a process make together: one
+that cannot be paid waits. The limits (see `limits`) let fewer requests go at once to an endpoint that
+fails, and none but a probe to one that is down: its callers wait there, within one attempt of this room's.
+So minutes of outage are a pause; only who has waited for longer than patience lasts gives up.
+"""
+
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import anyio
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, stop_before_delay
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
-from harvester.errors import StoreError
+from harvester.errors import BadAnswerError, StoreError
 from harvester.model import ByteRange, ListedObject, ObjectRef, RangeAnswer
 from harvester.store.base import Store
+from harvester.store.budget import RetryBudget, retry_cost
+from harvester.store.endpoints import Endpoint, Endpoints
 from harvester.store.listing import ListingPage, PagingStore, join_pages
+from harvester.store.spent import Spent
 
 T = TypeVar("T")
+
+# How often a server is asked whose answers are no ranges by its nature.
+_ATTEMPTS_WHERE_ALWAYS_WRONG = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +42,8 @@ class RetryPolicy:
         first_seconds: The bound of the first wait.
         longest_seconds: The bound of every wait.
         longest_retry_after_seconds: The most that a server's Retry-After is believed.
-        total_seconds: No attempt begins later than this after the first one failed.
+        total_seconds: The waits of one call add up to no more; an attempt has the store's timeouts.
+        patience_seconds: How long a call waits for an endpoint that is down, and for the retry budget.
     """
 
     attempts: int = 6
@@ -38,6 +51,7 @@ class RetryPolicy:
     longest_seconds: float = 30.0
     longest_retry_after_seconds: float = 60.0
     total_seconds: float = 300.0
+    patience_seconds: float = 300.0
 
     def __post_init__(self) -> None:
         if self.attempts < 1:
@@ -51,26 +65,9 @@ class RetryPolicy:
 
 
 DEFAULT_RETRY = RetryPolicy()
-NO_WAITING = RetryPolicy(first_seconds=0.0, longest_seconds=0.0, longest_retry_after_seconds=0.0)
-
-
-@dataclass(slots=True)
-class _Spent:
-    """What the failed attempts of one call cost."""
-
-    attempts: int = 0
-    requests: int = 0
-    bytes_fetched: int = 0
-    retry_after: float | None = None
-
-    def add(self, error: StoreError) -> None:
-        """Count a failed attempt, and let its error tell the sum of all so far."""
-        self.attempts += 1
-        self.requests += error.requests
-        self.bytes_fetched += error.bytes_fetched
-        self.retry_after = error.retry_after
-        error.attempts, error.requests = self.attempts, self.requests
-        error.bytes_fetched = self.bytes_fetched
+NO_WAITING = RetryPolicy(
+    first_seconds=0.0, longest_seconds=0.0, longest_retry_after_seconds=0.0, patience_seconds=0.0
+)
 
 
 class RetryingStore:
@@ -79,11 +76,22 @@ class RetryingStore:
     Args:
         store: The store that is asked.
         policy: How often and how long.
+        budget: Pays for the retries of all stores of a process; None is a budget of its own.
+        endpoints: Where retries are counted and what is known of each server; None is nothing.
     """
 
-    def __init__(self, store: Store, policy: RetryPolicy = DEFAULT_RETRY) -> None:
+    def __init__(
+        self,
+        store: Store,
+        policy: RetryPolicy = DEFAULT_RETRY,
+        *,
+        budget: RetryBudget | None = None,
+        endpoints: Endpoints | None = None,
+    ) -> None:
         self._store = store
         self._policy = policy
+        self._budget = RetryBudget() if budget is None else budget
+        self._endpoints = Endpoints() if endpoints is None else endpoints
 
     async def get_range(self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None) -> RangeAnswer:
         """Read one range, in as many requests as it takes; the answer counts them and their bytes.
@@ -91,15 +99,7 @@ class RetryingStore:
         Raises:
             StoreError: The last attempt's error; its `attempts`, `requests` and `bytes_fetched` count all.
         """
-        spent = _Spent()
-        answer = await self._tried(partial(self._store.get_range, ref, wanted, etag=etag), spent)
-        if not spent.attempts:
-            return answer
-        return dataclasses.replace(
-            answer,
-            requests=answer.requests + spent.requests,
-            discarded=answer.discarded + spent.bytes_fetched,
-        )
+        return await self._tried(partial(self._store.get_range, ref, wanted, etag=etag), ref)
 
     async def list_objects(self, prefix: ObjectRef) -> AsyncIterator[ListedObject]:
         """All objects under a prefix; a page that failed is asked for again, those before it are not.
@@ -125,39 +125,74 @@ class RetryingStore:
         """
         if not isinstance(self._store, PagingStore):
             raise TypeError(f"{type(self._store).__name__} lists without pages")
-        return await self._tried(partial(self._store.list_page, prefix, token), _Spent())
+        return await self._tried(partial(self._store.list_page, prefix, token), prefix)
 
-    async def _tried(self, request: Callable[[], Awaitable[T]], spent: _Spent) -> T:
+    async def _tried(self, request: Callable[[], Awaitable[T]], ref: ObjectRef) -> T:
         try:
-            return await request()  # bare: tenacity's bookkeeping costs a fifth of a small request
+            answer = await request()  # bare: tenacity's bookkeeping costs a fifth of a small request
         except StoreError as error:
-            spent.add(error)
             if not error.transient:
                 raise
-            return await self._tried_again(request, spent, error)
+            attempts = _Attempts(request, error, self._policy, self._budget, self._endpoints.of(ref))
+            return await attempts.run()
+        self._budget.succeeded()
+        return answer
 
-    async def _tried_again(self, request: Callable[[], Awaitable[T]], spent: _Spent, first: StoreError) -> T:
-        async def attempt() -> T:
-            if retrying.statistics["attempt_number"] == 1:
-                raise first
-            try:
-                return await request()
-            except StoreError as error:
-                spent.add(error)
-                raise
 
-        def wait(state: RetryCallState) -> float:
-            return self._policy.seconds_before_next(state.attempt_number, spent.retry_after)
+@dataclass(slots=True)
+class _Attempts(Generic[T]):
+    """One call whose first attempt failed."""
 
+    request: Callable[[], Awaitable[T]]
+    last: StoreError
+    policy: RetryPolicy
+    budget: RetryBudget
+    endpoint: Endpoint
+    _spent: Spent = field(default_factory=Spent)
+    _penniless: bool = False
+
+    async def run(self) -> T:
+        """Try again until it succeeds, or until something says that it is enough."""
+        self._spent.add(self.last)
         retrying = AsyncRetrying(
             sleep=anyio.sleep,
-            retry=retry_if_exception(_is_transient),
-            wait=wait,
-            stop=stop_after_attempt(self._policy.attempts) | stop_before_delay(self._policy.total_seconds),
+            retry=retry_if_exception(self._may_pass),
+            wait=self._seconds,
+            stop=self._is_enough,
             reraise=True,
         )
+
+        async def attempt() -> T:
+            if retrying.statistics["attempt_number"] == 1:
+                raise self.last  # made already
+            return await self._again()
+
         return await retrying(attempt)
 
+    async def _again(self) -> T:
+        cost = retry_cost(self.last)
+        if not await self.budget.take(cost, self.policy.patience_seconds):
+            self._penniless = True
+            raise self.last
+        self.endpoint.recorder.tried_again(self.last)
+        try:
+            answer = await self.request()
+        except StoreError as error:
+            self._spent.add(error)
+            self.last = error
+            raise
+        self.budget.succeeded(cost)
+        return self._spent.added_to(answer)
 
-def _is_transient(error: BaseException) -> bool:
-    return isinstance(error, StoreError) and error.transient
+    def _may_pass(self, error: BaseException) -> bool:
+        if not isinstance(error, StoreError) or not error.transient or self._penniless:
+            return False
+        wrong = isinstance(error, BadAnswerError) and self.endpoint.is_always_wrong
+        return not (wrong and self._spent.attempts >= _ATTEMPTS_WHERE_ALWAYS_WRONG)
+
+    def _seconds(self, state: RetryCallState) -> float:
+        return self.policy.seconds_before_next(state.attempt_number, self.last.retry_after)
+
+    def _is_enough(self, state: RetryCallState) -> bool:
+        waits = state.idle_for + state.upcoming_sleep
+        return state.attempt_number >= self.policy.attempts or waits > self.policy.total_seconds

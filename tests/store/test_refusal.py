@@ -2,6 +2,14 @@ from datetime import UTC, datetime
 
 import pytest
 
+from harvester.errors import (
+    AccessDeniedError,
+    NotFoundError,
+    RequestRejectedError,
+    ServerFaultError,
+    ThrottledError,
+    TimedOutError,
+)
 from harvester.store.refusal import excerpt, refusal, retry_after_seconds
 
 NOW = datetime(2025, 1, 1, 12, 0, 0, tzinfo=UTC)
@@ -47,3 +55,32 @@ def test_an_error_body_becomes_one_printable_line(body, said):
 def test_an_error_body_stays_short():
     assert len(excerpt(b"<Code>" + b"x" * 200 + b"</Code><Message>" + b"y" * 10_000)) <= 160
     assert len(str(refusal(500, {}, b"<Code>" + b"x" * 2000))) < 300
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (400, "RequestTimeout", TimedOutError),
+        (400, "SlowDown", ThrottledError),
+        (403, "RequestThrottled", ThrottledError),
+        (400, "InternalError", ServerFaultError),
+        (500, "InternalError", ServerFaultError),
+        (500, "SlowDown", ThrottledError),
+        (400, "InvalidArgument", RequestRejectedError),
+        (403, "AccessDenied", AccessDeniedError),
+        (404, "NoSuchKey", NotFoundError),
+        (408, "", ThrottledError),
+        (429, "", ThrottledError),
+        (503, "", ThrottledError),
+        (500, "", ServerFaultError),
+        (502, "", ServerFaultError),
+        (504, "", ServerFaultError),
+        (522, "", ServerFaultError),
+        (501, "NotImplemented", RequestRejectedError),
+        (505, "", RequestRejectedError),
+    ],
+)
+def test_what_may_pass_is_told_by_the_status_or_by_the_code(status, code, kind):
+    error = refusal(status, {}, f"<Error><Code>{code}</Code></Error>".encode())
+    assert type(error) is kind
+    assert error.status == status
