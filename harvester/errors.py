@@ -21,6 +21,7 @@
             ├── ThrottledError       429, 503 SlowDown               (transient)
             ├── ServerFaultError     another 5xx                     (transient)
             ├── ConnectionFailedErrorrefused, reset, cut             (transient)
+            │   └── EndpointDownError  ... and so for all requests, for as long as patience lasts
             ├── TimedOutError        no answer in time               (transient)
             ├── BadAnswerError       the answer breaks HTTP's range rules (transient)
             ├── ObjectChangedError   another ETag than the first window's
@@ -186,6 +187,12 @@ class ConnectionFailedError(StoreError):
 
     reason = "connection"
     transient = True
+
+
+class EndpointDownError(ConnectionFailedError):
+    """Nothing that was asked of a whole endpoint succeeded for as long as a call may wait for it."""
+
+    transient = False
 
 
 class TimedOutError(StoreError):
