@@ -66,6 +66,7 @@ class HeaderColumns:
         self._other, self._bulk, self._invalid = (ListOfStructs(struct) for struct in LEFTOVERS.values())
         self._character_set = DEFAULT
         self._surroundings = Surroundings()
+        self._path_length = 0
         self._other_memo: dict[Any, _OtherEntry] = {}
 
     @property
@@ -73,20 +74,24 @@ class HeaderColumns:
         """How many headers were appended since the last `finish`."""
         return self._top.rows
 
+    @property
+    def path_length(self) -> int:
+        """How many characters the paths in its last columns have: memory that no header's length tells."""
+        return self._path_length
+
     def append(self, header: Header) -> None:
         """Add one header's row: all of it, or, if anything is raised, nothing."""
         row = self._top.rows
         try:
-            self._append(header.elements)
-        except _OutOfOrderError:
-            self._truncate(row)
-            elements, replaced = in_order(header.elements)
-            self._append(elements)
-            for path, element in replaced:
-                self._invalid.add((path, element[1], self._text_of(element), "repeated, the last one counts"))
+            try:
+                self._append(header.elements)
+            except _OutOfOrderError:
+                self._truncate(row)
+                self._append_in_order(header.elements)
         except BaseException:
             self._truncate(row)
             raise
+        self._path_length += self._surroundings.path_length
 
     def finish(self) -> dict[str, pa.Array]:
         """All columns by name, and begin anew; what was remembered of raw values stays."""
@@ -94,6 +99,7 @@ class HeaderColumns:
         leftovers = (self._other, self._bulk, self._invalid)
         arrays.update(zip(LEFTOVERS, (column.array() for column in leftovers), strict=True))
         self._truncate(0)
+        self._path_length = 0
         self._top.forget_unknown(_NO_COLUMN, _MOST_UNKNOWN)
         return arrays
 
@@ -108,6 +114,14 @@ class HeaderColumns:
         self._character_set = DEFAULT
         self._surroundings.forget()
         self._fill(self._top, elements)
+
+    def _append_in_order(self, elements: list[RawElement]) -> None:
+        self._surroundings.forget()
+        ordered, replaced = in_order(elements, self._surroundings)
+        self._append(ordered)
+        for path, element in replaced:
+            self._surroundings.count(path)
+            self._invalid.add((path, element[1], self._text_of(element), "repeated, the last one counts"))
 
     def _fill(self, level: Level, elements: list[RawElement]) -> None:  # noqa: C901, PLR0912  no calls
         """Add one data set to its level. The hot path: each element of each header comes through here."""

@@ -27,6 +27,9 @@ LUT_DESCRIPTOR: Final = 0x00283002
 LUT_DATA: Final = 0x00283006
 EXTENDED_OFFSET_TABLE: Final = 0x7FE00001
 TRANSFER_SYNTAX_UID: Final = 0x00020010
+# Bytes of a private creator. PS3.5 6.2 has 64 characters; a longer text, told anew of each of its
+# elements, would be a bomb.
+LONGEST_CREATOR: Final = 256
 
 # PS3.5 7.1.2: these have two reserved bytes and a length of 32 bits, all others one of 16.
 LONG_FORM_VRS: Final = frozenset(
@@ -117,7 +120,7 @@ def standard_vr(tag: int) -> str | None:
 def private_vr(tag: int, creator: str) -> str:
     """The value representation of a private element, UN where its creator's dictionary is unknown."""
     try:
-        return str(private_dictionary_VR(tag, creator))
+        return str(private_dictionary_VR(tag, creator)).replace("OB_OW", "OB or OW")  # as one entry has it
     except KeyError:
         return "UN"
 

@@ -26,6 +26,7 @@ class _Pattern(NamedTuple):
     """The structure of an item, its header included: what is fixed in each such item, and how it is read.
 
     `unpack` gives the fixed bytes and the values in turn; `constants` are values that are fixed, too.
+    `headers` counts the item and all elements and items in it.
     """
 
     size: int
@@ -33,7 +34,7 @@ class _Pattern(NamedTuple):
     fixed: tuple[bytes, ...]
     constants: tuple[bytes, ...]
     recipe: Recipe
-    elements: int
+    headers: int
 
 
 class ItemPatterns:
@@ -60,13 +61,13 @@ class ItemPatterns:
             base: The offset in the object of the buffer's start.
 
         Returns:
-            The items, and how many elements they have; None if not even the first equals a pattern.
+            The items, and how many elements and items they are; None if not even the first equals a pattern.
         """
         patterns = self._patterns.get(key)
         if patterns is None:
             return None
         for place, pattern in enumerate(patterns):
-            size, unpack, fixed, constants, recipe, elements = pattern
+            size, unpack, fixed, constants, recipe, headers = pattern
             position, last = start, within - size
             values = []
             while position <= last:
@@ -78,7 +79,7 @@ class ItemPatterns:
             if values:
                 if place:
                     patterns.insert(0, patterns.pop(place))
-                return Run(recipe, values, base + start, size), elements * len(values)
+                return Run(recipe, values, base + start, size), headers * len(values)
         return None
 
     def learn(self, key: _Key, item: bytes, elements: list[RawElement], offset: int) -> None:
@@ -117,7 +118,7 @@ def _pattern(item: bytes, elements: list[RawElement], offset: int) -> _Pattern |
         fixed=unpack(item)[::2],
         constants=tuple(constants),
         recipe=_numbered(recipe, len(values)),
-        elements=len(values) + len(constants),
+        headers=_count(recipe),
     )
 
 
@@ -149,6 +150,11 @@ def _recipe(
             values.append((start - offset, length))
         recipe.append((tag, vr, place, recipes, start - offset, length))
     return recipe
+
+
+def _count(recipe: Recipe) -> int:
+    """An item and all elements and items in it."""
+    return 1 + sum(1 + sum(map(_count, recipes or ())) for _, _, _, recipes, _, _ in recipe)
 
 
 def _numbered(recipe: Recipe, values: int) -> Recipe:

@@ -1,12 +1,19 @@
 """What an element asks of the data sets around it: its path, its owner, whether pixels are signed."""
 
+from typing import Final
+
 from harvester.dicom.dictionary import (
+    LONGEST_CREATOR,
     LUT_DATA,
     LUT_DESCRIPTOR,
     PIXEL_REPRESENTATION,
     attribute,
 )
 from harvester.dicom.element import Items, RawElement
+from harvester.errors import HeaderLimitError
+
+# Of one header's paths, in characters: an element of eight bytes, nested deep, has a path of thousands.
+_LONGEST_PATHS: Final = 64 << 20
 
 
 class Surroundings:
@@ -15,31 +22,54 @@ class Surroundings:
     Attributes:
         sequences: The open sequences: each one's name, which of its items is at hand, and the elements
             of the data set that holds it.
+        path_length: How many characters the paths of nested elements have so far.
     """
 
-    __slots__ = ("_prefix", "_representations", "sequences")
+    __slots__ = ("_numbers", "_prefix", "path_length", "sequences")
 
     def __init__(self) -> None:
         self.sequences: list[tuple[str, int, list[RawElement]]] = []
         self._prefix: tuple[object, str] = (None, "")
-        # Each data set is searched once, however many of its elements ask.
-        self._representations: dict[int, int | None] = {}
+        self.path_length = 0
+        # Each data set is searched once for a tag, however many of its elements ask: which was searched
+        # last at a depth, and what was found.
+        self._numbers: dict[tuple[int, int], tuple[list[RawElement], int | None]] = {}
 
     def forget(self) -> None:
         """Begin the next header."""
         self.sequences.clear()
         self._prefix = (None, "")
-        self._representations.clear()
+        self.path_length = 0
+        self._numbers.clear()
 
     def path(self, name: str) -> str:
-        """The path of an element of the data set at hand: `SegmentSequence[0].00091001`."""
+        """The path of an element of the data set at hand: `SegmentSequence[0].00091001`.
+
+        Raises:
+            HeaderLimitError: The header's paths take too much memory.
+        """
         if not self.sequences:
             return name
         innermost, prefix = self._prefix
         if innermost is not self.sequences[-1]:
             prefix = "".join(f"{sequence}[{index}]." for sequence, index, _ in self.sequences)
             self._prefix = (self.sequences[-1], prefix)
-        return prefix + name
+        path = prefix + name
+        self.count(path)
+        return path
+
+    def count(self, path: str) -> None:
+        """Add to what the header's paths take.
+
+        Raises:
+            HeaderLimitError: The header's paths take too much memory.
+        """
+        self.path_length += len(path)
+        if self.path_length > _LONGEST_PATHS:
+            raise HeaderLimitError(
+                f"the paths of nested private, binary and invalid elements have more than {_LONGEST_PATHS}"
+                " characters: too many of them are nested too deep"
+            )
 
     def settled(self, vr: str, tag: int, elements: list[RawElement]) -> str:
         """What an ambiguous value representation of the dictionary means here (PS3.5 annex A.1)."""
@@ -47,32 +77,35 @@ class Surroundings:
             return vr
         if vr == "US or SS":
             return "SS" if self._is_signed(elements) else "US"
-        if tag == LUT_DATA and _first_number(elements, LUT_DESCRIPTOR) == 1:
+        if tag == LUT_DATA and self._number(len(self.sequences), elements, LUT_DESCRIPTOR) == 1:
             return "US"  # PS3.3 C.11.1.1.1: a table of one value
         return "OW"
 
     def _is_signed(self, elements: list[RawElement]) -> bool:
         """Pixel Representation of the nearest enclosing data set that has one; unsigned if none has."""
-        representation = self._representation(elements)
-        for _, _, above in reversed(self.sequences):
-            if representation is not None:
-                break
-            representation = self._representation(above)
+        depth = len(self.sequences)
+        representation = self._number(depth, elements, PIXEL_REPRESENTATION)
+        while representation is None and depth:
+            depth -= 1
+            representation = self._number(depth, self.sequences[depth][2], PIXEL_REPRESENTATION)
         return representation == 1
 
-    def _representation(self, elements: list[RawElement]) -> int | None:
-        key = id(elements)
-        if key not in self._representations:
-            self._representations[key] = _first_number(elements, PIXEL_REPRESENTATION)
-        return self._representations[key]
+    def _number(self, depth: int, elements: list[RawElement], tag: int) -> int | None:
+        known = self._numbers.get((depth, tag))
+        if known is None or known[0] is not elements:
+            known = self._numbers[depth, tag] = (elements, _first_number(elements, tag))
+        return known[1]
 
 
 def private_creators(elements: list[RawElement]) -> dict[int, str]:
     """Who owns which block of private elements in a data set, by the tag (gggg,00xx) that says so."""
     return {
         tag: raw.decode("latin-1").rstrip(" \0")
-        for tag, _, raw, _, _ in elements
-        if tag & 0x1FF00 == 0x10000 and tag & 0xFF >= 0x10 and isinstance(raw, bytes)
+        for tag, _, raw, _, length in elements
+        if tag & 0x1FF00 == 0x10000
+        and tag & 0xFF >= 0x10
+        and isinstance(raw, bytes)
+        and length <= LONGEST_CREATOR
     }
 
 
@@ -83,27 +116,37 @@ def name_of(tag: int) -> str:
 
 
 def in_order(
-    elements: list[RawElement], prefix: str = ""
+    elements: list[RawElement], surroundings: Surroundings, prefix: str = ""
 ) -> tuple[list[RawElement], list[tuple[str, RawElement]]]:
     """The same data set with ascending tags, each once; and the elements that a later one replaces.
 
     PS3.5 7.1 wants tags to ascend and to be unique; of repeated ones the last counts, as in pydicom.
 
+    Args:
+        elements: The data set's.
+        surroundings: Counts the paths.
+        prefix: What the data set's paths begin with.
+
     Returns:
         The elements, and the replaced ones with their paths.
+
+    Raises:
+        HeaderLimitError: The paths take too much memory.
     """
     replaced: list[tuple[str, RawElement]] = []
     latest: dict[int, RawElement] = {}
     for tag, vr, raw, offset, length in elements:
-        path = prefix + name_of(tag)
         value = raw
         if isinstance(raw, Items):
             value = Items()
+            path = prefix + name_of(tag)
             for index, item in enumerate(raw):
-                ordered, within = in_order(item, f"{path}[{index}].")
+                ordered, within = in_order(item, surroundings, f"{path}[{index}].")
                 value.parts.append(ordered)
                 replaced += within
         if tag in latest:
+            path = prefix + name_of(tag)
+            surroundings.count(path)
             replaced.append((path, latest[tag]))
         latest[tag] = (tag, vr, value, offset, length)
     return [latest[tag] for tag in sorted(latest)], replaced

@@ -18,6 +18,7 @@ from harvester.dicom.dictionary import (
     ITEM,
     ITEM_DELIMITATION,
     LONG_FORM_VRS,
+    LONGEST_CREATOR,
     SEQUENCE_DELIMITATION,
     SHORT_FORM_VRS,
     STANDARD_VRS,
@@ -119,7 +120,8 @@ class _Creators:
         if is_private_creator(tag):
             return "LO"
         for element in elements[self._seen :]:
-            if is_private_creator(element[0]) and isinstance(element[2], bytes):
+            is_creator = is_private_creator(element[0]) and isinstance(element[2], bytes)
+            if is_creator and element[4] <= LONGEST_CREATOR:
                 self._names[element[0]] = element[2].decode("latin-1").rstrip(" \0")
         self._seen = len(elements)
         creator = self._names.get(creator_tag(tag)) if tag & 0xFF00 else None
@@ -236,8 +238,12 @@ class Walker:
         self._join()
         answer = self._walk()
         if isinstance(answer, NeedMore):
-            self._check(answer)
+            self._check_length(answer)
             self._needed = answer.stop
+        if self._counted + len(self._open or ()) > self._limits.elements:
+            raise HeaderLimitError(
+                f"the header has more than {self._limits.elements} elements", offset=self.position
+            )
         return answer
 
     def _join(self) -> None:
@@ -246,7 +252,7 @@ class Walker:
             self._base = self.position
             self._pending.clear()
 
-    def _check(self, answer: NeedMore) -> None:
+    def _check_length(self, answer: NeedMore) -> None:
         if answer.stop > self.size:
             raise TruncatedError(
                 f"the object ends at byte {self.size}, inside its header", offset=self.position
@@ -254,10 +260,6 @@ class Walker:
         if answer.stop - answer.start > self._budget:
             raise HeaderLimitError(
                 f"the header is longer than {self._limits.header_bytes} bytes", offset=self.position
-            )
-        if self._counted + len(self._open or ()) > self._limits.elements:
-            raise HeaderLimitError(
-                f"the header has more than {self._limits.elements} elements", offset=self.position
             )
 
     # This loop is the hot path of the whole harvest: every element of every header passes through it
@@ -336,8 +338,8 @@ class Walker:
                         if found is not None:
                             run, count = found
                             items.parts.append(run)
-                            headers_read += count
-                            self._counted += count
+                            headers_read += count - 1
+                            self._counted += count - 1
                             position += len(run) * run.size - 8
                             continue
                     elements = []
@@ -447,8 +449,10 @@ class Walker:
                         vr = self._unknown_vr(tag, length, elements)
                     else:
                         # PS3.5 knows no implicit element among explicit ones, but writers do.
-                        implicit = not elements
-                        memory = self._memory = None  # it knows another encoding
+                        if tag < 0xFFFE0000:  # delimitations have no VR in either
+                            implicit = not elements
+                            if not stack:
+                                memory = self._memory = None  # it knows another encoding
                         length = implicit_header(buffer, position)[2]
                         vr = standard(tag)
             if vr is None:
