@@ -36,7 +36,6 @@ from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 from pydicom.valuerep import DA, DT, EXPLICIT_VR_LENGTH_32, IS, TM, PersonName
-from pydicom.values import convert_value
 
 __all__ = ["ExpectedBulk", "ExpectedOther", "ExpectedRow", "differences", "expected_row", "losses"]
 
@@ -45,6 +44,7 @@ UNSPLIT = frozenset({"LT", "ST", "UR", "UT"})  # a backslash is text there (PS3.
 FLOATS = frozenset({"DS", "FL", "FD"})
 INTEGERS = frozenset({"IS", "SS", "US", "SL", "UL", "SV", "UV", "US or SS"})
 BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN", "OB or OW"})
+LONG_UNKNOWN = 0xFFFF  # bytes from which on UN may be there because the VR's length field is too short
 EITHER = frozenset({"US or OW", "US or SS or OW"})  # the contract is silent: a column or bulk data
 
 
@@ -194,6 +194,9 @@ class _Walk:
             self._leave_open(path, value)
         elif vr in BINARY and (value in (None, "") or isinstance(value, bytes)):
             self._bulk(element, vr)
+        elif element.file_vr == "UN" and isinstance(value, bytes) and len(value) >= LONG_UNKNOWN:
+            self._bulk(element, "UN")
+            columns[keyword] = None
         elif vr == "SQ" and is_sequence and not _is_no_sequence(element.raw):
             items = enumerate(value)
             columns[keyword] = [self.item(item, f"{path}[{i}].", around) for i, item in items]
@@ -246,15 +249,11 @@ def _family(vr: str) -> str:
 
 
 def _decoded(vr: str, element: _Element, around: tuple[Dataset, ...]) -> Any:
-    """Decode what pydicom leaves as bytes: a long UN of a known tag (PS3.5 6.2.2), a rare US or SS."""
+    """Decode what pydicom leaves as bytes: a rare US or SS."""
     value = element.decoded.value
     if not isinstance(value, bytes) or vr in BINARY | EITHER:
         return value
-    if vr == "US or SS":
-        return _us_or_ss(value, around)
-    if element.file_vr == "UN":
-        return convert_value(vr, element.raw, around[0].original_character_set)
-    return value
+    return _us_or_ss(value, around) if vr == "US or SS" else value
 
 
 def _is_no_sequence(raw: Any) -> bool:

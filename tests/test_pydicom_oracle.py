@@ -135,9 +135,14 @@ def test_a_second_overlay_group_is_an_other_element() -> None:
     assert [one.tag for one in expected.other] == ["60000010", "60020010"]
 
 
-def test_a_long_un_of_a_known_tag_is_decoded() -> None:
-    expected = expected_row(part10(element(0x30060050, "UN", b"1.5\\" * 20_000 + b"1 ")))
-    assert expected.columns["ContourData"] == [1.5] * 20_000 + [1.0]
+def test_a_long_un_of_a_known_tag_stays_binary_as_in_pydicom() -> None:
+    value = b"1.5\\" * 20_000 + b"1 "
+    expected = expected_row(part10(element(0x30060050, "UN", value)))
+    assert expected.columns["ContourData"] is None
+    assert [(one.path, one.vr, one.data) for one in expected.bulk] == [("ContourData", "UN", value)]
+    shorter = expected_row(part10(element(0x30060050, "UN", b"1.5\\" * 16_383 + b" ")))
+    assert shorter.columns["ContourData"] == [1.5] * 16_383 + [None]
+    assert shorter.bulk == []
 
 
 def test_text_in_a_sequence_of_the_dictionary_must_not_get_lost() -> None:
