@@ -25,7 +25,13 @@ from harvester.dicom.walk import (
     Walker,
     WalkLimits,
 )
-from harvester.errors import HeaderLimitError, MalformedError, NotDicomError, TruncatedError
+from harvester.errors import (
+    HeaderLimitError,
+    MalformedError,
+    NotDicomError,
+    ObjectError,
+    TruncatedError,
+)
 
 IMPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2"
 EXPLICIT_VR_BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
@@ -73,6 +79,7 @@ class HeaderParser:
         self._inflater: _Inflater | None = None
         self._steps = self._parse()
         self._header: Header | None = None
+        self._error: ObjectError | None = None
         self._started = False
 
     @property
@@ -90,7 +97,7 @@ class HeaderParser:
 
         Returns:
             NeedMore: The bytes from `start` up to at least `stop` are needed; more are welcome.
-            Header: It is whole. Feeding more changes nothing.
+            Header: It is whole. Feeding more changes nothing, nor does it after an error.
 
         Raises:
             NotDicomError: The bytes are not DICOM.
@@ -100,6 +107,8 @@ class HeaderParser:
         """
         if self._header is not None:
             return self._header
+        if self._error is not None:
+            raise self._error
         try:
             if not self._started:
                 self._started = True
@@ -110,6 +119,9 @@ class HeaderParser:
         except StopIteration as whole:
             self._header = whole.value
             return whole.value  # type: ignore[no-any-return]
+        except ObjectError as error:
+            self._error = error
+            raise
 
     def finish(self, size: int) -> Header:
         """Say that the object ends at byte `size`, where its size was not known before.
@@ -135,12 +147,14 @@ class HeaderParser:
         elements = walker.elements
         transfer_syntax_uid = _transfer_syntax(elements)
         yield from self._have(8)
-        if elements and walker.peek(2) == b"\0\0":  # PS3.7 6.3.1: always Implicit VR Little Endian
+        deflated = transfer_syntax_uid in DEFLATED  # all that is behind the File Meta Information is
+        # PS3.7 6.3.1: a command set is always Implicit VR Little Endian.
+        if elements and not deflated and walker.peek(2) == b"\0\0":
             walker.set_encoding(implicit=True, big_endian=False)
             walker.only_tags(0x00000000, 0x00010000)
             yield from self._walk()
             elements += walker.elements
-        if transfer_syntax_uid in DEFLATED:
+        if deflated:
             self._inflater = _Inflater(walker.rest(), walker.position, self._limits.header_bytes)
             self._inflater.raw_size = self._size
             walker = self._walker = Walker(walker.position, None, self._limits)
@@ -164,7 +178,7 @@ class HeaderParser:
             transfer_syntax_uid=transfer_syntax_uid,
             implicit=implicit,
             big_endian=big_endian,
-            deflated=self._inflater is not None,
+            deflated=deflated,
             header_bytes=stopped.offset,
             pixel_data_keyword=_PIXEL_DATA_KEYWORDS.get(stopped.tag or 0),
             pixel_data_offset=None if stopped.tag is None else stopped.value_offset,
@@ -229,15 +243,12 @@ class _Inflater:
         self._produced = offset
         self._stop = offset + longest
         self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._error: zlib.error | None = None
 
     def supply(self, walker: Walker) -> Generator[NeedMore, bytes, None]:
         """Feed the walker some more, or tell it where the data set ends."""
         while True:
-            try:
-                data = self._inflate.decompress(self._raw, _INFLATED_AT_ONCE)
-            except zlib.error as error:
-                raise MalformedError(f"the deflated data set: {error}", offset=self._raw_fed) from None
-            self._raw = self._inflate.unconsumed_tail
+            data = self._inflated()
             if data:
                 hopped_over = max(0, walker.fed - self._produced)
                 self._produced += len(data)
@@ -248,15 +259,43 @@ class _Inflater:
                 if hopped_over < len(data):
                     walker.feed(data[hopped_over:])
                     return
+            elif self._error is not None:
+                raise MalformedError(f"the deflated data set: {self._error}", offset=self._raw_fed) from None
             elif self._inflate.eof:
                 walker.size = self._produced
                 return
+            elif self._raw_fed > self._stop:
+                # Blocks of nothing, or there would be more of it inflated.
+                raise HeaderLimitError("the deflated data set is longer than the limit", offset=self._raw_fed)
             elif self.raw_size is not None and self._raw_fed >= self.raw_size:
                 raise TruncatedError("the object ends inside its deflated data set", offset=self._raw_fed)
             else:
                 more = yield NeedMore(self._raw_fed, self._raw_fed + 1)
                 self._raw += more
                 self._raw_fed += len(more)
+
+    def _inflated(self) -> bytes:
+        """The next bytes of the data set, as far as they can be had: what is damaged may lie behind them."""
+        if self._error is not None:
+            return b""
+        before = self._inflate.copy() if len(self._raw) > 1 else None
+        try:
+            data = self._inflate.decompress(self._raw, _INFLATED_AT_ONCE)
+        except zlib.error as error:
+            self._error = error
+            return _inflated_until_damaged(before, self._raw) if before is not None else b""
+        self._raw = self._inflate.unconsumed_tail
+        return data
+
+
+def _inflated_until_damaged(inflate: "zlib._Decompress", raw: bytes) -> bytes:
+    pieces = []
+    for place in range(len(raw)):
+        try:
+            pieces.append(inflate.decompress(raw[place : place + 1]))
+        except zlib.error:
+            break
+    return b"".join(pieces)
 
 
 def _transfer_syntax(meta: list[RawElement]) -> str | None:
