@@ -1,32 +1,81 @@
 """The engine: a configuration in, a dataset out."""
 
 import logging
+import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Final
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Final, TypeAlias
 
 import anyio
 
 from harvester.bucket_listing import BucketName, FoundObjects, choose_buckets, list_buckets
-from harvester.catalog import open_catalog
+from harvester.catalog import Catalog, open_catalog
 from harvester.config import CrawlConfig, LimitsConfig
-from harvester.dataset import Commit, Dataset
-from harvester.dicom import WalkLimits
+from harvester.dataset import Commit, Dataset, Lock
+from harvester.dicom import HeaderColumns
 from harvester.errors import ungrouped
-from harvester.fetch import HeaderFetcher, Windows
-from harvester.foresight import Foresight
-from harvester.harvest import Progress, ShardHarvest
-from harvester.model import Plan, Shard
-from harvester.plan import make_plan, make_shards
+from harvester.expand import expand
+from harvester.harvest import Outcome, Progress
+from harvester.model import ListedObject, Plan, Series, Shard
+from harvester.plan import INSTANCES_UNKNOWN, make_plan, make_shards
+from harvester.pool import ThisProcess, WorkerPool, Workers, start_workers
+from harvester.rows import Columns
 from harvester.store.base import Store
-from harvester.store.open import open_store
-from harvester.store.retry import RetryPolicy
+from harvester.survival import Survival
+from harvester.worker import Harvester, ShardTask, WorkerSettings, failures_of, open_harvester
 
 _logger = logging.getLogger("harvester")
 
-# So that the end of one, where few objects are left, does not leave the network idle.
-_SHARDS_AT_ONCE: Final = 2
+# A process takes half a second to be ready, in which another one harvests this many.
+_INSTANCES_WORTH_A_PROCESS: Final = 2000
+
+# When a crawl is told to stop: how long what was begun is read, and when it is given up.
+_READING_SECONDS: Final = 5.0
+_STOPPING_SECONDS: Final = 15.0
+
+
+_Totals: TypeAlias = Mapping[BucketName, int]
+
+
+class StopRequest:
+    """Asks a crawl to finish what is in flight, commit it and end."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    @property
+    def made(self) -> bool:
+        """Whether it was asked."""
+        return self._event.is_set()
+
+    def make(self) -> None:
+        """Ask; within a few seconds the crawl ends. A catalog that is being read is left at once."""
+        self._event.set()
+
+    async def wait(self) -> None:
+        """Return when it was asked."""
+        await self._event.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class CrawlOptions:
+    """What a crawl is told besides its configuration.
+
+    Attributes:
+        limit_series: Harvest only so many of the selected series, the first ones.
+        retry_failed: Take the failures of the selected series again, and nothing else.
+        columns: Makes what takes the headers of one part; must be importable by its name.
+    """
+
+    limit_series: int | None = None
+    retry_failed: bool = False
+    columns: Columns = HeaderColumns
+
+
+_DEFAULT_OPTIONS: Final = CrawlOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +91,7 @@ class CrawlResult:
         requests: Requests sent, retries included.
         bytes_fetched: Bytes of bodies received.
         seconds: From the start to the last commit.
+        stopped: Whether it was asked to stop before it was done.
     """
 
     dataset: str
@@ -52,72 +102,53 @@ class CrawlResult:
     requests: int
     bytes_fetched: int
     seconds: float
+    stopped: bool = False
 
 
-async def crawl(config: CrawlConfig, progress: Progress, *, limit_series: int | None = None) -> CrawlResult:
+async def crawl(
+    config: CrawlConfig,
+    progress: Progress,
+    options: CrawlOptions = _DEFAULT_OPTIONS,
+    *,
+    stop: StopRequest | None = None,
+) -> CrawlResult:
     """Harvest what a configuration selects into its dataset; what is committed there already is kept.
 
     Args:
         config: What to harvest, from where, into which dataset.
         progress: Is counted up while the crawl runs.
-        limit_series: Harvest only so many of the selected series, the first ones.
+        options: What else there is to say.
+        stop: Ends the crawl early.
 
     Raises:
         UserError: The selection, the catalog or the dataset is not what the configuration says.
+        WorkerError: Worker processes cannot be started.
     """
+    run = _Run(config, progress, options, stop or StopRequest())
     started = time.monotonic()
-    with ungrouped():
-        # Abandoned when interrupted: it may be waiting for a catalog's server.
-        plan, bucket_totals = await anyio.to_thread.run_sync(
-            _plan, config, limit_series, abandon_on_cancel=True
-        )
-        counts = [one.instance_count for shard in plan.shards for one in shard.series]
-        if None not in counts:
-            progress.expected_instances = sum(count or 0 for count in counts)
-        dataset = Dataset.create(config.dataset)
-        with dataset.lock() as lock:
-            swept = dataset.sweep(lock)
-            if swept:
-                message = "%s: removed %d files that an interrupted crawl left"
-                _logger.info(message, dataset.location, len(swept))
-            done = _Done.of(dataset.commits(), plan)
-            progress.skipped = done.instances + done.failures
-            dataset.save_plan(plan)
-            work = _Work(plan.name, list(done.remaining(plan, config.limits)), bucket_totals)
-            await _harvest(config, dataset, work, progress)
+    with ungrouped(), ExitStack() as held:
+        await run.until_stopped(held)
+        before, after = run.before, await anyio.to_thread.run_sync(run.conclude)
     return CrawlResult(
         dataset=config.dataset,
-        series=len(counts),
-        instances=progress.instances,
-        failures=progress.failures + done.failures,
-        skipped=progress.skipped,
+        series=run.series,
+        instances=after.instances - before.instances,
+        failures=after.failures,
+        skipped=before.instances + (0 if options.retry_failed else before.failures),
         requests=progress.requests,
         bytes_fetched=progress.bytes_fetched,
         seconds=time.monotonic() - started,
+        stopped=run.stop.made,
     )
-
-
-def _plan(config: CrawlConfig, limit_series: int | None) -> tuple[Plan, Mapping[BucketName, int]]:
-    with open_catalog(config) as catalog:
-        return make_plan(catalog.series(limit_series), config.limits), catalog.bucket_totals()
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """What is left of a plan, and how many objects the buckets hold in which it lies."""
-
-    crawl: str
-    shards: list[Shard]
-    bucket_totals: Mapping[BucketName, int]
 
 
 @dataclass(frozen=True, slots=True)
 class _Done:
     """What of a plan is in the dataset already, whichever crawl brought it there."""
 
-    series: frozenset[str]
-    instances: int
-    failures: int
+    series: frozenset[str] = frozenset()
+    instances: int = 0
+    failures: int = 0
 
     @classmethod
     def of(cls, commits: Iterable[Commit], plan: Plan) -> "_Done":
@@ -143,38 +174,185 @@ class _Done:
                 yield from make_shards(series, limits)
 
 
-async def _harvest(config: CrawlConfig, dataset: Dataset, work: _Work, progress: Progress) -> None:
-    limits = config.limits
-    async with open_store(
-        endpoint=config.source.endpoint,
-        concurrency=limits.concurrency,
-        timeout_seconds=limits.timeout_seconds,
-        retry=RetryPolicy(attempts=limits.attempts),
-    ) as store:
-        fetcher = HeaderFetcher(
-            store,
-            Windows(limits.first_window_bytes, limits.read_ahead_bytes),
-            WalkLimits(header_bytes=limits.max_header_bytes),
-            foresight=Foresight(limits.first_window_bytes),
-        )
-        found = await _list_buckets(work, store, limits)
-        progress.requests += found.requests
-        queue = iter(work.shards)
+@dataclass(slots=True)
+class _Run:
+    """One crawl, from the catalog to the last commit."""
+
+    config: CrawlConfig
+    progress: Progress
+    options: CrawlOptions
+    stop: StopRequest
+    before: _Done = field(default_factory=_Done)
+    series: int = 0
+    deaths: int = 0
+    _dataset: Dataset | None = None
+    _lock: Lock | None = None
+    _plan: Plan = field(default_factory=lambda: Plan("", ()))
+    _workers: Workers | None = None
+
+    async def until_stopped(self, held: ExitStack) -> None:
+        """Crawl; when asked to stop, end what is in flight, or leave what is not worth waiting for."""
+        async with anyio.create_task_group() as tasks:
+
+            async def heed() -> None:
+                await self.stop.wait()
+                if self._workers is not None:
+                    await self._workers.stop(_READING_SECONDS)
+                    await anyio.sleep(_STOPPING_SECONDS)
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(heed)
+            await self._crawl(held)
+            tasks.cancel_scope.cancel()
+
+    def conclude(self) -> _Done:
+        """Remove what dead workers left, and count what is there."""
+        if self._dataset is None or self._lock is None:
+            return _Done()
+        if self.deaths or self.stop.made:
+            self._dataset.sweep(self._lock)
+        return _Done.of(self._dataset.commits(), self._plan)
+
+    async def _crawl(self, held: ExitStack) -> None:
+        # Threads are abandoned when interrupted: they may be waiting for a catalog's server.
+        in_thread = partial(anyio.to_thread.run_sync, abandon_on_cancel=True)
+        catalog = await in_thread(open_catalog, self.config)
+        with catalog:
+            processes = self._processes(catalog)
+            async with self._started(processes) as pool:
+                self._plan = await in_thread(make_plan, *self._selected(catalog))
+                dataset = self._dataset = Dataset.create(self.config.dataset)
+                lock = self._lock = await anyio.to_thread.run_sync(held.enter_context, dataset.lock())
+                swept = await in_thread(dataset.sweep, lock)
+                if swept:
+                    message = "%s: removed %d files that an interrupted crawl left"
+                    _logger.info(message, dataset.location, len(swept))
+                self._count(await in_thread(_Done.of, dataset.commits(), self._plan))
+                await in_thread(dataset.save_plan, self._plan)
+                totals = await in_thread(catalog.bucket_totals)
+                settings = WorkerSettings(
+                    dataset.location,
+                    self.config.limits,
+                    self.config.source.endpoint,
+                    processes,
+                    self.options.columns,
+                )
+                async with open_harvester(settings) as harvester:
+                    if pool is None:
+                        self._workers = ThisProcess(harvester, self.progress)
+                    else:
+                        pool.begin(settings, lock.descriptor)
+                        self._workers = pool
+                    await self._harvest(harvester, self._workers, totals)
+            self.deaths = 0 if pool is None else pool.deaths
+
+    def _selected(self, catalog: Catalog) -> tuple[Iterator[Series], LimitsConfig]:
+        return catalog.series(self.options.limit_series), self.config.limits
+
+    def _processes(self, catalog: Catalog) -> int:
+        """How many processes there is work for, before the plan is made."""
+        total = catalog.summary().total
+        series = min(total.series, self.options.limit_series or total.series)
+        wanted = self.config.limits.processes
+        if wanted:
+            return max(1, min(wanted, series))
+        instances = total.instances + total.uncounted * INSTANCES_UNKNOWN
+        share = instances * series / max(total.series, 1)
+        return max(1, min(_cores(), int(share // _INSTANCES_WORTH_A_PROCESS)))
+
+    @asynccontextmanager
+    async def _started(self, processes: int) -> AsyncIterator[WorkerPool | None]:
+        """Worker processes, which get ready while the plan is made; None where this one will do."""
+        if processes == 1:
+            yield None
+            return
+        async with start_workers(processes, self.progress) as pool:
+            yield pool
+
+    def _count(self, before: _Done) -> None:
+        self.before = before
+        self.progress.skipped = before.instances + before.failures
+        counts = [one.instance_count for shard in self._plan.shards for one in shard.series]
+        self.series = len(counts)
+        if None not in counts:
+            self.progress.expected_instances = sum(count or 0 for count in counts)
+
+    async def _harvest(self, harvester: Harvester, workers: Workers, totals: _Totals) -> None:
+        """Harvest what is left of the plan; or take again what failed."""
+        survival = Survival(workers, partial(_objects, harvester), partial(_committed, harvester.dataset))
+        if self.options.retry_failed:
+            tasks = await anyio.to_thread.run_sync(self._failed, harvester.dataset)
+            await self._each(survival, iter(tasks))
+            return
+        shards = list(self.before.remaining(self._plan, self.config.limits))
+        found = await _list_buckets(shards, totals, harvester.store, self.config.limits)
+        self.progress.requests += found.requests
+        landed = await self._each(survival, self._tasks(shards, found))
+        again = [replace(task, again="transient", given_up=frozenset()) for task in landed]
+        if again and not self.stop.made:
+            _logger.info("taking again what failed in %d shards and may pass", len(again))
+            await self._each(survival, iter(again))
+
+    def _tasks(self, shards: Iterable[Shard], found: FoundObjects) -> Iterator[ShardTask]:
+        for shard in shards:
+            listed = replace(shard, series=tuple(found.fill(series) for series in shard.series))
+            yield ShardTask(self._plan.name, listed)
+
+    def _failed(self, dataset: Dataset) -> list[ShardTask]:
+        """The commits that have failures of selected series."""
+        selected = {series.key: series for shard in self._plan.shards for series in shard.series}
+        tasks = []
+        for commit in dataset.commits():
+            keys = [key for key in commit.series if key in selected and commit.counts.get(key, (0, 0))[1]]
+            if keys:
+                shard = Shard(commit.shard, tuple(selected[key] for key in keys))
+                tasks.append(ShardTask(commit.crawl, shard, again="all"))
+        return tasks
+
+    async def _each(self, survival: Survival, queue: Iterator[ShardTask]) -> list[ShardTask]:
+        """Bring all tasks home; those are returned that have failures which may pass."""
+        failed: list[ShardTask] = []
 
         async def harvest_some() -> None:
-            for shard in queue:
-                listed = replace(shard, series=tuple(found.fill(series) for series in shard.series))
-                writer = dataset.shard_writer(work.crawl, shard.name)
-                await ShardHarvest(listed, fetcher, writer, progress, limits.concurrency).run()
+            for task in queue:
+                for done, outcome in await survival.harvest(task):
+                    if outcome.may_pass:
+                        failed.append(done)
+                if self.stop.made:
+                    return
 
         async with anyio.create_task_group() as tasks:
-            for _ in range(_SHARDS_AT_ONCE):
+            for _ in range(survival.workers.places):
                 tasks.start_soon(harvest_some)
+        return failed
 
 
-async def _list_buckets(work: _Work, store: Store, limits: LimitsConfig) -> FoundObjects:
+async def _objects(harvester: Harvester, task: ShardTask) -> Sequence[ListedObject]:
+    """What a task will read."""
+    series = task.shard.series
+    if task.again is not None:
+        series = (await anyio.to_thread.run_sync(failures_of, harvester.dataset, task)).series
+    return [listed for one in series for listed in (await expand(one, harvester.store)).objects]
+
+
+async def _committed(dataset: Dataset, task: ShardTask) -> Outcome | None:
+    """What came of a task whose worker died after its commit, if it did."""
+    if task.again is not None or task.trial:
+        return None
+    commit = await anyio.to_thread.run_sync(dataset.find_commit, task.crawl, task.shard.name)
+    return None if commit is None else Outcome(len(commit.series), may_pass=commit.failures)
+
+
+async def _list_buckets(
+    shards: Iterable[Shard], totals: _Totals, store: Store, limits: LimitsConfig
+) -> FoundObjects:
     """List whole buckets where that asks less often than a listing of each series."""
-    listings = choose_buckets((one for shard in work.shards for one in shard.series), work.bucket_totals)
+    listings = choose_buckets((one for shard in shards for one in shard.series), totals)
     for listing in listings:
         _logger.info("%s: listing most of the bucket, in %d pieces", listing.bucket.url, len(listing.pieces))
     return await list_buckets(listings, store, concurrency=max(1, limits.concurrency // 4))
+
+
+def _cores() -> int:
+    """How many cores this process may use, which can be fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

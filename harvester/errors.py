@@ -8,12 +8,15 @@
     │   ├── SelectionError         a selection that matches nothing, or names what is not there
     │   ├── DatasetError           a dataset that is missing, locked or not one of ours
     │   └── QueryError             an SQL text that cannot run
+    ├── WorkerError              a worker process cannot be started, or ends whatever it is given
+    │   └── WorkerDiedError        a worker process died over a shard, which is harvested again
     └── HarvestError             an object could not be harvested: a row in `failures`
         ├── ObjectError            the object's own fault: the same bytes fail again
         │   ├── NotDicomError        the bytes are not DICOM
         │   ├── TruncatedError       the object ends inside its header
         │   ├── MalformedError       the header breaks the encoding rules
-        │   └── HeaderLimitError     the header passes a bound (size, depth, number of elements)
+        │   ├── HeaderLimitError     the header passes a bound (size, depth, number of elements)
+        │   └── FrameIndexError      where its frames lie is not said, or what is said is wrong
         └── StoreError             the server's or the network's fault
             ├── NotFoundError        404
             ├── AccessDeniedError    401, 403
@@ -55,6 +58,14 @@ class DatasetError(UserError):
 
 class QueryError(UserError):
     """An SQL text that cannot be translated or run."""
+
+
+class WorkerError(HarvesterError):
+    """A worker process cannot be started, or ends whatever it is given."""
+
+
+class WorkerDiedError(WorkerError):
+    """A worker process died over a shard: killed from outside, out of memory, or by what it read."""
 
 
 class HarvestError(HarvesterError):
@@ -116,6 +127,12 @@ class HeaderLimitError(ObjectError):
     """The header passes a bound that keeps one object from taking all memory or time."""
 
     reason = "header_limit"
+
+
+class FrameIndexError(ObjectError):
+    """Where the object's frames lie is not said, or what is said of it is not true."""
+
+    reason = "frame_index"
 
 
 class StoreError(HarvestError):

@@ -2,31 +2,26 @@
 
 import logging
 import time
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import PurePosixPath
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import anyio
-import pyarrow as pa
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from harvester import __version__
-from harvester.dataset import HARVEST_COLUMNS, Partition, ShardWriter
+from harvester.dataset import Partition, ShardWriter
 from harvester.dicom import HeaderColumns
 from harvester.errors import HarvestError
 from harvester.expand import ExpandedSeries, expand, surplus
+from harvester.failed_again import FailedAgain, may_pass
 from harvester.fetch import Cost, FetchedHeader, HeaderFetcher
 from harvester.foresight import Kind
 from harvester.model import Failure, ListedObject, Series, Shard
+from harvester.rows import Columns, Rows
 
 _logger = logging.getLogger("harvester")
-
-# One row of a slide with thousands of frames weighs megabytes, one of a CT some kilobytes: a part is
-# closed by whichever of the two comes first.
-_ROWS_AT_ONCE: Final = 20_000
-_BYTES_AT_ONCE: Final = 64 << 20
 
 _Found: TypeAlias = tuple[ExpandedSeries, ListedObject]
 
@@ -51,57 +46,39 @@ class Progress:
         self.bytes_fetched += cost.bytes_fetched
 
 
-class _Rows:
-    """The rows of one partition on their way into a part: what headers say, and what the harvest knows."""
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is special about one harvest of a shard.
 
-    def __init__(self) -> None:
-        self.columns = HeaderColumns()
-        self.bytes = 0
-        self._facts: dict[str, list[Any]] = {
-            "collection_id": [],
-            **{name: [] for name in HARVEST_COLUMNS.names},
-        }
+    Attributes:
+        again: The failures that are taken again, where the shard is done already.
+        given_up: Addresses of objects that are failures before they are read: they killed a worker.
+        trial: Read, write and delete again: it is only to be seen whether the process survives.
+        columns: Makes what takes the headers.
+    """
 
-    def append(self, series: Series, fetched: FetchedHeader, cost: Cost) -> None:
-        """Add one instance; if anything is raised, nothing was added."""
-        header, ref = fetched.header, fetched.ref
-        facts = {
-            "collection_id": series.collection_id,
-            "instance_url": _storable(ref.url),
-            "instance_size": fetched.size,
-            "etag": None if fetched.etag is None else _storable(fetched.etag),
-            "crdc_series_uuid": series.crdc_series_uuid,
-            "crdc_instance_uuid": PurePosixPath(ref.key).stem if series.crdc_series_uuid else None,
-            "idc_version": series.idc_version,
-            "preamble": header.preamble,
-            "header_bytes": header.header_bytes,
-            "pixel_data_offset": header.pixel_data_offset,
-            "pixel_data_keyword": header.pixel_data_keyword,
-            "encapsulated": header.encapsulated,
-            "basic_offset_table": header.basic_offset_table,
-            "extended_offset_table": header.extended_offset_table,
-            "requests": cost.requests,
-            "bytes_fetched": cost.bytes_fetched,
-            "harvested_at": datetime.now(UTC).replace(tzinfo=None),
-            "harvester_version": __version__,
-        }
-        self.columns.append(header)
-        for name, values in self._facts.items():
-            values.append(facts[name])
-        # Values that were hopped over take no memory; what was inflated takes more than was fetched.
-        self.bytes += header.header_bytes if header.deflated else min(header.header_bytes, cost.bytes_fetched)
+    again: FailedAgain | None = None
+    given_up: frozenset[str] = frozenset()
+    trial: bool = False
+    columns: Columns = HeaderColumns
 
-    @property
-    def full(self) -> bool:
-        """Whether it is time to write them."""
-        return self.columns.rows >= _ROWS_AT_ONCE or self.bytes >= _BYTES_AT_ONCE
 
-    def table(self) -> pa.Table:
-        """All rows; none can be added any more."""
-        arrays = {"collection_id": pa.array(self._facts["collection_id"], pa.string())}
-        arrays |= {field.name: pa.array(self._facts[field.name], field.type) for field in HARVEST_COLUMNS}
-        arrays |= self.columns.finish()
-        return pa.table(arrays)
+_DEFAULT_TERMS: Final = Terms()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a shard.
+
+    Attributes:
+        series: How many of its series are committed now.
+        may_pass: How many of their failures may pass if they are taken again.
+        replaced: How many earlier failures gave way to what is committed now.
+    """
+
+    series: int
+    may_pass: int = 0
+    replaced: int = 0
 
 
 @dataclass(slots=True)
@@ -112,8 +89,9 @@ class ShardHarvest:
         shard: What to harvest.
         fetcher: Reads headers.
         writer: Takes the parts and the commit.
-        progress: Is counted up as it goes.
+        progress: Is counted up as it goes; in the end it has what was committed, and all that was spent.
         concurrency: How many objects are read at once.
+        terms: What is special about it.
     """
 
     shard: Shard
@@ -121,33 +99,79 @@ class ShardHarvest:
     writer: ShardWriter
     progress: Progress
     concurrency: int
-    _rows: dict[Partition, _Rows] = field(default_factory=dict)
+    terms: Terms = _DEFAULT_TERMS
+    _rows: dict[Partition, Rows] = field(default_factory=dict)
     _failures: list[Failure] = field(default_factory=list)
     _writing: anyio.Lock = field(default_factory=anyio.Lock)
     _cost: Cost = field(default_factory=Cost)
     _counts: dict[str, tuple[int, int]] = field(default_factory=dict)
+    _unread: dict[str, int] = field(default_factory=dict)
+    _written: set[str] = field(default_factory=set)
+    _reading: anyio.CancelScope | None = None
+    _stopping: float | None = None
 
-    async def run(self) -> None:
+    async def run(self) -> Outcome:
         """Harvest the shard and commit it; cancelled before its commit, it leaves parts that do not count.
+
+        When it was told to stop, it commits the series that are whole by then.
 
         Raises:
             DatasetError: A part or the commit cannot be written.
         """
         started = time.monotonic()
-        await self._read_all()
-        for partition, rows in list(self._rows.items()):
-            await self._write(partition, rows)
-        await anyio.to_thread.run_sync(self._commit, time.monotonic() - started)
+        with anyio.CancelScope() as self._reading:
+            if self._stopping is not None:
+                self.stop(self._stopping)
+            await self._read_all()
+        keys = [series.key for series in self.shard.series]
+        done = [key for key in keys if self._unread.get(key) == 0]
+        dropped = frozenset(keys).difference(done)
+        if dropped & self._written or not done:  # a part is not written twice for a crawl that ends
+            done, dropped = [], frozenset(keys)
+        for partition, rows in list(self._rows.items()) if done else ():
+            await self._write(partition, rows, dropped)
+        return await anyio.to_thread.run_sync(self._conclude, done, time.monotonic() - started)
 
-    def _commit(self, seconds: float) -> None:
-        self.writer.write_failures(self._failures, harvester_version=__version__)
+    def stop(self, seconds: float) -> None:
+        """Begin no more series, and read no longer than so many seconds."""
+        self._stopping = seconds
+        if self._reading is not None:
+            self._reading.deadline = min(self._reading.deadline, anyio.current_time() + seconds)
+
+    def _conclude(self, done: list[str], seconds: float) -> Outcome:
+        if self.terms.trial or not done:
+            self.writer.discard()
+            done = []
+        counts = {key: self._counts.get(key, (0, 0)) for key in done}
+        self._take_back(counts)
+        if not done:
+            return Outcome(0)
+        failures = [one for one in self._failures if one.series is None or one.series.key in counts]
+        again = self.terms.again
+        if again is not None:
+            failures = again.tried(failures)
+            counts = {key: again.counts(key, *count) for key, count in counts.items()}
+        self.writer.write_failures(
+            failures, harvester_version=__version__, kept=None if again is None else again.kept(counts)
+        )
         self.writer.commit(
-            {series.key: self._counts.get(series.key, (0, 0)) for series in self.shard.series},
+            counts,
             requests=self._cost.requests,
             bytes_fetched=self._cost.bytes_fetched,
             seconds=seconds,
             versions=VERSIONS,
         )
+        replaced = 0 if again is None else again.retried(counts)
+        self.progress.failures -= replaced
+        return Outcome(len(done), sum(may_pass(one.reason, one.status) for one in failures), replaced)
+
+    def _take_back(self, committed: Mapping[str, tuple[int, int]]) -> None:
+        """Let the progress forget what was harvested and is not committed."""
+        for key, (instances, failures) in self._counts.items():
+            if key not in committed:
+                self.progress.instances -= instances
+                self.progress.failures -= failures
+        self.progress.series -= len(self._unread.keys() - committed.keys())
 
     async def _read_all(self) -> None:
         send, receive = anyio.create_memory_object_stream[_Found](self.concurrency)
@@ -163,19 +187,27 @@ class ShardHarvest:
 
         async def hand_out(series: Series, to: MemoryObjectSendStream[_Found]) -> None:
             async with to, listing:
+                if self._stopping is not None:
+                    return
                 expanded = await expand(series, self.fetcher.store)
                 self._spend(Cost(requests=expanded.requests))
                 if expanded.failure is not None:
                     self._fail(series, expanded.failure)
                 elif more := surplus(expanded):
                     _logger.warning("%s: %d objects more than the catalog counts", series.key, more)
-                for listed in expanded.objects:
-                    await to.send((expanded, listed))
+                objects = [listed for listed in expanded.objects if not self._is_known(expanded, listed)]
+                self._unread[series.key] = len(objects)
                 self.progress.series += 1
+                for listed in objects:
+                    await to.send((expanded, listed))
 
         async with send, anyio.create_task_group() as tasks:
             for series in self.shard.series:
                 tasks.start_soon(hand_out, series, send.clone())
+
+    def _is_known(self, expanded: ExpandedSeries, listed: ListedObject) -> bool:
+        again = self.terms.again
+        return again is not None and any(copy.url in again.known for copy in expanded.copies(listed))
 
     async def _read_some(self, receive: MemoryObjectReceiveStream[_Found]) -> None:
         async with receive:
@@ -185,13 +217,17 @@ class ShardHarvest:
     async def _read(self, expanded: ExpandedSeries, listed: ListedObject) -> None:
         cost = Cost()
         series = expanded.series
+        if listed.ref.url in self.terms.given_up:
+            self._fail(series, _given_up(series, listed))
+            self._unread[series.key] -= 1
+            return
         try:
             kind = Kind(series.key, series.modality, listed.size)
             fetched = await self.fetcher.fetch(expanded.copies(listed), cost, kind)
             partition = Partition(series.collection_id, series.modality or _modality(fetched))
             rows = self._rows.get(partition)
             if rows is None:
-                rows = self._rows[partition] = _Rows()
+                rows = self._rows[partition] = Rows(self.terms.columns)
             rows.append(series, fetched, cost)
         except HarvestError as error:
             self._fail(series, _failure(error, series, listed))
@@ -203,9 +239,12 @@ class ShardHarvest:
             self.progress.instances += 1
             self._count(series, instances=1)
             if rows.full:
+                self._unread[series.key] -= 1
                 await self._write(partition, rows)
+                return
         finally:
             self._spend(cost)
+        self._unread[series.key] -= 1
 
     def _fail(self, series: Series, failure: Failure) -> None:
         self._failures.append(failure)
@@ -221,7 +260,7 @@ class ShardHarvest:
         self._cost.bytes_fetched += cost.bytes_fetched
         self.progress.spend(cost)
 
-    async def _write(self, partition: Partition, rows: _Rows) -> None:
+    async def _write(self, partition: Partition, rows: Rows, dropped: Container[str] = ()) -> None:
         """Write what has come together, in a thread.
 
         Readers that add to rows which are full wait here, so that no more than two parts of a partition
@@ -230,15 +269,16 @@ class ShardHarvest:
         async with self._writing:
             if self._rows.get(partition) is rows:
                 del self._rows[partition]
-                await anyio.to_thread.run_sync(self._write_part, rows, partition)
+                self._written |= rows.series
+                await anyio.to_thread.run_sync(self._write_part, rows, partition, dropped)
 
-    def _write_part(self, rows: _Rows, partition: Partition) -> None:
-        self.writer.write_instances(rows.table(), partition)
+    def _write_part(self, rows: Rows, partition: Partition, dropped: Container[str]) -> None:
+        self.writer.write_instances(rows.table(dropped), partition)
 
 
-def _storable(text: str) -> str:
-    # A file name or a header field that is not UTF-8 reaches Python as lone surrogates, which Arrow refuses.
-    return text.encode("utf-8", "backslashreplace").decode()
+def _given_up(series: Series, listed: ListedObject) -> Failure:
+    message = "the process that harvested it died, each time; its log, or the kernel's, may say why"
+    return Failure(listed.ref.url, "worker_died", message, series=series, size=listed.size)
 
 
 def _failure(error: HarvestError, series: Series, listed: ListedObject) -> Failure:

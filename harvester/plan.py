@@ -1,7 +1,7 @@
 """Series into shards of bounded work, and what a header crawl of them will ask of the network."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -128,13 +128,13 @@ def make_shards(series: Iterable[Series], limits: LimitsConfig | None = None) ->
         weight = expected_read(one, limits).bytes
         full = instances + count > limits.shard_instances or header_bytes + weight > limits.shard_header_bytes
         if held and (full or _partition(one) != _partition(held[0])):
-            yield _shard(held)
+            yield shard_of(held)
             held, instances, header_bytes = [], 0, 0
         held.append(one)
         instances += count
         header_bytes += weight
     if held:
-        yield _shard(held)
+        yield shard_of(held)
 
 
 def estimate(summary: Summary, limits: LimitsConfig | None = None, *, processes: int = 1) -> Estimate:
@@ -212,7 +212,8 @@ def _place_in_order(series: Series) -> tuple[str, str, str]:
     return series.collection_id or "", series.modality or "", series.key
 
 
-def _shard(series: list[Series]) -> Shard:
+def shard_of(series: Sequence[Series]) -> Shard:
+    """One shard of all these series, named for their keys."""
     return Shard(name=_name(one.key for one in series), series=tuple(series))
 
 

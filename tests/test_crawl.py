@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -18,7 +17,7 @@ from pydicom_oracle import differences, expected_row, losses
 from recorded_demo import RecordedDemo, recorded_demo
 
 from harvester.config import load
-from harvester.crawl import CrawlResult, crawl
+from harvester.crawl import CrawlOptions, CrawlResult, crawl
 from harvester.dataset import Dataset
 from harvester.dicom import HeaderColumns
 from harvester.errors import DatasetError
@@ -36,7 +35,7 @@ PREFIX_BY_CHANCE = "no_preamble_dicm_in_data"
 
 
 def run(config: Path, **options: Any) -> CrawlResult:
-    return anyio.run(partial(crawl, load(config), Progress(), **options))
+    return anyio.run(crawl, load(config), Progress(), CrawlOptions(**options))
 
 
 def table(dataset: Path, name: str) -> list[dict[str, Any]]:

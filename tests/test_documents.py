@@ -208,7 +208,7 @@ def reasons(error):
 def test_every_reason_of_a_failure_is_documented():
     section = DATA.split("\n## `failures`\n", 1)[1]
     documented = set(re.findall(r"^\| `(\w+)` \| [^`]", section, re.MULTILINE))
-    assert documented == reasons(HarvestError) | {"incomplete_series", "bug"}
+    assert documented == reasons(HarvestError) | {"incomplete_series", "worker_died", "bug"}
 
 
 def queries():

@@ -84,7 +84,7 @@ def test_no_part_but_the_last_is_smaller_than_it_has_to_be(tmp_path: Path) -> No
     """However many readers find a part full while it is written."""
     store = MemoryStore()
     series = named_series("s", [dicom(number) for number in range(200)], store, modality="CT")
-    with patch("harvester.harvest._ROWS_AT_ONCE", 20):
+    with patch("harvester.rows.ROWS_AT_ONCE", 20):
         harvested = Harvested(tmp_path, store, series, concurrency=16)
     sizes = [part.rows for part in harvested.dataset.parts("instances")]
     assert sum(sizes) == 200
@@ -103,7 +103,7 @@ def test_a_part_is_closed_by_the_bytes_of_its_headers_inflated_ones_too(tmp_path
 
     store = MemoryStore()
     series = named_series("s", [inflating(number) for number in range(40)], store, modality="SR")
-    with patch("harvester.harvest._BYTES_AT_ONCE", 600_000):
+    with patch("harvester.rows.BYTES_AT_ONCE", 600_000):
         harvested = Harvested(tmp_path, store, series, concurrency=1)
     assert store.bytes_fetched < 20_000
     assert [part.rows for part in harvested.dataset.parts("instances")] == [10, 10, 10, 10]

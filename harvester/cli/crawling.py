@@ -2,7 +2,8 @@
 
 import dataclasses
 import json
-from functools import partial
+import logging
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -13,9 +14,12 @@ from harvester.catalog import open_catalog
 from harvester.cli.progress import shown
 from harvester.cli.text import count, size, span
 from harvester.config import CrawlConfig, load
-from harvester.crawl import CrawlResult, crawl
+from harvester.crawl import CrawlOptions, CrawlResult, StopRequest, crawl
+from harvester.errors import ungrouped
 from harvester.harvest import Progress
 from harvester.plan import Estimate, estimate
+
+_logger = logging.getLogger("harvester")
 
 Config = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="A TOML file, see configs/.", show_default=False)
@@ -36,6 +40,10 @@ def _crawl(
     limit_series: Annotated[
         int | None, typer.Option(min=1, help="Harvest only the first so many of the selected series.")
     ] = None,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Take again exactly what failed, and nothing else."),
+    ] = False,
 ) -> int:
     """Harvest the headers that CONFIG selects into its dataset.
 
@@ -43,24 +51,43 @@ def _crawl(
     it stopped, when started again.
     """
     settings = load(config)
-    try:
-        result = anyio.run(partial(_crawl_shown, settings, limit_series))
-    except KeyboardInterrupt:
+    result = anyio.run(_crawl_shown, settings, CrawlOptions(limit_series, retry_failed=retry_failed))
+    if result is None or result.stopped:
         typer.echo(
             "harvester: interrupted; what was committed stays, and the same command goes on from there",
             err=True,
         )
-        raise
+        return 130
     typer.echo(_said(result), err=True)
     if as_json:
-        typer.echo(json.dumps(dataclasses.asdict(result)))
+        told = dataclasses.asdict(result)
+        del told["stopped"]
+        typer.echo(json.dumps(told))
     return 3 if result.failures else 0
 
 
-async def _crawl_shown(settings: CrawlConfig, limit_series: int | None) -> CrawlResult:
+async def _crawl_shown(settings: CrawlConfig, options: CrawlOptions) -> CrawlResult | None:
+    """Crawl until it is done or interrupted; None if it was stopped at once, by a second signal."""
     progress = Progress()
-    async with shown(progress):
-        return await crawl(settings, progress, limit_series=limit_series)
+    stop = StopRequest()
+    result = None
+    with ungrouped():
+        async with anyio.create_task_group() as tasks:
+
+            async def heed_signals() -> None:
+                with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                    async for _ in signals:
+                        if stop.made:
+                            tasks.cancel_scope.cancel()
+                        else:
+                            _logger.warning("finishing what is in flight; once more stops at once")
+                            stop.make()
+
+            tasks.start_soon(heed_signals)
+            async with shown(progress):
+                result = await crawl(settings, progress, options, stop=stop)
+            tasks.cancel_scope.cancel()
+    return result
 
 
 def _said(result: CrawlResult) -> str:

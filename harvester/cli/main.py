@@ -10,6 +10,7 @@ import typer
 
 from harvester import __version__
 from harvester.cli import crawling, objects, querying, serving
+from harvester.config import one_line
 from harvester.errors import HarvesterError, HarvestError, UserError
 
 DONE: Final = 0
@@ -90,13 +91,25 @@ def _status() -> int:  # noqa: PLR0911  one line for each kind of end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except _USAGE_ERROR as error:
-        error.show()
+        _say_usage(error)
         return USAGE
     except Exception:  # noqa: BLE001  whatever is left is a bug, and says so
         traceback.print_exc()
         _say("this is a bug in harvester; please report it with the lines above")
         return BUG
     return status if isinstance(status, int) else DONE
+
+
+def _say_usage(error: Any) -> None:
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":  # nothing was said wrong: the help is the answer
+        error.show()
+        return
+    names = []
+    while context is not None and context.parent is not None:
+        names.insert(0, context.info_name)
+        context = context.parent
+    _say(f"{one_line(error.format_message())} Say `{' '.join(['harvester', *names])} --help` for its usage.")
 
 
 def _say(message: str) -> None:

@@ -47,6 +47,7 @@ class Commit:
         versions: Of harvester, and of what its values depend on.
         counts: How many rows of `instances` and of `failures` each series gave, by its key.
         committed_at: When, with its zone.
+        generation: How often its failures were taken again; then the record names other parts.
         format: The version of this record's form.
     """
 
@@ -60,6 +61,7 @@ class Commit:
     committed_at: datetime
     versions: Mapping[str, str] = field(default_factory=dict)
     counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    generation: int = 0
     format: Literal[1] = 1
 
     @property
@@ -89,13 +91,32 @@ def read_commits(storage: LocalStorage) -> Iterator[Commit]:
         DatasetError: A record is corrupt; the message names its file.
     """
     for path in sorted(storage.list_files(COMMITS)):
-        commit = _read_commit(storage, path)
-        if path != commit_path(commit.crawl, commit.shard):
-            raise DatasetError(
-                f"{storage.location}/{path}: is the record of {commit.crawl}.{commit.shard}; "
-                "delete it, and the crawl harvests its shard again"
-            )
-        yield commit
+        yield read_commit_at(storage, path)
+
+
+def read_commit_at(storage: LocalStorage, path: str) -> Commit:
+    """Read the record at a path, as `commit_path` says it.
+
+    Raises:
+        DatasetError: It is corrupt, or another shard's.
+    """
+    commit = _read_commit(storage, path)
+    if path != commit_path(commit.crawl, commit.shard):
+        raise DatasetError(
+            f"{storage.location}/{path}: is the record of {commit.crawl}.{commit.shard}; "
+            "delete it, and the crawl harvests its shard again"
+        )
+    return commit
+
+
+def read_commit(storage: LocalStorage, crawl: str, shard: str) -> Commit | None:
+    """Read the record of one shard, or None if it is not done.
+
+    Raises:
+        DatasetError: It is corrupt.
+    """
+    path = commit_path(crawl, shard)
+    return _read_commit(storage, path) if storage.exists(path) else None
 
 
 def _read_commit(storage: LocalStorage, path: str) -> Commit:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from harvester.dataset.commits import Commit, Part, read_commits
+from harvester.dataset.commits import Commit, Part, read_commit, read_commits
 from harvester.dataset.lock import Lock, hold_lock
 from harvester.dataset.names import MARKER, PRIVATE, Kind
 from harvester.dataset.plans import load_plan, save_plan
@@ -114,9 +114,23 @@ class Dataset:
         """
         return load_plan(self.storage, name)
 
-    def shard_writer(self, crawl: str, shard: str) -> ShardWriter:
-        """Begin a shard's parts."""
-        return ShardWriter(self.storage, crawl, shard)
+    def shard_writer(self, crawl: str, shard: str, *, replacing: Commit | None = None) -> ShardWriter:
+        """Begin a shard's parts.
+
+        Args:
+            crawl: The crawl's name, which is its plan's.
+            shard: The shard's name.
+            replacing: The shard's commit, if its failures are taken again.
+        """
+        return ShardWriter(self.storage, crawl, shard, replacing=replacing)
+
+    def find_commit(self, crawl: str, shard: str) -> Commit | None:
+        """Read the record of one shard, or None if it is not done.
+
+        Raises:
+            DatasetError: It is corrupt.
+        """
+        return read_commit(self.storage, crawl, shard)
 
     def commits(self) -> Iterator[Commit]:
         """Read the records of all shards that are done, of every crawl.

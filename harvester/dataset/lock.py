@@ -2,33 +2,45 @@
 
 import fcntl
 import os
+import re
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from harvester.dataset.names import LOCK
 from harvester.errors import DatasetError
 
 _MAXIMUM_NOTE = 1000
+_HOLDER = re.compile(r"process (\d+) on (\S+) since")
+
+# The processes of a crawl that was killed hold its lock for the moment that they take to end.
+_ORPHANS_SECONDS: Final = 10.0
+_LOOK_AGAIN_SECONDS: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """Proof that this process holds the dataset, for what may only run then."""
+    """Proof that this process holds the dataset, for what may only run then.
+
+    Whoever holds the open file `descriptor`, too, keeps the dataset locked until it is gone.
+    """
 
     root: Path
+    descriptor: int
 
 
 @contextmanager
 def hold_lock(root: Path) -> Iterator[Lock]:
     """Hold a dataset for one crawl while the block runs.
 
-    The lock is on the open file, so `kill -9` frees it. A process forked while it is held shares
+    The lock is on the open file, so `kill -9` frees it. A process that has the same open file shares
     it: the dataset stays locked until the last of them is gone, and so no orphan writes into the
-    next crawl.
+    next crawl, which waits for the end of such orphans for a few seconds.
 
     Raises:
         DatasetError: Another process holds it (the message says which), or it cannot be made.
@@ -40,9 +52,9 @@ def hold_lock(root: Path) -> Iterator[Lock]:
         raise DatasetError(f"{path}: cannot be opened ({error.strerror})") from error
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(descriptor)
         except BlockingIOError as error:
-            holder = os.pread(descriptor, _MAXIMUM_NOTE, 0).decode("utf-8", "replace").strip()
+            holder = _note(descriptor)
             raise DatasetError(
                 f"{root}: another crawl is writing this dataset ({holder or 'just started'}); "
                 "wait for its end, or stop it, or crawl into another dataset"
@@ -54,6 +66,45 @@ def hold_lock(root: Path) -> Iterator[Lock]:
         )
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, note.encode(), 0)
-        yield Lock(root)
+        yield Lock(root, descriptor)
     finally:
         os.close(descriptor)
+
+
+def _take(descriptor: int) -> None:
+    deadline = time.monotonic() + _ORPHANS_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline or not _is_gone(_note(descriptor)):
+                raise
+            time.sleep(_LOOK_AGAIN_SECONDS)
+        else:
+            return
+
+
+def _note(descriptor: int) -> str:
+    return os.pread(descriptor, _MAXIMUM_NOTE, 0).decode("utf-8", "replace").strip()
+
+
+def _is_gone(note: str) -> bool:
+    """Whether the process that wrote the note has ended, as far as this machine can tell."""
+    holder = _HOLDER.match(note)
+    if holder is None or holder[2] != socket.gethostname():
+        return False
+    try:
+        os.kill(int(holder[1]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False  # another user's
+    return _is_zombie(int(holder[1]))
+
+
+def _is_zombie(process: int) -> bool:
+    try:
+        status = Path(f"/proc/{process}/stat").read_bytes()
+    except OSError:
+        return False  # not Linux
+    return status.rpartition(b")")[2].split()[:1] == [b"Z"]

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -20,19 +21,26 @@ class ShardWriter:
     Parts are numbered in the order they are written, by table and partition, so a shard that is
     run again replaces its own.
 
+    Where a commit is replaced, its parts of `instances` and `frames` stay and are added to, under new
+    numbers; its parts of `failures` give way to the new ones when the record is replaced, at one stroke.
+
     Args:
         storage: The dataset's files.
         crawl: The crawl's name, which is its plan's.
         shard: The shard's name.
+        replacing: The shard's commit, if its failures are taken again.
     """
 
-    def __init__(self, storage: LocalStorage, crawl: str, shard: str) -> None:
+    def __init__(
+        self, storage: LocalStorage, crawl: str, shard: str, *, replacing: Commit | None = None
+    ) -> None:
         part_name(crawl, shard)  # refuses bad names before anything is fetched
         self._storage = storage
         self._crawl = crawl
         self._shard = shard
+        self._replacing = replacing
         self._parts: list[Part] = []
-        self._numbers: Counter[str] = Counter()
+        self._numbers: Counter[str] = _numbers_after(replacing.parts if replacing else ())
 
     def write_instances(self, table: pa.Table | pa.RecordBatch, partition: Partition) -> Part | None:
         """Write rows of `instances`; None, and no file, if there are none.
@@ -50,13 +58,21 @@ class ShardWriter:
         """
         return self._write("frames", table, partition)
 
-    def write_failures(self, failures: Iterable[Failure], *, harvester_version: str) -> Part | None:
+    def write_failures(
+        self, failures: Iterable[Failure], *, harvester_version: str, kept: pa.Table | None = None
+    ) -> Part | None:
         """Write rows of `failures`; None, and no file, if there are none.
+
+        Args:
+            failures: What failed now.
+            harvester_version: The version that failed.
+            kept: Rows of the commit that is replaced, which stay.
 
         Raises:
             DatasetError: The file cannot be written.
         """
-        return self._write("failures", failure_table(failures, harvester_version=harvester_version), None)
+        table = failure_table(failures, harvester_version=harvester_version)
+        return self._write("failures", pa.concat_tables([kept, table]) if kept is not None else table, None)
 
     def commit(
         self,
@@ -71,6 +87,7 @@ class ShardWriter:
 
         Args:
             series: The keys of its series; if known, with how many instances and failures each gave.
+                Where a commit is replaced, those of its series that changed, with all they have now.
             requests: Requests that were sent, retries included.
             bytes_fetched: Bytes of bodies that were received.
             seconds: From the shard's first request until now.
@@ -91,7 +108,13 @@ class ShardWriter:
             versions=dict(versions),
             counts=dict(series) if isinstance(series, Mapping) else {},
         )
+        before = self._replacing
+        if before is not None:
+            commit = _next_generation(before, commit)
         write_commit(self._storage, commit)
+        for part in before.parts if before is not None else ():
+            if part.kind == "failures":
+                self._storage.delete(part.path)  # else the next crawl's sweep does
         return commit
 
     def discard(self) -> None:
@@ -102,7 +125,7 @@ class ShardWriter:
         """
         while self._parts:
             self._storage.delete(self._parts.pop().path)
-        self._numbers.clear()
+        self._numbers = _numbers_after(self._replacing.parts if self._replacing else ())
 
     def _write(self, kind: Kind, rows: pa.Table | pa.RecordBatch, partition: Partition | None) -> Part | None:
         table = pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else rows
@@ -120,6 +143,29 @@ class ShardWriter:
         self._numbers[folder] += 1
         self._parts.append(part)
         return part
+
+
+def _numbers_after(parts: Iterable[Part]) -> Counter[str]:
+    """The next number in each folder: a committed part is never written over."""
+    numbers: Counter[str] = Counter()
+    for part in parts:
+        folder, _, name = part.path.rpartition("/")
+        numbers[folder] = max(numbers[folder], int(name.split(".")[2]) + 1)
+    return numbers
+
+
+def _next_generation(before: Commit, now: Commit) -> Commit:
+    return replace(
+        before,
+        parts=(*(part for part in before.parts if part.kind != "failures"), *now.parts),
+        requests=before.requests + now.requests,
+        bytes_fetched=before.bytes_fetched + now.bytes_fetched,
+        seconds=before.seconds + now.seconds,
+        committed_at=now.committed_at,
+        versions=now.versions,
+        counts={**before.counts, **now.counts},
+        generation=before.generation + 1,
+    )
 
 
 def _with_partition_columns(table: pa.Table, partition: Partition) -> pa.Table:

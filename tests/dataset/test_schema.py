@@ -36,6 +36,7 @@ def test_a_failure_becomes_a_row_with_its_series() -> None:
             "status": 206,
             "offset": 7,
             "attempts": 3,
+            "series_key": series.key,
             "collection_id": "nlst",
             "Modality": "CT",
             "SeriesInstanceUID": "1.2",

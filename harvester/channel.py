@@ -1,0 +1,76 @@
+"""Messages between two processes of one crawl: Python objects over a socket, whole or not at all."""
+
+import pickle
+import socket
+import struct
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+import anyio
+from anyio.abc import UNIXSocketStream
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+_LENGTH: Final = struct.Struct("<Q")
+
+
+@dataclass(slots=True)
+class Channel:
+    """One end of a socket pair; make it by `over`.
+
+    Messages are pickles: both ends are processes of this crawl, and nobody else has the socket.
+    """
+
+    _stream: UNIXSocketStream
+    _buffer: BufferedByteReceiveStream
+    _sending: anyio.Lock = field(default_factory=anyio.Lock)
+
+    @classmethod
+    async def over(cls, end: socket.socket) -> Self:
+        """A channel over one end of a pair."""
+        stream = await UNIXSocketStream.from_socket(end)
+        return cls(stream, BufferedByteReceiveStream(stream))
+
+    async def send(self, message: object) -> None:
+        """Send a message; one that is sent to a process that has ended is lost."""
+        data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+        try:
+            async with self._sending:
+                await self._stream.send(_LENGTH.pack(len(data)) + data)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            return  # whoever receives from it is told so by EndOfStream
+
+    async def receive(self) -> Any:
+        """Receive the next message.
+
+        Raises:
+            anyio.EndOfStream: The other end is closed, or its process has ended.
+        """
+        try:
+            (length,) = _LENGTH.unpack(await self._buffer.receive_exactly(_LENGTH.size))
+            data = await self._buffer.receive_exactly(length)
+        except (anyio.IncompleteRead, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            raise anyio.EndOfStream from None
+        return pickle.loads(data)  # noqa: S301 - our own process wrote it
+
+    async def send_descriptor(self, descriptor: int) -> None:
+        """Give the other process an open file; before the first message only."""
+        try:
+            await self._stream.send_fds(b"\0", [descriptor])
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            return
+
+    async def receive_descriptor(self) -> int:
+        """Take the open file that the other process gives.
+
+        Raises:
+            anyio.EndOfStream: The other end is closed, or its process has ended.
+        """
+        try:
+            _, (descriptor,) = await self._stream.receive_fds(1, 1)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, ValueError):
+            raise anyio.EndOfStream from None
+        return descriptor
+
+    async def aclose(self) -> None:
+        """Close this end."""
+        await self._stream.aclose()
