@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harvester.query import Format, open_dataset, run_query, write_result
+from harvester.query import Dialect, Format, open_dataset, run_query, write_result
 
 DatasetOption = Annotated[
     str,
@@ -26,17 +26,20 @@ def _sql(
     query: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT.", show_default=False)],
     dataset: DatasetOption,
     form: Annotated[Format, typer.Option("--format", help="How the answer is written.")] = "table",
+    dialect: Annotated[
+        Dialect, typer.Option("--dialect", help="Of the SQL: IDC publishes queries in BigQuery's.")
+    ] = "duckdb",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write to this file instead of stdout.")
     ] = None,
 ) -> None:
-    """Ask a dataset in SQL: its tables are `instances`, `frames` and `failures`.
+    """Ask a dataset in SQL: its tables are `instances`, `series`, `dicom_all` and those of docs/sql.md.
 
-    The query can only read the dataset: no other file, no network.
+    The query reads the dataset and the installed idc-index release only: no other file, no network.
     """
     connection = open_dataset(dataset)
     try:
-        result = run_query(connection, query)
+        result = run_query(connection, query, dialect)
         if output is None:
             write_result(result, form, sys.stdout)
         else:

@@ -26,6 +26,7 @@ PIXEL_REPRESENTATION: Final = 0x00280103
 LUT_DESCRIPTOR: Final = 0x00283002
 LUT_DATA: Final = 0x00283006
 EXTENDED_OFFSET_TABLE: Final = 0x7FE00001
+FILE_META_INFORMATION_GROUP_LENGTH: Final = 0x00020000
 TRANSFER_SYNTAX_UID: Final = 0x00020010
 # Bytes of a private creator. PS3.5 6.2 has 64 characters; a longer text, told anew of each of its
 # elements, would be a bomb.
@@ -97,6 +98,17 @@ def attribute(tag: int) -> Attribute | None:
     repeating = tag not in DicomDictionary
     first = not repeating or f"{tag:08X}" in _FIRST_REPEATERS
     return Attribute(tag, keyword, vr, many=vm != "1", repeating=repeating, first=first)
+
+
+@lru_cache(maxsize=1)
+def attributes_by_keyword() -> dict[str, Attribute]:
+    """All attributes that can have a column, by their keyword in lower case: SQL ignores case.
+
+    No two keywords are equal but for their case. Of a repeating group, it is the first tag's.
+    """
+    tags = (*DicomDictionary, *(int(mask.replace("x", "0"), 16) for mask in RepeatersDictionary))
+    known = (attribute(tag) for tag in tags)
+    return {entry.keyword.lower(): entry for entry in known if entry is not None and entry.first}
 
 
 # By tag, without the delimitations; repeating groups are asked for through `standard_vr`.

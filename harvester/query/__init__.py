@@ -1,6 +1,20 @@
-"""SQL over a dataset, and its answers as a table, CSV, JSON or Parquet."""
+"""SQL over a dataset, in DuckDB's dialect or BigQuery's, and its answers in the formats of many tools."""
 
-from harvester.query.connection import Result, open_dataset, run_query
+from harvester.query.bigquery import translate
+from harvester.query.connection import DIALECTS, Dialect, Result, open_dataset, run_query
+from harvester.query.index import INDEX_NAMES, build_index
 from harvester.query.output import FORMATS, Format, write_result
 
-__all__ = ["FORMATS", "Format", "Result", "open_dataset", "run_query", "write_result"]
+__all__ = [
+    "DIALECTS",
+    "FORMATS",
+    "INDEX_NAMES",
+    "Dialect",
+    "Format",
+    "Result",
+    "build_index",
+    "open_dataset",
+    "run_query",
+    "translate",
+    "write_result",
+]

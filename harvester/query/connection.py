@@ -1,4 +1,4 @@
-"""SQL over a dataset: DuckDB with the views `instances`, `frames` and `failures`, and nothing else."""
+"""SQL over a dataset: DuckDB with its views, those of the idc-index release, and nothing else."""
 
 import difflib
 import re
@@ -7,34 +7,37 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import duckdb
 import pyarrow as pa
 
-from harvester.dataset import (
-    FAILURE_COLUMNS,
-    FRAME_COLUMNS,
-    INSTANCE_COLUMNS,
-    KINDS,
-    PARTITION_COLUMNS,
-    Dataset,
-    Kind,
-)
+from harvester.catalog.release import index_tables
+from harvester.dataset import INSTANCE_COLUMNS, KINDS, Dataset, Kind
+from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import QueryError
-
-_FIXED_COLUMNS: dict[Kind, pa.Schema] = {
-    "instances": INSTANCE_COLUMNS,
-    "frames": FRAME_COLUMNS,
-    "failures": FAILURE_COLUMNS,
-}
+from harvester.query.bigquery import translate
+from harvester.query.binding import bind, define_instances, missing_name, with_fixed_columns
+from harvester.query.sql_types import identifier, literal
+from harvester.query.views import (
+    DICOM_TABLES,
+    dicom_view,
+    series_view,
+    studies_view,
+    table_view,
+    with_curated,
+)
 
 # DuckDB's unit of work: a smaller batch only splits it, a larger one costs memory on wide rows.
 _BATCH_ROWS = 2048
 
 # Table functions of DuckDB that are a SELECT's to call, and yet write files or upset the connection.
 _REFUSED_FUNCTIONS = re.compile(r"\b(?:enable|disable)_(?:logging|profiling)\b", re.IGNORECASE)
+Dialect = Literal["duckdb", "bigquery"]
+
+DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
+
 _EXPLAIN = re.compile(r"\s*EXPLAIN\s+(?:ANALYZE\s+)?", re.IGNORECASE)
-_MISSING_COLUMN = re.compile(r'column "([^"]+)" not found|a column named "([^"]+)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +106,12 @@ def open_dataset(path: str | Path) -> duckdb.DuckDBPyConnection:
         }
     )
     try:
-        for kind in KINDS:
-            connection.execute(f"CREATE VIEW {kind} AS {_view(kind, parts[kind])}")
-        connection.execute(f"SET allowed_directories = [{_quoted(dataset.location)}]")
+        release = _add_release(connection)
+        for kind in ("frames", "failures"):
+            connection.execute(f"CREATE VIEW {kind} AS {table_view(kind, parts[kind])}")
+        _add_views(connection, table_view("instances", parts["instances"]))
+        connection.execute(f"SET allowed_directories = [{literal(dataset.location)}]")
+        connection.execute(f"SET allowed_paths = [{', '.join(map(literal, release))}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
     except duckdb.Error as error:
@@ -114,19 +120,27 @@ def open_dataset(path: str | Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def run_query(connection: duckdb.DuckDBPyConnection, sql: str) -> Result:
+def run_query(connection: duckdb.DuckDBPyConnection, sql: str, dialect: Dialect = "duckdb") -> Result:
     """Run one SELECT (or EXPLAIN, DESCRIBE, SUMMARIZE, PIVOT, ...) and stream its answer.
+
+    An attribute that no object of the dataset has is NULL, whether it is a column or a field of a
+    sequence's items.
 
     Args:
         connection: From `open_dataset`.
         sql: The text; it may end with a semicolon.
+        dialect: `bigquery` translates it first.
 
     Raises:
-        QueryError: It is no query, or DuckDB refuses it; for a column that does not exist, the
-            message says which have a similar name.
+        QueryError: It is no query, it cannot be translated, or DuckDB refuses it; for a name that
+            neither the dataset nor DICOM's dictionary has, the message says which are similar.
     """
+    if dialect == "bigquery":
+        sql = translate(sql)
     try:
-        for statement in _read_only(connection, sql):
+        statements = _read_only(connection, sql)
+        bind(connection, sql)
+        for statement in statements:
             connection.execute(statement)
         reader = connection.to_arrow_reader(_BATCH_ROWS)
     except (duckdb.Error, pa.ArrowException) as error:
@@ -153,43 +167,6 @@ def _read_only(connection: duckdb.DuckDBPyConnection, sql: str) -> list[duckdb.S
     return statements
 
 
-def _view(kind: Kind, files: list[str]) -> str:
-    partitioned = kind != "failures"
-    if not files:
-        columns = ", ".join(
-            f"CAST(NULL AS {_sql_type(field.type)}) AS {_identifier(field.name)}"
-            for field in _FIXED_COLUMNS[kind]
-        )
-        return f"SELECT {columns} WHERE false"
-    types = ", ".join(f"{_quoted(name)}: VARCHAR" for name in PARTITION_COLUMNS.names)
-    hive = f"hive_partitioning=true, hive_types={{{types}}}" if partitioned else "hive_partitioning=false"
-    return f"SELECT * FROM read_parquet([{', '.join(map(_quoted, files))}], union_by_name=true, {hive})"
-
-
-def _sql_type(kind: pa.DataType) -> str:
-    if pa.types.is_list(kind):
-        return f"{_sql_type(kind.value_type)}[]"
-    if pa.types.is_struct(kind):
-        fields = ", ".join(f"{_identifier(field.name)} {_sql_type(field.type)}" for field in kind)
-        return f"STRUCT({fields})"
-    return {
-        pa.string(): "VARCHAR",
-        pa.int64(): "BIGINT",
-        pa.uint64(): "UBIGINT",
-        pa.float64(): "DOUBLE",
-        pa.bool_(): "BOOLEAN",
-        pa.timestamp("us"): "TIMESTAMP",
-    }[kind]
-
-
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
 def _one_line(error: Exception) -> str:
     """DuckDB's message without what follows it: an excerpt of the SQL text, and guesses by position."""
     message = re.split(r"\n\nLINE |\nCandidate bindings", str(error), maxsplit=1)[0]
@@ -197,14 +174,36 @@ def _one_line(error: Exception) -> str:
 
 
 def _did_you_mean(connection: duckdb.DuckDBPyConnection, message: str) -> str:
-    missing = _MISSING_COLUMN.search(message)
-    if missing is None:
+    """The nearest names of the dataset, else of DICOM's dictionary, to the one that is missing."""
+    missing = missing_name(message)
+    if missing is None or missing.lower() in attributes_by_keyword():
         return ""
-    known = {
+    of_dataset = {
         str(name).lower(): str(name)
-        for kind in KINDS
-        for name, *_ in connection.execute(f"DESCRIBE {kind}").fetchall()
+        for view in (*KINDS, "dicom_all")
+        for name, *_ in connection.execute(f"DESCRIBE memory.main.{view}").fetchall()
     }
-    wanted = (missing.group(1) or missing.group(2)).lower()
-    near = difflib.get_close_matches(wanted, known, n=3)
-    return f"; did you mean {', '.join(known[name] for name in near)}?" if near else ""
+    of_dicom = {name: attribute.keyword for name, attribute in attributes_by_keyword().items()}
+    for known, likeness in ((of_dataset, 0.8), (of_dicom, 0.8), (of_dataset, 0.6)):
+        if near := difflib.get_close_matches(missing.lower(), known, n=3, cutoff=likeness):
+            return f"; did you mean {', '.join(known[name] for name in near)}?"
+    return ""
+
+
+def _add_release(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Make a view of each table that the installed idc-index release brings; return their files."""
+    files = {table.name: str(table.path) for table in index_tables().values() if table.path is not None}
+    for name, file in files.items():
+        connection.execute(f"CREATE VIEW {identifier(name)} AS SELECT * FROM read_parquet({literal(file)})")
+    return list(files.values())
+
+
+def _add_views(connection: duckdb.DuckDBPyConnection, parts: str) -> None:
+    """Make the views of instances; those upon them over an empty one, since DuckDB opens what it binds."""
+    there = define_instances(connection, parts)
+    names = [*INSTANCE_COLUMNS.names, *(field.name for field in there)]
+    for table in DICOM_TABLES:
+        connection.execute(f"CREATE VIEW {table} AS {dicom_view(table, with_curated('instances', names))}")
+    connection.execute(f"CREATE VIEW series AS {series_view(names)}")
+    connection.execute(f"CREATE VIEW studies AS {studies_view(names)}")
+    connection.execute(f"CREATE OR REPLACE VIEW instances AS {with_fixed_columns(f'({parts})', there)}")

@@ -1,0 +1,47 @@
+"""The tables of the installed idc-index-data release: their Parquet files, their SQL and their columns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class IndexColumn:
+    """A column as the release's schema has it: `kind` is BigQuery's type, `repeated` means a list of it."""
+
+    name: str
+    kind: str
+    repeated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IndexTable:
+    """One table of the release; `path` is None where its rows are not in the package.
+
+    `sql` is the text, in BigQuery's dialect, by which IDC makes the table.
+    """
+
+    name: str
+    path: Path | None
+    sql: str | None
+    columns: tuple[IndexColumn, ...]
+
+
+def index_tables() -> dict[str, IndexTable]:
+    """The release's tables by name, in its order."""
+    import idc_index_data  # noqa: PLC0415 - reads a dozen files, which few commands need
+
+    return {name: _table(name, entry) for name, entry in idc_index_data.INDEX_METADATA.items()}
+
+
+def _table(name: str, entry: Mapping[str, object]) -> IndexTable:
+    path, sql, schema = entry.get("parquet_filepath"), entry.get("sql"), entry.get("schema")
+    columns = schema.get("columns", []) if isinstance(schema, dict) else []
+    return IndexTable(
+        name=name,
+        path=path if isinstance(path, Path) else None,
+        sql=sql if isinstance(sql, str) else None,
+        columns=tuple(
+            IndexColumn(column["name"], column["type"], column["mode"] == "REPEATED") for column in columns
+        ),
+    )

@@ -1,0 +1,177 @@
+"""What a text means in BigQuery and another thing in DuckDB, or nothing: each is one change of the tree."""
+
+import re
+from collections.abc import Callable
+from itertools import count
+from typing import Final
+
+from sqlglot import exp
+
+from harvester.errors import QueryError
+
+_INTEGERS: Final = frozenset({exp.DType.INT, exp.DType.SMALLINT, exp.DType.TINYINT, exp.DType.MEDIUMINT})
+# FORMAT's specifiers: flags, width, precision, kind.
+_SPECIFIER: Final = re.compile(r"%(?:%|[-+ 0#]*\d*(?:\.\d+)?([a-zA-Z]))")
+
+
+def line_of(node: exp.Expr) -> int:
+    """The line of a text where a construct begins, as far as its words tell; 1 where none does."""
+    lines = [inner.meta["line"] for inner in node.walk() if inner.meta.get("line")]
+    return min(lines, default=1)
+
+
+def _types(query: exp.Expr) -> exp.Expr:
+    """All of BigQuery's integers have 64 bits; NUMERIC has 38 digits, 9 of them after the point."""
+    for kind in list(query.find_all(exp.DataType)):
+        if kind.this in _INTEGERS:
+            kind.set("this", exp.DType.BIGINT)
+        elif kind.this in (exp.DType.DECIMAL, exp.DType.BIGDECIMAL) and not kind.expressions:
+            kind.replace(exp.DataType.build("DECIMAL(38, 9)", dialect="duckdb"))
+    return query
+
+
+def _decimal_logarithms(query: exp.Expr) -> exp.Expr:
+    """`LOG(10, x)` is a quotient, and 2.9999999999999996 for 1000: FLOOR would be one off."""
+    for node in list(query.find_all(exp.Log)):
+        if node.this.is_number and node.this.name == "10" and node.expression:
+            node.replace(exp.Anonymous(this="LOG10", expressions=[node.expression]))
+    return query
+
+
+def _rounding(query: exp.Expr) -> exp.Expr:
+    """DuckDB takes the number of digits as 32 bits only."""
+    for node in query.find_all(exp.Round):
+        if (digits := node.args.get("decimals")) is not None:
+            node.set("decimals", exp.Cast(this=digits, to=exp.DataType.build("INT", dialect="duckdb")))
+    return query
+
+
+def _safe_functions(query: exp.Expr) -> exp.Expr:
+    for node in list(query.find_all(exp.SafeFunc)):
+        node.replace(exp.Anonymous(this="TRY", expressions=[node.this]))
+    return query
+
+
+def _formats(query: exp.Expr) -> exp.Expr:
+    """`FORMAT` is C's printf, as far as DuckDB has it."""
+    for node in list(query.find_all(exp.Format)):
+        if not node.this.is_string:
+            raise QueryError(f"line {line_of(node)}: FORMAT is translated only with its format as a string")
+        kinds = [found for found in _SPECIFIER.findall(node.this.name) if found]
+        arguments = list(node.expressions)
+        if set(kinds) - set("sdiufFeEgGxXot") or len(kinds) != len(arguments):
+            raise QueryError(f"line {line_of(node)}: FORMAT({node.this}) cannot be translated")
+        text = exp.DataType.build("VARCHAR", dialect="duckdb")
+        values = [
+            exp.Cast(this=value, to=text.copy()) if kind in "st" else value
+            for kind, value in zip(kinds, arguments, strict=True)
+        ]
+        template = re.sub(r"%([-+ 0#]*\d*(?:\.\d+)?)[tiu]", _c_specifier, node.this.name)
+        node.replace(exp.Anonymous(this="PRINTF", expressions=[exp.Literal.string(template), *values]))
+    return query
+
+
+def _c_specifier(found: re.Match[str]) -> str:
+    return f"%{found[1]}{'s' if found[0][-1] == 't' else 'd'}"
+
+
+def _limited_aggregates(query: exp.Expr) -> exp.Expr:
+    """DuckDB has no LIMIT in an aggregate: the list is cut after it."""
+    for node in list(query.find_all(exp.ArrayAgg, exp.GroupConcat)):
+        limit = node.this
+        if not isinstance(limit, exp.Limit):
+            continue
+        node.set("this", limit.this)
+        outer = node.parent if isinstance(node.parent, exp.IgnoreNulls | exp.RespectNulls) else node
+        place = exp.Placeholder()
+        outer.replace(place)
+        if isinstance(node, exp.GroupConcat):
+            separator = node.args.get("separator") or exp.Literal.string(",")
+            items = exp.IgnoreNulls(this=exp.ArrayAgg(this=limit.this))
+            place.replace(exp.Anonymous(this="ARRAY_TO_STRING", expressions=[_cut(items, limit), separator]))
+        else:
+            place.replace(_cut(outer, limit))
+    return query
+
+
+def _cut(items: exp.Expr, limit: exp.Limit) -> exp.Expr:
+    return exp.Anonymous(this="LIST_SLICE", expressions=[items, exp.Literal.number(1), limit.expression])
+
+
+def _offsets(query: exp.Expr) -> exp.Expr:
+    """`UNNEST(...) WITH OFFSET` counts from 0, DuckDB's WITH ORDINALITY from 1."""
+    numbers = count(1)
+    for node in list(query.find_all(exp.Unnest)):
+        offset = node.args.get("offset")
+        if not isinstance(offset, exp.Identifier):
+            continue
+        number = next(numbers)
+        item, position = f"item_{number}", f"position_{number}"
+        alias = node.args.get("alias")
+        names = alias.args.get("columns") or [alias.this] if alias is not None else []
+        shown = names[0].name if names else f"unnamed_{number}"
+        inner = exp.Unnest(
+            expressions=node.expressions,
+            alias=exp.TableAlias(
+                this=exp.to_identifier(f"items_{number}"),
+                columns=[exp.to_identifier(item), exp.to_identifier(position)],
+            ),
+            offset=True,
+        )
+        rows = (
+            exp.select(
+                exp.alias_(exp.column(item), shown, quoted=True),
+                exp.alias_(exp.column(position) - 1, offset.name, quoted=True),
+            )
+            .from_(inner)
+            .subquery(f"offset_{number}")
+        )
+        join = node.parent
+        node.replace(rows)
+        if isinstance(join, exp.Join) and join.side and not join.args.get("on"):
+            join.set("on", exp.true())
+    return query
+
+
+def _orders(query: exp.Expr) -> exp.Expr:
+    """Order by an expression over a subquery's column: in DuckDB it must be a column first."""
+    for select in list(query.find_all(exp.Select)):
+        order = select.args.get("order")
+        made = {item.alias.lower() for item in select.selects if item.find(exp.Subquery, exp.Select)}
+        keys = [] if order is None else [key for key in order.expressions if isinstance(key, exp.Ordered)]
+        used = {column.name.lower() for key in keys for column in key.find_all(exp.Column)}
+        bare = all(isinstance(key.this, exp.Column) for key in keys)
+        if not made & used or bare or select.args.get("distinct") or select.is_star:
+            continue
+        _nest(select, keys)
+    return query
+
+
+def _nest(select: exp.Select, keys: list[exp.Ordered]) -> None:
+    shown = [item.alias_or_name for item in select.selects]
+    outputs = {name.lower() for name in shown}
+    inner = select.copy()
+    for part in ("order", "limit", "offset", "with_"):
+        inner.set(part, None)
+    for number, key in enumerate(keys):
+        if not any(column.name.lower() in outputs for column in key.find_all(exp.Column)):
+            inner.select(exp.alias_(key.this.copy(), f"order_{number}"), copy=False)
+            key.set("this", exp.column(f"order_{number}"))
+    for column in (column for key in keys for column in key.find_all(exp.Column)):
+        column.set("table", None)
+    select.set("expressions", [exp.column(name, quoted=True) for name in shown])
+    for part in ("from_", "joins", "where", "group", "having", "qualify", "windows", "laterals"):
+        select.set(part, None)
+    select.set("from_", exp.From(this=inner.subquery("unordered")))
+
+
+CHANGES: Final[tuple[Callable[[exp.Expr], exp.Expr], ...]] = (
+    _types,
+    _decimal_logarithms,
+    _rounding,
+    _safe_functions,
+    _formats,
+    _limited_aggregates,
+    _offsets,
+    _orders,
+)
