@@ -1,6 +1,7 @@
 """Parquet parts, their commits, and the dataset they make."""
 
 from harvester.dataset.commits import Commit, Part
+from harvester.dataset.compaction import Compaction, CompactionOptions
 from harvester.dataset.directory import Dataset
 from harvester.dataset.lock import Lock
 from harvester.dataset.names import KINDS, Kind, Partition
@@ -13,6 +14,7 @@ from harvester.dataset.schema import (
     REMAINDER_COLUMNS,
 )
 from harvester.dataset.shard import ShardWriter
+from harvester.dataset.snapshot import Snapshot
 
 __all__ = [
     "FAILURE_COLUMNS",
@@ -23,10 +25,13 @@ __all__ = [
     "PARTITION_COLUMNS",
     "REMAINDER_COLUMNS",
     "Commit",
+    "Compaction",
+    "CompactionOptions",
     "Dataset",
     "Kind",
     "Lock",
     "Part",
     "Partition",
     "ShardWriter",
+    "Snapshot",
 ]

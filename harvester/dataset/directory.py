@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import pyarrow as pa
+
 from harvester.dataset.commits import Commit, Part, read_commit, read_commits
+from harvester.dataset.compaction import Compaction, CompactionOptions, compact
+from harvester.dataset.generations import link_generation
 from harvester.dataset.lock import Lock, hold_lock
 from harvester.dataset.names import MARKER, PRIVATE, Kind
 from harvester.dataset.plans import load_plan, save_plan
 from harvester.dataset.shard import ShardWriter
+from harvester.dataset.snapshot import Snapshot, read_columns, read_snapshot, write_checkpoint
 from harvester.dataset.storage import LocalStorage
 from harvester.dataset.sweep import sweep
 from harvester.errors import DatasetError
@@ -73,6 +78,7 @@ class Dataset:
                 "name a new or an empty directory"
             )
         storage = LocalStorage(root)
+        link_generation(storage, 0)
         with storage.write(MARKER) as stream:
             stream.write(json.dumps(_FORMAT).encode())
         return cls(storage)
@@ -141,12 +147,39 @@ class Dataset:
         return read_commits(self.storage)
 
     def parts(self, kind: Kind) -> list[Part]:
-        """List the committed parts of one table.
+        """List the parts of one table that count now: those of the commits, or what they were merged into.
 
         Raises:
             DatasetError: A commit record is corrupt.
         """
-        return [part for commit in self.commits() for part in commit.parts if part.kind == kind]
+        return [part for part in read_snapshot(self.storage).parts if part.kind == kind]
+
+    def snapshot(self) -> tuple[Snapshot, dict[Kind, pa.Schema]]:
+        """Tell which parts count now, and the columns of each table's parts, united.
+
+        Raises:
+            DatasetError: A record is corrupt, or a part is missing or cannot be read.
+        """
+        return read_columns(self.storage)
+
+    def checkpoint(self, lock: Lock) -> None:
+        """Sum up the commits so far, so that the dataset opens at once, however many there are.
+
+        Raises:
+            DatasetError: A record is corrupt, a part cannot be read, or the file cannot be written.
+            ValueError: The lock is another dataset's.
+        """
+        if lock.root != self.storage.root:
+            raise ValueError(f"the lock is of {lock.root}, not of {self.storage.root}")
+        write_checkpoint(self.storage)
+
+    def compact(self, lock: Lock, options: CompactionOptions | None = None) -> Compaction:
+        """Merge the small parts of each partition into large ones, sorted by series.
+
+        Raises:
+            DatasetError: A record or a part is corrupt, the disk is full, or the file system cannot.
+        """
+        return compact(self.storage, lock, options or CompactionOptions())
 
 
 def _local(path: str | Path) -> Path:

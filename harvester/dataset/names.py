@@ -15,6 +15,14 @@ COMMITS = f"{PRIVATE}/commits"
 PLANS = f"{PRIVATE}/plans"
 MARKER = f"{PRIVATE}/dataset.json"
 LOCK = f"{PRIVATE}/lock"
+SNAPSHOT = f"{PRIVATE}/snapshot.json"
+
+# Of a compaction: the new parts before they are published, the record of them, what they replace, and
+# the links by which those who opened the dataset before go on finding that.
+STAGED = f"{PRIVATE}/staged"
+NEXT_SNAPSHOT = f"{PRIVATE}/snapshot.next.json"
+REPLACED = f"{PRIVATE}/replaced"
+GENERATIONS = f"{PRIVATE}/generations"
 
 # The name that Hive, DuckDB and pyarrow read as NULL.
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
@@ -87,6 +95,11 @@ def part_path(kind: Kind, name: str, partition: Partition | None = None) -> str:
     if (partition is None) != (kind == "failures"):
         raise ValueError(f"{kind}: only parts of instances and frames lie in a partition")
     return f"{kind}/{name}" if partition is None else f"{kind}/{partition.path}/{name}"
+
+
+def partition_folder(path: str) -> str:
+    """The folder that a part lies in, from the dataset on."""
+    return path.rpartition("/")[0]
 
 
 def is_part_path(path: str) -> bool:

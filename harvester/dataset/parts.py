@@ -1,6 +1,7 @@
 """Parquet parts: tables written so that no row group and no page grows beyond what readers bear."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -26,7 +27,19 @@ UNREPEATED = frozenset(
 
 
 def write_part(table: pa.Table, stream: BinaryIO) -> None:
-    """Write a table as one Parquet file.
+    """Write a table as one Parquet file, as `open_part` says.
+
+    Raises:
+        ValueError: A column is nested too deep.
+    """
+    with open_part(table.schema, stream) as writer:
+        for group in row_groups(table):
+            writer.write_table(group, row_group_size=max(1, group.num_rows))
+
+
+@contextmanager
+def open_part(schema: pa.Schema, stream: BinaryIO) -> Iterator[pq.ParquetWriter]:
+    """Begin a Parquet file, whose row groups the caller writes; it is whole when the block ends.
 
     Zstandard; dictionaries for texts only, since numbers compress as well without; statistics for
     the columns that are not nested, which are those that a reader can skip row groups by. The Arrow
@@ -36,11 +49,11 @@ def write_part(table: pa.Table, stream: BinaryIO) -> None:
         ValueError: A column is nested so deep that pyarrow could not open the file again. Long
             before that DuckDB 1.5 becomes slow: each level doubles what a row group of it costs.
     """
-    texts = _text_paths(table.schema)
-    flat = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
+    texts = _text_paths(schema)
+    flat = [field.name for field in schema if not pa.types.is_nested(field.type)]
     with pq.ParquetWriter(
         stream,
-        table.schema,
+        schema,
         compression="zstd",
         use_dictionary=texts,
         write_statistics=flat,
@@ -48,8 +61,7 @@ def write_part(table: pa.Table, stream: BinaryIO) -> None:
         write_batch_size=VALUES_BETWEEN_PAGE_CHECKS,
         store_schema=False,
     ) as writer:
-        for group in row_groups(table):
-            writer.write_table(group, row_group_size=max(1, group.num_rows))
+        yield writer
 
 
 def row_groups(

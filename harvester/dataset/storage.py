@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class LocalStorage:
                 stream.flush()
                 os.fsync(stream.fileno())
             temporary.replace(target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
         except OSError as error:
             raise DatasetError(
                 f"{target}: cannot be written ({error.strerror or error}); what was committed stays"
@@ -94,6 +95,35 @@ class LocalStorage:
                 message = f"{self.root / current}: cannot be listed ({error.strerror or error})"
                 raise DatasetError(message) from error
 
+    def stamps(self, folder: str) -> dict[str, tuple[int, int]]:
+        """Tell size and time of each file of a folder, by its path: other ones, once it is replaced.
+
+        Raises:
+            DatasetError: The folder cannot be listed.
+        """
+        found = {}
+        for path in self.list_files(folder):
+            try:
+                status = (self.root / path).stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # replaced or deleted meanwhile, as list_files may have seen it
+            found[path] = (status.st_size, status.st_mtime_ns)
+        return found
+
+    def rename(self, path: str, target: str) -> None:
+        """Give a file another name, over what has that name, at one stroke; it is on the disk then.
+
+        Raises:
+            DatasetError: It cannot be renamed.
+        """
+        try:
+            (self.root / path).replace(self.root / target)
+            sync_folder((self.root / target).parent)
+        except OSError as error:
+            raise DatasetError(
+                f"{self.root / path}: cannot be renamed ({error.strerror or error})"
+            ) from error
+
     def delete(self, path: str) -> None:
         """Delete a file; one that is gone already is no error.
 
@@ -107,9 +137,28 @@ class LocalStorage:
                 f"{self.root / path}: cannot be deleted ({error.strerror or error})"
             ) from error
 
+    def delete_folder(self, path: str) -> None:
+        """Delete a folder and all that is in it; links are not followed, and none that is gone is no error.
 
-def _sync_folder(folder: Path) -> None:
-    # A rename is on the disk only when its folder is.
+        Raises:
+            DatasetError: Something in it cannot be deleted.
+        """
+        folder = self.root / path
+        try:
+            if folder.is_symlink():
+                folder.unlink()
+            elif folder.exists():
+                shutil.rmtree(folder)
+        except OSError as error:
+            raise DatasetError(f"{folder}: cannot be deleted ({error.strerror or error})") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until what was made, renamed or deleted in a folder is on the disk.
+
+    Raises:
+        OSError: The folder cannot be opened.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

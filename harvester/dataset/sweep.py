@@ -1,16 +1,18 @@
-"""What a killed crawl left behind: parts that no commit names, and files that were being written."""
+"""What a killed process left behind: parts that no commit names, unfinished files, half a compaction."""
 
-from harvester.dataset.commits import read_commits
 from harvester.dataset.lock import Lock
 from harvester.dataset.names import KINDS, TEMPORARY, is_part_path, is_temporary_path
+from harvester.dataset.publishing import publish
+from harvester.dataset.snapshot import read_snapshot
 from harvester.dataset.storage import LocalStorage
 
 
 def sweep(storage: LocalStorage, lock: Lock) -> list[str]:
     """Delete the parts that no commit names, and unfinished files; return their paths.
 
-    Only files whose name and place are ours go, no symbolic link is followed, and nothing is
-    deleted unless every commit record can be read.
+    First a compaction that was killed while it was published is brought to its end. Only files whose
+    name and place are ours go, no symbolic link is followed, and nothing is deleted unless every
+    record can be read.
 
     Args:
         storage: The dataset's files.
@@ -22,7 +24,8 @@ def sweep(storage: LocalStorage, lock: Lock) -> list[str]:
     """
     if lock.root != storage.root:
         raise ValueError(f"the lock is of {lock.root}, not of {storage.root}")
-    committed = {part.path for commit in read_commits(storage) for part in commit.parts}
+    publish(storage)
+    committed = {part.path for part in read_snapshot(storage).parts}
     remains = [
         path
         for kind in KINDS

@@ -1,0 +1,209 @@
+"""Compaction: the small parts of each partition become large ones, sorted by series, of one schema.
+
+The new parts are staged where nobody sees them. Then the record of what will be is written: a compaction
+that ends before it has changed nothing, and after it whoever writes next publishes what is staged, however
+often that is killed. `publishing` does so in three steps:
+
+1. Those who opened the dataset are led to further names of the files that they read.
+2. Each partition's folder changes places with its new one, at one stroke.
+3. The record takes the place of the last one, at one stroke: from here on the dataset opens compacted.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harvester.dataset.commits import Part
+from harvester.dataset.exchange import exchange
+from harvester.dataset.generations import COMPACTED_KINDS, keep_parts, link_generation
+from harvester.dataset.lock import Lock
+from harvester.dataset.merging import Order, merged
+from harvester.dataset.names import NEXT_SNAPSHOT, STAGED, TEMPORARY, part_name, partition_folder
+from harvester.dataset.parts import open_part
+from harvester.dataset.publishing import publish
+from harvester.dataset.snapshot import Record, Snapshot, read_columns, with_columns, write_record
+from harvester.dataset.storage import LocalStorage
+from harvester.dataset.sweep import sweep
+from harvester.dataset.union import unite
+from harvester.errors import DatasetError
+
+SORTED_BY: Final = ("SeriesInstanceUID", "SOPInstanceUID")
+
+# Large enough that a reader opens few files, small enough to be copied again when it is cut off.
+_PART_BYTES: Final = 512 * 1024 * 1024
+_MEMORY_BYTES: Final = 512 * 1024 * 1024
+_KEEP: Final = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class CompactionOptions:
+    """How to compact.
+
+    Attributes:
+        keep: How long replaced parts stay for those who opened the dataset before.
+        memory_bytes: About how much memory sorting takes.
+        part_bytes: A part that has grown to this size is closed.
+        report: Is told how many rows are written, and of how many.
+    """
+
+    keep: timedelta = _KEEP
+    memory_bytes: int = _MEMORY_BYTES
+    part_bytes: int = _PART_BYTES
+    report: Callable[[int, int], None] = lambda _done, _total: None
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """What a compaction did.
+
+    Attributes:
+        partitions: How many folders were written anew; the others were compact already.
+        rows: Rows in them.
+        parts_before: The parts that were merged.
+        parts_after: The parts that they became.
+        bytes_before: Bytes of the one.
+        bytes_after: Bytes of the others.
+        seconds: How long it took.
+    """
+
+    partitions: int
+    rows: int
+    parts_before: int
+    parts_after: int
+    bytes_before: int
+    bytes_after: int
+    seconds: float
+
+
+def compact(storage: LocalStorage, lock: Lock, options: CompactionOptions) -> Compaction:
+    """Merge the parts of every partition that has one which no compaction wrote.
+
+    Raises:
+        DatasetError: A record or a part is corrupt, the disk is full, or the file system cannot.
+        ValueError: The lock is another dataset's.
+    """
+    started = time.monotonic()
+    sweep(storage, lock)
+    snapshot, columns = read_columns(storage)
+    folders = _to_merge(snapshot)
+    old = [part for parts in folders.values() for part in parts]
+    new: list[Part] = []
+    try:
+        if folders:
+            _require_exchange(storage)
+            link_generation(storage, snapshot.record.generation)
+            merger = _Merger(storage, snapshot.record.generation + 1, options, sum(part.rows for part in old))
+            for folder, parts in folders.items():
+                new += merger.merge(folder, parts)
+            keep_parts(storage, snapshot.record.generation, snapshot.parts)
+            record = _following(snapshot, old, new, options.keep)
+            write_record(storage, NEXT_SNAPSHOT, with_columns(record, columns))
+    finally:
+        # Without the record, what is staged is removed; with it, it is whole.
+        publish(storage)
+    return Compaction(
+        partitions=len(folders),
+        rows=sum(part.rows for part in new),
+        parts_before=len(old),
+        parts_after=len(new),
+        bytes_before=sum(part.bytes for part in old),
+        bytes_after=sum(part.bytes for part in new),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _to_merge(snapshot: Snapshot) -> dict[str, list[Part]]:
+    """The parts of each folder that has a part which no compaction wrote."""
+    compacted = set(snapshot.record.compacted)
+    folders: dict[str, list[Part]] = {}
+    for part in sorted(snapshot.parts, key=lambda part: part.path):
+        if part.kind in COMPACTED_KINDS:
+            folders.setdefault(partition_folder(part.path), []).append(part)
+    return {folder: parts for folder, parts in folders.items() if not compacted.issuperset(parts)}
+
+
+def _following(snapshot: Snapshot, old: Iterable[Part], new: Iterable[Part], keep: timedelta) -> Record:
+    """The record of the dataset with new parts in place of old ones."""
+    before, gone = snapshot.record, set(old)
+    merged_now = [part.path for commit in snapshot.commits.values() for part in commit.parts if part in gone]
+    return Record(
+        generation=before.generation + 1,
+        compacted=(*(part for part in before.compacted if part not in gone), *new),
+        merged=(*before.merged, *merged_now),
+        commits={
+            path: replace(commit, parts=tuple(part for part in commit.parts if part not in gone))
+            for path, commit in snapshot.commits.items()
+        },
+        kept={**before.kept, before.generation: datetime.now(UTC) + keep},
+    )
+
+
+@dataclass(slots=True)
+class _Merger:
+    """Writes the parts of one compaction."""
+
+    storage: LocalStorage
+    generation: int
+    options: CompactionOptions
+    total: int
+    done: int = 0
+
+    def merge(self, folder: str, parts: Sequence[Part]) -> list[Part]:
+        """Stage one folder's parts anew."""
+        files = [self.storage.root / part.path for part in parts]
+        rows = sum(part.rows for part in parts)
+        try:
+            schema = unite(pq.read_schema(file) for file in files)
+            groups = merged(files, schema, self._order(schema))
+            staged = list(self._write(folder, schema, groups))
+        except (OSError, pa.ArrowException) as error:
+            reason = " ".join(str(error).split())
+            raise DatasetError(
+                f"{self.storage.root / folder}: cannot be compacted ({reason}); it stays as it is"
+            ) from error
+        if sum(part.rows for part in staged) != rows:
+            raise DatasetError(
+                f"{self.storage.root / folder}: the commits say {rows} rows, its parts hold "
+                f"{sum(part.rows for part in staged)}; it stays as it is"
+            )
+        return staged
+
+    def _order(self, schema: pa.Schema) -> Order:
+        keys = [
+            key for key in SORTED_BY if key in schema.names and pa.types.is_string(schema.field(key).type)
+        ]
+        return Order(tuple(keys), self.options.memory_bytes, self.storage.root / TEMPORARY)
+
+    def _write(self, folder: str, schema: pa.Schema, groups: Iterator[pa.Table]) -> Iterator[Part]:
+        group = next(groups, None)
+        for number in count():
+            if group is None:
+                return
+            path = f"{folder}/{part_name('compacted', f'g{self.generation}', number)}"
+            rows = 0
+            with self.storage.write(f"{STAGED}/{path}") as stream:
+                with open_part(schema, stream) as writer:
+                    while group is not None and stream.tell() < self.options.part_bytes:
+                        writer.write_table(group, row_group_size=group.num_rows)
+                        rows += group.num_rows
+                        self.done += group.num_rows
+                        self.options.report(self.done, self.total)
+                        group = next(groups, None)
+                size = stream.tell()
+            yield Part(path=path, rows=rows, bytes=size)
+
+
+def _require_exchange(storage: LocalStorage) -> None:
+    """See that folders can change places here, before hours of work are put into new ones."""
+    one, other = (storage.root / STAGED / name for name in ("one", "other"))
+    for folder in (one, other):
+        folder.mkdir(parents=True, exist_ok=True)
+    exchange(one, other)
+    for folder in (one, other):
+        folder.rmdir()

@@ -1,0 +1,73 @@
+"""One schema for parts whose columns, and whose items' fields, differ; and tables brought into it."""
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+
+from harvester.errors import DatasetError
+
+
+def unite(schemas: Iterable[pa.Schema]) -> pa.Schema:
+    """Unite columns by name, and the fields of nested structs, in the order of their first appearance.
+
+    A type follows from the data dictionary, so that two parts seldom disagree; where dictionaries
+    of different years do, the wider number is taken, or text, which holds any value.
+
+    Raises:
+        DatasetError: A column is nested in one part and not in another.
+    """
+    types: dict[str, pa.DataType] = {}
+    for schema in schemas:
+        for field in schema:
+            seen = types.get(field.name)
+            if seen is None:
+                types[field.name] = field.type
+            elif seen != field.type:
+                types[field.name] = _wider(field.name, seen, field.type)
+    # A file's column of nulls has no type of its own: text, as DuckDB takes it.
+    return pa.schema(
+        [(name, pa.string() if pa.types.is_null(kind) else kind) for name, kind in types.items()]
+    )
+
+
+def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Bring a table into a schema that unites its own: what it lacks is NULL, at any depth.
+
+    Raises:
+        DatasetError: A value does not fit its column's type.
+    """
+    present = set(table.column_names)
+    columns = []
+    for field in schema:
+        if field.name not in present:
+            columns.append(pa.chunked_array([pa.nulls(table.num_rows, field.type)]))
+            continue
+        column = table.column(field.name)
+        try:
+            columns.append(column if column.type == field.type else column.cast(field.type))
+        except pa.ArrowException as error:
+            raise DatasetError(f"column {field.name}: {column.type} cannot become {field.type}") from error
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _wider(path: str, one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    if one == other or pa.types.is_null(other):
+        return one
+    if pa.types.is_null(one):
+        return other
+    if pa.types.is_nested(one) or pa.types.is_nested(other):
+        return _wider_nested(path, one, other)
+    numbers = sum(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in (one, other))
+    return pa.float64() if numbers == 2 else pa.string()
+
+
+def _wider_nested(path: str, one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    if pa.types.is_list(one) and pa.types.is_list(other):
+        return pa.list_(_wider(path, one.value_type, other.value_type))
+    if not (pa.types.is_struct(one) and pa.types.is_struct(other)):
+        raise DatasetError(f"column {path}: {one} in one part and {other} in another, which do not unite")
+    fields = {field.name: field.type for field in one}
+    for field in other:
+        seen = fields.get(field.name)
+        fields[field.name] = field.type if seen is None else _wider(f"{path}.{field.name}", seen, field.type)
+    return pa.struct(list(fields.items()))
