@@ -225,7 +225,8 @@ def test_the_sql_in_the_documents_has_an_answer(sql, quickstart):
         return
     connection = open_dataset(quickstart)
     try:
-        assert sum(batch.num_rows for batch in run_query(connection, sql).batches())
+        dialect = "bigquery" if "`bigquery-public-data." in sql else "duckdb"
+        assert sum(batch.num_rows for batch in run_query(connection, sql, dialect).batches())
     finally:
         connection.close()
 
