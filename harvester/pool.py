@@ -25,6 +25,9 @@ _logger = logging.getLogger("harvester")
 _ENTRY: Final = "from harvester.worker_process import main; main()"
 _SECONDS_TO_END: Final = 5.0
 
+# A worker that ends before it is ready is replaced, so many times.
+_STARTS: Final = 3
+
 # So that the end of one, where few objects are left, does not leave the network idle.
 _SHARDS_AT_ONCE: Final = 2
 
@@ -148,6 +151,8 @@ class _Worker:
             await self.process.wait()
         finally:
             self.ended.set()
+            with anyio.CancelScope(shield=True):
+                await self._channel.aclose()
             for job in self._jobs.values():
                 job.take_back(self._total)
                 job.ended.set()
@@ -174,14 +179,17 @@ class _Worker:
             await self._channel.send(Begin(number, task))
             await job.ended.wait()
         if job.result is None:
-            if not self._ready.is_set():
-                raise WorkerError(f"a worker process ended before it was ready ({self.fate})")
             raise WorkerDiedError(f"worker {self.process.pid} died ({self.fate})")
         if isinstance(job.result.error, HarvesterError):
             raise job.result.error
         if job.result.outcome is None:
             raise RuntimeError(f"in worker {self.process.pid}: {job.result.error}")
         return job.result.outcome
+
+    @property
+    def was_ready(self) -> bool:
+        """Whether it ever took tasks."""
+        return self._ready.is_set()
 
     @property
     def fate(self) -> str:
@@ -280,7 +288,15 @@ class WorkerPool:
     async def _harvest_in(self, place: _Place, task: ShardTask) -> Outcome:
         place.tasks += 1
         try:
-            return await (await self._worker_in(place)).harvest(task)
+            for _ in range(_STARTS):
+                worker = await self._worker_in(place)
+                try:
+                    return await worker.harvest(task)
+                except WorkerDiedError as death:
+                    if worker.was_ready:
+                        raise
+                    last = death  # it has seen nothing of the task
+            raise WorkerError(f"worker processes end before they are ready: {last}")
         finally:
             place.tasks -= 1
 

@@ -2,46 +2,20 @@
 
 import json
 import signal
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import anyio
 import pyarrow.parquet as pq
 import pytest
 from harvester_program import Ended, ended, run, start
 from recorded_demo import RecordedDemo, recorded_demo
+from request_gate import Gate
 
 from harvester.dataset import Dataset
 
 LIMITS = "concurrency = 4\nshard_instances = 8"
 SELECTION = "where = \"collection_id = 'pydicom_test_files'\""
-
-
-class Gate:
-    """Lets so many requests for objects pass, and holds those behind them until it is opened."""
-
-    def __init__(self) -> None:
-        self.passing = 1 << 30
-        self.reached = threading.Event()
-        self.opened = threading.Event()
-        self._limiter: anyio.CapacityLimiter | None = None
-
-    def close_at(self, passing: int) -> None:
-        self.reached.clear()
-        self.opened.clear()
-        self.passing = passing
-
-    def open(self) -> None:
-        self.passing = 1 << 30
-        self.opened.set()
-
-    async def __call__(self, number: int) -> None:
-        if number > self.passing:
-            self._limiter = self._limiter or anyio.CapacityLimiter(1000)
-            self.reached.set()
-            await anyio.to_thread.run_sync(self.opened.wait, 100, limiter=self._limiter)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,30 @@
+"""Holds the requests of a recorded demo back, so that a test acts at a certain one."""
+
+import threading
+
+import anyio
+
+
+class Gate:
+    """Lets so many requests for objects pass, and holds those behind them until it is opened."""
+
+    def __init__(self) -> None:
+        self.passing = 1 << 30
+        self.reached = threading.Event()
+        self.opened = threading.Event()
+        self._limiter: anyio.CapacityLimiter | None = None
+
+    def close_at(self, passing: int) -> None:
+        self.reached.clear()
+        self.opened.clear()
+        self.passing = passing
+
+    def open(self) -> None:
+        self.passing = 1 << 30
+        self.opened.set()
+
+    async def __call__(self, number: int) -> None:
+        if number > self.passing:
+            self._limiter = self._limiter or anyio.CapacityLimiter(1000)
+            self.reached.set()
+            await anyio.to_thread.run_sync(self.opened.wait, 100, limiter=self._limiter)
