@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 from harvester.dicom.dictionary import (
     EXTENDED_OFFSET_TABLE,
+    FILE_META_INFORMATION_GROUP_LENGTH,
     LONG_FORM_VRS,
     SHORT_FORM_VRS,
     STANDARD_VRS,
@@ -143,8 +144,10 @@ class HeaderParser:
         preamble = yield from self._skip_preamble()
         walker = self._walker
         walker.only_tags(0x00020000, 0x00030000)  # PS3.10 7.1: always Explicit VR Little Endian
-        yield from self._walk()
+        stopped = yield from self._walk()
         elements = walker.elements
+        if stopped.tag is None:
+            _check_whole(elements, stopped.offset)
         transfer_syntax_uid = _transfer_syntax(elements)
         yield from self._have(8)
         deflated = transfer_syntax_uid in DEFLATED  # all that is behind the File Meta Information is
@@ -296,6 +299,17 @@ def _inflated_until_damaged(inflate: "zlib._Decompress", raw: bytes) -> bytes:
         except zlib.error:
             break
     return b"".join(pieces)
+
+
+def _check_whole(meta: list[RawElement], size: int) -> None:
+    """Of the File Meta Information alone it is known how long it is (PS3.10 7.1)."""
+    for tag, _vr, value, offset, length in meta:
+        if tag == FILE_META_INFORMATION_GROUP_LENGTH and isinstance(value, bytes):
+            if offset + length + int.from_bytes(value, "little") > size:
+                raise TruncatedError(
+                    f"the object ends at byte {size}, inside its File Meta Information", offset=size
+                )
+            return
 
 
 def _transfer_syntax(meta: list[RawElement]) -> str | None:
