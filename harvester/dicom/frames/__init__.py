@@ -1,0 +1,22 @@
+"""Where the frames of an object lie: read from its tables, from its TIFF directory, or found by scanning.
+
+Everything here is sans-I/O: a generator yields the ranges of bytes that it needs next, all at once, and is
+sent their bytes. A range that reaches behind the object's end is answered with what there is.
+"""
+
+from harvester.dicom.frames.index import FrameIndex, FrameSource, PixelData, Reading, Wanted
+from harvester.dicom.frames.native import NativeFrames
+from harvester.dicom.frames.sources import Effort, Found, find_frames, read_index
+
+__all__ = [
+    "Effort",
+    "Found",
+    "FrameIndex",
+    "FrameSource",
+    "NativeFrames",
+    "PixelData",
+    "Reading",
+    "Wanted",
+    "find_frames",
+    "read_index",
+]

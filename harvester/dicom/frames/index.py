@@ -1,0 +1,133 @@
+"""What a frame index is, what it is made for, and how many frames are believed."""
+
+from array import array
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final, Literal, TypeAlias
+
+from harvester.dicom.element import RawElement
+from harvester.dicom.header import Header
+from harvester.errors import FrameIndexError
+from harvester.model import ByteRange
+
+FrameSource = Literal["extended", "basic", "tiff", "scan"]
+Wanted: TypeAlias = tuple[ByteRange, ...]
+"""Ranges that are needed next, all of them at once."""
+Reading: TypeAlias = Generator[Wanted, Sequence[bytes], "FrameIndex"]
+"""Reads a frame index: yields ranges, is sent their bytes in the same order, returns the index."""
+
+MOST_FRAMES: Final = 2_000_000  # ten times what the largest slides have; 32 MB of offsets and lengths
+NUMBER_OF_FRAMES: Final = 0x00280008
+_ENCAPSULATED_IN_ONE_STREAM: Final = (
+    # PS3.5 A.4.5, A.4.6 and A.4.8: MPEG2, MPEG-4 AVC/H.264 and HEVC/H.265
+    *(f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PixelData:
+    """The encapsulated pixel data of one object, as far as its header tells.
+
+    Attributes:
+        offset: Where its value starts: at its first item, which is the basic offset table.
+        size: The object's, in bytes.
+        number_of_frames: What (0028,0008) says; 1 where it says nothing.
+        transfer_syntax_uid: How the frames are compressed.
+        tables: The extended offset table and its lengths, where the header has them.
+    """
+
+    offset: int
+    size: int
+    number_of_frames: int
+    transfer_syntax_uid: str | None = None
+    tables: tuple[RawElement | None, RawElement | None] = field(default=(None, None), repr=False)
+
+    @classmethod
+    def of(cls, header: Header, size: int) -> "PixelData":
+        """What a header says of its object's pixel data.
+
+        Raises:
+            FrameIndexError: The pixel data is not encapsulated, or nothing can be read from its place.
+        """
+        if not header.encapsulated or header.pixel_data_offset is None:
+            raise FrameIndexError("the pixel data is not encapsulated: its frames follow from their size")
+        if header.deflated:
+            # PS3.5 A.5: offsets count what is inflated
+            raise FrameIndexError("the data set is deflated: no byte of it can be reached directly")
+        if header.big_endian:
+            raise FrameIndexError("encapsulated pixel data is in little endian, this object is not")  # A.4
+        tables = {element[0]: element for element in header.elements if element[0] >> 16 == 0x7FE0}
+        return cls(
+            offset=header.pixel_data_offset,
+            size=size,
+            number_of_frames=number_of_frames(header),
+            transfer_syntax_uid=header.transfer_syntax_uid,
+            tables=(tables.get(0x7FE00001), tables.get(0x7FE00002)),
+        )
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the frames are one video stream, which is in one fragment or in a few (PS3.5 A.4.5)."""
+        uid = self.transfer_syntax_uid or ""
+        return uid.removesuffix(".1") in _ENCAPSULATED_IN_ONE_STREAM
+
+    def check_number_of_frames(self) -> None:
+        """Refuse what no object of this size can have: each frame takes an item of eight bytes at least.
+
+        Raises:
+            FrameIndexError: The number is larger than that, or than what is worth holding in memory.
+        """
+        most = min(MOST_FRAMES, max(1, (self.size - self.offset) // 8))
+        if self.number_of_frames > most:
+            raise FrameIndexError(
+                f"{self.number_of_frames} frames are more than the pixel data can have, which is {most}",
+                offset=self.offset,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class FrameIndex:
+    """Where each frame of one object lies.
+
+    Attributes:
+        source: What says so.
+        offsets: In bytes from the object's start, of each frame's first fragment item, ascending.
+        lengths: In bytes from there to the frame's end, the headers of its items included.
+    """
+
+    source: FrameSource
+    offsets: Sequence[int] = field(repr=False)
+    lengths: Sequence[int] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def frame(self, number: int) -> ByteRange:
+        """The bytes of one frame, items and all, by its number from 1."""
+        if not 1 <= number <= len(self.offsets):
+            raise FrameIndexError(f"there is no frame {number}: there are {len(self.offsets)}")
+        start = self.offsets[number - 1]
+        return ByteRange(start, start + self.lengths[number - 1])
+
+    @classmethod
+    def between(cls, source: FrameSource, offsets: "array[int]", end: int) -> "FrameIndex":
+        """An index of frames that follow each other without a gap, the last of them up to `end`."""
+        lengths = array("Q", (after - start for start, after in pairwise(offsets)))
+        lengths.append(end - offsets[-1])
+        return cls(source, offsets, lengths)
+
+
+def number_of_frames(header: Header) -> int:
+    """What (0028,0008) says; 1 where it is missing, empty or less, as in single-frame objects.
+
+    Raises:
+        FrameIndexError: It is no number.
+    """
+    value = next((raw for tag, _vr, raw, *_ in header.elements if tag == NUMBER_OF_FRAMES), None)
+    text = value.partition(b"\\")[0].strip(b" \0") if isinstance(value, bytes) else b""
+    if not text:
+        return 1
+    if not text.removeprefix(b"+").isdigit() or len(text) > 12:
+        raise FrameIndexError(f"Number of Frames is {value!r}, which is no number")
+    return max(1, int(text))

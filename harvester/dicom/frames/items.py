@@ -1,0 +1,184 @@
+"""Reads the items of encapsulated pixel data, and holds what a table says against the items it points at."""
+
+from array import array
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, TypeVar
+
+from harvester.dicom.element import UNDEFINED_LENGTH
+from harvester.dicom.frames.index import MOST_FRAMES, PixelData, Wanted
+from harvester.errors import FrameIndexError
+from harvester.model import ByteRange
+
+T = TypeVar("T")
+Steps = Generator[Wanted, Sequence[bytes], T]
+
+ITEM: Final = b"\xfe\xff\x00\xe0"
+SEQUENCE_DELIMITATION: Final = b"\xfe\xff\xdd\xe0"
+ITEM_HEADER: Final = 8  # bytes: the tag and the length, PS3.5 7.5
+_FIRST_STRETCH: Final = 64 << 10
+_LONGEST_STRETCH: Final = 8 << 20
+# A fragment as long as this costs as much time to stream as a request for the next one's header takes:
+# 5 ms at 50 MB a second.
+_LARGE: Final = 256 << 10
+# What an image begins with: JPEG and JPEG-LS (SOI and a marker), JPEG 2000 (SOC and SIZ), JPEG XL, and the
+# last two in a box.
+_FIRST_BYTES: Final = (
+    b"\xff\xd8\xff",
+    b"\xff\x4f\xff\x51",
+    b"\xff\x0a",
+    b"\0\0\0\x0cjP  ",
+    b"\0\0\0\x0cJXL ",
+)
+_MARKER: Final = 8  # bytes of the longest of them
+_CHECKED: Final = 16  # of a table's offsets: a frame that is read is checked anyway
+_DOUBTED: Final = 128  # of those offsets that do not fit to the lengths beside them
+
+
+def item_length(header: bytes, offset: int) -> int:
+    """The length of the item whose header this is.
+
+    Raises:
+        FrameIndexError: It is the header of something else.
+    """
+    length = int.from_bytes(header[4:8], "little")
+    if len(header) < ITEM_HEADER or header[:4] != ITEM or length == UNDEFINED_LENGTH:
+        raise FrameIndexError("there is no item of the pixel data", offset=offset)
+    return length
+
+
+def basic_table_length(pixels: PixelData) -> Steps[int]:
+    """The length of the pixel data's first item, which is the basic offset table (PS3.5 A.4)."""
+    (header,) = yield (ByteRange(pixels.offset, pixels.offset + ITEM_HEADER),)
+    length = item_length(header, pixels.offset)
+    if pixels.offset + ITEM_HEADER + length > pixels.size:
+        raise FrameIndexError("the object ends inside its basic offset table", offset=pixels.offset)
+    return length
+
+
+def check_order(offsets: "array[int]", pixels: PixelData, first: int) -> None:
+    """Refuse offsets that can be wrong without a look at the object.
+
+    Args:
+        offsets: Of the frames, from the object's start.
+        pixels: The object.
+        first: Of the first fragment.
+
+    Raises:
+        FrameIndexError: The first is not the first fragment's, one is not behind the one before it, or
+            the last lies behind the object's end.
+    """
+    if offsets[0] != first:
+        raise FrameIndexError("frame 1 does not start at the first fragment", offset=offsets[0])
+    before = offsets[0] - ITEM_HEADER
+    for number, offset in enumerate(offsets, 1):
+        if offset < before + ITEM_HEADER:
+            raise FrameIndexError(f"frame {number} is said to start in front of the last one", offset=offset)
+        before = offset
+    if before + ITEM_HEADER > pixels.size:
+        raise FrameIndexError(f"frame {len(offsets)} lies behind the object's end", offset=before)
+
+
+def gaps(ends: Sequence[int], offsets: "array[int]") -> list[int]:
+    """Which frames (from 0) do not end where the next one starts."""
+    return [place for place in range(len(offsets) - 1) if ends[place] != offsets[place + 1]]
+
+
+def check_items(
+    offsets: "array[int]", pixels: PixelData, end: int | None = None, doubtful: Sequence[int] = ()
+) -> Steps[int]:
+    """Look up some of the offsets, the first and the last always: at each there has to be an item.
+
+    Args:
+        offsets: Of the frames, ascending.
+        pixels: The object.
+        end: Where the last frame ends, if it is said; the pixel data has to end there.
+        doubtful: Frames (from 0) to look at, too, as far as they are not too many.
+
+    Returns:
+        Where the last frame ends.
+
+    Raises:
+        FrameIndexError: There is something else.
+    """
+    places = sorted(
+        {*_spread(len(offsets), _CHECKED), *(doubtful[at] for at in _spread(len(doubtful), _DOUBTED))}
+    )
+    wanted = [ByteRange(offsets[place], offsets[place] + ITEM_HEADER) for place in places]
+    if end is not None and end < pixels.size:
+        wanted.append(ByteRange(end, end + ITEM_HEADER))
+    headers = yield tuple(wanted)
+    stop = 0
+    for place, header in zip(places, headers, strict=False):
+        try:
+            stop = offsets[place] + ITEM_HEADER + item_length(header, offsets[place])
+        except FrameIndexError:
+            raise FrameIndexError(
+                f"frame {place + 1} is said to start where no item is", offset=offsets[place]
+            ) from None
+        bound = offsets[place + 1] if place + 1 < len(offsets) else end or pixels.size
+        if stop > bound:
+            raise FrameIndexError(f"frame {place + 1} is longer than is said", offset=offsets[place])
+    if end is None:
+        return (yield from scan_fragments(pixels, stop)).end
+    if end < pixels.size and headers[-1][:4] != SEQUENCE_DELIMITATION:
+        raise FrameIndexError("the pixel data does not end where the last frame is said to", offset=end)
+    return end
+
+
+@dataclass(slots=True)
+class Fragments:
+    """The fragments of pixel data, found by going from one item to the next.
+
+    Attributes:
+        offsets: Where each starts, in bytes from the object's start.
+        starts: Of each, 1 if its first bytes are those that an image of one of the codecs begins with.
+        end: Where the last one ends.
+    """
+
+    offsets: "array[int]" = field(default_factory=partial(array, "Q"))
+    starts: bytearray = field(default_factory=bytearray)
+    end: int = 0
+
+
+def scan_fragments(pixels: PixelData, start: int) -> Steps[Fragments]:
+    """Find all fragments from `start` on, in time and memory linear in their number.
+
+    Where fragments are small, all bytes of a stretch are asked for, and of a longer one each time: that
+    costs less time than a request for each of them. Where they are large, only the headers of their items.
+
+    Raises:
+        FrameIndexError: Something else than an item lies between them, the object ends inside one, or
+            there are more than can be held.
+    """
+    found = Fragments(end=start)
+    base, buffer, stretch = start, b"", _FIRST_STRETCH
+    position = start
+    while position < pixels.size:
+        at = position - base
+        if at + ITEM_HEADER + _MARKER > len(buffer) and base + len(buffer) < pixels.size:
+            length = ITEM_HEADER + _MARKER
+            if position - start < _LARGE * len(found.offsets):
+                length, stretch = stretch, min(2 * stretch, _LONGEST_STRETCH)
+            (buffer,) = yield (ByteRange(position, min(position + length, pixels.size)),)
+            base, at = position, 0
+        if buffer[at : at + 4] == SEQUENCE_DELIMITATION:
+            break
+        header = buffer[at : at + ITEM_HEADER]
+        found.offsets.append(position)
+        found.starts.append(buffer.startswith(_FIRST_BYTES, at + ITEM_HEADER))
+        position += ITEM_HEADER + item_length(header, position)
+        if len(found.offsets) > MOST_FRAMES:
+            raise FrameIndexError(f"there are more than {MOST_FRAMES} fragments", offset=position)
+    if position > pixels.size:
+        raise FrameIndexError("the object ends inside its pixel data", offset=pixels.size)
+    found.end = position
+    return found
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """Which of so many are looked at."""
+    if count <= most:
+        return list(range(count))
+    return sorted({round(step * (count - 1) / (most - 1)) for step in range(most)})

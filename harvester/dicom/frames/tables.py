@@ -1,0 +1,88 @@
+"""Reads the two offset tables that DICOM has: the basic one, and the extended one with 64 bits a frame."""
+
+import sys
+from array import array
+from typing import Final
+
+from harvester.dicom.element import RawElement
+from harvester.dicom.frames.index import FrameIndex, PixelData, Reading
+from harvester.dicom.frames.items import (
+    ITEM_HEADER,
+    Steps,
+    basic_table_length,
+    check_items,
+    check_order,
+    gaps,
+)
+from harvester.errors import FrameIndexError
+from harvester.model import ByteRange
+
+_LAST: Final = 1 << 62  # no offset comes near it; sums stay below 64 bits
+
+
+def read_basic_table(pixels: PixelData) -> Reading:
+    """The index that the first item of the pixel data holds (PS3.5 A.4).
+
+    Raises:
+        FrameIndexError: The item is empty, or what it says is not true.
+    """
+    length = yield from basic_table_length(pixels)
+    if not length:
+        raise FrameIndexError("the basic offset table is empty", offset=pixels.offset)
+    pixels.check_number_of_frames()
+    if length != 4 * pixels.number_of_frames:
+        raise FrameIndexError(
+            f"the basic offset table has {length} bytes for {pixels.number_of_frames} frames",
+            offset=pixels.offset,
+        )
+    start = pixels.offset + ITEM_HEADER
+    (table,) = yield (ByteRange(start, start + length),)
+    first = start + length
+    offsets = array("Q", (first + offset for offset in _numbers("I", table)))
+    check_order(offsets, pixels, first)
+    end = yield from check_items(offsets, pixels)
+    return FrameIndex.between("basic", offsets, end)
+
+
+def read_extended_table(pixels: PixelData) -> Reading:
+    """The index that (7FE0,0001) and (7FE0,0002) hold (PS3.3 C.7.6.3.1.8): a frame, a fragment.
+
+    Some programs count the header of the item in the lengths: then the offsets alone are believed, and
+    more of them are looked up.
+
+    Raises:
+        FrameIndexError: There is none, or what it says is not true.
+    """
+    pixels.check_number_of_frames()
+    length = yield from basic_table_length(pixels)
+    first = pixels.offset + ITEM_HEADER + length
+    offsets = yield from _table(pixels.tables[0], "the extended offset table", pixels)
+    lengths = yield from _table(pixels.tables[1], "the extended offset table's lengths", pixels)
+    if max(offsets) >= _LAST or max(lengths) >= _LAST:
+        raise FrameIndexError("the extended offset table points behind every object's end")
+    offsets = array("Q", (first + offset for offset in offsets))
+    check_order(offsets, pixels, first)
+    ends = [start + ITEM_HEADER + length + length % 2 for start, length in zip(offsets, lengths, strict=True)]
+    doubtful = gaps(ends, offsets)
+    end = yield from check_items(offsets, pixels, None if doubtful else ends[-1], doubtful)
+    return FrameIndex.between("extended", offsets, end)
+
+
+def _table(element: RawElement | None, name: str, pixels: PixelData) -> Steps["array[int]"]:
+    if element is None:
+        raise FrameIndexError(f"{name} is missing")
+    _tag, _vr, raw, offset, length = element
+    if length != 8 * pixels.number_of_frames:
+        raise FrameIndexError(
+            f"{name} has {length} bytes for {pixels.number_of_frames} frames", offset=offset
+        )
+    if not isinstance(raw, bytes):
+        (raw,) = yield (ByteRange(offset, offset + length),)
+    return _numbers("Q", raw)
+
+
+def _numbers(kind: str, raw: bytes) -> "array[int]":
+    numbers = array(kind, raw)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
