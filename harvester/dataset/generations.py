@@ -28,6 +28,8 @@ def link_generation(storage: LocalStorage, generation: int) -> None:
         DatasetError: A link cannot be made.
     """
     for kind in COMPACTED_KINDS:
+        # Some tools stumble over a link that leads nowhere.
+        storage.make_folder(kind)
         _link(storage, generation, kind, f"../../../{kind}")
 
 

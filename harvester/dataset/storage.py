@@ -124,6 +124,17 @@ class LocalStorage:
                 f"{self.root / path}: cannot be renamed ({error.strerror or error})"
             ) from error
 
+    def make_folder(self, path: str) -> None:
+        """Make a folder, and those it lies in, unless it is there.
+
+        Raises:
+            DatasetError: It cannot be made.
+        """
+        try:
+            (self.root / path).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DatasetError(f"{self.root / path}: cannot be made ({error.strerror or error})") from error
+
     def delete(self, path: str) -> None:
         """Delete a file; one that is gone already is no error.
 

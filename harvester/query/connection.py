@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from harvester.catalog.release import index_tables
-from harvester.dataset import INSTANCE_COLUMNS, KINDS, Dataset, Kind
+from harvester.dataset import INSTANCE_COLUMNS, KINDS, Dataset
 from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import QueryError
 from harvester.query.bigquery import translate
@@ -76,7 +76,8 @@ class Result:
 def open_dataset(path: str | Path) -> duckdb.DuckDBPyConnection:
     """Open a dataset for SQL, its committed rows only, and close every other door.
 
-    The views read the parts that commits name when this is called. The connection reads no file
+    The views read the parts that count when this is called, also when the dataset is compacted
+    afterwards, for as long as that keeps them. The connection reads no file
     outside the dataset, loads no extension, and its settings are locked. DuckDB has no read-only
     directories: that nothing is written into the dataset is `run_query`'s work.
 
@@ -87,14 +88,12 @@ def open_dataset(path: str | Path) -> duckdb.DuckDBPyConnection:
         A connection in memory; the caller closes it.
 
     Raises:
-        DatasetError: It is not a dataset, or one of its records is corrupt.
-        QueryError: One of its parts cannot be read.
+        DatasetError: It is not a dataset, one of its records is corrupt, or a part is missing.
+        QueryError: DuckDB refuses one of the views.
     """
     dataset = Dataset.open(path)
-    parts: dict[Kind, list[str]] = {kind: [] for kind in KINDS}
-    for commit in dataset.commits():
-        for part in commit.parts:
-            parts[part.kind].append(f"{dataset.location}/{part.path}")
+    snapshot, columns = dataset.snapshot()
+    parts = {kind: table_view(kind, snapshot.files(kind), columns[kind]) for kind in KINDS}
     connection = duckdb.connect(
         config={
             "autoinstall_known_extensions": "false",
@@ -108,8 +107,8 @@ def open_dataset(path: str | Path) -> duckdb.DuckDBPyConnection:
     try:
         release = _add_release(connection)
         for kind in ("frames", "failures"):
-            connection.execute(f"CREATE VIEW {kind} AS {table_view(kind, parts[kind])}")
-        _add_views(connection, table_view("instances", parts["instances"]))
+            connection.execute(f"CREATE VIEW {kind} AS {parts[kind]}")
+        _add_views(connection, parts["instances"])
         connection.execute(f"SET allowed_directories = [{literal(dataset.location)}]")
         connection.execute(f"SET allowed_paths = [{', '.join(map(literal, release))}]")
         connection.execute("SET enable_external_access = false")

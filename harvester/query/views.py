@@ -10,9 +10,9 @@ from harvester.dataset import (
     FAILURE_COLUMNS,
     FRAME_COLUMNS,
     INSTANCE_COLUMNS,
-    PARTITION_COLUMNS,
     Kind,
 )
+from harvester.dataset.names import NULL_PARTITION
 from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.query.sql_types import absent_type, identifier, literal, sql_type
 
@@ -107,19 +107,42 @@ _STUDY_ATTRIBUTES: Final = (
 )
 
 
-def table_view(kind: Kind, files: Sequence[str]) -> str:
-    """Read the parts of one table; without parts it is empty and has the columns that every part has."""
+def table_view(kind: Kind, files: Sequence[str], columns: pa.Schema) -> str:
+    """Read the parts of one table; without parts it is empty and has the columns that every part has.
+
+    DuckDB is told the columns, so it opens a part only when a query comes to it, and none whose folder
+    shows that it has no row for the query.
+
+    Args:
+        kind: The table.
+        files: Its parts.
+        columns: The columns of all of them, united.
+    """
     if not files:
-        columns = ", ".join(
+        nulls = (
             f"CAST(NULL AS {sql_type(field.type)}) AS {identifier(field.name)}"
             for field in FIXED_COLUMNS[kind]
         )
-        return f"SELECT {columns} WHERE false"
-    types = ", ".join(f"{literal(name)}: VARCHAR" for name in PARTITION_COLUMNS.names)
-    hive = (
-        "hive_partitioning=false" if kind == "failures" else f"hive_partitioning=true, hive_types={{{types}}}"
+        return f"SELECT {', '.join(nulls)} WHERE false"
+    declared = (
+        f"{literal(field.name)}: {{name: {literal(field.name)}, type: {literal(sql_type(field.type))}, "
+        "default_value: NULL}"
+        for field in columns
     )
-    return f"SELECT * FROM read_parquet([{', '.join(map(literal, files))}], union_by_name=true, {hive})"
+    read = f"read_parquet([{', '.join(map(literal, files))}], schema=MAP {{{', '.join(declared)}}})"
+    if kind == "failures":
+        return f"SELECT * FROM {read}"
+    # The schema and DuckDB's own hive_partitioning exclude each other.
+    folders = (
+        f"{_folder_value(place)} AS {name}" for place, name in ((-3, "collection_id"), (-2, "Modality"))
+    )
+    return f"SELECT * REPLACE ({', '.join(folders)}) FROM {read}"
+
+
+def _folder_value(place: int) -> str:
+    """What a folder of a part's path says: of `.../Modality=CT/part.parquet` the last one says `CT`."""
+    value = f"split_part(split_part(filename, '/', {place}), '=', 2)"
+    return f"url_decode(nullif({value}, {literal(NULL_PARTITION)}))"
 
 
 def dicom_view(table: str, instances: str, names: Iterable[str] | None = None, *, catalog: str = "") -> str:
