@@ -14,7 +14,7 @@ from request_gate import Gate
 
 from harvester.dataset import Dataset
 
-LIMITS = "concurrency = 4\nshard_instances = 8"
+LIMITS = "concurrency = 4\nshard_instances = 8\nprocesses = {}"
 SELECTION = "where = \"collection_id = 'pydicom_test_files'\""
 
 
@@ -69,19 +69,33 @@ def assert_whole(dataset: Path, expected: set[str]) -> None:
     assert not list((dataset / "_harvest/unfinished").glob("*"))
 
 
+@pytest.fixture(params=[2])
+def toml(request: pytest.FixtureRequest, demo: RecordedDemo, tmp_path: Path) -> Path:
+    return demo.toml(tmp_path, select=SELECTION, limits=LIMITS.format(request.param))
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    return tmp_path / "dataset"
+
+
 @pytest.fixture(scope="module")
 def expected(demo: RecordedDemo, tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """What a crawl that nobody disturbs brings."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    finished(demo.toml(folder, select=SELECTION, limits=LIMITS))
+    finished(demo.toml(folder, select=SELECTION, limits=LIMITS.format(1)))
     return set(addresses(folder / "dataset"))
 
 
-@pytest.mark.parametrize("points", [(13, 29, 37), (1, 8, 64)])
+@pytest.mark.parametrize(
+    ("toml", "points"),
+    [(1, (13, 29, 37)), (2, (1, 8, 64))],
+    indirect=["toml"],
+    ids=["one process", "two processes"],
+)
 def test_a_crawl_killed_three_times_has_every_instance_once(
-    demo: RecordedDemo, gate: Gate, expected: set[str], tmp_path: Path, points: tuple[int, ...]
+    demo: RecordedDemo, gate: Gate, expected: set[str], toml: Path, dataset: Path, points: tuple[int, ...]
 ) -> None:
-    toml, dataset = demo.toml(tmp_path, select=SELECTION, limits=LIMITS), tmp_path / "dataset"
     done: set[str] = set()
     for point in points:
         assert stopped(demo, gate, toml, point, signal.SIGKILL).status == -signal.SIGKILL
@@ -99,10 +113,10 @@ def test_a_crawl_killed_three_times_has_every_instance_once(
     assert_whole(dataset, expected)
 
 
+@pytest.mark.parametrize("toml", [1, 2], indirect=True, ids=["one process", "two processes"])
 def test_an_interrupted_crawl_says_so_and_goes_on_later(
-    demo: RecordedDemo, gate: Gate, expected: set[str], tmp_path: Path
+    demo: RecordedDemo, gate: Gate, expected: set[str], toml: Path, dataset: Path
 ) -> None:
-    toml, dataset = demo.toml(tmp_path, select=SELECTION, limits=LIMITS), tmp_path / "dataset"
     result = stopped(demo, gate, toml, 40, signal.SIGINT)
     assert result.status == 130
     assert result.stdout == ""
@@ -117,10 +131,32 @@ def test_an_interrupted_crawl_says_so_and_goes_on_later(
     assert_whole(dataset, expected)
 
 
-def test_a_second_crawl_of_the_same_dataset_is_refused(
-    demo: RecordedDemo, gate: Gate, expected: set[str], tmp_path: Path
+def test_a_second_signal_ends_a_crawl_at_once(
+    demo: RecordedDemo, gate: Gate, expected: set[str], toml: Path, dataset: Path
 ) -> None:
-    toml, dataset = demo.toml(tmp_path, select=SELECTION, limits=LIMITS), tmp_path / "dataset"
+    demo.forget()
+    gate.close_at(40)
+    process = start("crawl", toml, "--json")
+    assert gate.reached.wait(30)
+    process.send_signal(signal.SIGTERM)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "once more stops at once" in line:
+            break
+    process.send_signal(signal.SIGTERM)
+    result = ended(process)  # while no request is answered
+    gate.open()
+    assert (result.status, result.stdout) == (130, "")
+    assert "Traceback" not in result.stderr
+    committed = addresses(dataset)
+    assert 0 < len(committed) < len(expected)
+    assert finished(toml)["skipped"] == len(committed)
+    assert_whole(dataset, expected)
+
+
+def test_a_second_crawl_of_the_same_dataset_is_refused(
+    demo: RecordedDemo, gate: Gate, expected: set[str], toml: Path, dataset: Path
+) -> None:
     gate.close_at(len(demo.objects) + 20)
     first = start("crawl", toml, "--json")
     assert gate.reached.wait(30)
