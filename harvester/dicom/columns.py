@@ -66,6 +66,7 @@ class HeaderColumns:
         self._other, self._bulk, self._invalid = (ListOfStructs(struct) for struct in LEFTOVERS.values())
         self._character_set = DEFAULT
         self._surroundings = Surroundings()
+        self._opened: list[list[Any]] = []  # values that were empty before the header at hand
         self._path_length = 0
         self._other_memo: dict[Any, _OtherEntry] = {}
 
@@ -86,11 +87,12 @@ class HeaderColumns:
             try:
                 self._append(header.elements)
             except _OutOfOrderError:
-                self._truncate(row)
+                self._roll_back(row)
                 self._append_in_order(header.elements)
         except BaseException:
-            self._truncate(row)
+            self._roll_back(row)
             raise
+        self._opened.clear()
         self._path_length += self._surroundings.path_length
 
     def finish(self) -> dict[str, pa.Array]:
@@ -102,6 +104,20 @@ class HeaderColumns:
         self._path_length = 0
         self._top.forget_unknown(_NO_COLUMN, _MOST_UNKNOWN)
         return arrays
+
+    def _roll_back(self, row: int) -> None:
+        self._truncate(row)
+        for values in self._opened:
+            values.clear()
+        self._opened.clear()
+
+    def _close_gap(self, values: list[Any], missing: int) -> None:
+        """Fill the rows that lack the attribute."""
+        if missing < 0:
+            raise _OutOfOrderError  # the same tag twice
+        if not values:
+            self._opened.append(values)
+        values.extend(repeat(None, missing))
 
     def _truncate(self, rows: int) -> None:
         self._top.truncate(rows)
@@ -143,13 +159,13 @@ class HeaderColumns:
                 values = column.values
                 missing = row - len(values)
                 if missing:
-                    _close_gap(values, missing)
+                    self._close_gap(values, missing)
                 values.append(value)
             elif vr == "SQ" and column.level is not None and len(self._surroundings.sequences) < _DEEPEST:
                 values = column.values
                 missing = row - len(values)
                 if missing:
-                    _close_gap(values, missing)
+                    self._close_gap(values, missing)
                 self._fill_items(column, column.level, raw, elements)
             elif column is _NO_COLUMN:
                 if creators is None:
@@ -205,7 +221,7 @@ class HeaderColumns:
             column = level.columns.get(tag)
             if column is None or len(column.values) > row:
                 return False
-            column.values.extend(repeat(None, row - len(column.values)))
+            self._close_gap(column.values, row - len(column.values))
             if recipes is None:
                 if vr is not column.usual_vr or not self._extend(column, values[place]):
                     return False
@@ -291,7 +307,7 @@ class HeaderColumns:
             elif column.usual_vr is None and vr == element[1] and not entry.repeating:
                 column.usual_vr, column.decode = element[1], decoder_for(entry, vr)
             value, _ = self._shaped(entry, decoder_for(entry, vr), element)
-            _close_gap(column.values, row - len(column.values))
+            self._close_gap(column.values, row - len(column.values))
             column.values.append(value)
 
     def _enter_character_set(self, raw: bytes, elements: list[RawElement]) -> None:
@@ -373,10 +389,3 @@ class HeaderColumns:
         if element[1] in _NUMBER_VRS or element[1] in BINARY_VRS or " or " in element[1]:
             return raw.hex()
         return self._character_set.decode(raw).rstrip(" \0")
-
-
-def _close_gap(values: list[Any], missing: int) -> None:
-    """Fill the rows that lack the attribute."""
-    if missing < 0:
-        raise _OutOfOrderError  # the same tag twice
-    values.extend(repeat(None, missing))

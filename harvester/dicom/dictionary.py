@@ -27,7 +27,6 @@ LUT_DESCRIPTOR: Final = 0x00283002
 LUT_DATA: Final = 0x00283006
 EXTENDED_OFFSET_TABLE: Final = 0x7FE00001
 FILE_META_INFORMATION_GROUP_LENGTH: Final = 0x00020000
-FILE_META_INFORMATION_GROUP_LENGTH: Final = 0x00020000
 TRANSFER_SYNTAX_UID: Final = 0x00020010
 # Bytes of a private creator. PS3.5 6.2 has 64 characters; a longer text, told anew of each of its
 # elements, would be a bomb.

@@ -1,0 +1,363 @@
+"""Headers as columns: refused ones leave nothing, other elements have their place, nothing grows for ever."""
+
+import io
+import struct
+from typing import Any
+from unittest.mock import patch
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from header_feeding import read
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_data_sets import MadeFile, made_files
+from made_part10 import element, implicit, item, part10, sequence
+
+from harvester.dicom import HeaderColumns
+from harvester.dicom.columns import _MOST_UNKNOWN
+from harvester.dicom.header import Header
+from harvester.dicom.surroundings import Surroundings
+from harvester.errors import HeaderLimitError
+
+MR = element(0x00080060, "CS", b"MR")
+REFERENCES, CODES, FRAMES = 0x00081140, 0x00082218, 0x52009230
+CODE = element(0x00080100, "SH", b"T-1 ")
+IMPLICIT = b"1.2.840.10008.1.2\0"
+
+
+def rows_of(*raws: bytes) -> list[dict[str, Any]]:
+    """The rows, through Parquet."""
+    columns = HeaderColumns()
+    for raw in raws:
+        columns.append(read(raw))
+    return through_parquet(columns.finish())
+
+
+def through_parquet(arrays: dict[str, pa.Array]) -> list[dict[str, Any]]:
+    file = io.BytesIO()
+    table = pa.table(arrays)
+    table.validate(full=True)
+    pq.write_table(table, file)
+    return pq.read_table(file).to_pylist()
+
+
+def without(row: dict[str, Any], *names: str) -> dict[str, Any]:
+    absent = {"TransferSyntaxUID", "FileMetaInformationGroupLength", *names}
+    return {name: value for name, value in row.items() if name not in absent and value not in (None, [])}
+
+
+def test_columns_begin_anew_after_finish() -> None:
+    columns = HeaderColumns()
+    columns.append(read(part10(MR, sequence(REFERENCES, item(CODE)))))
+    first = columns.finish()
+    assert columns.rows == 0
+    assert all(len(array) == 0 for array in columns.finish().values())
+    columns.append(read(part10(MR, sequence(REFERENCES, item(CODE)))))
+    assert columns.finish() == first
+
+
+def test_a_row_that_lacks_an_attribute_has_null() -> None:
+    rows = rows_of(
+        part10(MR),
+        part10(element(0x00100020, "LO", b"id")),
+        part10(sequence(REFERENCES, item(CODE), item())),
+        part10(MR),
+    )
+    assert [row["Modality"] for row in rows] == ["MR", None, None, "MR"]
+    assert [row["PatientID"] for row in rows] == [None, "id", None, None]
+    assert [row["ReferencedImageSequence"] for row in rows] == [
+        *(None, None),
+        [{"CodeValue": "T-1"}, {"CodeValue": None}],
+        None,
+    ]
+
+
+def test_a_sequence_whose_items_are_all_empty_is_a_column_that_parquet_takes() -> None:
+    (row,) = rows_of(part10(sequence(REFERENCES, item(), item())))
+    assert row["ReferencedImageSequence"] == [{"SpecificCharacterSet": None}] * 2
+
+
+GOOD = part10(
+    MR,
+    element(0x00280030, "DS", b"N/A "),
+    element(0x00090010, "LO", b"ACME"),
+    element(0x00091001, "OB", b"ab"),
+    sequence(REFERENCES, *[item(CODE, sequence(CODES, item(CODE)))] * 6),
+    sequence(FRAMES, item(element(0x00091001, "OB", b"ab"))),
+)
+BAD = part10(
+    MR,
+    element(0x00100020, "LO", b"id"),
+    element(0x00090010, "LO", b"ACME"),
+    element(0x00091002, "LO", b"new "),
+    element(0x00091003, "OB", b"new "),
+    sequence(
+        REFERENCES, item(CODE, element(0x00080070, "LO", b"never "), sequence(CODES, *[item(CODE)] * 9))
+    ),
+    sequence(FRAMES, *[item(CODE)] * 9, item(element(0x00280030, "DS", b"N/A "))),
+    element(0x300A00B0, "SQ", item(CODE)),
+)
+
+
+@pytest.mark.parametrize(
+    "method", ["_fill_items", "_put", "_shaped", "_add_other", "_other_entry", "_refuse"]
+)
+def test_a_header_that_raises_leaves_nothing_behind(method: str) -> None:
+    good, bad = read(GOOD), read(BAD)
+    expected = HeaderColumns()
+    expected.append(good)
+    expected.append(good)
+    rows = through_parquet(expected.finish())
+    original, raised = getattr(HeaderColumns, method), 0
+    for call in range(100):
+        columns, calls = HeaderColumns(), []
+        columns.append(good)
+
+        def raise_at_last(self: HeaderColumns, *arguments: Any, at: int = call, calls: list = calls) -> Any:
+            calls.append(method)
+            if len(calls) > at:
+                raise MemoryError
+            return original(self, *arguments)
+
+        with patch.object(HeaderColumns, method, raise_at_last):
+            try:
+                columns.append(bad)
+            except MemoryError:
+                raised += 1
+            else:
+                break
+        assert columns.rows == 1
+        columns.append(good)
+        assert through_parquet(columns.finish()) == rows
+    assert 1 <= raised < 100
+
+
+def test_a_header_whose_paths_are_too_long_leaves_nothing_behind() -> None:
+    good, columns = read(GOOD), HeaderColumns()
+    columns.append(good)
+    deep = CODE
+    for _ in range(30):
+        deep = sequence(REFERENCES, item(element(0x00091001, "LO", b"x "), deep))
+    for body in (deep, element(0x00100020, "LO", b"id") * 2 + deep):  # the second is put in order first
+        with patch("harvester.dicom.surroundings._LONGEST_PATHS", 9000), pytest.raises(HeaderLimitError):
+            columns.append(read(part10(body)))
+    assert columns.rows == 1
+    expected = HeaderColumns()
+    expected.append(good)
+    assert columns.path_length == expected.path_length > 0
+    assert through_parquet(columns.finish()) == through_parquet(expected.finish())
+    assert columns.path_length == 0
+
+
+def test_a_run_of_items_that_ends_with_an_odd_one_is_as_if_read_one_by_one() -> None:
+    items = [item(element(0x00280030, "DS", b"%d\\%d " % (i, i))) for i in range(10, 30)]
+    items[15] = item(element(0x00280030, "DS", b"N/A.. "))
+    header = read(part10(MR, sequence(FRAMES, *items)))
+    columns = HeaderColumns()
+    columns.append(header)
+    columns.append(header)
+    for row in through_parquet(columns.finish()):
+        found = [one["PixelSpacing"] for one in row["PerFrameFunctionalGroupsSequence"]]
+        assert found == [None if i == 25 else [float(i), float(i)] for i in range(10, 30)]
+        assert [one["path"] for one in row["invalid_elements"]] == [
+            "PerFrameFunctionalGroupsSequence[15].PixelSpacing"
+        ]
+
+
+def nested(depth: int) -> bytes:
+    inside = element(0x00100020, "LO", b"id") + element(0x00091001, "OB", b"ab") + CODE
+    for level in range(depth):
+        inside = sequence(REFERENCES, item(element(0x00080100, "SH", b"%02d" % level), inside))
+    return part10(MR, inside)
+
+
+@pytest.mark.parametrize("depth", [1, 19, 20, 21, 40, 63])
+def test_what_is_nested_deeper_than_readers_can_is_among_other_elements(depth: int) -> None:
+    (row,) = rows_of(nested(depth))
+    level, columns = row, 0
+    while level.get("ReferencedImageSequence"):
+        (level,) = level["ReferencedImageSequence"]
+        columns += 1
+    assert columns == min(depth, 20)
+    path = "ReferencedImageSequence[0]." * depth
+    entries = {one["path"]: one for one in row["OtherElements"]}
+    assert path + "00091001" in entries
+    assert {one["path"] for one in row["bulk_data"]} == {path + "00091001"}
+    if depth > 20:
+        assert entries[path + "PatientID"]["Data"] == ["id"]
+        codes = [one["Data"] for one in row["OtherElements"] if one["Tag"] == "00080100"]
+        assert codes == [*([f"{i:02d}"] for i in range(depth - 21, -1, -1)), ["T-1"]]
+    else:
+        assert level["PatientID"] == "id"
+
+
+def test_duckdb_reads_what_is_nested_as_deep_as_columns_go(tmp_path) -> None:
+    columns = HeaderColumns()
+    columns.append(read(nested(40)))
+    pq.write_table(pa.table(columns.finish()), tmp_path / "deep.parquet")
+    connection = duckdb.connect()
+    path = ".".join(["ReferencedImageSequence[1]"] * 20)
+    found = connection.sql(
+        f"SELECT {path}.CodeValue, len(OtherElements) FROM '{tmp_path}/deep.parquet'"
+    ).fetchone()
+    assert found == ("20", 43)
+
+
+def test_private_sequences_keep_all_that_is_in_them() -> None:
+    inner = sequence(REFERENCES, item(CODE), item(element(0x00091003, "FD", struct.pack("<d", 0.5))))
+    raw = part10(
+        element(0x00090010, "LO", b"ACME"),
+        element(
+            0x00091001,
+            "SQ",
+            item(element(0x00090010, "LO", b"INNER "), element(0x00091002, "DS", b"1\\2 "), inner),
+        ),
+    )
+    (row,) = rows_of(raw)
+    found = [(one["path"], one["VR"], one["Creator"], one["Data"]) for one in row["OtherElements"]]
+    assert found == [
+        ("00090010", "LO", None, ["ACME"]),
+        ("00091001", "SQ", "ACME", []),
+        ("00091001[0].00090010", "LO", None, ["INNER"]),
+        ("00091001[0].00091002", "DS", "INNER", ["1", "2"]),
+        ("00091001[0].ReferencedImageSequence", "SQ", None, []),
+        ("00091001[0].ReferencedImageSequence[0].CodeValue", "SH", None, ["T-1"]),
+        ("00091001[0].ReferencedImageSequence[1].00091003", "FD", None, ["0.5"]),
+    ]
+
+
+def test_a_character_set_holds_for_its_item_and_what_is_in_it() -> None:
+    cyrillic, greek = "Жюль".encode("iso8859-5"), "Διονυσιος".encode("iso8859-7")
+    name = element(0x00081030, "LO", cyrillic)
+    raw = part10(
+        element(0x00080005, "CS", b"ISO_IR 144"),
+        sequence(
+            REFERENCES,
+            item(element(0x00080005, "CS", b"ISO_IR 126"), element(0x00081030, "LO", greek + b" ")),
+            item(name),
+            *[item(element(0x00080005, "CS", b"ISO_IR 126"), element(0x00081030, "LO", greek + b" "))] * 6,
+            *[item(name)] * 6,
+        ),
+        element(0x00104000, "LT", cyrillic),
+    )
+    (row,) = rows_of(raw)
+    texts = [one["StudyDescription"] for one in row["ReferencedImageSequence"]]
+    assert texts == ["Διονυσιος", "Жюль", *["Διονυσιος"] * 6, *["Жюль"] * 6]
+    assert row["PatientComments"] == "Жюль"
+
+
+def test_the_same_bytes_in_another_character_set_are_another_text() -> None:
+    text = "Жюль".encode("iso8859-5")
+    raws = [
+        part10(
+            element(0x00080005, "CS", b"ISO_IR " + number),
+            element(0x00081030, "LO", text),
+            element(0x00091001, "LO", text),
+        )
+        for number in (b"144", b"100", b"144")
+    ]
+    rows = rows_of(*raws)
+    assert [row["StudyDescription"] for row in rows] == ["Жюль", text.decode("latin-1"), "Жюль"]
+    assert [row["OtherElements"][0]["Data"][0] for row in rows] == [row["StudyDescription"] for row in rows]
+
+
+def test_a_text_in_front_of_its_character_set_is_read_with_it() -> None:
+    text = "Жюль".encode("iso8859-5")
+    raw = part10(element(0x00081030, "LO", text), element(0x00080005, "CS", b"ISO_IR 144"))
+    (row,) = rows_of(raw)
+    assert row["StudyDescription"] == "Жюль"
+
+
+def test_one_header_whose_texts_fit_no_column_harms_no_other() -> None:
+    odd = part10(
+        element(0x00080005, "CS", b"unicode_escape"),
+        element(0x00081030, "LO", b"\xe9\\ud800"),
+        element(0x00100010, "PN", b"\xe9\\ud800"),
+        element(0x00091001, "LT", b"\xe9\\ud800"),
+    )
+    assert [row["Modality"] for row in rows_of(GOOD, odd, GOOD)] == ["MR", None, "MR"]
+
+
+def test_unknown_tags_of_many_headers_are_forgotten() -> None:
+    columns = HeaderColumns()
+    per_header = 5000
+    for start in range(0, 50_000, per_header):
+        elements = [
+            (0x00090000 + 2 * (start + i) * 0x10000 % 0x60000000 + i, "LO", b"x ", 0, 2)
+            for i in range(per_header)
+        ]
+        elements.sort()
+        columns.append(header_with(elements))
+        columns.finish()
+    assert len(columns._top.columns) <= _MOST_UNKNOWN + per_header
+
+
+def header_with(elements: list) -> Header:
+    return Header(
+        elements=elements,
+        preamble="zero",
+        transfer_syntax_uid=None,
+        implicit=False,
+        big_endian=False,
+        deflated=False,
+        header_bytes=0,
+    )
+
+
+def test_what_is_remembered_of_values_stays_small() -> None:
+    columns = HeaderColumns()
+    for i in range(3000):
+        raw = part10(
+            element(0x00100020, "LO", b"%06d" % i),
+            element(0x00280030, "DS", b"%06d" % i),
+            element(0x00090010, "LO", b"%06d" % i),
+            *(element(0x00091000 + j, "LO", b"%06d" % (i * 7 + j)) for j in range(7)),
+        )
+        columns.append(read(raw))
+    columns.finish()
+    assert len(columns._other_memo) <= 16 * 512
+    assert {len(column.memo) for column in columns._top.columns.values()} <= set(range(513))
+
+
+@settings(max_examples=25, deadline=None)
+@given(files=st.lists(made_files(), min_size=1, max_size=5))
+def test_made_files_become_rows_that_do_not_depend_on_each_other(files: list[MadeFile]) -> None:
+    together = rows_of(*[made.raw for made in files], *[made.raw for made in files])
+    for made, row, again in zip(files, together, together[len(files) :], strict=False):
+        (alone,) = rows_of(made.raw)
+        assert comparable(row) == comparable(alone)
+        assert comparable(again) == comparable(alone)
+
+
+def comparable(value: Any) -> Any:
+    """A row without what is absent, and NaN equal to itself."""
+    if isinstance(value, dict):
+        held = {name: comparable(one) for name, one in value.items()}
+        return {name: one for name, one in held.items() if one is not None}
+    if isinstance(value, list):
+        return [comparable(one) for one in value]
+    return repr(value) if isinstance(value, float) else value
+
+
+def test_numbers_of_ambiguous_vrs_are_what_their_surroundings_say() -> None:
+    lut = item(implicit(0x00283002, struct.pack("<3H", 1, 0, 16)), implicit(0x00283006, b"\5\0"))
+    table = item(implicit(0x00283002, struct.pack("<3H", 2, 0, 16)), implicit(0x00283006, b"\5\0\6\0"))
+    raw = part10(implicit(0x00280103, b"\1\0"), implicit(0x00283000, lut + table), transfer_syntax=IMPLICIT)
+    (row,) = rows_of(raw)
+    assert [one["LUTData"] for one in row["ModalityLUTSequence"]] == [[5], None]
+    assert [one["path"] for one in row["bulk_data"]] == ["ModalityLUTSequence[1].LUTData"]
+
+
+def test_paths_name_each_item_once() -> None:
+    surroundings = Surroundings()
+    items: list = []
+    surroundings.sequences.append(("A", 0, items))
+    assert surroundings.path("x") == "A[0].x"
+    surroundings.sequences[-1] = ("A", 1, items)
+    assert surroundings.path("x") == "A[1].x"
+    surroundings.sequences.append(("B", 2, items))
+    assert surroundings.path("y") == "A[1].B[2].y"
+    surroundings.sequences.pop()
+    assert surroundings.path("z") == "A[1].z"
