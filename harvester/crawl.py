@@ -149,6 +149,7 @@ class _Done:
     series: frozenset[str] = frozenset()
     instances: int = 0
     failures: int = 0
+    objects: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, commits: Iterable[Commit], plan: Plan) -> "_Done":
@@ -163,15 +164,48 @@ class _Done:
             failures += sum(count[1] for count in counts)
         return cls(frozenset(found), instances, failures)
 
+    def objects_elsewhere(self, dataset: Dataset, plan: Plan) -> "_Done":
+        """What is done of series that are named object by object, with another series: a folder may grow."""
+        listed = {
+            one.ref.url
+            for shard in plan.shards
+            for series in shard.series
+            if series.key not in self.series
+            for one in series.objects
+        }
+        if not listed:
+            return _Done()
+        instances, failures = (dataset.harvested(listed, kind) for kind in ("instances", "failures"))
+        return _Done(frozenset(), len(instances), len(failures), frozenset(instances | failures))
+
+    def plus(self, other: "_Done") -> "_Done":
+        """Both."""
+        return _Done(
+            self.series | other.series,
+            self.instances + other.instances,
+            self.failures + other.failures,
+            self.objects | other.objects,
+        )
+
     def remaining(self, plan: Plan, limits: LimitsConfig) -> Iterator[Shard]:
-        """The plan's shards without the series that are done."""
+        """The plan's shards without the series and the objects that are done."""
         for shard in plan.shards:
-            series = tuple(one for one in shard.series if one.key not in self.series)
-            if len(series) == len(shard.series):
+            series = tuple(self._left(one) for one in shard.series if one.key not in self.series)
+            series = tuple(one for one in series if one.objects or one.prefixes)
+            if series == shard.series:
                 yield shard
             else:
                 # Under another name: parts of what was committed under this one must not be replaced.
                 yield from make_shards(series, limits)
+
+    def _left(self, series: Series) -> Series:
+        if not self.objects or not series.objects:
+            return series
+        left = tuple(one for one in series.objects if one.ref.url not in self.objects)
+        count = series.instance_count
+        if count is not None:
+            count = max(0, count - (len(series.objects) - len(left)))
+        return replace(series, objects=left, prefixes=series.prefixes if left else (), instance_count=count)
 
 
 @dataclass(slots=True)
@@ -187,6 +221,7 @@ class _Run:
     deaths: int = 0
     _dataset: Dataset | None = None
     _lock: Lock | None = None
+    _elsewhere: _Done = field(default_factory=_Done)
     _plan: Plan = field(default_factory=lambda: Plan("", ()))
     _workers: Workers | None = None
 
@@ -211,7 +246,7 @@ class _Run:
             return _Done()
         if self.deaths or self.stop.made:
             self._dataset.sweep(self._lock)
-        return _Done.of(self._dataset.commits(), self._plan)
+        return _Done.of(self._dataset.commits(), self._plan).plus(self._elsewhere)
 
     async def _crawl(self, held: ExitStack) -> None:
         # Threads are abandoned when interrupted: they may be waiting for a catalog's server.
@@ -227,7 +262,9 @@ class _Run:
                 if swept:
                     message = "%s: removed %d files that an interrupted crawl left"
                     _logger.info(message, dataset.location, len(swept))
-                self._count(await in_thread(_Done.of, dataset.commits(), self._plan))
+                done = await in_thread(_Done.of, dataset.commits(), self._plan)
+                self._elsewhere = await in_thread(done.objects_elsewhere, dataset, self._plan)
+                self._count(done.plus(self._elsewhere))
                 await in_thread(dataset.save_plan, self._plan)
                 totals = await in_thread(catalog.bucket_totals)
                 settings = WorkerSettings(

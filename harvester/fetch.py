@@ -114,7 +114,7 @@ class HeaderFetcher:
                     errors.append(error)  # the next copy may be there
                 else:
                     if self.foresight is not None and kind is not None:
-                        self.foresight.learn(kind, needs, fetched.size)
+                        self.foresight.learn(kind, needs)
                     return fetched
         finally:
             if self.foresight is not None and kind is not None:

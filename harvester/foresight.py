@@ -23,6 +23,7 @@ _MEASURED: Final = 32  # the last series of a modality count
 _TRUSTED: Final = 6  # series of a modality, from which on its guess is good enough not to wait for a sibling
 _ALIKE: Final = 1.3  # how far these may differ
 _LONGEST: Final = 4 << 20  # bytes asked for at once, whatever was learnt
+_LONGEST_GUESS: Final = 256 << 10  # bytes asked for of a series that none was read of
 _PROBE: Final = 1.3  # the first guess errs on the long side: a second request costs more than some bytes
 
 
@@ -44,11 +45,10 @@ class _Series:
 @dataclass(slots=True)
 class _Modality:
     firsts: deque[int] = field(default_factory=lambda: deque(maxlen=_MEASURED))
-    whole: int = 0  # how many of the last series had headers as long as the object
 
     def guess(self) -> int:
-        """Enough for most series."""
-        return sorted(self.firsts)[len(self.firsts) * 9 // 10]
+        """Enough for most series, and never much for the few that need little."""
+        return min(_LONGEST_GUESS, sorted(self.firsts)[len(self.firsts) * 9 // 10])
 
     def is_trusted(self) -> bool:
         """Whether the series were enough, and alike."""
@@ -92,13 +92,12 @@ class Foresight:
             for place in range(count)
         )
 
-    def learn(self, kind: Kind, needs: Sequence[int], size: int) -> None:
+    def learn(self, kind: Kind, needs: Sequence[int]) -> None:
         """Take note of what an object's header needed.
 
         Args:
             kind: What was known of the object.
             needs: The length of each window that would have been enough.
-            size: The object's, in bytes.
         """
         series = self._series.get(kind.series)
         if series is None:
@@ -106,8 +105,6 @@ class Foresight:
         if not series.needs:
             modality = self._modalities.setdefault(kind.modality, _Modality())
             modality.firsts.append(needs[0])
-            is_whole = len(needs) == 1 and needs[0] >= size
-            modality.whole = min(_TRUSTED, modality.whole + 1) if is_whole else 0
         series.needs.append(tuple(needs))
         series.measured.set()
 
@@ -119,14 +116,12 @@ class Foresight:
 
     def _is_trusted(self, name: str | None) -> bool:
         modality = self._modalities.get(name)
-        return modality is not None and (modality.is_trusted() or modality.whole >= _TRUSTED)
+        return name in WHOLE_OBJECT or (modality is not None and modality.is_trusted())
 
     def _guessed(self, kind: Kind) -> tuple[int, ...]:
         modality = self._modalities.get(kind.modality)
-        if kind.size is not None and kind.size <= _LONGEST:
-            is_whole = modality.whole >= 2 if modality is not None else kind.modality in WHOLE_OBJECT
-            if is_whole:
-                return (max(1, kind.size),)
+        if kind.size is not None and kind.size <= _LONGEST and kind.modality in WHOLE_OBJECT:
+            return (max(1, kind.size),)  # no pixel data, as a rule: the header is the object
         if modality is not None and modality.firsts:
             return (_with_margin(modality.guess()),)
         if kind.modality is None:

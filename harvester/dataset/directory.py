@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from harvester.dataset.commits import Commit, Part, read_commit, read_commits
 from harvester.dataset.compaction import Compaction, CompactionOptions, compact
@@ -153,6 +155,19 @@ class Dataset:
             DatasetError: A commit record is corrupt.
         """
         return [part for part in read_snapshot(self.storage).parts if part.kind == kind]
+
+    def harvested(self, urls: AbstractSet[str], kind: Kind) -> set[str]:
+        """Which of these objects have a row in a table, whichever series they were harvested with.
+
+        Raises:
+            DatasetError: A commit record is corrupt.
+        """
+        found: set[str] = set()
+        for part in self.parts(kind):
+            file = pq.ParquetFile(self.storage.root / part.path)
+            for batch in file.iter_batches(columns=["instance_url"]):
+                found |= urls & set(batch.column(0).to_pylist())
+        return found
 
     def snapshot(self) -> tuple[Snapshot, dict[Kind, pa.Schema]]:
         """Tell which parts count now, and the columns of each table's parts, united.
