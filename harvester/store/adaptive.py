@@ -97,21 +97,20 @@ class AdaptiveLimit:
 
     async def acquire(self, turn: object) -> None:
         """Take a slot on behalf of `turn`, which holds no other; waits in line where none is free."""
+        if self.acquire_if_free(turn):
+            return
+        self.waiting += 1
         try:
-            self.limiter.acquire_on_behalf_of_nowait(turn)
-        except anyio.WouldBlock:
-            self.waiting += 1
-            try:
-                await self.limiter.acquire_on_behalf_of(turn)
-            finally:
-                self.waiting -= 1
+            await self.limiter.acquire_on_behalf_of(turn)
+        finally:
+            self.waiting -= 1
 
     def acquire_if_free(self, turn: object) -> bool:
         """Take a slot only where one is free and nobody is waiting for it."""
-        try:
-            self.limiter.acquire_on_behalf_of_nowait(turn)
-        except anyio.WouldBlock:
+        # Asked first: an exception that is raised and caught costs as much as the rest.
+        if self.waiting or self.limiter.borrowed_tokens >= self._tokens:
             return False
+        self.limiter.acquire_on_behalf_of_nowait(turn)
         return True
 
     def release(self, turn: object) -> None:

@@ -66,6 +66,13 @@ class Endpoint:
         rules: Bounds and times.
         ceiling: The slots of all endpoints together.
         paces: When a request may begin.
+
+    Attributes:
+        limit: The slots.
+        circuit: Whether it is down.
+        recorder: What it did.
+        hedging: How long is long.
+        calls: How many there are, those that wait included.
     """
 
     def __init__(
@@ -78,7 +85,7 @@ class Endpoint:
         self.hedging = HedgeTimer()
         self.calls = 0
         self._ceiling = ceiling
-        self._paces = paces
+        self.paces = paces
         self._clock = rules.clock
         self._wrong_in_row = 0
         self._was_right = False
@@ -135,8 +142,8 @@ class Endpoint:
             self.circuit.probe_ended()
 
     def enter_if_free(self, turn: Turn) -> bool:
-        """Take a slot for a request beyond those that are needed, only where nobody waits for one."""
-        if self._paces or self.circuit.is_open or not self.limit.acquire_if_free(turn):
+        """Take a slot only where nothing has to be waited for: as a hedge must, and most calls may."""
+        if self.paces or self.circuit.is_open or not self.limit.acquire_if_free(turn):
             return False
         try:
             self._ceiling.acquire_on_behalf_of_nowait(turn)
@@ -178,7 +185,7 @@ class Endpoint:
         except anyio.WouldBlock:
             await self._ceiling.acquire_on_behalf_of(turn)
         try:
-            for pace in self._paces:
+            for pace in self.paces:
                 await pace.turn()
         except BaseException:
             self._ceiling.release_on_behalf_of(turn)

@@ -78,32 +78,29 @@ class LimitedStore:
         return await self._turn(self._endpoints.of(prefix), partial(self._store.list_page, prefix, token), 0)
 
     async def _turn(self, endpoint: Endpoint, request: Callable[[], Awaitable[T]], size: int) -> T:
-        endpoint.calls += 1
-        try:
-            return await self._attempt(endpoint, request, size)
-        finally:
-            endpoint.calls -= 1
-
-    async def _attempt(self, endpoint: Endpoint, request: Callable[[], Awaitable[T]], size: int) -> T:
         turn = Turn()
         probes = Spent()
-        while True:
-            try:
-                probing = await endpoint.enter(turn, self._patience)
-            except StoreError as error:
-                probes.add(error)
-                raise
-            try:
-                answer = await self._ask(endpoint, request, size)
-            except StoreError as error:
-                probes.add(error)
-                # A probe that failed stands in line again: it is not its object's fault.
-                if not probing or not isinstance(error, FAULTS):
+        endpoint.calls += 1
+        try:
+            while True:
+                try:
+                    probing = not endpoint.enter_if_free(turn) and await endpoint.enter(turn, self._patience)
+                except StoreError as error:
+                    probes.add(error)
                     raise
-            else:
-                return probes.added_to(answer)
-            finally:
-                endpoint.leave(turn, probing=probing)
+                try:
+                    answer = await self._ask(endpoint, request, size)
+                except StoreError as error:
+                    probes.add(error)
+                    # A probe that failed stands in line again: it is not its object's fault.
+                    if not probing or not isinstance(error, FAULTS):
+                        raise
+                else:
+                    return probes.added_to(answer)
+                finally:
+                    endpoint.leave(turn, probing=probing)
+        finally:
+            endpoint.calls -= 1
 
     async def _ask(self, endpoint: Endpoint, request: Callable[[], Awaitable[T]], size: int) -> T:
         started = self._clock()

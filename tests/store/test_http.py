@@ -1,8 +1,14 @@
 import anyio
 import pytest
-from unkind_server import answering, http, partial
+from unkind_server import Reply, answering, http, partial
 
-from harvester.errors import ConfigError, ListingError, NotFoundError, ObjectChangedError
+from harvester.errors import (
+    ConfigError,
+    ConnectionFailedError,
+    ListingError,
+    NotFoundError,
+    ObjectChangedError,
+)
 from harvester.model import ByteRange, ObjectRef
 from harvester.store.http import HttpLimits, open_http_store
 
@@ -197,3 +203,17 @@ async def test_waiting_for_a_turn_does_not_use_up_a_requests_time():
         assert waited.cancelled_caught
         released.set()
         assert await whole(store, ObjectRef("scans", "one")) == b"abc"
+
+
+async def test_a_connection_that_breaks_is_not_repeated_behind_our_back():
+    whole = partial(0, b"0123", 10)
+    broken = Reply(b"", "close")
+    async with (
+        answering(whole, broken, broken) as server,
+        open_http_store(endpoint=server.endpoint) as store,
+    ):
+        await store.get_range(ObjectRef("scans", "a"), ByteRange(0, 4))
+        for asked in (2, 3):  # first on the connection that was kept, then on a new one
+            with pytest.raises(ConnectionFailedError) as caught:
+                await store.get_range(ObjectRef("scans", "a"), ByteRange(0, 4))
+            assert (caught.value.requests, len(server.heads)) == (1, asked)

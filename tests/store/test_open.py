@@ -1,10 +1,11 @@
 import pytest
 from unkind_server import answering, http, partial
 
-from harvester.errors import ConfigError, ListingError, RequestRejectedError
+from harvester.errors import ConfigError, ListingError, RequestRejectedError, ServerFaultError
 from harvester.model import ByteRange, ObjectRef
+from harvester.store.base import Store
 from harvester.store.memory import MemoryStore
-from harvester.store.open import SchemeStore, open_store
+from harvester.store.open import SchemeStore, StoreSettings, open_store
 from harvester.store.retry import NO_WAITING
 
 pytestmark = pytest.mark.anyio
@@ -57,3 +58,51 @@ async def test_an_endpoint_that_is_no_address_is_refused():
     with pytest.raises(ConfigError):
         async with open_store(endpoint="localhost:9000"):
             pass
+
+
+async def test_what_was_asked_is_told_by_endpoint():
+    async with (
+        answering(http(503), partial(0, b"ab", 2)) as server,
+        open_store(StoreSettings(retry=NO_WAITING), endpoint=server.endpoint) as store,
+    ):
+        await store.get_range(ObjectRef("scans", "one"), ByteRange(0, 2))
+        told = store.telemetry().endpoints
+    assert set(told) == {"s3://scans"}
+    assert (told["s3://scans"].requests, told["s3://scans"].throttles) == (2, 1)
+    assert told["s3://scans"].retries == {"throttled": 1}
+
+
+async def test_the_hasty_store_gives_up_sooner_than_the_patient_one():
+    async with (
+        answering(http(500)) as server,
+        open_store(endpoint=server.endpoint, retry=NO_WAITING) as store,
+    ):
+        asked = []
+        for one in (store.hasty, store):
+            with pytest.raises(ServerFaultError):
+                await one.get_range(ObjectRef("scans", "one"), ByteRange(0, 2))
+            asked.append(len(server.heads))
+    assert asked == [2, 2 + NO_WAITING.attempts]
+
+
+async def test_an_object_that_one_bucket_lacks_is_read_from_the_other(s3_bucket):
+    copies = (ObjectRef("nowhere", "series/one.dcm"), ObjectRef("scans", "series/one.dcm"))
+
+    async def read(store: Store, ref: ObjectRef) -> bytes:
+        return (await store.get_range(ref, ByteRange(5, 500))).data
+
+    async with open_store(endpoint=s3_bucket.endpoint) as store:
+        data = await store.copy_reader().read(copies, read)
+        told = store.telemetry()
+    assert data == s3_bucket.objects["series/one.dcm"][5:500]
+    assert told.total.requests == 2
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "processes", "rates"), [(None, 4, [2.5, 1250.0]), ("http://127.0.0.1:1", 1, [10.0])]
+)
+async def test_processes_share_the_rates_and_only_google_has_a_ramp(endpoint, processes, rates):
+    settings = StoreSettings(requests_per_second=10.0, processes=processes)
+    async with open_store(settings, endpoint=endpoint) as store:
+        paces = store.endpoints.of(ObjectRef("scans", "a", "gs")).paces
+    assert [pace.per_second for pace in paces] == rates

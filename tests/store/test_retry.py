@@ -1,10 +1,13 @@
+import anyio
 import pytest
 from unkind_server import Reply, answering, http, partial
+from virtual_time import in_virtual_time
 
 from harvester.errors import (
     AccessDeniedError,
     BadAnswerError,
     ConnectionFailedError,
+    EndpointDownError,
     HarvestError,
     ListingError,
     NotFoundError,
@@ -16,7 +19,10 @@ from harvester.errors import (
     TimedOutError,
 )
 from harvester.model import ByteRange, ObjectRef, RangeAnswer
+from harvester.store.budget import RetryBudget
+from harvester.store.endpoints import Endpoints
 from harvester.store.http import open_http_store
+from harvester.store.limits import LimitedStore
 from harvester.store.memory import MemoryStore
 from harvester.store.retry import NO_WAITING, RetryingStore, RetryPolicy
 
@@ -194,3 +200,79 @@ async def test_a_listing_that_keeps_failing_is_an_error_that_counts():
 async def test_a_store_without_pages_is_listed_as_it_is():
     found = RetryingStore(FailingStore(), NO_WAITING).list_objects(ObjectRef("scans", "a/"))
     assert [listed.ref async for listed in found] == [REF]
+
+
+def test_retry_after_is_waited_for_and_believed_up_to_a_bound():
+    async def main():
+        store = FailingStore(ThrottledError("1", retry_after=20.0), ThrottledError("2", retry_after=1e6))
+        await RetryingStore(store).get_range(REF, WINDOW)
+        assert 20.0 + 60.0 <= anyio.current_time() <= 20.0 + 1.0 + 60.0 + 2.0
+
+    in_virtual_time(main)
+
+
+def test_the_waits_of_a_call_have_a_bound_together():
+    async def main():
+        store = FailingStore(*(ThrottledError("x", retry_after=50.0) for _ in range(9)))
+        policy = RetryPolicy(attempts=9, first_seconds=0.0, longest_seconds=0.0, total_seconds=120.0)
+        with pytest.raises(ThrottledError):
+            await RetryingStore(store, policy).get_range(REF, WINDOW)
+        assert (anyio.current_time(), store.requests) == (100.0, 3)
+
+    in_virtual_time(main)
+
+
+def test_a_retry_that_cannot_be_paid_waits_for_the_budget():
+    async def main():
+        budget = RetryBudget(5, per_second=1.0, clock=anyio.current_time)
+        store = FailingStore(ServerFaultError("1"), ServerFaultError("2"))
+        policy = RetryPolicy(first_seconds=0.0, longest_seconds=0.0)
+        answer = await RetryingStore(store, policy, budget=budget).get_range(REF, WINDOW)
+        assert answer.requests == 3
+        assert anyio.current_time() == pytest.approx(5.0)  # the first was paid, the second has to be earned
+
+    in_virtual_time(main)
+
+
+async def test_where_nothing_pays_for_a_retry_the_error_stands():
+    store = FailingStore(ServerFaultError("1"), ServerFaultError("2"))
+    budget = RetryBudget(0, per_second=1e-6)
+    with pytest.raises(ServerFaultError, match="1") as caught:
+        await RetryingStore(store, NO_WAITING, budget=budget).get_range(REF, WINDOW)
+    assert (store.requests, caught.value.attempts) == (1, 1)
+
+
+async def test_stores_of_a_process_share_one_budget():
+    budget = RetryBudget(10, per_second=1e-6)
+    for _ in range(2):
+        store = FailingStore(ServerFaultError("1"), ServerFaultError("2"), ServerFaultError("3"))
+        with pytest.raises(ServerFaultError):
+            await RetryingStore(store, NO_WAITING, budget=budget).get_range(REF, WINDOW)
+    assert store.requests == 1
+
+
+async def test_a_server_that_ignores_ranges_by_its_nature_is_soon_asked_no_more():
+    whole = http(200, b"x" * 1000)
+    async with answering(whole) as server, open_http_store(endpoint=server.endpoint) as http_store:
+        endpoints = Endpoints()
+        store = RetryingStore(LimitedStore(http_store, endpoints), NO_WAITING, endpoints=endpoints)
+        asked = []
+        for _ in range(3):
+            with pytest.raises(BadAnswerError):
+                await store.get_range(REF, ByteRange(500, 600))
+            asked.append(len(server.heads))
+    assert asked == [3, 5, 7]
+
+
+async def test_retries_are_counted_by_their_reason():
+    endpoints = Endpoints()
+    store = FailingStore(ServerFaultError("1"), TimedOutError("2"), ServerFaultError("3"))
+    await RetryingStore(store, NO_WAITING, endpoints=endpoints).get_range(REF, WINDOW)
+    assert endpoints.telemetry().total.retries == {"server_error": 2, "timeout": 1}
+
+
+async def test_an_endpoint_that_stayed_down_is_not_asked_again():
+    store = FailingStore(EndpointDownError("down"), EndpointDownError("never seen"))
+    with pytest.raises(EndpointDownError, match="down"):
+        await RetryingStore(store, NO_WAITING).get_range(REF, WINDOW)
+    assert store.requests == 1
