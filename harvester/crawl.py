@@ -5,7 +5,8 @@ import os
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -23,7 +24,9 @@ from harvester.model import ListedObject, Plan, Series, Shard
 from harvester.plan import INSTANCES_UNKNOWN, make_plan, make_shards
 from harvester.pool import ThisProcess, WorkerPool, Workers, start_workers
 from harvester.rows import Columns
+from harvester.run_record import RunRecord
 from harvester.store.base import Store
+from harvester.store.telemetry import Telemetry
 from harvester.survival import Survival
 from harvester.worker import Harvester, ShardTask, WorkerSettings, failures_of, open_harvester
 
@@ -125,21 +128,9 @@ async def crawl(
         WorkerError: Worker processes cannot be started.
     """
     run = _Run(config, progress, options, stop or StopRequest())
-    started = time.monotonic()
     with ungrouped(), ExitStack() as held:
         await run.until_stopped(held)
-        before, after = run.before, await anyio.to_thread.run_sync(run.conclude)
-    return CrawlResult(
-        dataset=config.dataset,
-        series=run.series,
-        instances=after.instances - before.instances,
-        failures=after.failures,
-        skipped=before.instances + (0 if options.retry_failed else before.failures),
-        requests=progress.requests,
-        bytes_fetched=progress.bytes_fetched,
-        seconds=time.monotonic() - started,
-        stopped=run.stop.made,
-    )
+        return await anyio.to_thread.run_sync(run.conclude)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +209,10 @@ class _Run:
     stop: StopRequest
     before: _Done = field(default_factory=_Done)
     series: int = 0
-    deaths: int = 0
+    _started: float = field(default_factory=time.monotonic)
+    _started_at: datetime = field(default_factory=partial(datetime.now, UTC))
+    _used: int = 1
+    _telemetry: Telemetry = field(default_factory=Telemetry)
     _dataset: Dataset | None = None
     _lock: Lock | None = None
     _elsewhere: _Done = field(default_factory=_Done)
@@ -240,21 +234,45 @@ class _Run:
             await self._crawl(held)
             tasks.cancel_scope.cancel()
 
-    def conclude(self) -> _Done:
-        """Remove what dead workers left, and count what is there."""
-        if self._dataset is None or self._lock is None:
-            return _Done()
-        if self.deaths or self.stop.made:
-            self._dataset.sweep(self._lock)
-        return _Done.of(self._dataset.commits(), self._plan).plus(self._elsewhere)
+    def conclude(self) -> CrawlResult:
+        """Remove what dead workers left, count what is there, and keep a record of the run."""
+        dataset, workers, before = self._dataset, self._workers, self.before
+        after = before
+        if dataset is not None and self._lock is not None and workers is not None:
+            if workers.deaths or self.stop.made:
+                dataset.sweep(self._lock)
+            after = _Done.of(dataset.commits(), self._plan)
+        result = CrawlResult(
+            dataset=self.config.dataset,
+            series=self.series,
+            instances=after.instances - before.instances,
+            failures=after.failures,
+            skipped=before.instances + (0 if self.options.retry_failed else before.failures),
+            requests=self.progress.requests,
+            bytes_fetched=self.progress.bytes_fetched,
+            seconds=time.monotonic() - self._started,
+            stopped=self.stop.made,
+        )
+        if dataset is not None and workers is not None:
+            RunRecord(
+                crawl=self._plan.name,
+                config=self.config,
+                started_at=self._started_at,
+                seconds=result.seconds,
+                processes=self._used,
+                totals=asdict(result),
+                telemetry=self._telemetry.merged(workers.telemetry),
+                deaths=tuple(workers.deaths),
+            ).save(dataset)
+        return result
 
     async def _crawl(self, held: ExitStack) -> None:
         # Threads are abandoned when interrupted: they may be waiting for a catalog's server.
         in_thread = partial(anyio.to_thread.run_sync, abandon_on_cancel=True)
         catalog = await in_thread(open_catalog, self.config)
         with catalog:
-            processes = self._processes(catalog)
-            async with self._started(processes) as pool:
+            processes = self._used = self._processes(catalog)
+            async with self._pool(processes) as pool:
                 self._plan = await in_thread(make_plan, *self._selected(catalog))
                 dataset = self._dataset = Dataset.create(self.config.dataset)
                 lock = self._lock = await anyio.to_thread.run_sync(held.enter_context, dataset.lock())
@@ -280,8 +298,10 @@ class _Run:
                     else:
                         pool.begin(settings, lock.descriptor)
                         self._workers = pool
-                    await self._harvest(harvester, self._workers, totals)
-            self.deaths = 0 if pool is None else pool.deaths
+                    try:
+                        await self._harvest(harvester, self._workers, totals)
+                    finally:
+                        self._telemetry = harvester.store.telemetry()
 
     def _selected(self, catalog: Catalog) -> tuple[Iterator[Series], LimitsConfig]:
         return catalog.series(self.options.limit_series), self.config.limits
@@ -298,7 +318,7 @@ class _Run:
         return max(1, min(_cores(), int(share // _INSTANCES_WORTH_A_PROCESS)))
 
     @asynccontextmanager
-    async def _started(self, processes: int) -> AsyncIterator[WorkerPool | None]:
+    async def _pool(self, processes: int) -> AsyncIterator[WorkerPool | None]:
         """Worker processes, which get ready while the plan is made; None where this one will do."""
         if processes == 1:
             yield None

@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import anyio
@@ -19,6 +19,7 @@ import anyio
 from harvester.channel import Channel
 from harvester.errors import HarvesterError, ungrouped
 from harvester.harvest import Outcome, Progress
+from harvester.store.telemetry import Telemetry
 from harvester.worker import Harvester, ShardTask, WorkerSettings, open_harvester
 
 # prctl(2); the value is part of Linux's interface.
@@ -66,12 +67,16 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """From a worker: how a task ended; `error` is what harvester raised, or the traceback of a bug."""
+    """From a worker: how a task ended, and how the servers answered it since its start.
+
+    `error` is what harvester raised, or the traceback of a bug.
+    """
 
     number: int
     progress: Progress
     outcome: Outcome | None = None
     error: HarvesterError | str | None = None
+    telemetry: Telemetry = field(default_factory=Telemetry)
 
 
 class _Records(logging.Handler):
@@ -112,7 +117,7 @@ class _Work:
             ended = Ended(number, progress, error=traceback.format_exc())
         await self.report()
         del self.progress[number]
-        await self.channel.send(ended)
+        await self.channel.send(replace(ended, telemetry=self.harvester.store.telemetry()))
 
     async def report(self) -> None:
         await self.channel.send(Report(dict(self.progress), tuple(self.records.taken())))

@@ -5,12 +5,14 @@ import json
 import logging
 import signal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio
 import typer
 
 from harvester.catalog import open_catalog
+from harvester.cli.logs import LogFormat, log_as
+from harvester.cli.metrics import served_metrics
 from harvester.cli.progress import shown
 from harvester.cli.text import count, size, span
 from harvester.config import CrawlConfig, load
@@ -40,6 +42,13 @@ def _crawl(
     limit_series: Annotated[
         int | None, typer.Option(min=1, help="Harvest only the first so many of the selected series.")
     ] = None,
+    log_format: Annotated[
+        LogFormat, typer.Option(help="How stderr is written: for a person, or one JSON object a line.")
+    ] = LogFormat.TEXT,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Serve Prometheus metrics on this port of 127.0.0.1."),
+    ] = None,
     retry_failed: Annotated[
         bool,
         typer.Option("--retry-failed", help="Take again exactly what failed, and nothing else."),
@@ -50,28 +59,49 @@ def _crawl(
     What the dataset holds already is not harvested again: a crawl that was interrupted goes on where
     it stopped, when started again.
     """
+    log_as(log_format)
     settings = load(config)
-    result = anyio.run(_crawl_shown, settings, CrawlOptions(limit_series, retry_failed=retry_failed))
+    told = _Told(in_json=log_format is LogFormat.JSON, metrics_port=metrics_port)
+    result = anyio.run(_crawl_shown, settings, CrawlOptions(limit_series, retry_failed=retry_failed), told)
     if result is None or result.stopped:
-        typer.echo(
-            "harvester: interrupted; what was committed stays, and the same command goes on from there",
-            err=True,
-        )
+        told.say("interrupted; what was committed stays, and the same command goes on from there")
         return 130
-    typer.echo(_said(result), err=True)
+    facts = dataclasses.asdict(result)
+    del facts["stopped"]
+    told.conclude(result, facts)
     if as_json:
-        told = dataclasses.asdict(result)
-        del told["stopped"]
-        typer.echo(json.dumps(told))
+        typer.echo(json.dumps(facts))
     return 3 if result.failures else 0
 
 
-async def _crawl_shown(settings: CrawlConfig, options: CrawlOptions) -> CrawlResult | None:
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Told:
+    """How a crawl says what it does, besides its result."""
+
+    in_json: bool
+    metrics_port: int | None
+
+    def say(self, message: str) -> None:
+        """Say one thing on stderr, as the program."""
+        if self.in_json:
+            _logger.warning("%s", message)
+        else:
+            typer.echo(f"harvester: {message}", err=True)
+
+    def conclude(self, result: CrawlResult, facts: dict[str, Any]) -> None:
+        """Say what the crawl did."""
+        if self.in_json:
+            _logger.info("done", extra={"facts": facts})
+        else:
+            typer.echo(_said(result), err=True)
+
+
+async def _crawl_shown(settings: CrawlConfig, options: CrawlOptions, told: _Told) -> CrawlResult | None:
     """Crawl until it is done or interrupted; None if it was stopped at once, by a second signal."""
     progress = Progress()
     stop = StopRequest()
     result = None
-    with ungrouped():
+    with ungrouped(), served_metrics(progress, told.metrics_port):
         async with anyio.create_task_group() as tasks:
 
             async def heed_signals() -> None:
@@ -84,7 +114,7 @@ async def _crawl_shown(settings: CrawlConfig, options: CrawlOptions) -> CrawlRes
                             stop.make()
 
             tasks.start_soon(heed_signals)
-            async with shown(progress):
+            async with shown(progress, as_log=told.in_json):
                 result = await crawl(settings, progress, options, stop=stop)
             tasks.cancel_scope.cancel()
     return result

@@ -106,7 +106,7 @@ def _say_usage(error: Any) -> None:
     if type(error).__name__ == "NoArgsIsHelpError":  # nothing was said wrong: the help is the answer
         error.show()
         return
-    names = []
+    names: list[str] = []
     while context is not None and context.parent is not None:
         names.insert(0, context.info_name)
         context = context.parent

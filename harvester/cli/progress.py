@@ -1,9 +1,11 @@
 """Shows a crawl's progress: a bar on a terminal, a line every few seconds elsewhere."""
 
+import logging
 import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import Final
 
 import anyio
@@ -15,14 +17,16 @@ from harvester.cli.text import count, size
 from harvester.errors import ungrouped
 from harvester.harvest import Progress
 
+_logger = logging.getLogger("harvester")
+
 _REDRAW_SECONDS: Final = 0.2
 _LINE_SECONDS: Final = 5.0
 
 
 @asynccontextmanager
-async def shown(progress: Progress) -> AsyncIterator[None]:
-    """Show the progress on stderr while the block runs."""
-    draw = _draw_bar if sys.stderr.isatty() else _write_lines
+async def shown(progress: Progress, *, as_log: bool = False) -> AsyncIterator[None]:
+    """Show the progress on stderr while the block runs, or log it."""
+    draw = _log if as_log else _draw_bar if sys.stderr.isatty() else _write_lines
     with ungrouped():
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(draw, progress)
@@ -58,6 +62,12 @@ async def _write_lines(progress: Progress) -> None:
         done = progress.instances + progress.skipped
         sys.stderr.write(f"{done:,}{of} instances, {_rates(progress, time.monotonic() - started)}\n")
         sys.stderr.flush()
+
+
+async def _log(progress: Progress) -> None:
+    while True:
+        await anyio.sleep(_LINE_SECONDS)
+        _logger.info("progress", extra={"facts": asdict(progress)})
 
 
 def _rates(progress: Progress, seconds: float) -> str:
