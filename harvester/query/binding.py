@@ -90,7 +90,9 @@ def bind(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
                 break
     elif not tables:
         return
-    _define(connection, columns.view(_WHOLE), tables, None if _takes_all(statement) else names)
+    # Over the empty table first: what DuckDB defines it binds, which over the parts opens all of them.
+    _define(connection, columns.view(_EMPTY), tables, None if _takes_all(statement) else names)
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW instances AS {columns.view(_WHOLE)}")
 
 
 def missing_name(message: str) -> str | None:
