@@ -241,7 +241,7 @@ class _Run:
         if dataset is not None and self._lock is not None and workers is not None:
             if workers.deaths or self.stop.made:
                 dataset.sweep(self._lock)
-            after = _Done.of(dataset.commits(), self._plan)
+            after = _Done.of(dataset.commits(), self._plan).plus(self._elsewhere)
         result = CrawlResult(
             dataset=self.config.dataset,
             series=self.series,
