@@ -71,7 +71,7 @@ class Rows:
     @property
     def full(self) -> bool:
         """Whether it is time to write them."""
-        return self.columns.rows >= ROWS_AT_ONCE or self.bytes >= BYTES_AT_ONCE
+        return self.columns.rows >= ROWS_AT_ONCE or self.bytes >= BYTES_AT_ONCE or self.columns.crowded
 
     @property
     def series(self) -> set[str]:

@@ -30,6 +30,7 @@ from harvester.dicom.schema import BULK_DATA, INVALID_ELEMENT, OTHER_ELEMENT
 from harvester.dicom.surroundings import Surroundings, in_order, name_of, private_creators
 from harvester.dicom.text import DEFAULT, character_set, is_plain
 from harvester.dicom.values import CHARACTER_SET_VRS, DECODERS, Decoder
+from harvester.errors import HeaderLimitError
 
 LEFTOVERS: Final = {
     "OtherElements": OTHER_ELEMENT,
@@ -46,6 +47,11 @@ _UNSEEN: Final = object()
 # DuckDB's cost of reading a nested column doubles with each level, and pyarrow opens no file with more
 # than 32: what lies deeper goes to `OtherElements`.
 _DEEPEST: Final = 20
+# Parquet costs some kilobytes for each column, however short. A header that came with 200,000 of them in
+# 2 MB took 1.5 GB; real ones have some hundred.
+_MOST_COLUMNS: Final = 5_000  # that one header may add
+_MANY_COLUMNS: Final = 10_000  # from which on they are finished
+_LONG_PATHS: Final = 64 << 20  # characters
 _NUMBER_VRS: Final = frozenset({"AT", "FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"})
 _UNSPLIT_VRS: Final = frozenset({"LT", "ST", "UT", "UR"})
 
@@ -66,7 +72,10 @@ class HeaderColumns:
         self._other, self._bulk, self._invalid = (ListOfStructs(struct) for struct in LEFTOVERS.values())
         self._character_set = DEFAULT
         self._surroundings = Surroundings()
-        self._opened: list[list[Any]] = []  # values that were empty before the header at hand
+        # What the header at hand changed: values that were empty before it, and columns that were not there.
+        self._opened: list[list[Any]] = []
+        self._created: list[tuple[dict[int, Column], int]] = []
+        self._width = 0
         self._path_length = 0
         self._other_memo: dict[Any, _OtherEntry] = {}
 
@@ -76,12 +85,16 @@ class HeaderColumns:
         return self._top.rows
 
     @property
-    def path_length(self) -> int:
-        """How many characters the paths in its last columns have: memory that no header's length tells."""
-        return self._path_length
+    def crowded(self) -> bool:
+        """Whether it is time to finish: they take more memory than the headers' length tells."""
+        return self._width > _MANY_COLUMNS or self._path_length > _LONG_PATHS
 
     def append(self, header: Header) -> None:
-        """Add one header's row: all of it, or, if anything is raised, nothing."""
+        """Add one header's row: all of it, or, if anything is raised, nothing.
+
+        Raises:
+            HeaderLimitError: The header would take far more memory in columns than it has bytes.
+        """
         row = self._top.rows
         try:
             try:
@@ -91,8 +104,10 @@ class HeaderColumns:
                 self._append_in_order(header.elements)
         except BaseException:
             self._roll_back(row)
+            self._top.forget_unknown(_NO_COLUMN, _MOST_UNKNOWN)
             raise
         self._opened.clear()
+        self._created.clear()
         self._path_length += self._surroundings.path_length
 
     def finish(self) -> dict[str, pa.Array]:
@@ -102,6 +117,8 @@ class HeaderColumns:
         arrays.update(zip(LEFTOVERS, (column.array() for column in leftovers), strict=True))
         self._truncate(0)
         self._path_length = 0
+        if self._width > _MANY_COLUMNS:
+            self._top, self._width = Level(), 0
         self._top.forget_unknown(_NO_COLUMN, _MOST_UNKNOWN)
         return arrays
 
@@ -110,6 +127,25 @@ class HeaderColumns:
         for values in self._opened:
             values.clear()
         self._opened.clear()
+        for columns, tag in self._created:
+            del columns[tag]
+        self._width -= len(self._created)
+        self._created.clear()
+
+    def _create(self, columns: dict[int, Column], tag: int) -> Column:
+        """The column of a tag that had none at its level."""
+        entry = attribute(tag)
+        if entry is None:
+            columns[tag] = _NO_COLUMN
+            return _NO_COLUMN
+        if len(self._created) >= _MOST_COLUMNS:
+            raise HeaderLimitError(
+                f"more than {_MOST_COLUMNS} different attributes, each at a place of its own"
+            )
+        column = columns[tag] = Column(entry)
+        self._created.append((columns, tag))
+        self._width += 1
+        return column
 
     def _close_gap(self, values: list[Any], missing: int) -> None:
         """Fill the rows that lack the attribute."""
@@ -150,8 +186,7 @@ class HeaderColumns:
             tag, vr, raw, _, length = element
             column = columns.get(tag)
             if column is None:
-                entry = attribute(tag)
-                column = columns[tag] = _NO_COLUMN if entry is None else Column(entry)
+                column = self._create(columns, tag)
             if vr is column.usual_vr:
                 value = column.memo.get(raw, _UNSEEN)
                 if value is _UNSEEN:

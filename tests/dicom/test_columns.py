@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_data_sets import MadeFile, made_files
 from made_part10 import element, implicit, item, part10, sequence
+from pydicom.datadict import DicomDictionary
 
 from harvester.dicom import HeaderColumns
 from harvester.dicom.columns import _MOST_UNKNOWN
@@ -146,9 +147,9 @@ def test_a_header_whose_paths_are_too_long_leaves_nothing_behind() -> None:
     assert columns.rows == 1
     expected = HeaderColumns()
     expected.append(good)
-    assert columns.path_length == expected.path_length > 0
+    assert columns._path_length == expected._path_length > 0
     assert through_parquet(columns.finish()) == through_parquet(expected.finish())
-    assert columns.path_length == 0
+    assert columns._path_length == 0
 
 
 def test_a_run_of_items_that_ends_with_an_odd_one_is_as_if_read_one_by_one() -> None:
@@ -361,3 +362,55 @@ def test_paths_name_each_item_once() -> None:
     assert surroundings.path("y") == "A[1].B[2].y"
     surroundings.sequences.pop()
     assert surroundings.path("z") == "A[1].z"
+
+
+SEQUENCES = sorted(
+    tag for tag, entry in DicomDictionary.items() if entry[0] == "SQ" and 8 < tag >> 16 < 0x7FE0
+)
+TEXTS = sorted(tag for tag, entry in DicomDictionary.items() if entry[0] == "LO" and 8 < tag >> 16 < 0x7FE0)
+
+
+def wide(sequences: list[int], columns_each: int) -> Header:
+    inside = item(*(element(tag, "LO", b"a ") for tag in TEXTS[: columns_each - 1]))
+    return read(part10(*(sequence(tag, inside) for tag in sequences)))
+
+
+def test_a_header_of_too_many_different_attributes_is_refused_and_leaves_nothing() -> None:
+    columns = HeaderColumns()
+    columns.append(read(GOOD))
+    before = columns._width
+    for start in range(0, 600, 100):  # each with others
+        with pytest.raises(HeaderLimitError, match="more than 5000 different attributes"):
+            columns.append(wide(SEQUENCES[start : start + 100], 51))
+    assert columns.rows == 1
+    assert columns._width == before
+    assert not columns.crowded
+    columns.append(read(GOOD))
+    assert through_parquet(columns.finish()) == rows_of(GOOD, GOOD)
+
+
+def test_columns_are_crowded_when_headers_share_too_few_and_begin_small_again() -> None:
+    columns, headers = HeaderColumns(), 0
+    while not columns.crowded:
+        columns.append(wide(SEQUENCES[100 * headers : 100 * headers + 100], 40))
+        headers += 1
+    assert headers == 3
+    columns.append(wide(SEQUENCES[:100], 40))  # which adds none
+    assert len(columns.finish()) > 300
+    assert not columns.crowded
+    assert not columns._top.columns
+    columns.append(read(GOOD))
+    assert through_parquet(columns.finish()) == rows_of(GOOD)
+
+
+def test_columns_are_crowded_when_their_paths_are_long() -> None:
+    columns = HeaderColumns()
+    inside = sequence(REFERENCES, item(*(element(0x00091000 + i, "LO", b"") for i in range(100))))
+    with patch("harvester.dicom.columns._LONG_PATHS", 10_000):
+        columns.append(read(part10(inside)))
+        assert not columns.crowded
+        columns.append(read(part10(inside)))
+        columns.append(read(part10(inside)))
+        assert columns.crowded
+        columns.finish()
+        assert not columns.crowded
