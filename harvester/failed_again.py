@@ -114,7 +114,7 @@ def find_failed(
     return FailedAgain(
         commit=commit,
         series=tuple(work),
-        known=_known(dataset, commit) if whole else frozenset(),
+        known=_known(dataset, commit, [by_key[key] for key in whole]) if whole else frozenset(),
         _rows=rows,
         _retried=tuple(retried),
     )
@@ -129,15 +129,22 @@ def _rows(dataset: Dataset, commit: Commit) -> pa.Table:
     return pa.concat_tables([FAILURE_COLUMNS.empty_table(), *tables])
 
 
-def _known(dataset: Dataset, commit: Commit) -> frozenset[str]:
-    return frozenset(
-        url
-        for part in commit.parts
-        if part.kind == "instances"
-        for url in pq.ParquetFile(dataset.storage.root / part.path)
-        .read(["instance_url"])["instance_url"]
-        .to_pylist()
-    )
+def _known(dataset: Dataset, commit: Commit, series: Iterable[Series]) -> frozenset[str]:
+    """Addresses of these series' rows in `instances`, which a compaction may have moved elsewhere."""
+    places = tuple(prefix.url for one in series for prefix in one.prefixes)
+    named = {listed.ref.url for one in series for listed in one.objects}
+    mine = {part.path for part in commit.parts if part.kind == "instances"}
+    there = {part.path for part in dataset.parts("instances")}
+    moved = {path.rpartition("/")[0] for path in mine - there}
+    found: set[str] = set()
+    for path in there:
+        if path not in mine and path.rpartition("/")[0] not in moved:
+            continue
+        file = pq.ParquetFile(dataset.storage.root / path)
+        for batch in file.iter_batches(columns=["instance_url"]):
+            urls = batch.column(0).to_pylist()
+            found.update(url for url in urls if url in named or url.startswith(places))
+    return frozenset(found)
 
 
 def _at_first_place(ref: ObjectRef, series: Series) -> ObjectRef:

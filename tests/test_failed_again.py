@@ -158,8 +158,9 @@ def test_a_series_that_could_not_be_listed_is_listed_again(
     assert addresses(dataset) == expected
 
 
+@pytest.mark.parametrize("compacted", [False, True], ids=["as it was written", "compacted"])
 def test_an_incomplete_series_is_listed_again_and_gives_no_row_twice(
-    toml: Path, dataset: Path, expected: Counter[str]
+    toml: Path, dataset: Path, expected: Counter[str], *, compacted: bool
 ) -> None:
     from harvester import expand  # noqa: PLC0415
 
@@ -171,6 +172,10 @@ def test_an_incomplete_series_is_listed_again_and_gives_no_row_twice(
         short = run(toml)
     assert 0 < short.failures < short.series
     assert {row["reason"] for row in table(dataset, "failures")} == {"incomplete_series"}
+    if compacted:
+        opened = Dataset.open(dataset)
+        with opened.lock() as lock:
+            opened.compact(lock)
     result = run(toml, retry_failed=True)
     assert result.failures == 0
     assert result.instances + short.instances == len(expected)
