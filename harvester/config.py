@@ -161,7 +161,8 @@ def _scalar(key: str, value: object) -> Scalar:
 class LimitsConfig(_Table):
     """[limits]: ceilings on processes, requests, memory and time.
 
-    `processes` 0 means one per core; `requests_per_second` (of the whole crawl) 0 means no limit but what
+    `processes` 0 means one per core, or fewer where there is little to do; 1 is the crawl's own process.
+    `concurrency` is each process's; `requests_per_second` (of the whole crawl) 0 means no limit but what
     the service answers. `first_window_bytes` is what the first request of an object asks for,
     `read_ahead_bytes` the least that each further one does. `max_header_bytes` bounds one object's header.
     `timeout_seconds` bounds one request, `attempts` how often it is tried at each provider. A shard,

@@ -1,5 +1,6 @@
 """One shard at work: its parts, its failures, and what no object and no server may break."""
 
+import pickle
 import threading
 import zlib
 from collections import Counter
@@ -13,11 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 from made_part10 import element, part10
 
+from harvester.config import LimitsConfig
 from harvester.dataset import Dataset, ShardWriter
 from harvester.fetch import HeaderFetcher
-from harvester.harvest import Progress, ShardHarvest
+from harvester.harvest import Outcome, Progress, ShardHarvest, Terms
 from harvester.model import ByteRange, ListedObject, ObjectRef, RangeAnswer, Series, Shard
 from harvester.store.memory import MemoryStore
+from harvester.worker import ShardTask, WorkerSettings, harvest_shard
 
 
 def dicom(number: int, modality: bytes = b"CT") -> bytes:
@@ -190,3 +193,130 @@ def test_few_readers_harvest_many_series(tmp_path: Path, concurrency: int) -> No
     series = [named_series(str(n), [dicom(10 * n), dicom(10 * n + 1)], store) for n in range(30)]
     harvested = Harvested(tmp_path, store, *series, concurrency=concurrency)
     assert len(harvested.rows()) == 60
+
+
+class HeldStore(MemoryStore):
+    """Answers for the objects under one prefix only when told to."""
+
+    def __init__(self, held: str) -> None:
+        super().__init__()
+        self.held = held
+        self.waiting = anyio.Event()
+        self.opened = anyio.Event()
+
+    async def get_range(self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None) -> RangeAnswer:
+        if ref.key.startswith(self.held):
+            self.waiting.set()
+            await self.opened.wait()
+        return await super().get_range(ref, wanted, etag=etag)
+
+
+def stopped_harvest(folder: Path, store: HeldStore, *series: Series) -> tuple[Harvested, Outcome]:
+    """A shard that is stopped when it waits for the held objects, which never come."""
+    harvested = object.__new__(Harvested)
+    harvested.dataset = Dataset.create(folder / "dataset")
+    harvested.progress = Progress()
+    writer = harvested.dataset.shard_writer("crawl", "shard")
+    harvested.work = ShardHarvest(
+        Shard("shard", series), HeaderFetcher(store), writer, harvested.progress, concurrency=8
+    )
+    outcomes = []
+
+    async def stop() -> None:
+        async with anyio.create_task_group() as tasks:
+
+            async def run() -> None:
+                outcomes.append(await harvested.work.run())
+
+            tasks.start_soon(run)
+            await store.waiting.wait()
+            await anyio.wait_all_tasks_blocked()
+            harvested.work.stop(0.01)
+
+    anyio.run(stop)
+    return harvested, outcomes[0]
+
+
+def test_a_shard_that_is_stopped_commits_the_series_that_are_whole(tmp_path: Path) -> None:
+    store = HeldStore("slow/0002")
+    quick = named_series("quick", [dicom(1), dicom(2)], store, collection_id="c", modality="CT")
+    slow = named_series("slow", [dicom(3), dicom(4), dicom(5)], store, collection_id="c", modality="CT")
+    broken = named_series("broken", [b"no dicom"], store, collection_id="c", modality="CT")
+    harvested, outcome = stopped_harvest(tmp_path, store, quick, slow, broken)
+    (commit,) = harvested.dataset.commits()
+    assert commit.series == ("quick", "broken")
+    assert commit.counts == {"quick": (2, 0), "broken": (0, 1)}
+    assert outcome.series == 2
+    assert sorted(row["SOPInstanceUID"] for row in harvested.rows()) == ["1.2.0001", "1.2.0002"]
+    progress = harvested.progress
+    assert (progress.series, progress.instances, progress.failures) == (2, 2, 1)
+    assert progress.requests == commit.requests > 3
+
+
+def test_a_shard_that_is_stopped_before_any_series_is_whole_leaves_nothing(tmp_path: Path) -> None:
+    store = HeldStore("slow/0001")
+    slow = named_series("slow", [dicom(1), dicom(2)], store, modality="CT")
+    harvested, outcome = stopped_harvest(tmp_path, store, slow)
+    assert list(harvested.dataset.commits()) == []
+    assert outcome == Outcome(0)
+    assert (harvested.progress.series, harvested.progress.instances) == (0, 0)
+
+
+def test_a_shard_whose_parts_hold_a_series_that_is_not_whole_is_given_up(tmp_path: Path) -> None:
+    store = HeldStore("slow/0002")
+    quick = named_series("quick", [dicom(1), dicom(2)], store, modality="CT")
+    slow = named_series("slow", [dicom(3), dicom(4), dicom(5)], store, modality="CT")
+    with patch("harvester.rows.ROWS_AT_ONCE", 4):
+        harvested, outcome = stopped_harvest(tmp_path, store, quick, slow)
+    assert list(harvested.dataset.commits()) == []
+    assert outcome == Outcome(0)
+    assert harvested.progress.instances == 0
+    assert not list((tmp_path / "dataset/instances").rglob("*.parquet"))
+
+
+def test_objects_that_are_given_up_are_not_read(tmp_path: Path) -> None:
+    store = MemoryStore()
+    series = named_series("s", [dicom(1), dicom(2)], store, modality="CT")
+    dataset = Dataset.create(tmp_path / "dataset")
+    terms = Terms(given_up=frozenset({"s3://b/s/0000.dcm"}))
+    writer = dataset.shard_writer("c", "s")
+    anyio.run(ShardHarvest(Shard("s", (series,)), HeaderFetcher(store), writer, Progress(), 4, terms).run)
+    assert [ref.key for ref, _ in store.ranges] == ["s/0001.dcm"]
+    (commit,) = dataset.commits()
+    assert commit.counts == {"s": (1, 1)}
+
+
+def test_a_trial_leaves_nothing(tmp_path: Path) -> None:
+    store = MemoryStore()
+    series = named_series("s", [dicom(1), dicom(2)], store, modality="CT")
+    dataset = Dataset.create(tmp_path / "dataset")
+    writer, terms = dataset.shard_writer("c", "s"), Terms(trial=True)
+    written = []
+    write = ShardWriter.write_instances
+
+    def note(writer: ShardWriter, *arguments: Any) -> Any:
+        written.append(write(writer, *arguments))
+        return written[-1]
+
+    with patch.object(ShardWriter, "write_instances", note):
+        harvest = ShardHarvest(Shard("s", (series,)), HeaderFetcher(store), writer, Progress(), 4, terms)
+        assert anyio.run(harvest.run) == Outcome(0)
+    assert [part.rows for part in written] == [2]
+    assert list(dataset.commits()) == []
+    assert not list((tmp_path / "dataset").rglob("*.parquet"))
+
+
+def test_one_shard_can_be_harvested_by_other_schedulers(tmp_path: Path) -> None:
+    dataset = Dataset.create(tmp_path / "dataset")
+    objects = []
+    for number in range(3):
+        (tmp_path / f"{number}.dcm").write_bytes(dicom(number))
+        objects.append(ListedObject(ObjectRef.parse(str(tmp_path / f"{number}.dcm")), None))
+    task = ShardTask("crawl", Shard("shard", (Series("s", objects=tuple(objects), modality="CT"),)))
+    settings = WorkerSettings(dataset.location, LimitsConfig())
+    settings, task = pickle.loads(pickle.dumps((settings, task)))
+    outcome, progress = harvest_shard(settings, task)
+    assert outcome == Outcome(1)
+    assert (progress.instances, progress.requests) == (3, 3)
+    (commit,) = dataset.commits()
+    assert commit.counts == {"s": (3, 0)}

@@ -1,7 +1,10 @@
 import os
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -10,6 +13,7 @@ from harvester.errors import DatasetError
 
 HOLDER = """
 import sys
+import threading
 from harvester.dataset import Dataset
 with Dataset.open(sys.argv[1]).lock():
     print("held", flush=True)
@@ -62,3 +66,56 @@ def test_a_lock_that_cannot_be_opened_names_its_file(dataset: Dataset) -> None:
     (Path(dataset.location) / "_harvest/lock").mkdir()
     with pytest.raises(DatasetError, match="_harvest/lock: cannot be opened"), dataset.lock():
         pass
+
+
+PARENT = """
+import subprocess, sys
+from harvester.dataset import Dataset
+with Dataset.open(sys.argv[1]).lock() as lock:
+    orphan = subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.readline()"], stdin=0, pass_fds=[lock.descriptor]
+    )
+    print("held", flush=True)
+    orphan.wait()
+"""
+
+
+def test_a_crawl_waits_for_the_processes_of_one_that_was_killed(dataset: Dataset) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, dataset.location],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdin is not None
+        assert parent.stdout.readline() == "held\n"
+        parent.kill()
+        parent.wait()
+        left = threading.Event()
+
+        def leave() -> None:
+            looked.wait(20)
+            left.set()
+            parent.stdin.close()  # the orphan's end
+
+        looked = threading.Event()
+        look = os.kill
+
+        def note(process: int, number: int) -> None:
+            looked.set()
+            look(process, number)
+
+        thread = threading.Thread(target=leave)
+        thread.start()
+        with patch("harvester.dataset.lock.os.kill", note), dataset.lock():
+            assert left.is_set()
+        thread.join()
+
+
+def test_a_lock_that_outlives_its_holder_for_long_is_told(dataset: Dataset) -> None:
+    path = Path(dataset.location) / "_harvest/lock"
+    with dataset.lock(), patch("harvester.dataset.lock._ORPHANS_SECONDS", 0.1):
+        path.write_text(f"process 4194304 on {socket.gethostname()} since today")
+        with pytest.raises(DatasetError, match="process 4194304"), dataset.lock():
+            pass
