@@ -19,13 +19,10 @@ from harvester.dicom.dictionary import (
 )
 from harvester.dicom.element import UNDEFINED_LENGTH, RawElement
 from harvester.dicom.header import Header
+from harvester.dicom.limits import WalkLimits
 from harvester.dicom.memory import HeaderMemory
-from harvester.dicom.walk import (
-    NeedMore,
-    Stopped,
-    Walker,
-    WalkLimits,
-)
+from harvester.dicom.steps import NeedMore, Stopped
+from harvester.dicom.walk import Walker
 from harvester.errors import (
     HeaderLimitError,
     MalformedError,

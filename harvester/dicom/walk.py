@@ -8,28 +8,26 @@ walker hops over it.
 """
 
 import struct
-from array import array
-from dataclasses import dataclass
 from itertools import repeat
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
+from harvester.dicom.byte_order import little_endian
 from harvester.dicom.dictionary import (
     BINARY_VRS,
     ITEM,
     ITEM_DELIMITATION,
     LONG_FORM_VRS,
-    LONGEST_CREATOR,
     SEQUENCE_DELIMITATION,
     SHORT_FORM_VRS,
     STANDARD_VRS,
-    creator_tag,
-    is_private_creator,
-    private_vr,
     standard_vr,
 )
 from harvester.dicom.element import UNDEFINED_LENGTH, Items, RawElement
+from harvester.dicom.limits import WalkLimits
 from harvester.dicom.memory import LONGEST_STRETCH, HeaderMemory, moved
+from harvester.dicom.private import PrivateCreators
 from harvester.dicom.repetition import FEWEST_ITEMS, ItemPatterns
+from harvester.dicom.steps import NeedMore, Stopped
 from harvester.errors import HeaderLimitError, MalformedError, TruncatedError
 
 PIXEL_DATA_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
@@ -44,102 +42,20 @@ _LONG_FORM: Final = {vr.encode(): vr for vr in LONG_FORM_VRS}
 # The header of an element in explicit and in implicit VR, and the length of a long form.
 _LITTLE_ENDIAN: Final = tuple(struct.Struct(form).unpack_from for form in ("<HH2sH", "<HHL", "<L"))
 _BIG_ENDIAN: Final = tuple(struct.Struct(form).unpack_from for form in (">HH2sH", ">HHL", ">L"))
-_WIDTHS: Final = {
-    **dict.fromkeys(("US", "SS", "US or SS", "US or SS or OW", "US or OW", "AT"), "H"),
-    **dict.fromkeys(("UL", "SL", "FL"), "I"),
-    **dict.fromkeys(("UV", "SV", "FD"), "Q"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class WalkLimits:
-    """Bounds that keep one object from taking all memory or time.
-
-    Args:
-        header_bytes: The longest structure that is read, in bytes; values hopped over do not count.
-        elements: How many elements and items one header may have.
-        depth: How deep sequences may nest.
-        kept_value: The longest binary value that is kept, in bytes.
-        longest_value: The longest value of any other kind that is read; a longer one is hopped over. It is
-            never less than `kept_value` and 65,535, the longest that explicit VR's short form has.
-    """
-
-    header_bytes: int = 64 << 20
-    elements: int = 5_000_000
-    depth: int = 64
-    kept_value: int = 1 << 16
-    longest_value: int = 4 << 20
-
-
-class NeedMore(NamedTuple):
-    """The walk goes on when the bytes from `start` up to at least `stop` have been fed.
-
-    `last` says that these are all that is missing: reading ahead would be in vain.
-    """
-
-    start: int
-    stop: int
-    last: bool = False
-
-
-class Stopped(NamedTuple):
-    """The walk ended in front of the element at `offset`, or at the end of the object (`tag` None).
-
-    `length` is the element's value length and `value_offset` where its value starts.
-    """
-
-    offset: int
-    tag: int | None = None
-    vr: str | None = None
-    value_offset: int = 0
-    length: int = 0
-
 
 # An open sequence: its items (None: fragments), whether its own length says where it ends, whether its
 # items are in implicit VR, and where it ends at the latest.
 _Sequence: TypeAlias = tuple[Items | None, bool, bool, int]
 # An open data set: its elements, where it ends, whether it is in implicit VR, its private creators, and
 # where its content starts.
-_DataSet: TypeAlias = tuple[list[RawElement], int, bool, "_Creators | None", int]
+_DataSet: TypeAlias = tuple[list[RawElement], int, bool, PrivateCreators | None, int]
 # What to go back to when a sequence closes: its own tag, VR, and where it and its value start, the data set
 # that holds it, and the sequence that holds that. Offsets are the object's.
 _Outer: TypeAlias = tuple[tuple[int, str, int, int], _DataSet, _Sequence]
 
 
-class _Creators:
-    """The private creators of one data set, looked up only where a private VR must be found."""
-
-    __slots__ = ("_names", "_seen")
-
-    def __init__(self) -> None:
-        self._names: dict[int, str] = {}
-        self._seen = 0
-
-    def vr_of(self, tag: int, elements: list[RawElement]) -> str:
-        """The VR of a private element (PS3.5 7.8.1); each element is looked at once however often asked."""
-        if is_private_creator(tag):
-            return "LO"
-        for element in elements[self._seen :]:
-            is_creator = is_private_creator(element[0]) and isinstance(element[2], bytes)
-            if is_creator and element[4] <= LONGEST_CREATOR:
-                self._names[element[0]] = element[2].decode("latin-1").rstrip(" \0")
-        self._seen = len(elements)
-        creator = self._names.get(creator_tag(tag)) if tag & 0xFF00 else None
-        return private_vr(tag, creator) if creator else "UN"
-
-
 def _is_vr_like(vr: bytes) -> bool:
     return 0x40 < vr[0] < 0x5B and 0x40 < vr[1] < 0x5B
-
-
-def _little_endian(raw: bytes, vr: str) -> bytes:
-    """Numbers of a big endian data set, so that nobody above the walker needs to know."""
-    width = _WIDTHS.get(vr)
-    if width is None or len(raw) % array(width).itemsize:
-        return raw
-    numbers = array(width, raw)
-    numbers.byteswap()
-    return numbers.tobytes()
 
 
 class Walker:
@@ -174,7 +90,7 @@ class Walker:
         self._open: list[RawElement] | None = self.elements  # None: between two items
         self._stop = _FAR  # where the open data set ends
         self._content = offset  # where the open item's content starts
-        self._creators: _Creators | None = None
+        self._creators: PrivateCreators | None = None
         self._sequence: _Sequence = (None, False, False, _FAR)  # the innermost open one
         self._patterns = ItemPatterns()
         self._memory = memory
@@ -498,7 +414,7 @@ class Walker:
                 if length > kept_value and (vr in BINARY_VRS or length > longest_value):
                     raw = None
                 elif swapped:
-                    raw = _little_endian(buffer[value:end], vr)
+                    raw = little_endian(buffer[value:end], vr)
                 elements.append((tag, vr, raw, base + value, length))
                 headers_read += 1
                 position = end
@@ -556,7 +472,7 @@ class Walker:
             return "SQ"  # PS3.5 6.2.2 note 4: UN of undefined length is a sequence
         if tag & 0x10000:
             if self._creators is None:
-                self._creators = _Creators()
+                self._creators = PrivateCreators()
             return self._creators.vr_of(tag, elements)
         if length < 0xFFFF:  # longer ones may be UN because their VR's length field is too short
             return standard_vr(tag) or "UN"
