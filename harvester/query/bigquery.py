@@ -70,7 +70,9 @@ def _translated(query: exp.Expr, *, errors_as_null: bool) -> str:
                 call.replace(exp.Null())
     try:
         text = query.sql("duckdb", comments=False, unsupported_level=ErrorLevel.RAISE)
-        return read_repeated_attributes(sqlglot.parse_one(text, read="duckdb")).sql("duckdb", comments=False)
+        translated = sqlglot.parse_one(text, read="duckdb")
+        _refuse_unknown_functions(translated, query)
+        return read_repeated_attributes(translated).sql("duckdb", comments=False)
     except UnsupportedError as error:
         raise QueryError(f"line {line_of(query)}: cannot be translated: {_one_line(error)}") from error
     except (SqlglotError, RecursionError) as error:
@@ -85,7 +87,7 @@ def _statements(sql: str) -> Iterator[tuple[int, str]]:
     try:
         tokens = Dialect.get_or_raise("bigquery").tokenize(sql)
     except SqlglotError as error:
-        raise QueryError(_one_line(error)) from error
+        raise QueryError(f"the SQL text cannot be read: {_one_line(error)}") from error
     statement: list[Token] = []
     for token in [*tokens, None]:
         if token is not None and token.token_type != TokenType.SEMICOLON:
@@ -163,12 +165,21 @@ def _refuse_what_has_no_counterpart(query: exp.Expr) -> None:
             raise QueryError(
                 f"line {line_of(node)}: FOR SYSTEM_TIME cannot be translated: a dataset has one state"
             )
-        if isinstance(node, exp.Anonymous) and node.name.lower() not in _functions():
-            owner = node.parent
-            prefix = f"{owner.this.sql('bigquery')}." if isinstance(owner, exp.Dot) else ""
-            raise QueryError(
-                f"line {line_of(node.parent or node)}: {prefix}{node.name}() cannot be translated"
-            )
+
+
+def _refuse_unknown_functions(translated: exp.Expr, query: exp.Expr) -> None:
+    for node in translated.find_all(exp.Anonymous):
+        if node.name.lower() in _functions():
+            continue
+        owner = node.parent
+        prefix = f"{owner.this.sql()}." if isinstance(owner, exp.Dot) else ""
+        written = (
+            call
+            for call in query.find_all(exp.Func)
+            if call.meta.get("bigquery_name", call.name).lower() == node.name.lower()
+        )
+        line = line_of(next(written, query))
+        raise QueryError(f"line {line}: {prefix}{node.name}() cannot be translated")
 
 
 @lru_cache(maxsize=1)

@@ -30,6 +30,14 @@ def _types(query: exp.Expr) -> exp.Expr:
     return query
 
 
+def _floating_literals(query: exp.Expr) -> exp.Expr:
+    """`0.1` is a FLOAT64; in DuckDB it would be a DECIMAL, but for its exponent."""
+    for number in query.find_all(exp.Literal):
+        if not number.is_string and "." in number.name and "e" not in number.name.lower():
+            number.set("this", f"{number.name}e0")
+    return query
+
+
 def _decimal_logarithms(query: exp.Expr) -> exp.Expr:
     """`LOG(10, x)` is a quotient, and 2.9999999999999996 for 1000: FLOOR would be one off."""
     for node in list(query.find_all(exp.Log)):
@@ -167,6 +175,7 @@ def _nest(select: exp.Select, keys: list[exp.Ordered]) -> None:
 
 CHANGES: Final[tuple[Callable[[exp.Expr], exp.Expr], ...]] = (
     _types,
+    _floating_literals,
     _decimal_logarithms,
     _rounding,
     _safe_functions,

@@ -10,6 +10,7 @@ from harvester.dataset import (
     FAILURE_COLUMNS,
     FRAME_COLUMNS,
     INSTANCE_COLUMNS,
+    PARTITION_COLUMNS,
     Kind,
 )
 from harvester.dataset.names import NULL_PARTITION
@@ -129,19 +130,21 @@ def table_view(kind: Kind, files: Sequence[str], columns: pa.Schema) -> str:
         "default_value: NULL}"
         for field in columns
     )
-    read = f"read_parquet([{', '.join(map(literal, files))}], schema=MAP {{{', '.join(declared)}}})"
-    if kind == "failures":
-        return f"SELECT * FROM {read}"
-    # The schema and DuckDB's own hive_partitioning exclude each other.
-    folders = (
-        f"{_folder_value(place)} AS {name}" for place, name in ((-3, "collection_id"), (-2, "Modality"))
+    # By the column that is asked for as an option, and not by the one of the same name that there is
+    # anyway, DuckDB 1.5 skips files. The schema and DuckDB's own hive_partitioning exclude each other.
+    read = (
+        f"read_parquet([{', '.join(map(literal, files))}], "
+        f"schema=MAP {{{', '.join(declared)}}}, filename=true)"
     )
-    return f"SELECT * REPLACE ({', '.join(folders)}) FROM {read}"
+    if kind == "failures":
+        return f"SELECT * EXCLUDE (filename) FROM {read}"
+    folders = ", ".join(f"{_folder_value(name)} AS {name}" for name in PARTITION_COLUMNS.names)
+    return f"SELECT * EXCLUDE (filename) REPLACE ({folders}) FROM {read}"
 
 
-def _folder_value(place: int) -> str:
-    """What a folder of a part's path says: of `.../Modality=CT/part.parquet` the last one says `CT`."""
-    value = f"split_part(split_part(filename, '/', {place}), '=', 2)"
+def _folder_value(column: str) -> str:
+    """What the folders of a part's path say: `.../Modality=CT/part.parquet` says `CT`."""
+    value = f"regexp_extract(filename, '.*/{column}=([^/]*)/', 1)"
     return f"url_decode(nullif({value}, {literal(NULL_PARTITION)}))"
 
 
