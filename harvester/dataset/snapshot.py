@@ -7,6 +7,7 @@ says that parts of the commits have given way to larger ones.
 
 import base64
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -96,8 +97,9 @@ class Snapshot:
         """
         known = _decoded(self.record.columns.get(kind))
         before = set(self.record.compacted).union(*(one.parts for one in self.record.commits.values()))
-        fresh = [part for part in self.parts if part.kind == kind and part not in before]
-        return unite([known, *(_schema(self.root / part.path) for part in fresh)])
+        fresh = [self.root / part.path for part in self.parts if part.kind == kind and part not in before]
+        with ThreadPoolExecutor() as threads:
+            return unite([known, *threads.map(_schema, fresh)])
 
 
 def read_snapshot(storage: LocalStorage) -> Snapshot:
