@@ -86,7 +86,9 @@ class Foresight:
             await series.measured.wait()
         if not series.needs:
             return self._guessed(kind)
-        count = max(len(needs) for needs in series.needs)
+        count = max(map(len, series.needs))
+        if count == 1:  # almost always, and once an object
+            return (_with_margin(max(series.needs)[0]),)
         return tuple(
             _with_margin(max(needs[place] for needs in series.needs if place < len(needs)))
             for place in range(count)

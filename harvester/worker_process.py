@@ -2,7 +2,6 @@
 
 import copy
 import ctypes
-import gc
 import logging
 import os
 import signal
@@ -20,13 +19,17 @@ from harvester.channel import Channel
 from harvester.errors import HarvesterError, ungrouped
 from harvester.harvest import Outcome, Progress
 from harvester.store.telemetry import Telemetry
-from harvester.worker import Harvester, ShardTask, WorkerSettings, open_harvester
+from harvester.worker import (
+    Harvester,
+    ShardTask,
+    WorkerSettings,
+    collect_garbage_rarely,
+    open_harvester,
+)
 
 # prctl(2); the value is part of Linux's interface.
 _PR_SET_PDEATHSIG: Final = 1
 _REPORT_SECONDS: Final = 0.25
-# Rows are held in lists until a part is full: looking through them for cycles takes a fifth of the time.
-_GARBAGE_THRESHOLDS: Final = (100_000, 50, 50)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +165,7 @@ def main() -> None:
     _die_with_parent()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the crawl's own process says what is to be done
-    gc.set_threshold(*_GARBAGE_THRESHOLDS)
+    collect_garbage_rarely()
     end = socket.socket(fileno=int(sys.argv[1]))
     try:
         anyio.run(_serve, end)

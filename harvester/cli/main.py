@@ -12,6 +12,7 @@ from harvester import __version__
 from harvester.cli import crawling, indexing, objects, querying, serving
 from harvester.config import one_line
 from harvester.errors import HarvesterError, HarvestError, UserError
+from harvester.worker import collect_garbage_rarely
 
 DONE: Final = 0
 BUG: Final = 1
@@ -67,6 +68,7 @@ def _options(
 
 def main() -> None:
     """Run the program and exit with the status of the contract."""
+    collect_garbage_rarely()
     sys.exit(_status())
 
 
