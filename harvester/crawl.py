@@ -14,6 +14,7 @@ import anyio
 
 from harvester.bucket_listing import BucketName, FoundObjects, choose_buckets, list_buckets
 from harvester.catalog import Catalog, open_catalog
+from harvester.catalog.clouds import schemes_of
 from harvester.config import CrawlConfig, LimitsConfig
 from harvester.dataset import Commit, Dataset, Lock
 from harvester.dicom import HeaderColumns
@@ -242,6 +243,7 @@ class _Run:
             if workers.deaths or self.stop.made:
                 dataset.sweep(self._lock)
             after = _Done.of(dataset.commits(), self._plan).plus(self._elsewhere)
+            dataset.checkpoint(self._lock)
         result = CrawlResult(
             dataset=self.config.dataset,
             series=self.series,
@@ -291,6 +293,7 @@ class _Run:
                     self.config.source.endpoint,
                     processes,
                     self.options.columns,
+                    spread=schemes_of(self.config.source.provider),
                 )
                 async with open_harvester(settings) as harvester:
                     if pool is None:

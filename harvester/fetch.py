@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, TypeAlias
 
 from harvester.dicom import Header, HeaderMemory, HeaderParser, NeedMore, WalkLimits
@@ -9,6 +10,7 @@ from harvester.errors import NotFoundError, ObjectChangedError, ObjectError, Sto
 from harvester.foresight import Foresight, Kind
 from harvester.model import ByteRange, ObjectRef, RangeAnswer
 from harvester.store.base import Store
+from harvester.store.spread import CopyReader
 
 _LONGEST_READ_AHEAD: Final = 1 << 20
 
@@ -82,6 +84,7 @@ class HeaderFetcher:
         limits: Bounds on one header's memory and time.
         memory: What the headers read so far have in common.
         foresight: What was learnt of their lengths; None: each object is asked for alike.
+        copy_reader: Chooses between the copies of an object; None: they are tried in their order.
     """
 
     store: Store
@@ -89,6 +92,7 @@ class HeaderFetcher:
     limits: WalkLimits = _DEFAULT_LIMITS
     memory: HeaderMemory = field(default_factory=HeaderMemory)
     foresight: Foresight | None = None
+    copy_reader: CopyReader | None = None
 
     async def fetch(self, copies: Sequence[ObjectRef], cost: Cost, kind: Kind | None = None) -> FetchedHeader:
         """Read one header from the first copy of its object that can be read.
@@ -102,42 +106,53 @@ class HeaderFetcher:
             ObjectError: The object has no header that can be read; every copy has the same bytes.
             StoreError: No copy could be read; it is the first one's error that is more than "not found".
         """
-        errors: list[StoreError] = []
         windows: tuple[int, ...] = (self.windows.first_bytes,)
-        if self.foresight is not None and kind is not None:
-            windows = await self.foresight.windows(kind)
+        if self.foresight is None or kind is None:
+            return (await self._from_copies(copies, windows, cost))[0]
+        windows = await self.foresight.windows(kind)
         try:
-            for ref in copies:
-                try:
-                    fetched, needs = await self._fetch_unchanged(ref, windows, cost)
-                except StoreError as error:
-                    errors.append(error)  # the next copy may be there
-                else:
-                    if self.foresight is not None and kind is not None:
-                        self.foresight.learn(kind, needs)
-                    return fetched
+            fetched, needs = await self._from_copies(copies, windows, cost)
+            self.foresight.learn(kind, needs)
+            return fetched
         finally:
-            if self.foresight is not None and kind is not None:
-                self.foresight.give_up(kind)
+            self.foresight.give_up(kind)
+
+    async def _from_copies(
+        self, copies: Sequence[ObjectRef], windows: tuple[int, ...], cost: Cost
+    ) -> _Fetched:
+        async def read(store: Store, ref: ObjectRef) -> _Fetched:
+            return await self._fetch_unchanged(store, ref, windows, cost)
+
+        if self.copy_reader is not None:
+            return await self.copy_reader.read(copies, read)
+        errors: list[StoreError] = []
+        for ref in copies:
+            try:
+                return await read(self.store, ref)
+            except StoreError as error:
+                errors.append(error)  # the next copy may be there
         # A copy that was never made says nothing of why the others could not be read.
         raise next((error for error in errors if not isinstance(error, NotFoundError)), errors[-1])
 
-    async def _fetch_unchanged(self, ref: ObjectRef, windows: tuple[int, ...], cost: Cost) -> _Fetched:
+    async def _fetch_unchanged(
+        self, store: Store, ref: ObjectRef, windows: tuple[int, ...], cost: Cost
+    ) -> _Fetched:
         try:
-            return await self._fetch(ref, windows, cost)
+            return await self._fetch(store, ref, windows, cost)
         except ObjectChangedError:
             # Replaced between two windows: once more, from the start.
-            return await self._fetch(ref, windows, cost)
+            return await self._fetch(store, ref, windows, cost)
 
-    async def _fetch(self, ref: ObjectRef, windows: tuple[int, ...], cost: Cost) -> _Fetched:
+    async def _fetch(self, store: Store, ref: ObjectRef, windows: tuple[int, ...], cost: Cost) -> _Fetched:
         try:
-            return await self._read(ref, windows, cost)
+            return await self._read(store, ref, windows, cost)
         except ObjectError as error:
             error.url = ref.url
             raise
 
-    async def _read(self, ref: ObjectRef, windows: tuple[int, ...], cost: Cost) -> _Fetched:
-        first = await self._range(ref, ByteRange(0, windows[0]), None, cost)
+    async def _read(self, store: Store, ref: ObjectRef, windows: tuple[int, ...], cost: Cost) -> _Fetched:
+        read_range = partial(_range, store, ref, cost)
+        first = await read_range(ByteRange(0, windows[0]), None)
         parser = HeaderParser(first.size, limits=self.limits, memory=self.memory)
         step, fed = parser.feed(first.data), len(first.data)
         read_ahead, islands = self.windows.read_ahead_bytes, 1
@@ -148,7 +163,7 @@ class HeaderFetcher:
                 islands += 1
             stop = step.stop if step.last else max(step.stop, step.start + ahead)
             wanted = ByteRange(step.start, min(stop, first.size))
-            answer = await self._range(ref, wanted, first.etag, cost)
+            answer = await read_range(wanted, first.etag)
             if answer.size != first.size or not answer.data:
                 # Without an ETag, only its size can say that the object was replaced.
                 message = f"the object was replaced: it had {first.size} bytes, now it has {answer.size}"
@@ -158,11 +173,14 @@ class HeaderFetcher:
         fetched = FetchedHeader(ref, step, first.size, first.etag)
         return fetched, _needs(step, parser.hops, fed, first.size)
 
-    async def _range(self, ref: ObjectRef, wanted: ByteRange, etag: str | None, cost: Cost) -> RangeAnswer:
-        try:
-            answer = await self.store.get_range(ref, wanted, etag=etag)
-        except StoreError as error:
-            cost.add(error)
-            raise
-        cost.add(answer)
-        return answer
+
+async def _range(
+    store: Store, ref: ObjectRef, cost: Cost, wanted: ByteRange, etag: str | None
+) -> RangeAnswer:
+    try:
+        answer = await store.get_range(ref, wanted, etag=etag)
+    except StoreError as error:
+        cost.add(error)
+        raise
+    cost.add(answer)
+    return answer

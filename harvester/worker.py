@@ -35,6 +35,7 @@ class WorkerSettings:
         endpoint: Replaces the clouds' addresses.
         processes: How many processes share the requests of a second.
         columns: Makes what takes the headers of one part.
+        spread: The schemes of the clouds between which objects that lie in both are divided.
     """
 
     dataset: str
@@ -42,6 +43,7 @@ class WorkerSettings:
     endpoint: str | None = None
     processes: int = 1
     columns: Columns = HeaderColumns
+    spread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ async def open_harvester(settings: WorkerSettings) -> AsyncIterator[Harvester]:
             Windows(limits.first_window_bytes, limits.read_ahead_bytes),
             WalkLimits(header_bytes=limits.max_header_bytes),
             foresight=Foresight(limits.first_window_bytes),
+            copy_reader=store.copy_reader(settings.spread),
         )
         yield Harvester(settings, store, Dataset.open(settings.dataset), fetcher)
 

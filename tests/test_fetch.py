@@ -1,6 +1,7 @@
 """Headers are read from a store that counts: which bytes are asked for, how often, and what may go wrong."""
 
 import struct
+from collections import Counter
 from collections.abc import Sequence
 
 import anyio
@@ -20,7 +21,9 @@ from harvester.errors import (
 )
 from harvester.fetch import Cost, FetchedHeader, HeaderFetcher, Windows
 from harvester.model import ByteRange, ObjectRef, RangeAnswer
+from harvester.store.endpoints import Endpoints
 from harvester.store.memory import MemoryStore
+from harvester.store.spread import CopyReader, Spread
 
 URL = "s3://bucket/series/instance.dcm"
 KiB = 1024
@@ -272,3 +275,23 @@ def test_a_missing_copy_does_not_hide_why_the_other_could_not_be_read() -> None:
     assert caught.value.url == "s3://denied/k"
     with pytest.raises(NotFoundError):
         fetch(store, "s3://missing/k", "gs://missing/k")
+
+
+def test_objects_in_both_clouds_are_divided_between_them() -> None:
+    raw = part10(element(0x00080018, "UI", b"1.2.3\0"), pixel_data(100))
+    keys = [f"series/{number}.dcm" for number in range(60)]
+    objects = {f"{scheme}://bucket/{key}": raw for key in keys for scheme in ("s3", "gs")}
+    store = MemoryStore(objects)
+    spread = Spread(Endpoints(), ("gs", "s3"))
+    fetcher = HeaderFetcher(store, copy_reader=CopyReader(spread, store, store))
+
+    async def read_all() -> Counter[str]:
+        read = Counter[str]()
+        for key in keys:
+            copies = [ObjectRef("bucket", key, scheme) for scheme in ("gs", "s3")]
+            read[(await fetcher.fetch(copies, Cost())).ref.scheme] += 1
+        return read
+
+    read = anyio.run(read_all)
+    assert read.total() == store.requests == 60
+    assert min(read["gs"], read["s3"]) >= 15

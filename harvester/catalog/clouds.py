@@ -61,3 +61,8 @@ def parse_prefix(address: str) -> ObjectRef:
             f"{address!r}: only a closing * can be followed, as in {scheme}://{bucket}/FOLDER/*"
         )
     return ObjectRef(bucket, key, scheme)
+
+
+def schemes_of(providers: Iterable[Provider]) -> tuple[str, ...]:
+    """How these clouds' objects are addressed: `gs`, `s3`."""
+    return tuple(SCHEMES[provider] for provider in providers)
