@@ -1,0 +1,1 @@
+"""What the crawl benchmark is made of: made-up objects, servers, clients, and its parts."""

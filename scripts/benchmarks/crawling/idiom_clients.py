@@ -1,0 +1,106 @@
+"""Reads headers as is done today, in 32 threads: `idiom_clients.py NAME ENDPOINT FILE-OF-PATHS`."""
+
+import io
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pydicom
+
+THREADS = 32
+
+# A reader takes a bucket's name and a key, and reads one object's header.
+Reader = Callable[[str, str], object]
+
+
+def blob_reader(endpoint: str) -> Reader:
+    """google-cloud-storage: `Blob.open`, which is a BlobReader."""
+    from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415  only what is measured is imported
+    from google.cloud import storage  # noqa: PLC0415
+
+    client = storage.Client(
+        project="none", credentials=AnonymousCredentials(), client_options={"api_endpoint": endpoint}
+    )
+
+    def read(bucket: str, key: str) -> object:
+        with client.bucket(bucket).blob(key).open("rb") as stream:
+            return pydicom.dcmread(stream, stop_before_pixels=True)
+
+    return read
+
+
+def smart_open(endpoint: str) -> Reader:
+    """smart_open, over one S3 client."""
+    import smart_open as library  # noqa: PLC0415
+
+    parameters = {"client": _s3_client(endpoint)}
+
+    def read(bucket: str, key: str) -> object:
+        with library.open(f"s3://{bucket}/{key}", "rb", transport_params=parameters) as stream:
+            return pydicom.dcmread(stream, stop_before_pixels=True)
+
+    return read
+
+
+def boto3_download(endpoint: str) -> Reader:
+    """boto3: the whole object, then its header."""
+    client = _s3_client(endpoint)
+
+    def read(bucket: str, key: str) -> object:
+        content = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        return pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True)
+
+    return read
+
+
+def s3fs(endpoint: str) -> Reader:
+    """s3fs, as it comes."""
+    import s3fs as library  # noqa: PLC0415
+
+    files = library.S3FileSystem(anon=True, endpoint_url=endpoint)
+
+    def read(bucket: str, key: str) -> object:
+        with files.open(f"{bucket}/{key}", "rb") as stream:
+            return pydicom.dcmread(stream, stop_before_pixels=True)
+
+    return read
+
+
+IDIOMS = {
+    "google-cloud-storage BlobReader": blob_reader,
+    "smart_open": smart_open,
+    "boto3 whole download": boto3_download,
+    "s3fs": s3fs,
+}
+
+
+def _s3_client(endpoint: str) -> object:
+    import boto3  # noqa: PLC0415
+    from botocore import UNSIGNED  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415
+
+    config = Config(signature_version=UNSIGNED, max_pool_connections=THREADS, s3={"addressing_style": "path"})
+    return boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", config=config)
+
+
+def main() -> None:
+    """Read all, and print how many, in how many seconds, imports and the making of the client left out."""
+    name, endpoint, paths = sys.argv[1:]
+    warnings.simplefilter("ignore")
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+    read = IDIOMS[name](endpoint)
+    objects = [path[1:].split("/", 1) for path in Path(paths).read_text().splitlines()]
+    started = time.perf_counter()
+    with ThreadPoolExecutor(THREADS) as threads:
+        for _ in threads.map(lambda one: read(*one), objects):
+            pass
+    print(json.dumps({"instances": len(objects), "seconds": time.perf_counter() - started}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Instances a second and bytes, against what users do today, on a mixed bucket with and without latency."""
+
+import contextlib
+import importlib.util
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from crawling import child, mixed_bucket, nginx
+from crawling.cpu import configure, harvest
+from crawling.idiom_clients import IDIOMS, THREADS
+
+PACKAGES = ("google.cloud.storage", "smart_open", "s3fs", "boto3")
+ONE_WAY_SECONDS = 0.010
+SHARE = 20  # an idiom reads one of so many of what harvester reads: its rate does not change with more
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Rate and bytes of one client."""
+
+    per_second: float
+    bytes_each: float
+
+
+def are_installed() -> bool:
+    """Whether the clients that are compared are there."""
+    try:
+        return all(importlib.util.find_spec(name) is not None for name in PACKAGES)
+    except ModuleNotFoundError:
+        return False
+
+
+@contextlib.contextmanager
+def delayed(address: str) -> Iterator[str]:
+    """The address of a relay to this one, 10 ms away each way."""
+    port = address.rpartition(":")[2]
+    command = [sys.executable, str(child.HERE / "relay.py"), port, str(ONE_WAY_SECONDS)]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, {0}),  # noqa: PLW1509
+    ) as relay:
+        try:
+            if relay.stdout is None:
+                raise RuntimeError("the relay says nothing")
+            yield f"http://127.0.0.1:{int(relay.stdout.readline())}"
+        finally:
+            relay.terminate()
+
+
+def run(home: Path, instances: int, runs: int) -> None:
+    """Print each idiom's figures and harvester's, and their ratios."""
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    stored = mixed_bucket.write(home / "root", mixed_bucket.mixed_objects(max(1, instances // 100)))
+    paths = [one.path for one in stored]
+    few = paths[: max(100, len(paths) // SHARE // 100 * 100)]
+    mean = statistics.fmean(one.size for one in stored)
+    print(
+        f"\nToday's idioms, {THREADS} threads and {len(few)} instances each;"
+        f" harvester {len(paths)}, start included;"
+        f" in a hundred {mixed_bucket.PROPORTIONS},"
+        f" {mean / 1e6:.2f} MB each; clients on one core, the server on another; medians of {runs}"
+    )
+    with nginx.serving(home / "root", home / "nginx") as bucket:
+        print("  without latency")
+        _compare(home, bucket, bucket.logging, (paths, few), runs)
+        with delayed(bucket.logging) as address:
+            print(f"  {ONE_WAY_SECONDS * 2e3:.0f} ms away")
+            _compare(home, bucket, address, (paths, few), runs)
+    shutil.rmtree(home)
+
+
+def _compare(
+    home: Path, bucket: nginx.Bucket, address: str, of: tuple[list[str], list[str]], runs: int
+) -> None:
+    paths, few = of
+    measured: dict[str, list[Figures]] = {name: [] for name in ("harvester", *IDIOMS)}
+    configuration = configure(home, address, paths)
+    (home / "few.txt").write_text("\n".join(few))
+    for _ in range(runs):
+        before = _bytes_sent(bucket)
+        spent = harvest(configuration, (1,), len(paths))
+        sent = _bytes_sent(bucket) - before
+        measured["harvester"].append(Figures(len(paths) / spent.wall, sent / len(paths)))
+        for name in IDIOMS:
+            before = _bytes_sent(bucket)
+            program = [
+                sys.executable,
+                str(child.HERE / "idiom_clients.py"),
+                name,
+                address,
+                str(home / "few.txt"),
+            ]
+            seconds = json.loads(child.run(program, cores=(1,)).output)["seconds"]
+            sent = _bytes_sent(bucket) - before
+            measured[name].append(Figures(len(few) / seconds, sent / len(few)))
+    ours = _median(measured["harvester"])
+    for name, figures in measured.items():
+        median = _median(figures)
+        line = f"    {name:32} {median.per_second:8.1f} instances/s {median.bytes_each:12,.0f} bytes each"
+        if name != "harvester":
+            faster, fewer = ours.per_second / median.per_second, median.bytes_each / ours.bytes_each
+            line += f"   harvester: {faster:6.1f}x as fast, 1/{fewer:.0f} of the bytes"
+        print(line)
+
+
+def _median(figures: list[Figures]) -> Figures:
+    return Figures(
+        statistics.median(one.per_second for one in figures),
+        statistics.median(one.bytes_each for one in figures),
+    )
+
+
+def _bytes_sent(bucket: nginx.Bucket) -> int:
+    return sum(one.sent for one in bucket.requests())

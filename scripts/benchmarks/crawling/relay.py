@@ -1,0 +1,117 @@
+"""A TCP relay that holds every byte back, each way: `relay.py PORT SECONDS`; prints its own port."""
+
+import asyncio
+import sys
+from collections import deque
+from contextlib import suppress
+from typing import cast
+
+HELD_AT_MOST = 16 << 20  # bytes of one direction: what a connection of 1.6 GB/s has under way in 10 ms
+
+
+class Delayed(asyncio.Protocol):
+    """One end of a connection: what it receives leaves at the other end later, in order."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.transport: asyncio.Transport | None = None
+        self.other: Delayed | None = None
+        self.held: deque[tuple[float, bytes]] = deque()
+        self.bytes = 0
+        self.blocked = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember where to write."""
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Hold it back; read no more while too much is held."""
+        self.hold(data)
+
+    def eof_received(self) -> bool:
+        """The other end hears of it in its turn."""
+        self.hold(b"")
+        return True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Nobody is left to write to: the other end may go, too."""
+        del error
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.close()
+
+    def pause_writing(self) -> None:
+        """This end takes no more for now: the other's bytes wait."""
+        if self.other is not None:
+            self.other.blocked = True
+
+    def resume_writing(self) -> None:
+        """It takes more again."""
+        if self.other is not None:
+            self.other.blocked = False
+            self.other.release()
+
+    def hold(self, data: bytes) -> None:
+        """Keep a piece, and see to it that it goes on in time."""
+        loop = asyncio.get_running_loop()
+        self.held.append((loop.time() + self.seconds, data))
+        self.bytes += len(data)
+        if len(self.held) == 1:
+            loop.call_later(self.seconds, self.release)
+        if self.bytes > HELD_AT_MOST and self.transport is not None:
+            self.transport.pause_reading()
+
+    def release(self) -> None:
+        """Pass on what has waited long enough."""
+        loop = asyncio.get_running_loop()
+        target = self.other.transport if self.other is not None else None
+        while (
+            self.held and not self.blocked and target is not None and self.held[0][0] <= loop.time() + 0.0002
+        ):
+            _, data = self.held.popleft()
+            self.bytes -= len(data)
+            if data and not target.is_closing():
+                target.write(data)
+            elif not data and target.can_write_eof():
+                with suppress(OSError):
+                    target.write_eof()
+        if self.held and not self.blocked:
+            loop.call_at(self.held[0][0], self.release)
+        if self.bytes <= HELD_AT_MOST and self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+
+class Accepted(Delayed):
+    """The client's end, which connects to the server; what comes before that is done waits, too."""
+
+    def __init__(self, port: int, seconds: float) -> None:
+        super().__init__(seconds)
+        self.port = port
+        self.connecting: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connect to the server."""
+        super().connection_made(transport)
+        self.connecting = asyncio.get_running_loop().create_task(self.connect())
+
+    async def connect(self) -> None:
+        """Join both ends."""
+        loop = asyncio.get_running_loop()
+        there = Delayed(self.seconds)
+        there.other = self
+        await loop.create_connection(lambda: there, "127.0.0.1", self.port)
+        self.other = there
+        self.release()
+
+
+async def main() -> None:
+    """Relay until killed."""
+    port, seconds = int(sys.argv[1]), float(sys.argv[2])
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Accepted(port, seconds), "127.0.0.1", 0, backlog=1000
+    )
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

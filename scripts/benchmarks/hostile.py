@@ -1,0 +1,276 @@
+"""Hostile headers: what each costs in element headers looked at, seconds and memory.
+
+Every input is made on the spot and goes the way of a crawl: fetched in windows, parsed, appended to
+columns, written as Parquet. Each runs in a process of its own; memory is what that process needed at
+most beyond what it had with the input made.
+"""
+
+import argparse
+import gc
+import io
+import json
+import platform
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydicom.datadict import DicomDictionary
+
+from harvester.dicom import Header, HeaderColumns, HeaderParser, NeedMore
+from harvester.errors import ObjectError
+
+FIRST, WINDOW = 16 << 10, 1 << 20
+UNDEFINED = 0xFFFFFFFF
+ITEM, ITEM_END, SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\x0d\xe0", b"\xfe\xff\xdd\xe0"
+DEFLATED = b"1.2.840.10008.1.2.1.99"
+LONG_FORM = frozenset({"OB", "SQ", "UN", "UT"})
+
+
+def element(tag: int, vr: str, value: bytes, length: int | None = None) -> bytes:
+    """One element in Explicit VR Little Endian."""
+    size = len(value) if length is None else length
+    field = struct.pack("<HL", 0, size) if vr in LONG_FORM else struct.pack("<H", size)
+    return struct.pack("<HH", tag >> 16, tag & 0xFFFF) + vr.encode() + field + value
+
+
+def item(body: bytes = b"") -> bytes:
+    """One item."""
+    return ITEM + struct.pack("<L", len(body)) + body
+
+
+def part10(body: bytes, syntax: bytes = b"1.2.840.10008.1.2.1\0") -> bytes:
+    """A file with this data set."""
+    meta = element(0x00020010, "UI", syntax)
+    return bytes(128) + b"DICM" + element(0x00020000, "UL", struct.pack("<L", len(meta))) + meta + body
+
+
+def lying_length(_: float) -> Iterator[bytes]:
+    """A length of 3 GiB in 100 kB."""
+    yield part10(element(0x00091001, "OB", bytes(100_000), 3 << 30))
+
+
+def lying_text(_: float) -> Iterator[bytes]:
+    """A text of 3 GiB in 100 kB."""
+    yield part10(element(0x00104000, "UT", b"A" * 100_000, 3 << 30))
+
+
+def deep_nesting(_: float) -> Iterator[bytes]:
+    """Sequences nested 10,000 deep."""
+    head = element(0x00081140, "SQ", b"", UNDEFINED) + ITEM + struct.pack("<L", UNDEFINED)
+    yield part10(head * 10_000 + (ITEM_END + bytes(4) + SEQUENCE_END + bytes(4)) * 10_000)
+
+
+def deflated_bomb(_: float) -> Iterator[bytes]:
+    """1 MB that inflates to 1 GiB."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    zeros = bytes(1 << 20)
+    pieces = [packer.compress(element(0x00091001, "OB", b"", 1 << 30))]
+    pieces += [packer.compress(zeros) for _ in range(1024)]
+    yield part10(b"".join((*pieces, packer.flush())), DEFLATED)
+
+
+def deflated_nothing(_: float) -> Iterator[bytes]:
+    """100 MB of deflated blocks that inflate to nothing."""
+    yield part10(b"\0\0\0\xff\xff" * (20 << 20), DEFLATED)
+
+
+def empty_items(scale: float) -> Iterator[bytes]:
+    """1,000,000 empty items."""
+    yield part10(element(0x00081140, "SQ", item() * int(1_000_000 * scale)))
+
+
+def small_items(scale: float) -> Iterator[bytes]:
+    """500,000 items of one element each."""
+    body = item(element(0x00080100, "SH", b"T-1 "))
+    yield part10(element(0x00081140, "SQ", body * int(500_000 * scale)))
+
+
+def private_elements(scale: float) -> Iterator[bytes]:
+    """1,000,000 private elements of one byte."""
+    tags = (group << 16 | number for group in range(0x0009, 0x0100, 2) for number in range(0x1000, 0x10000))
+    yield part10(
+        b"".join(
+            element(tag, "LO", b"x") for tag, _ in zip(tags, range(int(1_000_000 * scale)), strict=False)
+        )
+    )
+
+
+def unknown_tags(scale: float) -> Iterator[bytes]:
+    """500,000 unknown tags, each once, in 100 headers."""
+    for header in range(int(100 * scale)):
+        group = 0x0009 + 2 * header
+        yield part10(b"".join(element(group << 16 | 0x1000 + i, "LO", b"x ") for i in range(5000)))
+
+
+def unknown_public_tags(scale: float) -> Iterator[bytes]:
+    """500,000 unknown tags of even groups, each once."""
+    tags = (group << 16 | number for group in range(0x0100, 0x0200, 2) for number in range(0x1000, 0x10000))
+    yield part10(
+        b"".join(element(tag, "LO", b"x ") for tag, _ in zip(tags, range(int(500_000 * scale)), strict=False))
+    )
+
+
+def different_attributes(_: float) -> Iterator[bytes]:
+    """200,000 different attributes, each at a place of its own."""
+    known = sorted(tag for tag in DicomDictionary if 0x00090000 < tag < 0x7FE00000)
+    texts = [tag for tag in known if DicomDictionary[tag][0] == "LO"]
+    inside = item(b"".join(element(tag, "LO", b"a ") for tag in texts[:200]))
+    sequences = [tag for tag in known if DicomDictionary[tag][0] == "SQ"][:1000]
+    yield part10(b"".join(element(tag, "SQ", inside) for tag in sequences))
+
+
+def overlapping_items(scale: float) -> Iterator[bytes]:
+    """100,000 items whose lengths reach into the next ones."""
+    lying = ITEM + struct.pack("<L", 40) + element(0x00080100, "SH", b"T-1 ")
+    yield part10(element(0x00081140, "SQ", lying * int(100_000 * scale)))
+
+
+def long_paths(_: float) -> Iterator[bytes]:
+    """200,000 private elements nested 60 deep."""
+    inside = b"".join(element(0x00090000 | 0x1000 + i % 0xF000, "LO", b"") for i in range(200_000))
+    for _ in range(60):
+        inside = element(0x00081140, "SQ", item(inside))
+    yield part10(inside)
+
+
+def long_header(_: float) -> Iterator[bytes]:
+    """A header of 64 MiB and a little."""
+    text = b"A" * (1 << 20)
+    texts = [tag for tag, entry in sorted(DicomDictionary.items()) if entry[0] == "LT" and tag > 0x00080010]
+    yield part10(b"".join(element(tag, "UT", text) for tag in (texts * 9)[:65]))
+
+
+def long_numbers(_: float) -> Iterator[bytes]:
+    """60 numbers of 60,000 digits and a letter."""
+    numbers = [
+        tag for tag, entry in sorted(DicomDictionary.items()) if entry[0] in {"DS", "IS"} and tag > 0x00080010
+    ][:60]
+    yield part10(b"".join(element(tag, "LO", b"1" * 60_000 + b"x ") for tag in numbers))
+
+
+def escapes(scale: float) -> Iterator[bytes]:
+    """1 MB of escape sequences in a text."""
+    body = element(0x00080005, "CS", b"\\ISO 2022 IR 87 ") + element(
+        0x00104000, "UT", b"\x1b" * int(scale * (1 << 20))
+    )
+    yield part10(body)
+
+
+def repeated_tags(scale: float) -> Iterator[bytes]:
+    """500,000 times the same tag."""
+    yield part10(element(0x00100020, "LO", b"id") * int(500_000 * scale))
+
+
+def lut_data(scale: float) -> Iterator[bytes]:
+    """200,000 elements whose VR other elements decide, in one private item."""
+    inside = struct.pack("<HHL", 0x0028, 0x3006, 2) + b"\1\0"
+    count = int(200_000 * scale)
+    items = ITEM + struct.pack("<L", 10 * count) + inside * count
+    body = struct.pack("<HHL", 0x0009, 0x1001, UNDEFINED) + items + SEQUENCE_END + bytes(4)
+    yield part10(struct.pack("<HHL", 0x0008, 0x0060, 2) + b"MR" + body, b"1.2.840.10008.1.2\0")
+
+
+CASES: dict[str, Callable[[float], Iterator[bytes]]] = {
+    one.__name__: one
+    for one in (
+        *(lying_length, lying_text, deep_nesting, deflated_bomb, deflated_nothing, empty_items, small_items),
+        *(
+            private_elements,
+            unknown_tags,
+            unknown_public_tags,
+            different_attributes,
+            overlapping_items,
+            long_paths,
+            long_header,
+        ),
+        *(long_numbers, escapes, repeated_tags, lut_data),
+    )
+}
+
+
+def parsed(raw: bytes) -> tuple[Header, int]:
+    """The header, fetched in windows as a crawl does, and how many element and item headers that took."""
+    parser = HeaderParser(len(raw))
+    try:
+        answer = parser.feed(raw[:FIRST])
+        while isinstance(answer, NeedMore):
+            answer = parser.feed(raw[answer.start : max(answer.stop, answer.start + WINDOW)])
+    except ObjectError as error:
+        error.add_note(str(parser.headers_read))
+        raise
+    return answer, parser.headers_read
+
+
+def measured(name: str, scale: float) -> dict[str, object]:
+    """Run one case in this process."""
+    raws = list(CASES[name](scale))
+    gc.collect()
+    before = memory("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew
+    began, looked_at, columns, outcome = time.perf_counter(), 0, HeaderColumns(), "rows"
+    try:
+        for raw in raws:
+            header, headers_read = parsed(raw)
+            looked_at += headers_read
+            columns.append(header)
+        del header
+        pq.write_table(pa.table(columns.finish()), io.BytesIO())
+    except ObjectError as error:
+        looked_at = int(error.__notes__[0]) if hasattr(error, "__notes__") else looked_at
+        outcome = f"{type(error).__name__}: {error}"
+    return {
+        "case": name,
+        "what": (CASES[name].__doc__ or "").rstrip("."),
+        "bytes": sum(map(len, raws)),
+        "outcome": outcome,
+        "headers_read": looked_at,
+        "seconds": round(time.perf_counter() - began, 3),
+        "memory_bytes": max(0, memory("VmHWM") - before),
+        "columns_left": len(columns._top.columns),  # noqa: SLF001  what it remembers of tags
+    }
+
+
+def memory(kind: str) -> int:
+    """Bytes of this process's memory: VmRSS now, VmHWM at most so far."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    line = next(line for line in status.splitlines() if line.startswith(kind + ":"))
+    return int(line.split()[1]) << 10
+
+
+def elsewhere(name: str) -> dict[str, object]:
+    """Run one case in a process of its own."""
+    command = [sys.executable, __file__, "--case", name]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return dict(json.loads(done.stdout))
+
+
+def main() -> None:
+    """Print a table, or one JSON object a case."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    options.add_argument("--case", choices=CASES, help="only this one, as JSON")
+    options.add_argument("--scale", type=float, default=1, help="of that case: how many of everything (1)")
+    given = options.parse_args()
+    if given.case:
+        print(json.dumps(measured(given.case, given.scale)))
+        return
+    print(f"Python {platform.python_version()}, {platform.machine()}\n")
+    print("| hostile input | its size | outcome | headers looked at | seconds | memory |")
+    print("|---|---:|---|---:|---:|---:|")
+    for name in CASES:
+        found = elsewhere(name)
+        size, peak = int(str(found["bytes"])), int(str(found["memory_bytes"]))
+        print(
+            f"| {found['what']} | {size / 1e6:.1f} MB | {found['outcome']} | {found['headers_read']:,} "
+            f"| {found['seconds']} | {peak / 1e6:.0f} MB |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
