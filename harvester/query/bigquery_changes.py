@@ -141,6 +141,28 @@ def _offsets(query: exp.Expr) -> exp.Expr:
     return query
 
 
+def _groups(query: exp.Expr) -> exp.Expr:
+    """Give `roi.ROIName` the name that it has in the answer: only then DuckDB groups and orders by it."""
+    for select in query.find_all(exp.Select):
+        group = select.args.get("group")
+        if group is None:
+            continue
+        for number, item in enumerate(list(select.selects), start=1):
+            if isinstance(item, exp.Dot) or (isinstance(item, exp.Column) and item.table):
+                name = item.name if isinstance(item, exp.Column) else item.expression.name
+                item.replace(exp.alias_(item.copy(), name))
+            for key in list(group.expressions):
+                bare = isinstance(key, exp.Column) and not key.table
+                if bare and key.name.lower() == select.selects[number - 1].alias_or_name.lower():
+                    _group_by(key, number, select.selects[number - 1])
+    return query
+
+
+def _group_by(key: exp.Expr, number: int, item: exp.Expr) -> None:
+    if not item.find(exp.AggFunc):
+        key.replace(exp.Literal.number(number))
+
+
 def _orders(query: exp.Expr) -> exp.Expr:
     """Order by an expression over a subquery's column: in DuckDB it must be a column first."""
     for select in list(query.find_all(exp.Select)):
@@ -182,5 +204,6 @@ CHANGES: Final[tuple[Callable[[exp.Expr], exp.Expr], ...]] = (
     _formats,
     _limited_aggregates,
     _offsets,
+    _groups,
     _orders,
 )

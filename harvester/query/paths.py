@@ -117,10 +117,13 @@ def _is_in(path: Path, name: str) -> bool:
 
 
 def _recursive_unnests(statement: exp.Expr) -> Iterator[tuple[exp.Expr, set[str]]]:
-    """Find `unnest(X, recursive := true)`, whose fields become columns, and the names used outside it."""
+    """Find `unnest(X, recursive := true)`, whose fields become columns, and the names that may be theirs."""
     for node in statement.find_all(exp.Explode, exp.Unnest, exp.Anonymous):
-        if any(inner.name.lower() == "recursive" for inner in node.find_all(exp.Var, exp.Identifier)):
-            inside = node.find_ancestor(exp.Select) or node
-            within = set(map(id, inside.find_all(exp.Column)))
-            columns = (column for column in statement.find_all(exp.Column) if id(column) not in within)
-            yield node, {column.name.lower() for column in columns}
+        select = node.find_ancestor(exp.Select)
+        if not any(inner.name.lower() == "recursive" for inner in node.find_all(exp.Var, exp.Identifier)):
+            continue
+        if select is None or select.is_star:
+            continue
+        within = set(map(id, select.find_all(exp.Column)))
+        used = {column.name.lower() for column in statement.find_all(exp.Column) if id(column) not in within}
+        yield node, used - {item.alias_or_name.lower() for item in select.selects}

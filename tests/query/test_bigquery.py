@@ -162,6 +162,13 @@ def test_a_query_orders_by_an_item_of_a_column_that_a_subquery_makes(
     assert ask(opened, sql) == [("a", ["ORIGINAL", "PRIMARY"]), ("b", [])]
 
 
+def test_groups_are_named_by_columns_of_the_answer(opened: duckdb.DuckDBPyConnection) -> None:
+    sql = """
+    SELECT s.SegmentLabel, SUBSTR(PatientID, 1) AS patient, COUNT(*) AS n
+    FROM dicom_all, UNNEST(SegmentSequence) AS s GROUP BY SegmentLabel, patient ORDER BY SegmentLabel"""
+    assert ask(opened, sql) == [("one", "a", 1), ("two", "a", 1)]
+
+
 def test_unnest_joins_inner_left_and_with_offset(opened: duckdb.DuckDBPyConnection) -> None:
     inner = "SELECT SOPInstanceUID, s.SegmentLabel, n FROM dicom_all, UNNEST(SegmentSequence) s WITH OFFSET n"
     assert sorted(ask(opened, inner)) == [("1", "one", 0), ("1", "two", 1)]
