@@ -1,0 +1,58 @@
+"""What hostile headers cost: how they end, how many element headers are looked at, how much memory.
+
+The same inputs in full size, with seconds: `scripts/bench hostile`; its table stands in docs/parser.md.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmarks" / "hostile.py"
+MB = 1_000_000
+# How it ends; how many element and item headers are looked at, and how much memory it takes at most. Both
+# are for a tenth of those inputs that are made of many equal parts, and all of it for the others.
+BOUNDS = {
+    "lying_length": ("TruncatedError", 3, 20),
+    "lying_text": ("TruncatedError", 3, 20),
+    "deep_nesting": ("HeaderLimitError: sequences nested more than 64 deep", 200, 20),
+    "deflated_bomb": ("HeaderLimitError: the deflated data set inflates beyond the limit", 3, 40),
+    "deflated_nothing": ("HeaderLimitError: the deflated data set is longer than the limit", 3, 40),
+    "empty_items": ("rows", 100_010, 120),
+    "small_items": ("rows", 100_010, 120),
+    "private_elements": ("rows", 100_010, 250),
+    "unknown_tags": ("rows", 50_100, 200),
+    "unknown_public_tags": ("rows", 50_010, 200),
+    "different_attributes": ("HeaderLimitError: more than 5000 different attributes", 202_010, 200),
+    "overlapping_items": ("MalformedError", 10, 20),
+    "long_paths": ("HeaderLimitError: the paths of nested", 200_200, 300),
+    "long_header": ("HeaderLimitError: the header is longer than 67108864 bytes", 100, 160),
+    "long_numbers": ("rows", 70, 200),
+    "escapes": ("rows", 10, 120),
+    "repeated_tags": ("rows", 50_010, 150),
+    "lut_data": ("rows", 20_010, 150),
+}
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(), reason="memory is measured with Linux's /proc"
+)
+@pytest.mark.parametrize("case", BOUNDS)
+def test_hostile_headers_cost_no_more_than_this(case: str) -> None:
+    command = [sys.executable, SCRIPT, "--case", case, "--scale", "0.1"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    outcome, headers_read, memory = BOUNDS[case]
+    assert found["outcome"].startswith(outcome)
+    assert found["headers_read"] <= headers_read
+    assert found["memory_bytes"] <= memory * MB
+    assert found["columns_left"] <= 10_000
+
+
+def test_every_hostile_input_of_the_benchmark_has_its_bounds() -> None:
+    done = subprocess.run([sys.executable, SCRIPT, "--help"], check=True, capture_output=True, text=True)
+    names = done.stdout.split("{", 1)[1].split("}", 1)[0].split(",")
+    assert {name.strip() for name in names} == set(BOUNDS)
