@@ -231,7 +231,7 @@ def test_a_crawl_that_is_asked_to_stop_before_it_has_a_plan_ends(demo: RecordedD
 def test_an_error_of_a_worker_ends_the_crawl_as_itself(demo: RecordedDemo, tmp_path: Path) -> None:
     toml = demo.toml(tmp_path, select=SELECTION, limits=LIMITS)
     Dataset.create(tmp_path / "dataset")
-    (tmp_path / "dataset/instances").mkdir()
+    (tmp_path / "dataset/instances").mkdir(exist_ok=True)
     (tmp_path / "dataset/instances/collection_id=pydicom_test_files").touch()
     with pytest.raises(DatasetError, match="cannot be written"):
         run(toml)
