@@ -254,7 +254,8 @@ class _Inflater:
                 self._produced += len(data)
                 if self._produced > self._stop:
                     raise HeaderLimitError(
-                        "the deflated data set inflates beyond the limit", offset=self._raw_fed
+                        "the deflated data set inflates beyond the limit; a larger max_header_bytes reads it",
+                        offset=self._raw_fed,
                     )
                 if hopped_over < len(data):
                     walker.feed(data[hopped_over:])
