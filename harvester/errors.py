@@ -16,7 +16,8 @@
         │   ├── TruncatedError       the object ends inside its header
         │   ├── MalformedError       the header breaks the encoding rules
         │   ├── HeaderLimitError     the header passes a bound (size, depth, number of elements)
-        │   └── FrameIndexError      where its frames lie is not said, or what is said is wrong
+        │   ├── FrameIndexError      where its frames lie is not said, or what is said is wrong
+        │   └── FrameDecodeError     a frame cannot be decoded
         └── StoreError             the server's or the network's fault
             ├── NotFoundError        404
             ├── AccessDeniedError    401, 403
@@ -133,6 +134,12 @@ class FrameIndexError(ObjectError):
     """Where the object's frames lie is not said, or what is said of it is not true."""
 
     reason = "frame_index"
+
+
+class FrameDecodeError(ObjectError):
+    """A frame cannot be decoded: it is damaged, or no decoder for its compression is installed."""
+
+    reason = "frame_decode"
 
 
 class StoreError(HarvestError):

@@ -1,0 +1,166 @@
+"""`harvester frames`."""
+
+import json
+import re
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from harvester.cli.text import count, size
+from harvester.dicom import Header
+from harvester.dicom.frames import FrameIndex
+from harvester.errors import ConfigError
+from harvester.model import ObjectRef
+from harvester.reader.engine import ENGINE
+from harvester.reader.frames import OpenedFrames, open_frames
+from harvester.reader.known import NOTHING_KNOWN, look_up
+
+_AT_ONCE: Final = 64  # frames in memory
+_RANGE: Final = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
+# What a file of one compressed image is called (PS3.5 A.4; "rle" is DICOM's own).
+_SUFFIXES: Final = (
+    (("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"), ".jpg"),
+    (("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"), ".jpg"),
+    (("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"), ".jls"),
+    (("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"), ".j2k"),
+    (("1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.4.111", "1.2.840.10008.1.2.4.112"), ".jxl"),
+    (("1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203"), ".j2c"),
+    (("1.2.840.10008.1.2.5",), ".rle"),
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command(
+        "frames",
+        epilog="Example: `harvester frames s3://idc-open-data/SERIES/INSTANCE.dcm --frames 1,5-9 -o tiles`",
+    )(_frames)
+
+
+def _frames(  # noqa: PLR0913  a command's options
+    url: Annotated[
+        str,
+        typer.Argument(
+            metavar="URL|PATH", help="s3://, gs://, https://, or a local file.", show_default=False
+        ),
+    ],
+    *,
+    frames: Annotated[
+        str | None, typer.Option("--frames", help="Which, from 1: 1,5-9.", show_default=False)
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Where to write them.", show_default=False),
+    ] = None,
+    decode: Annotated[
+        bool, typer.Option("--decode", help="Write pixels (.npy), not the compressed image.")
+    ] = False,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset", "-d", metavar="DATASET", help="May know where the frames lie.", show_default=False
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print where the frames lie as one JSON object.")
+    ] = False,
+    endpoint: Annotated[
+        str | None, typer.Option(help="Replaces the cloud's address: http://HOST:PORT.", show_default=False)
+    ] = None,
+) -> None:
+    """Read single frames of an object, with no more bytes than they have.
+
+    Without --frames, say how many there are and what tells where they lie.
+    """
+    if (frames is None) != (output is None):
+        raise ConfigError("--frames and --output go together: which frames, and where they are written")
+    ref = ObjectRef.parse(url)
+    known = NOTHING_KNOWN if dataset is None else look_up(dataset, ref)
+    opened = ENGINE.call(open_frames, ENGINE.store(endpoint), ref, known)
+    if frames is None or output is None:
+        typer.echo(_described(opened, as_json=as_json))
+        return
+    numbers = _numbers(frames, len(opened.index))
+    written = _write(opened, numbers, output, decode=decode)
+    cost = opened.source.cost
+    typer.echo(
+        f"{count(len(numbers), 'frame')}, {size(written)}, into {output}; read in "
+        f"{count(cost.requests, 'request')} and {size(cost.bytes_fetched)}",
+        err=True,
+    )
+
+
+def _described(opened: OpenedFrames, *, as_json: bool) -> str:
+    index, header = opened.index, opened.header
+    source = index.source if isinstance(index, FrameIndex) else "native"
+    if not as_json:
+        spans = (index.frame(number) for number in (1, len(index)))
+        first, last = (f"{span.start:,}" for span in spans)
+        return f"{count(len(index), 'frame')} ({source}), the first at byte {first}, the last at byte {last}"
+    places = (index.frame(number) for number in range(1, len(index) + 1))
+    document = {
+        "instance_url": opened.source.ref.url,
+        "instance_size": opened.source.size,
+        "etag": opened.source.etag,
+        "transfer_syntax_uid": header.transfer_syntax_uid,
+        "source": source,
+        "frames": [[place.start, len(place)] for place in places],
+    }
+    return json.dumps(document)
+
+
+def _numbers(text: str, most: int) -> list[int]:
+    numbers: dict[int, None] = {}
+    for part in text.replace(" ", "").split(","):
+        found = _RANGE.fullmatch(part)
+        if found is None:
+            raise ConfigError(f"--frames {text!r}: {part!r} is neither a number nor a range; as in 1,5-9")
+        first, last = int(found[1]), int(found[2] or found[1])
+        if not 1 <= first <= last <= most:
+            raise ConfigError(f"--frames {text!r}: {part}: the object has the frames 1 to {most}")
+        numbers |= dict.fromkeys(range(first, last + 1))
+    return list(numbers)
+
+
+def _write(opened: OpenedFrames, numbers: list[int], folder: Path, *, decode: bool) -> int:
+    """Write the frames, some at a time; says how many bytes that were."""
+    total = 0
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in _files(opened, numbers, decode=decode):
+            (folder / name).write_bytes(content)
+            total += len(content)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be written: {error.strerror}") from error
+    return total
+
+
+def _files(opened: OpenedFrames, numbers: list[int], *, decode: bool) -> Iterator[tuple[str, bytes]]:
+    suffix = ".npy" if decode else _suffix(opened.header)
+    digits = len(str(len(opened.index)))
+    for start in range(0, len(numbers), _AT_ONCE):
+        some = numbers[start : start + _AT_ONCE]
+        contents = _saved(opened, some) if decode else ENGINE.call(opened.raw, some)
+        for number, content in zip(some, contents, strict=True):
+            yield f"frame-{number:0{digits}}{suffix}", content
+
+
+def _saved(opened: OpenedFrames, numbers: list[int]) -> list[bytes]:
+    import numpy as np  # noqa: PLC0415  only this option needs it
+
+    saved = []
+    for frame in ENGINE.call(opened.decoded, numbers):
+        file = BytesIO()
+        np.save(file, frame)
+        saved.append(file.getvalue())
+    return saved
+
+
+def _suffix(header: Header) -> str:
+    uid = header.transfer_syntax_uid
+    return (
+        next((suffix for uids, suffix in _SUFFIXES if uid in uids), ".bin") if header.encapsulated else ".raw"
+    )

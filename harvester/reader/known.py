@@ -1,0 +1,84 @@
+"""What a dataset knows of an object, so that opening it takes one request for exactly its header."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import pyarrow.parquet as pq
+
+from harvester.dataset import Dataset, Kind
+from harvester.dicom.frames import FrameIndex, FrameSource
+from harvester.errors import DatasetError
+from harvester.model import ObjectRef
+
+_LONGEST_WINDOW: Final = 4 << 20  # of a header with long values in it, these are hopped over instead
+_INSTANCE_COLUMNS: Final = ("etag", "header_bytes", "pixel_data_offset", "encapsulated")
+_FRAME_COLUMNS: Final = ("etag", "source", "frame_offsets", "frame_lengths")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of an object before it is asked for.
+
+    Attributes:
+        etag: What it was when that was learnt.
+        header_window: How many bytes hold its header, and the beginning of its pixel data.
+        index: Where its frames lie.
+    """
+
+    etag: str | None = None
+    header_window: int | None = None
+    index: FrameIndex | None = field(default=None, repr=False)
+
+
+NOTHING_KNOWN: Final = Known()
+
+
+def look_up(dataset: Dataset | str | Path, ref: ObjectRef) -> Known:
+    """What a dataset says of an object; nothing, where it does not have it.
+
+    Args:
+        dataset: The dataset, or where it is.
+        ref: The object.
+
+    Raises:
+        DatasetError: There is no such dataset, or it cannot be read.
+    """
+    opened = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
+    instance = _row(opened, "instances", _INSTANCE_COLUMNS, ref)
+    if instance is None:
+        return NOTHING_KNOWN
+    frames = _row(opened, "frames", _FRAME_COLUMNS, ref)
+    etag = instance["etag"]
+    return Known(etag, _header_window(instance), _index(frames, etag))
+
+
+def _header_window(instance: dict[str, Any]) -> int | None:
+    window: int | None = instance["header_bytes"]
+    if instance["pixel_data_offset"] is not None:  # the first item says how long the offset table is
+        window = instance["pixel_data_offset"] + (8 if instance["encapsulated"] else 0)
+    return None if window is None or window < 1 else min(window, _LONGEST_WINDOW)
+
+
+def _index(frames: dict[str, Any] | None, etag: str | None) -> FrameIndex | None:
+    if frames is None or frames["etag"] != etag or etag is None:
+        return None
+    source, offsets, lengths = (frames[name] for name in _FRAME_COLUMNS[1:])
+    if source not in get_args(FrameSource) or not offsets or len(offsets) != len(lengths or ()):
+        return None
+    return FrameIndex(source, offsets, lengths)
+
+
+def _row(dataset: Dataset, kind: Kind, columns: Sequence[str], ref: ObjectRef) -> dict[str, Any] | None:
+    for part in dataset.parts(kind):
+        path = dataset.storage.root / part.path
+        try:
+            table = pq.read_table(
+                path, columns=list(columns), filters=[("instance_url", "=", ref.url)], partitioning=None
+            )
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"{path}: cannot be read ({error})") from error
+        if table.num_rows:
+            return dict(table.slice(0, 1).to_pylist()[0])
+    return None

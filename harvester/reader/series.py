@@ -1,0 +1,57 @@
+"""The objects of a series by its UID: one look into the catalog, one listing of a bucket."""
+
+import re
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from harvester.catalog import open_catalog
+from harvester.config import CrawlConfig, Provider
+from harvester.errors import ListingError, SelectionError
+from harvester.expand import expand
+from harvester.model import Series
+from harvester.reader.engine import ENGINE
+from harvester.store.base import Store
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def series_urls(
+    uid: str,
+    provider: Provider = "aws",
+    *,
+    catalog: str | Path = "idc",
+    endpoint: str | None = None,
+    store: Store | None = None,
+) -> list[str]:
+    """The addresses of a series' objects, in the order of their keys.
+
+    Args:
+        uid: Its SeriesInstanceUID, or its CRDC series UUID.
+        provider: Which cloud's copy: `aws` or `gcs`.
+        catalog: Where the series is looked up: `idc` is the installed idc-index release, else the path or
+            the address of a Parquet file of the same columns.
+        endpoint: Replaces the cloud's address: `http://HOST:PORT`.
+        store: Takes the place of the shared one.
+
+    Raises:
+        SelectionError: The catalog does not know the series.
+        ListingError: The bucket cannot be listed, or has fewer objects than the catalog counts.
+        ConfigError: The catalog cannot be read.
+    """
+    column = "crdc_series_uuid" if _UUID.fullmatch(uid) else "SeriesInstanceUID"
+    source = {"catalog": str(catalog), "provider": provider, "failover": False}
+    document = {"dataset": "none", "source": source, "select": {column: uid}}
+    with open_catalog(CrawlConfig.model_validate(document)) as opened:
+        found = list(opened.series())
+    if not found:
+        raise SelectionError(f"{uid}: no such series in {catalog}")
+    chosen = ENGINE.store(endpoint) if store is None else store
+    return [url for series in found for url in ENGINE.call(partial(_listed, series, chosen))]
+
+
+async def _listed(series: Series, store: Store) -> list[str]:
+    expanded = await expand(series, store)
+    if expanded.failure is not None:
+        raise ListingError(expanded.failure.message, url=expanded.failure.url, status=expanded.failure.status)
+    return [listed.ref.url for listed in expanded.objects]

@@ -1,0 +1,213 @@
+"""One object as bytes at any place: pinned to one ETag, read ahead, in parallel where much is wanted."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import anyio
+
+from harvester.dicom import Header
+from harvester.errors import ObjectChangedError, ObjectError, ungrouped
+from harvester.fetch import Cost, HeaderFetcher, Windows
+from harvester.model import ByteRange, ListedObject, ObjectRef, RangeAnswer
+from harvester.reader.known import NOTHING_KNOWN, Known
+from harvester.reader.spans import SpanCache
+from harvester.store.base import Store
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSettings:
+    """How much is asked for at once, in bytes.
+
+    Args:
+        first: By the first request, of an object of which nothing is known.
+        header: By the next one, where that did not hold the whole header; each further one asks for twice
+            as much, up to 1 MiB.
+        least: By a request somewhere: readers take eight bytes, then those behind them.
+        most: Ahead of a reader that goes through the object; each request doubles what it asks for, up to
+            this. A read of more is not held in memory a second time.
+        part: Longer ranges are asked for in parts of this length, at once.
+        cache: Held in memory, besides the header.
+    """
+
+    first: int = 64 << 10
+    header: int = 512 << 10
+    least: int = 32 << 10
+    most: int = 8 << 20
+    part: int = 1 << 20
+    cache: int = 32 << 20
+
+
+DEFAULT_READ_SETTINGS: Final = ReadSettings()
+_AT_ONCE: Final = 16  # requests for one object
+
+
+class ObjectSource:
+    """One object in a store; `open` it first. It belongs to one event loop, `cached` to any thread.
+
+    Args:
+        store: Where it lies.
+        ref: Its address.
+        settings: How much is asked for at once.
+
+    Attributes:
+        size: In bytes.
+        etag: What it is pinned to; None where the store has none.
+        header: Its DICOM header; None where it has none that can be read.
+        refusal: Why it has none.
+        cost: What reading it took so far.
+    """
+
+    def __init__(self, store: Store, ref: ObjectRef, settings: ReadSettings = DEFAULT_READ_SETTINGS) -> None:
+        self.ref = ref
+        self.size = 0
+        self.etag: str | None = None
+        self.header: Header | None = None
+        self.refusal: ObjectError | None = None
+        self.cost = Cost()
+        self._store = store
+        self._settings = settings
+        self._cache = SpanCache(settings.cache)
+        self._requests = anyio.CapacityLimiter(_AT_ONCE)
+        self._fetched_to = 0  # behind what was fetched last: a read from there on goes through the object
+        self._ahead = settings.least
+
+    async def open(self, known: Known = NOTHING_KNOWN) -> None:
+        """Read the header, or the first bytes where there is none, and keep what was read for good.
+
+        Args:
+            known: What a dataset says of the object; if it was replaced since, nothing of it counts.
+
+        Raises:
+            StoreError: The object cannot be read.
+        """
+        if known.etag is not None:
+            try:
+                await self._open(known)
+            except ObjectChangedError:
+                known = NOTHING_KNOWN
+            else:
+                return
+        await self._open(known)
+
+    async def _open(self, known: Known) -> None:
+        windows = Windows(known.header_window or self._settings.first, self._settings.header)
+        fetcher = HeaderFetcher(_FirstReads(self, known.etag), windows)
+        try:
+            self.header = (await fetcher.fetch([self.ref], Cost())).header
+        except ObjectError as error:
+            self.header, self.refusal = None, error  # bytes all the same
+
+    def cached(self, start: int, stop: int) -> bytes | None:
+        """The bytes from `start` to `stop`, if nothing needs to be asked for."""
+        return self._cache.get(start, stop)
+
+    def keep(self, start: int, data: bytes) -> None:
+        """Hold bytes of the object for as long as it is open."""
+        self._cache.put(start, data, keep=True)
+
+    async def read(self, start: int, stop: int) -> bytes:
+        """The bytes from `start` to `stop`, or to the object's end.
+
+        Raises:
+            ObjectChangedError: The object was replaced since it was opened.
+            StoreError: It cannot be read any more.
+        """
+        stop = min(stop, self.size)
+        if start >= stop:
+            return b""
+        held = self._cache.get(start, stop)
+        if held is not None:
+            return held
+        if stop - start > self._settings.most:
+            (data,) = await self.fetch([ByteRange(start, stop)])
+            self._fetched_to = stop
+            return data
+        for gap in self._cache.gaps(start, stop):
+            wanted = self._with_read_ahead(gap)
+            (data,) = await self.fetch([wanted])
+            self._cache.put(wanted.start, data)
+        held = self._cache.get(start, stop)
+        if held is None:  # another task's reads pushed it out
+            (held,) = await self.fetch([ByteRange(start, stop)])
+        return held
+
+    async def fetch(self, wanted: Sequence[ByteRange]) -> list[bytes]:
+        """These ranges and nothing else, all at once; one that reaches behind the object's end is cut.
+
+        Raises:
+            ObjectChangedError: The object was replaced since it was opened.
+            StoreError: It cannot be read any more.
+        """
+        parts: list[list[bytes]] = [[] for _ in wanted]
+        with ungrouped():
+            async with anyio.create_task_group() as tasks:
+                for number, one in enumerate(wanted):
+                    held = self._cache.get(one.start, min(one.stop, self.size))  # none is wanted: b""
+                    if held is not None:
+                        parts[number].append(held)
+                        continue
+                    pieces = self._pieces(one)
+                    parts[number] = [b""] * len(pieces)
+                    for place, piece in enumerate(pieces):
+                        tasks.start_soon(self._fetch_part, piece, parts[number], place)
+        return [one[0] if len(one) == 1 else b"".join(one) for one in parts]
+
+    def _pieces(self, wanted: ByteRange) -> list[ByteRange]:
+        stop, part = min(wanted.stop, self.size), self._settings.part
+        count = max(1, round((stop - wanted.start) / part))
+        bounds = [wanted.start + (stop - wanted.start) * place // count for place in range(count + 1)]
+        return [ByteRange(start, end) for start, end in pairwise(bounds)]
+
+    def _with_read_ahead(self, gap: ByteRange) -> ByteRange:
+        if gap.start == self._fetched_to:
+            self._ahead = min(2 * self._ahead, self._settings.most)
+        else:
+            self._ahead = self._settings.least
+        stop = min(max(gap.stop, gap.start + self._ahead), self.size)
+        held = self._cache.next_held(gap.start)
+        stop = stop if held is None else min(stop, held)
+        self._fetched_to = stop
+        return ByteRange(gap.start, stop)
+
+    async def _fetch_part(self, wanted: ByteRange, parts: list[bytes], place: int) -> None:
+        async with self._requests:
+            answer = await self._counted(wanted, self.etag)
+        if answer.size != self.size or len(answer.data) != len(wanted):
+            # Without an ETag, only its size can say that the object was replaced.
+            message = f"the object was replaced: it had {self.size} bytes, now it has {answer.size}"
+            raise ObjectChangedError(message, url=self.ref.url, offset=wanted.start)
+        parts[place] = answer.data
+
+    async def _counted(self, wanted: ByteRange, etag: str | None) -> RangeAnswer:
+        answer = await self._store.get_range(self.ref, wanted, etag=etag)
+        self.cost.add(answer)
+        return answer
+
+    async def first_range(self, wanted: ByteRange, etag: str | None) -> RangeAnswer:
+        """A range while the object is opened: what it says of the object, and what it holds, is kept."""
+        answer = await self._counted(wanted, etag)
+        if wanted.start == 0:
+            self._cache.clear()
+        self.size, self.etag = answer.size, answer.etag
+        self._cache.put(wanted.start, answer.data, keep=True)
+        self._fetched_to = wanted.start + len(answer.data)
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class _FirstReads:
+    """The store that an object's header is fetched from: what it gives is kept by the source."""
+
+    source: ObjectSource
+    etag: str | None
+
+    async def get_range(self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None) -> RangeAnswer:
+        """A range of the source's object, whatever `ref` says: there is only the one."""
+        del ref
+        return await self.source.first_range(wanted, self.etag if etag is None else etag)
+
+    def list_objects(self, prefix: ObjectRef) -> AsyncIterator[ListedObject]:
+        """Nothing can be listed here."""
+        raise NotImplementedError(prefix.url)

@@ -1,0 +1,136 @@
+"""Frames by number: the pixels of a file that was read whole, for fewer bytes."""
+
+import numpy as np
+import pydicom
+import pytest
+from frame_reading import made
+from header_feeding import CORPUS, inventory, needs_corpus
+from pydicom.encaps import generate_frames
+from pydicom.pixels import pixel_array
+
+import harvester
+from harvester.errors import FrameDecodeError, FrameIndexError, NotDicomError
+from harvester.model import ByteRange
+from harvester.reader.frames import runs
+from harvester.store.memory import MemoryStore
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+URL = "s3://bucket/slide.dcm"
+JPEG_START = b"\xff\xd8\xff\xe0"
+DEFLATED = "deflated"
+
+
+def with_pixels():
+    return [
+        name
+        for name, line in inventory().items()
+        if line["has_pixel_data"] == "True" and line["transfer_syntax"] and line["deflated"] == "False"
+    ]
+
+
+def stored(raw):
+    return MemoryStore({URL: raw})
+
+
+def some(count):
+    """The numbers of some frames, not in their order."""
+    return sorted({1, 2, count // 2, count} & set(range(1, count + 1)), reverse=True)
+
+
+@needs_corpus
+@pytest.mark.parametrize("name", with_pixels())
+def test_the_pixels_are_those_of_the_whole_file(name):
+    path = CORPUS / name
+    dataset = pydicom.dcmread(path, force=True)
+    count = max(1, int(dataset.get("NumberOfFrames") or 1)) if "badVR" not in name else 1
+    numbers = some(count)
+    try:
+        expected = [pixel_array(dataset, index=number - 1) for number in numbers]
+    except Exception as error:  # noqa: BLE001  whatever it is, it is not our fault
+        pytest.skip(f"pydicom does not decode it: {type(error).__name__}")
+    frames = harvester.read_frames(str(path), numbers)
+    assert [frame.dtype for frame in frames] == [frame.dtype for frame in expected]
+    for frame, other in zip(frames, expected, strict=True):
+        np.testing.assert_array_equal(frame, other)
+
+
+@needs_corpus
+def test_compressed_frames_are_given_as_they_are():
+    raw = (CORPUS / "generated/sm_tiled_full_480f_eot.dcm").read_bytes()
+    dataset = pydicom.dcmread(pydicom.filebase.DicomBytesIO(raw))
+    expected = list(generate_frames(dataset.PixelData, number_of_frames=480))
+    assert harvester.read_frames(URL, [480, 1, 7], False, store=stored(raw)) == [
+        expected[479],
+        expected[0],
+        expected[6],
+    ]
+
+
+@needs_corpus
+def test_bit_packed_frames_are_moved_to_start_at_a_byte():
+    raw = (CORPUS / "highdicom/seg_image_sm_dots_tiled_full.dcm").read_bytes()
+    dataset = pydicom.dcmread(pydicom.filebase.DicomBytesIO(raw))
+    frames = harvester.read_frames(URL, range(1, 1251), False, store=stored(raw))
+    bits = np.unpackbits(np.frombuffer(dataset.PixelData, np.uint8), bitorder="little")[: 1250 * 100]
+    packed = [np.unpackbits(np.frombuffer(frame, np.uint8), bitorder="little")[:100] for frame in frames]
+    np.testing.assert_array_equal(np.concatenate(packed), bits)
+
+
+def test_only_the_frames_are_read_neighbours_in_one_request():
+    frames = [[JPEG_START + bytes([number]) * 100_000] for number in range(100)]
+    offsets = [number * (100_004 + 8) for number in range(100)]
+    store = stored(made(frames, extended=(offsets, [100_004] * 100)))
+    read = harvester.read_frames(URL, [50, 51, 52, 90, 3], False, store=store)
+    assert [one[-1] for one in read] == [49, 50, 51, 89, 2]
+    frames_read = [len(wanted) for _, wanted in store.ranges if len(wanted) > 64 << 10]
+    assert sorted(frames_read) == [100_012, 100_012, 300_036]
+    assert store.bytes_fetched < 5 * 100_012 + (64 << 10) + 200
+
+
+def test_a_frame_asked_for_twice_is_read_once():
+    store = stored(made([[JPEG_START + bytes(100_000)], [JPEG_START + bytes(100_000)]]))
+    first, _, again = harvester.read_frames(URL, [2, 1, 2], False, store=store)
+    assert first == again
+
+
+def test_runs_join_neighbours_and_bear_a_small_gap():
+    spans = {
+        number: ByteRange(start, stop)
+        for number, start, stop in [(1, 0, 100), (2, 100, 200), (5, 10_000, 10_100), (9, 50_000, 50_100)]
+    }
+    assert runs(spans) == [[1, 2, 5], [9]]
+    long = {number: ByteRange(number << 20, (number + 1) << 20) for number in range(10)}
+    assert [len(run) for run in runs(long)] == [4, 4, 2]
+
+
+@pytest.mark.parametrize("number", [0, -1, 3])
+def test_a_frame_that_is_not_there_is_said(number):
+    store = stored(made([[JPEG_START], [JPEG_START]]))
+    with pytest.raises(FrameIndexError, match=rf"no frame {number}: there are 2.*slide.dcm"):
+        harvester.read_frames(URL, [number], store=store)
+
+
+def test_a_table_that_lies_where_nobody_looked_is_found_when_the_frame_is_read():
+    frames = [[JPEG_START + bytes(100)] for _ in range(2000)]
+    table = [number * 112 for number in range(2000)]
+    table[777] += 2
+    store = stored(made(frames, table=table))
+    with pytest.raises(FrameIndexError, match="frame 778 is not where the basic index says"):
+        harvester.read_frames(URL, [778], store=store)
+
+
+def test_what_cannot_be_decoded_is_said():
+    with pytest.raises(FrameDecodeError, match=r"frame 1: .*slide.dcm"):
+        harvester.read_frames(URL, [1], store=stored(made([[JPEG_START]])))
+
+
+def test_what_is_no_dicom_has_no_frames():
+    with pytest.raises(NotDicomError):
+        harvester.read_frames(URL, [1], store=stored(b"no DICOM" * 100))
+
+
+@needs_corpus
+def test_a_deflated_object_has_no_frames_that_can_be_reached():
+    with pytest.raises(FrameIndexError, match="deflated"):
+        harvester.read_frames(str(CORPUS / "generated/ct_deflated.dcm"), [1])

@@ -1,0 +1,76 @@
+"""`harvester frames`: single frames of an object, as files."""
+
+import json
+
+import numpy as np
+import pydicom
+import pytest
+from frame_reading import made
+from harvester_program import run
+from header_feeding import CORPUS, needs_corpus
+from pydicom.pixels import pixel_array
+
+JPEG_START = b"\xff\xd8\xff\xe0"
+
+
+@pytest.fixture
+def slide(tmp_path):
+    path = tmp_path / "slide.dcm"
+    path.write_bytes(made([[JPEG_START + bytes([number] * 6)] for number in range(1, 13)]))
+    return path
+
+
+def test_frames_are_written_as_they_are(slide, tmp_path):
+    done = run("frames", slide, "--frames", "1,5-7", "-o", tmp_path / "tiles")
+    assert done.status == 0
+    written = {path.name: path.read_bytes() for path in (tmp_path / "tiles").iterdir()}
+    assert written == {f"frame-{number:02}.jpg": JPEG_START + bytes([number] * 6) for number in (1, 5, 6, 7)}
+    assert done.stdout == ""
+    assert "4 frames" in done.stderr
+
+
+@needs_corpus
+def test_frames_are_decoded(tmp_path):
+    path = CORPUS / "pydicom-data/emri_small_RLE.dcm"
+    done = run("frames", path, "--frames", "10,2", "--decode", "-o", tmp_path)
+    assert done.status == 0
+    for number in (2, 10):
+        expected = pixel_array(pydicom.dcmread(path), index=number - 1)
+        np.testing.assert_array_equal(np.load(tmp_path / f"frame-{number:02}.npy"), expected)
+
+
+def test_where_the_frames_lie_is_said(slide):
+    assert run("frames", slide).stdout.startswith("12 frames (scan), the first at byte ")
+    said = json.loads(run("frames", slide, "--json").stdout)
+    assert said["source"] == "scan"
+    raw = slide.read_bytes()
+    places = [raw[start + 8 : start + length] for start, length in said["frames"]]
+    assert places == [JPEG_START + bytes([number] * 6) for number in range(1, 13)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--frames", "13", "-o", "tiles"), "the object has the frames 1 to 12"),
+        (("--frames", "0", "-o", "tiles"), "the object has the frames 1 to 12"),
+        (("--frames", "5-3", "-o", "tiles"), "the object has the frames 1 to 12"),
+        (("--frames", "all", "-o", "tiles"), "neither a number nor a range"),
+        (("--frames", "1"), "go together"),
+        (("-o", "tiles"), "go together"),
+        (("--frames", "1", "-o", "slide.dcm"), "cannot be written"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(slide, tmp_path, arguments, said):
+    done = run("frames", slide, *arguments, cwd=tmp_path)
+    assert done.status == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["slide.dcm"]
+
+
+def test_an_object_without_frames_is_no_success(tmp_path):
+    path = tmp_path / "text"
+    path.write_text("no DICOM at all" * 20)
+    done = run("frames", path)
+    assert done.status == 3
+    assert "not_dicom" in done.stderr

@@ -1,0 +1,47 @@
+"""What `import harvester` gives is what is promised, and loading it costs nothing that is not used."""
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import harvester
+
+PROMISED = [
+    "AsyncObjectFile",
+    "ObjectFile",
+    "__version__",
+    "aopen_object",
+    "open_object",
+    "read_frames",
+    "read_header",
+    "read_headers",
+    "series_urls",
+]
+
+
+def test_the_public_names_are_these_and_no_others():
+    assert harvester.__all__ == PROMISED
+    assert dir(harvester) == PROMISED
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_every_public_name_is_there(name):
+    assert getattr(harvester, name) is not None
+
+
+@pytest.mark.parametrize("name", [name for name in PROMISED if name != "__version__"])
+def test_every_public_name_says_what_it_is(name):
+    assert inspect.getdoc(getattr(harvester, name))
+
+
+def test_a_name_that_is_none_is_told():
+    with pytest.raises(AttributeError, match="open_objects"):
+        harvester.open_objects  # noqa: B018
+
+
+def test_the_reader_is_loaded_when_it_is_asked_for():
+    program = "import harvester, sys; print('harvester.reader' in sys.modules, 'pydicom' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
