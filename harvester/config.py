@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -34,6 +34,7 @@ MiB = 1024 * 1024
 Provider = Literal["aws", "gcs"]
 Scalar = str | bool | int | float
 
+FrameEffort = Literal["table", "tiff", "scan"]
 PROVIDERS: tuple[Provider, ...] = ("aws", "gcs")
 WORDS = ("idc", "listing", "local")
 """What `catalog` may be besides the path or the address of a Parquet file."""
@@ -181,6 +182,17 @@ class LimitsConfig(_Table):
     shard_header_bytes: int = Field(default=64 * MiB, ge=1, le=16 * 1024 * MiB)
 
 
+class FramesConfig(_Table):
+    """[frames]: whether the table `frames` is filled, and how far to go for it.
+
+    `index` is "table" (the offset tables that an object has), "tiff" (or else the TIFF directory of a
+    file that is both) or "scan" (or else by going through its pixel data, all of it where fragments are
+    small). Without it no object is asked where its frames lie.
+    """
+
+    index: FrameEffort | None = None
+
+
 class CrawlConfig(_Table):
     """A whole crawl: what is read from where, what of it, into which dataset.
 
@@ -191,6 +203,7 @@ class CrawlConfig(_Table):
     source: SourceConfig = Field(default_factory=SourceConfig)
     select: SelectConfig = Field(default_factory=SelectConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
+    frames: FramesConfig = Field(default_factory=FramesConfig)
     _path: Path | None = PrivateAttr(default=None)
 
     @property
@@ -359,10 +372,14 @@ def _first_complaint(error: ValidationError) -> str:
         return f"{key}: missing"
     if problem["type"] == "literal_error":
         value = problem["input"]
-        return f"{key}: {_short(value)} is not valid{did_you_mean(str(value), PROVIDERS)}"
+        return f"{key}: {_short(value)} is not valid{did_you_mean(str(value), _words_of(location))}"
     if problem["type"] == "value_error":
         return message if message.startswith("select") or not key else f"{key}: {message}"
     return f"{key}: {message}, not {_short(problem['input'])}"
+
+
+def _words_of(location: list[str]) -> tuple[str, ...]:
+    return get_args(FrameEffort) if location[:1] == ["frames"] else PROVIDERS
 
 
 def _keys_of(tables: list[str]) -> list[str]:

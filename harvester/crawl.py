@@ -294,6 +294,7 @@ class _Run:
                     processes,
                     self.options.columns,
                     spread=schemes_of(self.config.source.provider),
+                    effort=self.config.frames.index,
                 )
                 async with open_harvester(settings) as harvester:
                     if pool is None:

@@ -18,6 +18,7 @@ from harvester.expand import ExpandedSeries, expand, surplus
 from harvester.failed_again import FailedAgain, may_pass
 from harvester.fetch import Cost, FetchedHeader, HeaderFetcher
 from harvester.foresight import Kind
+from harvester.frame_search import FrameSearch
 from harvester.model import Failure, ListedObject, Series, Shard
 from harvester.rows import Columns, Rows
 
@@ -55,12 +56,14 @@ class Terms:
         given_up: Addresses of objects that are failures before they are read: they killed a worker.
         trial: Read, write and delete again: it is only to be seen whether the process survives.
         columns: Makes what takes the headers.
+        frames: Finds where the frames of an object lie; None: nobody asks.
     """
 
     again: FailedAgain | None = None
     given_up: frozenset[str] = frozenset()
     trial: bool = False
     columns: Columns = HeaderColumns
+    frames: FrameSearch | None = None
 
 
 _DEFAULT_TERMS: Final = Terms()
@@ -211,8 +214,8 @@ class ShardHarvest:
 
     async def _read_some(self, receive: MemoryObjectReceiveStream[_Found]) -> None:
         async with receive:
-            async for expanded, listed in receive:
-                await self._read(expanded, listed)
+            while (found := await _next(receive)) is not None:
+                await self._read(*found)
 
     async def _read(self, expanded: ExpandedSeries, listed: ListedObject) -> None:
         cost = Cost()
@@ -224,11 +227,13 @@ class ShardHarvest:
         try:
             kind = Kind(series.key, series.modality, listed.size)
             fetched = await self.fetcher.fetch(expanded.copies(listed), cost, kind)
+            frames = self.terms.frames
+            index = None if frames is None else await frames.find(fetched, cost)
             partition = Partition(series.collection_id, series.modality or _modality(fetched))
             rows = self._rows.get(partition)
             if rows is None:
                 rows = self._rows[partition] = Rows(self.terms.columns)
-            rows.append(series, fetched, cost)
+            rows.append(series, fetched, cost, index)
         except HarvestError as error:
             self._fail(series, _failure(error, series, listed))
         except Exception as error:  # one object must not end the crawl, whatever we did wrong
@@ -274,6 +279,17 @@ class ShardHarvest:
 
     def _write_part(self, rows: Rows, partition: Partition, dropped: Container[str]) -> None:
         self.writer.write_instances(rows.table(dropped), partition)
+        self.writer.write_frames(rows.frame_table(dropped), partition)
+
+
+async def _next(receive: MemoryObjectReceiveStream[_Found]) -> _Found | None:
+    """The next object, None after the last; one that is there is taken without a turn of the event loop."""
+    try:
+        return receive.receive_nowait()
+    except anyio.WouldBlock:
+        return await anext(receive, None)
+    except anyio.EndOfStream:
+        return None
 
 
 def _given_up(series: Series, listed: ListedObject) -> Failure:

@@ -12,10 +12,12 @@ import anyio
 from harvester.config import LimitsConfig
 from harvester.dataset import Dataset
 from harvester.dicom import HeaderColumns, WalkLimits
+from harvester.dicom.frames import Effort
 from harvester.errors import DatasetError
 from harvester.failed_again import FailedAgain, find_failed
 from harvester.fetch import HeaderFetcher, Windows
 from harvester.foresight import Foresight
+from harvester.frame_search import FrameSearch
 from harvester.harvest import Outcome, Progress, ShardHarvest, Terms
 from harvester.model import Shard
 from harvester.rows import Columns
@@ -36,6 +38,7 @@ class WorkerSettings:
         processes: How many processes share the requests of a second.
         columns: Makes what takes the headers of one part.
         spread: The schemes of the clouds between which objects that lie in both are divided.
+        effort: How far to go to find where the frames of an object lie; None: not at all.
     """
 
     dataset: str
@@ -44,6 +47,7 @@ class WorkerSettings:
     processes: int = 1
     columns: Columns = HeaderColumns
     spread: tuple[str, ...] = ()
+    effort: Effort | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,9 @@ class Harvester:
         writer = self.dataset.shard_writer(
             task.crawl, name, replacing=None if again is None else again.commit
         )
-        terms = Terms(again, task.given_up, trial=task.trial, columns=self.settings.columns)
+        effort = self.settings.effort
+        frames = None if effort is None else FrameSearch(self.store, effort)
+        terms = Terms(again, task.given_up, trial=task.trial, columns=self.settings.columns, frames=frames)
         concurrency = self.settings.limits.concurrency
         work = ShardHarvest(shard, self.fetcher, writer, progress, concurrency, terms)
         if self._stopping is not None:
