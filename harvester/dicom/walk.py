@@ -175,7 +175,8 @@ class Walker:
             )
         if answer.stop - answer.start > self._budget:
             raise HeaderLimitError(
-                f"the header is longer than {self._limits.header_bytes} bytes; a larger max_header_bytes reads it",
+                f"the header is longer than {self._limits.header_bytes} bytes; "
+                "a larger max_header_bytes reads it",
                 offset=self.position,
             )
 

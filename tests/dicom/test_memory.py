@@ -62,7 +62,7 @@ def test_siblings_with_mutations_are_the_same_with_a_memory() -> None:
     assert compared > 200
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(files=st.lists(made_files(), min_size=2, max_size=6), seed=st.integers(0, 99))
 def test_made_files_are_the_same_with_a_memory(files: list[MadeFile], seed: int) -> None:
     pick = random.Random(seed)

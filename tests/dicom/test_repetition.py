@@ -178,7 +178,7 @@ def similar_items(draw: st.DrawFn) -> bytes:
     return part10(head, whole, transfer_syntax=syntax)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(raw=similar_items())
 def test_drawn_items_read_by_pattern_equal_items_walked_one_by_one(raw: bytes) -> None:
     try:
@@ -214,7 +214,7 @@ def columns_of(*headers: Header) -> dict:
     return columns.finish()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(raws=st.lists(similar_items(), min_size=1, max_size=3))
 def test_columns_filled_run_by_run_equal_columns_filled_item_by_item(raws: list[bytes]) -> None:
     headers = []

@@ -122,7 +122,7 @@ def test_an_object_cut_in_its_header_is_an_error_but_between_two_elements(name: 
     assert set(silent) >= {cut for cut in clean if cut < len(raw)}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(made=made_files())
 def test_a_made_object_cut_anywhere_is_never_a_shorter_header(made: MadeFile) -> None:
     raw = made.raw

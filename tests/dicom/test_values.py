@@ -61,10 +61,10 @@ def test_an_integer_beyond_64_bits_is_refused_before_it_is_made(raw: bytes) -> N
 
 
 @pytest.mark.parametrize("vr", ["DA", "TM", "DT", "AT", "PN", "DS", "IS"])
-def test_four_megabytes_of_one_character_are_refused_or_read_at_once(vr: str) -> None:
+def test_a_megabyte_of_one_character_are_refused_or_read_at_once(vr: str) -> None:
     for one in (b"1", b" ", b"=", b"^", b"\\", b".", b"-"):
         try:
-            decoded(vr, one * (4 << 20))
+            decoded(vr, one * (1 << 20))
         except (ValueError, OverflowError):
             continue
 
