@@ -29,8 +29,8 @@ EXTENDED_OFFSET_TABLE: Final = 0x7FE00001
 FILE_META_INFORMATION_GROUP_LENGTH: Final = 0x00020000
 TRANSFER_SYNTAX_UID: Final = 0x00020010
 # Bytes of a private creator. PS3.5 6.2 has 64 characters; a longer text, told anew of each of its
-# elements, would be a bomb.
-LONGEST_CREATOR: Final = 256
+# elements, would be a bomb: a part's worth of them must stay below the 2 GiB of an Arrow column.
+LONGEST_CREATOR: Final = 96
 
 # PS3.5 7.1.2: these have two reserved bytes and a length of 32 bits, all others one of 16.
 LONG_FORM_VRS: Final = frozenset(
