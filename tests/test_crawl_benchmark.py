@@ -24,7 +24,7 @@ def benchmark(*arguments: str) -> str:
 def test_a_short_run_tells_what_an_instance_costs_beside_a_bare_loop():
     told = benchmark("--part", "cpu", "--instances", "120", "--runs", "1")
 
-    ratios = [float(text) for text in re.findall(r"ratio +([0-9.]+)", told)]
+    ratios = [float(text) for text in re.findall(r"ratio ([0-9.]+);", told)]
     requests = [float(text) for text in re.findall(r"([0-9.]+) requests and", told)]
     assert len(ratios) == len(requests) == 2
     assert all(ratio > 1 for ratio in ratios)

@@ -21,7 +21,7 @@ Decoder = Callable[[bytes, CharacterSet], Values]
 
 _PADDING: Final = " \0"
 _DATE: Final = re.compile(rb"\d{8}").fullmatch
-_TIME: Final = re.compile(rb"([01]\d|2[0-3])(?:([0-5]\d)(?:([0-5]\d)(?:\.(\d{1,6}))?)?)?").fullmatch
+_TIME: Final = re.compile(rb"([01]\d|2[0-3])(?:([0-5]\d)(?:([0-5]\d)(?:\.(\d{1,6}))?)?)? *").fullmatch
 _INTEGER: Final = re.compile(r"\s*[+-]?[0-9]+\s*").fullmatch
 _DECIMAL: Final = re.compile(r"\s*[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*").fullmatch
 _INT64: Final = range(-(2**63), 2**63)

@@ -5,6 +5,7 @@ import shutil
 import statistics
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from crawling import child, nginx
@@ -64,10 +65,22 @@ def harvest(
     return spent
 
 
+@dataclass(frozen=True)
+class Costs:
+    """CPU seconds of a bare loop and of harvester, in each of several runs."""
+
+    bare: list[float]
+    harvester: list[float]
+
+    def median(self) -> tuple[float, float]:
+        """The medians of both."""
+        return statistics.median(self.bare), statistics.median(self.harvester)
+
+
 def run(home: Path, instances: int, runs: int) -> None:
     """Print the ratio for each kind of instance."""
     print(
-        f"\nCPU per instance, {instances} instances, start included;"
+        f"\nCPU per instance, {instances} instances;"
         f" the client on one core, nginx on another; medians of {runs}"
     )
     for name, make in ROWS.items():
@@ -77,22 +90,36 @@ def run(home: Path, instances: int, runs: int) -> None:
         with nginx.serving(home / "root", home / "nginx") as bucket:
             harvest(configure(home, bucket.logging, paths), (1,), instances)
             asked = bucket.requests()
-            ranges = home / "ranges.txt"
-            ranges.write_text(
-                "".join(f"{bucket.quiet}{one.path} {one.start} {one.stop - 1}\n" for one in asked)
-            )
-            configuration = configure(home, bucket.quiet, paths)
-            bare = [sys.executable, str(child.HERE / "bare.py"), str(ranges), str(CONCURRENCY)]
-            floors, costs = [], []
-            for _ in range(runs):  # interleaved: these machines drift
-                floors.append(child.run(bare, cores=(1,)).cpu / instances * 1e6)
-                costs.append(harvest(configuration, (1,), instances).cpu / instances * 1e6)
+            start = _measured(home, bucket, paths[:1], asked[:1], runs)
+            whole = _measured(home, bucket, paths, asked, runs)
         shutil.rmtree(home)
-        floor, cost = statistics.median(floors), statistics.median(costs)
-        ratio = statistics.median(one / other for one, other in zip(costs, floors, strict=True))
         fetched = sum(one.sent for one in asked)
         print(f"  {name}")
         print(f"    {len(asked) / instances:.3f} requests and {fetched / instances:,.0f} bytes an instance")
-        print(f"    bare aiohttp   {floor:7.0f} us   ({min(floors):.0f} to {max(floors):.0f})")
-        print(f"    harvester      {cost:7.0f} us   ({min(costs):.0f} to {max(costs):.0f})")
-        print(f"    ratio          {ratio:7.2f}")
+        for who, one, all_of_them in (
+            ("bare aiohttp", start.bare, whole.bare),
+            ("harvester", start.harvester, whole.harvester),
+        ):
+            print(
+                f"    {who:14} {statistics.median(all_of_them) / instances * 1e6:6.0f} us"
+                f"   ({min(all_of_them) / instances * 1e6:.0f} to {max(all_of_them) / instances * 1e6:.0f});"
+                f" start {statistics.median(one):.2f} s in all"
+            )
+        ratios = [ours / bare for ours, bare in zip(whole.harvester, whole.bare, strict=True)]
+        bare, ours = (one - other for one, other in zip(whole.median(), start.median(), strict=True))
+        print(f"    ratio {statistics.median(ratios):.2f}; without either's start {ours / bare:.2f}")
+
+
+def _measured(
+    home: Path, bucket: nginx.Bucket, paths: list[str], asked: list[nginx.Request], runs: int
+) -> Costs:
+    """Harvest these objects, and fetch what harvester asked for; interleaved, since machines drift."""
+    ranges = home / "ranges.txt"
+    ranges.write_text("".join(f"{bucket.quiet}{one.path} {one.start} {one.stop - 1}\n" for one in asked))
+    bare = [sys.executable, str(child.HERE / "bare.py"), str(ranges), str(CONCURRENCY)]
+    configuration = configure(home, bucket.quiet, paths)
+    costs = Costs([], [])
+    for _ in range(runs):
+        costs.bare.append(child.run(bare, cores=(1,)).cpu)
+        costs.harvester.append(harvest(configuration, (1,), len(paths)).cpu)
+    return costs

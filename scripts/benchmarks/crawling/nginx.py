@@ -39,7 +39,7 @@ class Request:
 
     path: str
     start: int
-    stop: int | None
+    stop: int
     sent: int
 
 
@@ -64,8 +64,9 @@ class Bucket:
             path, asked, _status, sent = line.rsplit(" ", 3)
             first, _, last = asked.removeprefix("bytes=").partition("-")
             ranged = asked != "-"
-            stop = int(last) + 1 if ranged and last else None
-            found.append(Request(path, int(first) if ranged else 0, stop, int(sent)))
+            begin = int(first) if ranged else 0
+            stop = int(last) + 1 if ranged and last else begin + int(sent)
+            found.append(Request(path, begin, stop, int(sent)))
         return found
 
 
