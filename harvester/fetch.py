@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeAlias
 
-from harvester.dicom import Header, HeaderMemory, HeaderParser, NeedMore, WalkLimits
+from harvester.dicom import Header, HeaderMemories, HeaderMemory, HeaderParser, NeedMore, WalkLimits
 from harvester.errors import NotFoundError, ObjectChangedError, ObjectError, StoreError
 from harvester.foresight import Foresight, Kind
 from harvester.model import ByteRange, ObjectRef, RangeAnswer
@@ -56,6 +56,14 @@ class FetchedHeader:
     etag: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """What its siblings say of an object: how long its windows should be, and what they had in common."""
+
+    windows: tuple[int, ...]
+    memory: HeaderMemory
+
+
 _Fetched: TypeAlias = tuple[FetchedHeader, list[int]]
 
 
@@ -82,7 +90,7 @@ class HeaderFetcher:
         store: Where the objects lie.
         windows: How much is asked for at once.
         limits: Bounds on one header's memory and time.
-        memory: What the headers read so far have in common.
+        memories: What the headers of each series have in common.
         foresight: What was learnt of their lengths; None: each object is asked for alike.
         copy_reader: Chooses between the copies of an object; None: they are tried in their order.
     """
@@ -90,7 +98,7 @@ class HeaderFetcher:
     store: Store
     windows: Windows = _DEFAULT_WINDOWS
     limits: WalkLimits = _DEFAULT_LIMITS
-    memory: HeaderMemory = field(default_factory=HeaderMemory)
+    memories: HeaderMemories = field(default_factory=HeaderMemories)
     foresight: Foresight | None = None
     copy_reader: CopyReader | None = None
 
@@ -106,22 +114,21 @@ class HeaderFetcher:
             ObjectError: The object has no header that can be read; every copy has the same bytes.
             StoreError: No copy could be read; it is the first one's error that is more than "not found".
         """
-        windows: tuple[int, ...] = (self.windows.first_bytes,)
+        memory = self.memories.of(None if kind is None else kind.series)
         if self.foresight is None or kind is None:
-            return (await self._from_copies(copies, windows, cost))[0]
-        windows = await self.foresight.windows(kind)
+            expected = _Expected((self.windows.first_bytes,), memory)
+            return (await self._from_copies(copies, expected, cost))[0]
+        expected = _Expected(await self.foresight.windows(kind), memory)
         try:
-            fetched, needs = await self._from_copies(copies, windows, cost)
+            fetched, needs = await self._from_copies(copies, expected, cost)
             self.foresight.learn(kind, needs)
             return fetched
         finally:
             self.foresight.give_up(kind)
 
-    async def _from_copies(
-        self, copies: Sequence[ObjectRef], windows: tuple[int, ...], cost: Cost
-    ) -> _Fetched:
+    async def _from_copies(self, copies: Sequence[ObjectRef], expected: _Expected, cost: Cost) -> _Fetched:
         async def read(store: Store, ref: ObjectRef) -> _Fetched:
-            return await self._fetch_unchanged(store, ref, windows, cost)
+            return await self._fetch_unchanged(store, ref, expected, cost)
 
         if self.copy_reader is not None:
             return await self.copy_reader.read(copies, read)
@@ -135,25 +142,26 @@ class HeaderFetcher:
         raise next((error for error in errors if not isinstance(error, NotFoundError)), errors[-1])
 
     async def _fetch_unchanged(
-        self, store: Store, ref: ObjectRef, windows: tuple[int, ...], cost: Cost
+        self, store: Store, ref: ObjectRef, expected: _Expected, cost: Cost
     ) -> _Fetched:
         try:
-            return await self._fetch(store, ref, windows, cost)
+            return await self._fetch(store, ref, expected, cost)
         except ObjectChangedError:
             # Replaced between two windows: once more, from the start.
-            return await self._fetch(store, ref, windows, cost)
+            return await self._fetch(store, ref, expected, cost)
 
-    async def _fetch(self, store: Store, ref: ObjectRef, windows: tuple[int, ...], cost: Cost) -> _Fetched:
+    async def _fetch(self, store: Store, ref: ObjectRef, expected: _Expected, cost: Cost) -> _Fetched:
         try:
-            return await self._read(store, ref, windows, cost)
+            return await self._read(store, ref, expected, cost)
         except ObjectError as error:
             error.url = ref.url
             raise
 
-    async def _read(self, store: Store, ref: ObjectRef, windows: tuple[int, ...], cost: Cost) -> _Fetched:
+    async def _read(self, store: Store, ref: ObjectRef, expected: _Expected, cost: Cost) -> _Fetched:
+        windows, memory = expected.windows, expected.memory
         read_range = partial(_range, store, ref, cost)
         first = await read_range(ByteRange(0, windows[0]), None)
-        parser = HeaderParser(first.size, limits=self.limits, memory=self.memory)
+        parser = HeaderParser(first.size, limits=self.limits, memory=memory)
         step, fed = parser.feed(first.data), len(first.data)
         read_ahead, islands = self.windows.read_ahead_bytes, 1
         while isinstance(step, NeedMore):

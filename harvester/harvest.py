@@ -187,6 +187,8 @@ class ShardHarvest:
     async def _list_all(self, send: MemoryObjectSendStream[_Found]) -> None:
         """Hand out the objects of all series; a few series are listed, and held, at once."""
         listing = anyio.CapacityLimiter(max(1, self.concurrency // 4))
+        # One series after the other: siblings are read quickest together, and who stops has few in halves.
+        turn = anyio.Lock()
 
         async def hand_out(series: Series, to: MemoryObjectSendStream[_Found]) -> None:
             async with to, listing:
@@ -201,8 +203,9 @@ class ShardHarvest:
                 objects = [listed for listed in expanded.objects if not self._is_known(expanded, listed)]
                 self._unread[series.key] = len(objects)
                 self.progress.series += 1
-                for listed in objects:
-                    await to.send((expanded, listed))
+                async with turn:
+                    for listed in objects:
+                        await to.send((expanded, listed))
 
         async with send, anyio.create_task_group() as tasks:
             for series in self.shard.series:

@@ -4,8 +4,17 @@ from harvester.dicom.columns import HeaderColumns
 from harvester.dicom.element import RawElement
 from harvester.dicom.header import Header
 from harvester.dicom.limits import WalkLimits
-from harvester.dicom.memory import HeaderMemory
+from harvester.dicom.memory import HeaderMemories, HeaderMemory
 from harvester.dicom.part10 import HeaderParser
 from harvester.dicom.steps import NeedMore
 
-__all__ = ["Header", "HeaderColumns", "HeaderMemory", "HeaderParser", "NeedMore", "RawElement", "WalkLimits"]
+__all__ = [
+    "Header",
+    "HeaderColumns",
+    "HeaderMemories",
+    "HeaderMemory",
+    "HeaderParser",
+    "NeedMore",
+    "RawElement",
+    "WalkLimits",
+]

@@ -4,13 +4,15 @@ Where the bytes of some consecutive elements equal what stood there in an earlie
 are taken from there and not read again. Nothing is assumed: the bytes are compared, all of them.
 """
 
+from collections import OrderedDict
 from typing import Any, Final
 
 from harvester.dicom.element import Items, RawElement, Run
 
 LONGEST_STRETCH: Final = 8  # elements: a shorter stretch is more often the same, a longer one saves more
-_MOST_STRETCHES: Final = 4096
+_MOST_STRETCHES: Final = 512  # a series needs some dozens
 _MOST_BYTES: Final = 8192  # of a stretch
+_MOST_SERIES: Final = 16  # remembered at once
 
 # Their bytes, the elements, and where they started in the object.
 Stretch = tuple[bytes, list[RawElement], int]
@@ -42,7 +44,7 @@ class Stretches:
 class HeaderMemory:
     """What the headers of one series, or of similar ones, have in common.
 
-    Give the same one to their parsers, one after the other. It holds at most 4,096 stretches of at most
+    Give the same one to their parsers, one after the other. It holds at most 512 stretches of at most
     8 KiB for each encoding.
     """
 
@@ -55,6 +57,26 @@ class HeaderMemory:
     def stretches(self, *, implicit: bool) -> Stretches:
         """Those in implicit or in explicit VR little endian: the same bytes mean another thing there."""
         return self._implicit if implicit else self._explicit
+
+
+class HeaderMemories:
+    """A memory for each of the series that are being read: one for all would forget the one for the other."""
+
+    __slots__ = ("_memories",)
+
+    def __init__(self) -> None:
+        self._memories: OrderedDict[str | None, HeaderMemory] = OrderedDict()
+
+    def of(self, series: str | None) -> HeaderMemory:
+        """The memory of a series, by its key; None is what belongs to no series."""
+        memory = self._memories.get(series)
+        if memory is None:
+            memory = self._memories[series] = HeaderMemory()
+            if len(self._memories) > _MOST_SERIES:
+                self._memories.popitem(last=False)
+        else:
+            self._memories.move_to_end(series)
+        return memory
 
 
 def moved(elements: list[RawElement], by: int) -> list[RawElement]:

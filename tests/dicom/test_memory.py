@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from made_data_sets import MadeFile, made_files
 from made_part10 import element, implicit, item, open_item, open_sequence, part10, sequence
 
-from harvester.dicom import HeaderMemory
+from harvester.dicom import HeaderMemories, HeaderMemory
 from harvester.dicom.element import Items
-from harvester.dicom.memory import _MOST_BYTES, _MOST_STRETCHES, Stretches
+from harvester.dicom.memory import _MOST_BYTES, _MOST_SERIES, _MOST_STRETCHES, Stretches
 
 IMPLICIT = b"1.2.840.10008.1.2\0"
 FILES = {path: header_only(raw) for path, raw in whole_files().items()}
@@ -158,3 +158,15 @@ def test_items_of_undefined_length_are_remembered_too() -> None:
     first, second = read(raw, memory=memory), read(raw, memory=memory)
     assert content(first) == content(second) == content(read(raw))
     assert first.elements[-2][2] is second.elements[-2][2]
+
+
+def test_each_series_has_a_memory_of_its_own_while_it_is_read() -> None:
+    memories = HeaderMemories()
+    first = memories.of("first")
+    for number in range(_MOST_SERIES - 1):
+        memories.of(str(number))
+        assert memories.of("first") is first
+
+    for number in range(_MOST_SERIES):
+        memories.of(f"later {number}")
+    assert memories.of("first") is not first
