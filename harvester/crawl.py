@@ -410,7 +410,7 @@ async def _list_buckets(
     """List whole buckets where that asks less often than a listing of each series."""
     listings = choose_buckets((one for shard in shards for one in shard.series), totals)
     for listing in listings:
-        _logger.info("%s: listing most of the bucket, in %d pieces", listing.bucket.url, len(listing.pieces))
+        _logger.debug("%s: listing most of the bucket, in %d pieces", listing.bucket.url, len(listing.pieces))
     return await list_buckets(listings, store, concurrency=max(1, limits.concurrency // 4))
 
 

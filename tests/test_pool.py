@@ -5,6 +5,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,8 @@ def children() -> list[int]:
     """The processes that this one has started and that live."""
     found = []
     for task in Path("/proc/self/task").iterdir():
-        found += [int(text) for text in (task / "children").read_text().split()]
+        with suppress(FileNotFoundError):  # a thread that ended meanwhile; its children are another's now
+            found += [int(text) for text in (task / "children").read_text().split()]
     return found
 
 

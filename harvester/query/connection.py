@@ -109,6 +109,9 @@ def open_dataset(path: str | Path) -> duckdb.DuckDBPyConnection:
         for kind in ("frames", "failures"):
             connection.execute(f"CREATE VIEW {kind} AS {parts[kind]}")
         _add_views(connection, parts["instances"])
+        # How far a query is, for who asks the connection; DuckDB itself prints nothing.
+        connection.execute("SET enable_progress_bar = true")
+        connection.execute("SET enable_progress_bar_print = false")
         connection.execute(f"SET allowed_directories = [{literal(dataset.location)}]")
         connection.execute(f"SET allowed_paths = [{', '.join(map(literal, release))}]")
         connection.execute("SET enable_external_access = false")
