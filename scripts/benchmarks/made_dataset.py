@@ -1,0 +1,32 @@
+"""Not a benchmark: writes a dataset in the shape of IDC's, as large as you like, for the others to use."""
+
+import argparse
+import time
+from pathlib import Path
+
+from making.dataset import make_dataset
+
+
+def main() -> None:
+    """Write it, and say how large it is."""
+    parser = argparse.ArgumentParser(prog="scripts/bench made_dataset", description=__doc__)
+    parser.add_argument("target", type=Path, help="the directory to make")
+    parser.add_argument("--instances", type=int, default=10_000_000)
+    parser.add_argument("--shard-instances", type=int, default=2000, help="the most that a part holds")
+    parser.add_argument("--processes", type=int, default=0, help="0: one a core")
+    arguments = parser.parse_args()
+    started = time.perf_counter()
+    made = make_dataset(
+        arguments.target,
+        arguments.instances,
+        shard_instances=arguments.shard_instances,
+        processes=arguments.processes,
+    )
+    print(
+        f"{arguments.target}: {made.instances:,} instances, {made.failures:,} failures"
+        f" in {made.parts:,} parts, written in {time.perf_counter() - started:.0f} s"
+    )
+
+
+if __name__ == "__main__":
+    main()
