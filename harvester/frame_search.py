@@ -1,8 +1,8 @@
 """Finds where the frames of a harvested object lie, by asking its store for what their index is read from."""
 
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from typing import Final, TypeVar
 
 import anyio
 
@@ -14,6 +14,7 @@ from harvester.store.base import Store
 
 _logger = logging.getLogger("harvester")
 
+T = TypeVar("T")
 Read = Callable[[Wanted], Awaitable[list[bytes]]]
 """Reads some ranges of one object at once; one that reaches behind its end is cut."""
 
@@ -30,13 +31,26 @@ async def search(fetched: FetchedHeader, effort: Effort, read: Read) -> Found:
         FrameIndexError: The object cannot have an index.
         StoreError: It cannot be read.
     """
-    steps = find_frames(fetched.header, fetched.size, effort)
+    return await answered(find_frames(fetched.header, fetched.size, effort), read)
+
+
+async def answered(steps: Generator[Wanted, Sequence[bytes], T], read: Read) -> T:
+    """Give a reading the bytes that it asks for, until it is done.
+
+    Args:
+        steps: What `find_frames` or `read_index` gives.
+        read: Reads the object.
+
+    Raises:
+        FrameIndexError: What was read is not true.
+        StoreError: The object cannot be read.
+    """
     data: list[bytes] | None = None
     while True:
         try:
             wanted = next(steps) if data is None else steps.send(data)
         except StopIteration as stopped:
-            found: Found = stopped.value
+            found: T = stopped.value
             return found
         data = await read(wanted)
 

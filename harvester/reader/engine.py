@@ -28,9 +28,13 @@ class Engine:
     """Runs the asynchronous reader in a thread of its own, for callers that are not asynchronous.
 
     It starts when it is first used, and ends when the program's main thread does.
+
+    Attributes:
+        generation: Counts its loops: what belongs to another one than now is of no use any more.
     """
 
     def __init__(self) -> None:
+        self.generation = 0
         self._lock = threading.Lock()
         self._stack = ExitStack()
         self._portal: BlockingPortal | None = None
@@ -90,6 +94,7 @@ class Engine:
 
     def _forget_loop(self) -> None:
         self._stack, self._portal, self._stores = ExitStack(), None, {}
+        self.generation += 1
 
 
 class KeptIndexes:
@@ -112,12 +117,19 @@ class KeptIndexes:
         with self._lock:
             self._indexes.clear()
 
+    def forget(self, url: str, etag: str | None) -> None:
+        """Drop the index of an object, which turned out to be wrong."""
+        with self._lock:
+            if etag is not None:
+                self._indexes.pop((url, etag), None)
+
     def put(self, url: str, etag: str | None, index: FrameIndex) -> None:
         """Keep the index of an object that can be told from another of the same name."""
         if etag is None:
             return
         with self._lock:
             self._indexes[url, etag] = index
+            self._indexes.move_to_end((url, etag))
             while sum(len(one) for one in self._indexes.values()) > _MOST_INDEXED_FRAMES:
                 self._indexes.popitem(last=False)
 

@@ -1,6 +1,6 @@
 """Frames by number: exactly their bytes, neighbours in one request, many requests at once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, overload
@@ -9,12 +9,12 @@ import anyio
 from anyio import to_thread
 
 from harvester.dicom import Header
-from harvester.dicom.frames import FrameIndex, NativeFrames
+from harvester.dicom.frames import FrameIndex, NativeFrames, is_item
 from harvester.errors import FrameDecodeError, FrameIndexError, NotDicomError, ungrouped
 from harvester.model import ByteRange, ObjectRef
 from harvester.reader.decoding import decode, frame_bits
 from harvester.reader.engine import ENGINE
-from harvester.reader.indexing import find_index
+from harvester.reader.indexing import find_again, find_index
 from harvester.reader.known import NOTHING_KNOWN, Known, look_up
 from harvester.reader.opening import Where, opened_view
 from harvester.reader.source import ObjectSource
@@ -114,14 +114,14 @@ async def open_frames(store: Store, ref: ObjectRef, known: Known = NOTHING_KNOWN
         raise
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OpenedFrames:
     """An object whose frames can be read.
 
     Attributes:
         source: The object.
         header: Its header.
-        index: Where its frames lie.
+        index: Where its frames lie; another one, once a frame turned out to lie elsewhere.
     """
 
     source: ObjectSource
@@ -136,9 +136,7 @@ class OpenedFrames:
             StoreError: The object cannot be read.
         """
         frames = await self._read(numbers)
-        if isinstance(self.index, FrameIndex):
-            return [self._image(number, raw) for number, raw in zip(numbers, frames, strict=True)]
-        return frames
+        return [_joined(frame) for frame in frames] if self.header.encapsulated else frames
 
     async def decoded(self, numbers: Sequence[int]) -> "list[np.ndarray]":
         """The pixels of some frames, decoded in threads.
@@ -154,8 +152,6 @@ class OpenedFrames:
         decoders = anyio.CapacityLimiter(_DECODERS)
 
         async def decode_one(place: int) -> None:
-            if isinstance(self.index, FrameIndex):
-                self._image(numbers[place], frames[place])
             work = partial(decode, self.header, frames[place], vr)
             try:
                 pixels[place] = await to_thread.run_sync(work, limiter=decoders)
@@ -171,11 +167,23 @@ class OpenedFrames:
         return [pixels[place] for place in range(len(numbers))]
 
     async def _read(self, numbers: Sequence[int]) -> list[bytes]:
+        """Frames as they lie in the object: items and all, if it is encapsulated."""
         try:
-            spans = {number: self._span(number) for number in numbers}
+            found = await self._found(numbers, self.index)
+            wrong = _misplaced(found, self.index)
+            if wrong is not None and isinstance(self.index, FrameIndex):
+                self.index = await find_again(self.source, self.index, wrong)
+                found = await self._found(numbers, self.index)
+                wrong = _misplaced(found, self.index)
         except FrameIndexError as error:
-            error.url = self.source.ref.url
-            raise
+            wrong = error
+        if wrong is not None:
+            wrong.url = self.source.ref.url
+            raise wrong
+        return [found[number] for number in numbers]
+
+    async def _found(self, numbers: Sequence[int], index: FrameIndex | NativeFrames) -> dict[int, bytes]:
+        spans = {number: self._span(number, index) for number in numbers}
         found: dict[int, bytes] = {}
         limit = anyio.CapacityLimiter(_RUNS_AT_ONCE)
 
@@ -186,45 +194,52 @@ class OpenedFrames:
             for number in run:
                 span = spans[number]
                 raw = data[span.start - start : span.stop - start]
-                native = isinstance(self.index, NativeFrames)
-                found[number] = frame_bits(raw, self.index, number) if native else raw  # type: ignore[arg-type]
+                found[number] = frame_bits(raw, index, number) if isinstance(index, NativeFrames) else raw
 
         with ungrouped():
             async with anyio.create_task_group() as tasks:
                 for run in runs(spans):
                     tasks.start_soon(read_run, run)
-        return [found[number] for number in numbers]
+        return found
 
-    def _span(self, number: int) -> ByteRange:
-        span = self.index.frame(number)
+    def _span(self, number: int, index: FrameIndex | NativeFrames) -> ByteRange:
+        span = index.frame(number)
         if self.header.big_endian and len(span) % 2:
             # PS3.5 7.3: 8-bit samples in 16-bit words, which are swapped, so that the last one stands behind
             # its padding; the frames of several would share a word.
-            if len(self.index) > 1:
+            if len(index) > 1:
                 raise FrameIndexError("frames of an odd length in big endian words cannot be read singly")
             return ByteRange(span.start, span.stop + 1)
         return span
-
-    def _image(self, number: int, raw: bytes) -> bytes:
-        """The fragments of a frame, joined; they have to fill its place exactly."""
-        parts, at = [], 0
-        while at + 8 <= len(raw) and raw[at : at + 4] == b"\xfe\xff\x00\xe0":
-            length = int.from_bytes(raw[at + 4 : at + 8], "little")
-            parts.append(raw[at + 8 : at + 8 + length])
-            at += 8 + length
-        if at != len(raw):
-            raise FrameIndexError(
-                f"frame {number} is not where the {self.index.source} index says",  # type: ignore[union-attr]
-                url=self.source.ref.url,
-                offset=self.index.frame(number).start,
-            )
-        return b"".join(parts)
 
     async def _value_representation(self) -> str:
         if self.header.implicit:
             return "OW"  # PS3.5 A.1
         start = self.header.header_bytes + 4
         return (await self.source.read(start, start + 2)).decode("latin-1")
+
+
+def _misplaced(found: dict[int, bytes], index: FrameIndex | NativeFrames) -> FrameIndexError | None:
+    """What is wrong with an index by which something else was read than items that fill a frame's place."""
+    if isinstance(index, FrameIndex):
+        for number, raw in found.items():
+            if sum(len(fragment) + 8 for fragment in _fragments(raw)) != index.lengths[number - 1]:
+                start = index.frame(number).start
+                return FrameIndexError(f"frame {number} is not where it says", offset=start)
+    return None
+
+
+def _fragments(raw: bytes) -> Iterator[bytes]:
+    """What the items have in them that these bytes begin with."""
+    at = 0
+    while is_item(raw[at : at + 8], len(raw) - at):
+        length = int.from_bytes(raw[at + 4 : at + 8], "little")
+        yield raw[at + 8 : at + 8 + length]
+        at += 8 + length
+
+
+def _joined(raw: bytes) -> bytes:
+    return b"".join(_fragments(raw))
 
 
 def runs(spans: dict[int, ByteRange]) -> list[list[int]]:

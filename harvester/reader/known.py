@@ -1,5 +1,6 @@
 """What a dataset knows of an object, so that opening it takes one request for exactly its header."""
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,9 +66,9 @@ def _index(frames: dict[str, Any] | None, etag: str | None) -> FrameIndex | None
     if frames is None or frames["etag"] != etag or etag is None:
         return None
     source, offsets, lengths = (frames[name] for name in _FRAME_COLUMNS[1:])
-    if source not in get_args(FrameSource) or not offsets or len(offsets) != len(lengths or ()):
+    if source not in get_args(FrameSource) or not offsets or not lengths:
         return None
-    return FrameIndex(source, offsets, lengths)
+    return FrameIndex(source, array("Q", offsets), array("Q", lengths))
 
 
 def _row(dataset: Dataset, kind: Kind, columns: Sequence[str], ref: ObjectRef) -> dict[str, Any] | None:

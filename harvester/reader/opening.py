@@ -3,31 +3,21 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from anyio import to_thread
 
 from harvester.dataset import Dataset
-from harvester.dicom import Header
-from harvester.dicom.frames import FrameIndex, PixelData
-from harvester.errors import FrameIndexError
 from harvester.model import ObjectRef
-from harvester.reader.engine import ENGINE, KEPT_INDEXES
+from harvester.reader.engine import ENGINE
 from harvester.reader.file import AsyncObjectFile, ObjectFile
+from harvester.reader.indexing import known_index
 from harvester.reader.known import NOTHING_KNOWN, Known, look_up
 from harvester.reader.source import ObjectSource
-from harvester.reader.view import ObjectView, has_one_fragment_a_frame
-from harvester.reader.virtual import VirtualTable, fits_basic, lacks_table
+from harvester.reader.table_choice import OffsetTable, shown_with_table
+from harvester.reader.view import ObjectView
 from harvester.store.base import Store
 from harvester.store.open import open_store
-
-OffsetTable = Literal["auto", "extended", "none"]
-"""Which table is put into a file of many frames that has none.
-
-`auto`: an extended one where it is known, from a dataset or from an earlier scan, where the frames lie.
-Where it is not, a basic one: it stands inside the pixel data, so that reading the metadata alone does not
-set off the scan that reading the table does. `extended`: an extended one always. `none`: none.
-"""
 
 Where: TypeAlias = Dataset | str | Path | None
 
@@ -107,28 +97,7 @@ async def opened_view(
     """
     source = ObjectSource(store, ref)
     await source.open(known)
-    if known.index is not None and known.etag == source.etag:
-        KEPT_INDEXES.put(ref.url, source.etag, known.index)
-    index = KEPT_INDEXES.get(ref.url, source.etag)
-    table = None
-    if source.header is not None and offset_table != "none":
-        table = await _table(source, source.header, index, offset_table)
-    return ObjectView(source, table, index)
-
-
-async def _table(
-    source: ObjectSource, header: Header, index: FrameIndex | None, wanted: OffsetTable
-) -> VirtualTable | None:
-    if not lacks_table(header):
-        return None
-    try:
-        pixels = PixelData.of(header, source.size)
-        pixels.check_number_of_frames()
-    except FrameIndexError:
-        return None
-    if pixels.number_of_frames == 1 or pixels.is_stream:
-        return None
-    is_extended = wanted == "extended" or not fits_basic(source.size)
-    if not is_extended and index is not None:
-        is_extended = await has_one_fragment_a_frame(source, index)
-    return VirtualTable("extended" if is_extended else "basic", pixels.number_of_frames, header)
+    index = await known_index(source, known)
+    if source.header is None or offset_table == "none":
+        return ObjectView(source, None, index)
+    return await shown_with_table(source, source.header, index, offset_table)

@@ -1,9 +1,9 @@
 """One object as bytes at any place: pinned to one ETag, read ahead, in parallel where much is wanted."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Final, TypeAlias
 
 import anyio
 
@@ -41,6 +41,13 @@ class ReadSettings:
 
 DEFAULT_READ_SETTINGS: Final = ReadSettings()
 _AT_ONCE: Final = 16  # requests for one object
+_ITEM_HEADER: Final = 8  # bytes
+
+FrameEnd: TypeAlias = Callable[[int], int | None]
+
+
+def _no_frame(_offset: int) -> None:
+    """Of an object of which it is not known where its frames lie."""
 
 
 class ObjectSource:
@@ -99,6 +106,11 @@ class ObjectSource:
         except ObjectError as error:
             self.header, self.refusal = None, error  # bytes all the same
 
+    def move_to(self, store: Store) -> None:
+        """Read from another store, in another event loop; what is held stays."""
+        self._store = store
+        self._requests = anyio.CapacityLimiter(_AT_ONCE)
+
     def cached(self, start: int, stop: int) -> bytes | None:
         """The bytes from `start` to `stop`, if nothing needs to be asked for."""
         return self._cache.get(start, stop)
@@ -107,8 +119,13 @@ class ObjectSource:
         """Hold bytes of the object for as long as it is open."""
         self._cache.put(start, data, keep=True)
 
-    async def read(self, start: int, stop: int) -> bytes:
+    async def read(self, start: int, stop: int, frame_end: FrameEnd = _no_frame) -> bytes:
         """The bytes from `start` to `stop`, or to the object's end.
+
+        Args:
+            start: The first.
+            stop: Behind the last.
+            frame_end: Where the frame ends that a byte belongs to: who reads ahead stops there.
 
         Raises:
             ObjectChangedError: The object was replaced since it was opened.
@@ -125,7 +142,7 @@ class ObjectSource:
             self._fetched_to = stop
             return data
         for gap in self._cache.gaps(start, stop):
-            wanted = self._with_read_ahead(gap)
+            wanted = self._with_read_ahead(gap, frame_end)
             (data,) = await self.fetch([wanted])
             self._cache.put(wanted.start, data)
         held = self._cache.get(start, stop)
@@ -160,12 +177,16 @@ class ObjectSource:
         bounds = [wanted.start + (stop - wanted.start) * place // count for place in range(count + 1)]
         return [ByteRange(start, end) for start, end in pairwise(bounds)]
 
-    def _with_read_ahead(self, gap: ByteRange) -> ByteRange:
+    def _with_read_ahead(self, gap: ByteRange, frame_end: FrameEnd) -> ByteRange:
         if gap.start == self._fetched_to:
             self._ahead = min(2 * self._ahead, self._settings.most)
         else:
             self._ahead = self._settings.least
-        stop = min(max(gap.stop, gap.start + self._ahead), self.size)
+        stop = max(gap.stop, gap.start + self._ahead)
+        end = frame_end(stop - 1)
+        if end is not None and end - gap.start <= self._settings.most:
+            stop = max(stop, end + _ITEM_HEADER)  # readers look behind a frame for another fragment of it
+        stop = min(stop, self.size)
         held = self._cache.next_held(gap.start)
         stop = stop if held is None else min(stop, held)
         self._fetched_to = stop

@@ -2,14 +2,18 @@
 
 from typing import Final
 
-from harvester.dicom.frames import FrameIndex
+import anyio
+
+from harvester.dicom.frames import FrameIndex, is_item
 from harvester.errors import FrameIndexError
 from harvester.model import ByteRange
-from harvester.reader.indexing import find_index
+from harvester.reader.indexing import find_again, find_index
 from harvester.reader.source import ObjectSource
 from harvester.reader.virtual import VirtualTable
+from harvester.store.base import Store
 
 _PREAMBLE: Final = 128  # PS3.10 7.1
+_ITEM_HEADER: Final = 8
 
 
 class ObjectView:
@@ -26,9 +30,10 @@ class ObjectView:
     ) -> None:
         self.source = source
         self.table = table
+        self.index = index
         self._splice = None if table is None else table.splice
-        self._index = index
         self._content: bytes | None = None
+        self._finding = anyio.Lock()
 
     @property
     def size(self) -> int:
@@ -38,13 +43,13 @@ class ObjectView:
     def cached(self, start: int, stop: int) -> bytes | None:
         """The bytes from `start` to `stop`, if nothing needs to be asked for."""
         if self._splice is None:
-            return self.source.cached(start, stop)
+            return self._cached(ByteRange(start, stop))
         parts: list[bytes] = []
         for put_in, one in self._splice.pieces(start, stop):
             if put_in:
                 part = None if self._content is None else self._content[one.start : one.stop]
             else:
-                part = self.source.cached(one.start, one.stop)
+                part = self._cached(one)
             if part is None:
                 return None
             parts.append(part)
@@ -54,66 +59,98 @@ class ObjectView:
         """The bytes from `start` to `stop`, or to the end.
 
         Raises:
-            FrameIndexError: The offset table is read, and where the frames lie cannot be found.
+            FrameIndexError: The offset table is read, and where the frames lie cannot be found; or a frame
+                is read, and lies somewhere else than the table said.
             StoreError: The object cannot be read.
         """
         stop = min(stop, self.size)
         if start >= stop:
             return b""
         if self._splice is None:
-            return await self.source.read(start, stop)
+            return await self._read(ByteRange(start, stop))
         parts = []
         for put_in, one in self._splice.pieces(start, stop):
             if put_in:
                 content = await self._read_content()
                 parts.append(content[one.start : one.stop])
             else:
-                parts.append(await self.source.read(one.start, one.stop))
+                parts.append(await self._read(one))
         return self._no_tiff(start, b"".join(parts))
 
-    async def find_index(self) -> FrameIndex:
-        """Where the frames lie in the object as it is.
+    async def move_to(self, store: Store) -> None:
+        """Read from another store, in another loop: in a child process, or once the engine was closed."""
+        self._finding = anyio.Lock()
+        self.source.move_to(store)
 
-        Raises:
-            FrameIndexError: It cannot be found.
-        """
-        if self._index is None:
-            self._index = await find_index(self.source)
-        return self._index
+    def _cached(self, wanted: ByteRange) -> bytes | None:
+        held = self.source.cached(wanted.start, wanted.stop)
+        return None if held is None or self._misplaced(wanted.start) else held
+
+    async def _read(self, wanted: ByteRange) -> bytes:
+        """Bytes of the object; what is read ahead ends where a frame does."""
+        index = self.index
+        if index is None:
+            return await self.source.read(wanted.start, wanted.stop)
+        data = await self.source.read(wanted.start, wanted.stop, index.end_of)
+        misplaced = self._misplaced(wanted.start)
+        if misplaced and index is self.index:
+            error = FrameIndexError(f"frame {misplaced} is not where it says", offset=wanted.start)
+            self.index = await find_again(self.source, index, error)
+            raise FrameIndexError(
+                f"frame {misplaced} is not where the {index.source} index says; now a scan has found where "
+                "it is: open the object again",
+                url=self.source.ref.url,
+                offset=wanted.start,
+            )
+        return data
+
+    def _misplaced(self, start: int) -> int | None:
+        """The number of the frame that is said to start here, at its item or at its bytes, and does not."""
+        if self.index is None:
+            return None
+        for offset in (start, start - _ITEM_HEADER):
+            number = self.index.starting_at(offset)
+            if number is not None:
+                header = self.source.cached(offset, offset + _ITEM_HEADER)
+                fits = header is None or is_item(header, self.index.lengths[number - 1])
+                return None if fits else number
+        return None
 
     async def _read_content(self) -> bytes:
-        if self._content is None and self.table is not None:
-            try:
-                self._content = await self._made_content(self.table)
-            except FrameIndexError as error:
-                error.url = self.source.ref.url
-                raise
-        return self._content or b""
+        if self.table is None:
+            return b""
+        async with self._finding:  # of many who ask at once, one looks
+            if self._content is None:
+                try:
+                    self._content = await self._made_content(self.table)
+                except FrameIndexError as error:
+                    error.url = self.source.ref.url
+                    raise
+            return self._content
 
     async def _made_content(self, table: VirtualTable) -> bytes:
-        index = await self.find_index()
-        if table.kind == "extended" and not await has_one_fragment_a_frame(self.source, index):
+        own = b"" if table.own is None else (await self.source.fetch([table.own]))[0]
+        if self.index is None:
+            credible = table.credible_index(own, self.source.size)
+            self.index = await find_index(self.source) if credible is None else credible
+        if own and self.index.source == table.kind:
+            return own
+        if table.kind == "extended" and self.index.fragmented:
             raise FrameIndexError(
                 "its frames are in several fragments each, for which there is no extended offset table; "
                 'open it with offset_table="auto"'
             )
-        return table.content(index)
+        return table.content(self.index)
 
     def _no_tiff(self, start: int, data: bytes) -> bytes:
-        """Bytes of a spliced file, which is no TIFF file: a directory would count from its old start."""
-        if start >= _PREAMBLE or self.source.header is None or self.source.header.preamble != "tiff":
+        """Bytes of a file whose pixel data moved, which is no TIFF file: its directory points elsewhere."""
+        if (
+            start >= _PREAMBLE
+            or self._splice is None
+            or not self._splice.shift
+            or self.source.header is None
+            or self.source.header.preamble != "tiff"
+        ):
             return data
         blank = min(_PREAMBLE - start, len(data))
         return bytes(blank) + data[blank:]
-
-
-async def has_one_fragment_a_frame(source: ObjectSource, index: FrameIndex) -> bool:
-    """Whether an extended table may say where the frames are (PS3.3 C.7.6.3.1.8), by the longest of them.
-
-    Programs that cut frames into fragments cut them at a length, so that the longest is cut if any is.
-    """
-    place = max(range(len(index)), key=index.lengths.__getitem__)
-    start = index.offsets[place]
-    (header,) = await source.fetch([ByteRange(start, start + 8)])
-    source.keep(start, header)
-    return int.from_bytes(header[4:8], "little") == index.lengths[place] - 8

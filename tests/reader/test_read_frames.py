@@ -111,15 +111,6 @@ def test_a_frame_that_is_not_there_is_said(number):
         harvester.read_frames(URL, [number], store=store)
 
 
-def test_a_table_that_lies_where_nobody_looked_is_found_when_the_frame_is_read():
-    frames = [[JPEG_START + bytes(100)] for _ in range(2000)]
-    table = [number * 112 for number in range(2000)]
-    table[777] += 2
-    store = stored(made(frames, table=table))
-    with pytest.raises(FrameIndexError, match="frame 778 is not where the basic index says"):
-        harvester.read_frames(URL, [778], store=store)
-
-
 def test_what_cannot_be_decoded_is_said():
     with pytest.raises(FrameDecodeError, match=r"frame 1: .*slide.dcm"):
         harvester.read_frames(URL, [1], store=stored(made([[JPEG_START]])))

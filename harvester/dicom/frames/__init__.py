@@ -5,8 +5,10 @@ sent their bytes. A range that reaches behind the object's end is answered with 
 """
 
 from harvester.dicom.frames.index import FrameIndex, FrameSource, PixelData, Reading, Wanted
+from harvester.dicom.frames.items import is_item
 from harvester.dicom.frames.native import NativeFrames
 from harvester.dicom.frames.sources import Effort, Found, find_frames, read_index
+from harvester.dicom.frames.tables import filling_index
 
 __all__ = [
     "Effort",
@@ -17,6 +19,8 @@ __all__ = [
     "PixelData",
     "Reading",
     "Wanted",
+    "filling_index",
     "find_frames",
+    "is_item",
     "read_index",
 ]

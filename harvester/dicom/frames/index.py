@@ -1,6 +1,7 @@
 """What a frame index is, what it is made for, and how many frames are believed."""
 
 from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -94,11 +95,13 @@ class FrameIndex:
         source: What says so.
         offsets: In bytes from the object's start, of each frame's first fragment item, ascending.
         lengths: In bytes from there to the frame's end, the headers of its items included.
+        fragmented: Whether frames are in several fragments; None where that was not looked at.
     """
 
     source: FrameSource
     offsets: Sequence[int] = field(repr=False)
     lengths: Sequence[int] = field(repr=False)
+    fragmented: bool | None = None
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -110,12 +113,43 @@ class FrameIndex:
         start = self.offsets[number - 1]
         return ByteRange(start, start + self.lengths[number - 1])
 
+    def starting_at(self, offset: int) -> int | None:
+        """The number, from 1, of the frame that starts at a byte, if one does."""
+        place = bisect_left(self.offsets, offset)
+        return place + 1 if place < len(self.offsets) and self.offsets[place] == offset else None
+
+    def end_of(self, offset: int) -> int | None:
+        """Where the frame ends that a byte belongs to, if it belongs to one."""
+        place = bisect_right(self.offsets, offset) - 1
+        end = self.offsets[place] + self.lengths[place] if place >= 0 else 0
+        return end if offset < end else None
+
+    def check(self, pixels: PixelData) -> None:
+        """Refuse what cannot be this object's index, without a look at it: for one from somewhere else.
+
+        Raises:
+            FrameIndexError: It has another number of frames, or one lies outside the pixel data or over
+                the one before it.
+        """
+        if not len(self.offsets) == len(self.lengths) == pixels.number_of_frames:
+            raise FrameIndexError(
+                f"places of {len(self.offsets)} frames, and lengths of {len(self.lengths)}, for an object of"
+                f" {pixels.number_of_frames}"
+            )
+        end = pixels.offset + 8  # behind the basic offset table's item, which may be empty
+        for number, (start, length) in enumerate(zip(self.offsets, self.lengths, strict=True), 1):
+            if start < end or length < 8 or start + length > pixels.size:
+                raise FrameIndexError(f"frame {number} lies outside the pixel data", offset=start)
+            end = start + length
+
     @classmethod
-    def between(cls, source: FrameSource, offsets: "array[int]", end: int) -> "FrameIndex":
+    def between(
+        cls, source: FrameSource, offsets: "array[int]", end: int, *, fragmented: bool | None = None
+    ) -> "FrameIndex":
         """An index of frames that follow each other without a gap, the last of them up to `end`."""
         lengths = array("Q", (after - start for start, after in pairwise(offsets)))
         lengths.append(end - offsets[-1])
-        return cls(source, offsets, lengths)
+        return cls(source, offsets, lengths, fragmented)
 
 
 def number_of_frames(header: Header) -> int:

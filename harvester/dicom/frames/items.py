@@ -48,6 +48,11 @@ def item_length(header: bytes, offset: int) -> int:
     return length
 
 
+def is_item(header: bytes, length: int) -> bool:
+    """Whether these eight bytes begin an item that fits into so many bytes, its header included."""
+    return header[:4] == ITEM and ITEM_HEADER + int.from_bytes(header[4:8], "little") <= length
+
+
 def basic_table_length(pixels: PixelData) -> Steps[int]:
     """The length of the pixel data's first item, which is the basic offset table (PS3.5 A.4)."""
     (header,) = yield (ByteRange(pixels.offset, pixels.offset + ITEM_HEADER),)

@@ -15,7 +15,9 @@ def scan_frames(pixels: PixelData) -> Reading:
     """
     length = yield from basic_table_length(pixels)
     fragments = yield from scan_fragments(pixels, pixels.offset + ITEM_HEADER + length)
-    return FrameIndex.between("scan", first_fragments(fragments, pixels), fragments.end)
+    firsts = first_fragments(fragments, pixels)
+    fragmented = len(firsts) != len(fragments.offsets)
+    return FrameIndex.between("scan", firsts, fragments.end, fragmented=fragmented)
 
 
 def first_fragments(fragments: Fragments, pixels: PixelData) -> "array[int]":

@@ -65,7 +65,31 @@ def read_extended_table(pixels: PixelData) -> Reading:
     ends = [start + ITEM_HEADER + length + length % 2 for start, length in zip(offsets, lengths, strict=True)]
     doubtful = gaps(ends, offsets)
     end = yield from check_items(offsets, pixels, None if doubtful else ends[-1], doubtful)
-    return FrameIndex.between("extended", offsets, end)
+    return FrameIndex.between("extended", offsets, end, fragmented=False)
+
+
+def filling_index(table: bytes, lengths: bytes, first: int, size: int) -> FrameIndex | None:
+    """The index of an extended table whose frames follow each other up to the object's end, else None.
+
+    Nothing is looked up: that is for whoever reads a frame.
+
+    Args:
+        table: The value of (7FE0,0001).
+        lengths: The value of (7FE0,0002).
+        first: Where the first fragment starts.
+        size: The object's, in bytes.
+    """
+    if not table or len(table) != len(lengths) or len(table) % 8:
+        return None
+    end, offsets = 0, _numbers("Q", table)
+    for offset, length in zip(offsets, _numbers("Q", lengths), strict=True):
+        if offset != end:
+            return None
+        end += ITEM_HEADER + length + length % 2
+    if first + end + ITEM_HEADER != size:  # PS3.5 A.4: a sequence delimitation item ends it
+        return None
+    starts = array("Q", (first + offset for offset in offsets))
+    return FrameIndex.between("extended", starts, first + end, fragmented=False)
 
 
 def _table(element: RawElement | None, name: str, pixels: PixelData) -> Steps["array[int]"]:

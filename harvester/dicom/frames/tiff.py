@@ -89,7 +89,7 @@ def read_tiff_directory(pixels: PixelData) -> Reading:
     for place in gaps(ends, offsets):
         raise FrameIndexError(f"tile {place + 1} does not end where the next one starts", offset=ends[place])
     end = yield from check_items(offsets, pixels, ends[-1])
-    return FrameIndex.between("tiff", offsets, end)
+    return FrameIndex.between("tiff", offsets, end, fragmented=False)
 
 
 def _beginning(start: bytes) -> tuple[_Form, int]:
