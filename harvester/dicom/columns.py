@@ -14,9 +14,10 @@ What has no column goes to `OtherElements`, `bulk_data` or `invalid_elements`, s
 a header is somewhere.
 """
 
+import struct
 from collections.abc import Iterable
 from itertools import repeat
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -24,12 +25,12 @@ from harvester.dicom.conversion import as_texts, decoder_for
 from harvester.dicom.dictionary import BINARY_VRS, SPECIFIC_CHARACTER_SET, Attribute, attribute
 from harvester.dicom.element import Items, RawElement, Recipe, Run
 from harvester.dicom.header import Header
-from harvester.dicom.leftovers import ListOfStructs
+from harvester.dicom.leftovers import ListOfStructs, OtherEntries, OtherEntry
 from harvester.dicom.levels import Column, Level
 from harvester.dicom.schema import BULK_DATA, INVALID_ELEMENT, OTHER_ELEMENT
 from harvester.dicom.surroundings import Surroundings, in_order, name_of, private_creators
 from harvester.dicom.text import DEFAULT, character_set, is_plain
-from harvester.dicom.values import CHARACTER_SET_VRS, DECODERS, Decoder
+from harvester.dicom.values import CHARACTER_SET_VRS, DECODERS, NUMBER_LETTERS, Decoder
 from harvester.errors import HeaderLimitError
 
 LEFTOVERS: Final = {
@@ -39,9 +40,6 @@ LEFTOVERS: Final = {
 }
 _REMEMBERED: Final = 512  # raw values a column
 _REMEMBERED_LENGTH: Final = 96  # bytes of a raw value
-# An entry of `OtherElements` at the top level, and whether the element is binary. Kept whole, because a
-# tuple made anew for each private element of each header would keep the garbage collector busy.
-_OtherEntry: TypeAlias = tuple[tuple[str, str, str, str | None, list[str]], bool]
 _LONG_RUN: Final = 4  # items, from which on it pays to go column by column
 _UNSEEN: Final = object()
 # DuckDB's cost of reading a nested column doubles with each level, and pyarrow opens no file with more
@@ -77,7 +75,7 @@ class HeaderColumns:
         self._created: list[tuple[dict[int, Column], int]] = []
         self._width = 0
         self._path_length = 0
-        self._other_memo: dict[Any, _OtherEntry] = {}
+        self._other_entries = OtherEntries()
 
     @property
     def rows(self) -> int:
@@ -181,7 +179,7 @@ class HeaderColumns:
         level.rows = row + 1
         columns = level.columns
         creators = None
-        other_memo, add_other = self._other_memo.get, self._other.add
+        other_entries: dict[Any, OtherEntry] = {}
         for element in elements:
             tag, vr, raw, _, length = element
             column = columns.get(tag)
@@ -205,13 +203,17 @@ class HeaderColumns:
             elif column is _NO_COLUMN:
                 if creators is None:
                     creators = private_creators(elements)
+                    other_entries = self._other_entries.below(self._surroundings.prefix())
                 known = None
-                if length <= _REMEMBERED_LENGTH and level is self._top:
-                    known = other_memo((tag, vr, raw, creators.get(tag & 0xFFFF0000 | tag >> 8 & 0xFF)))
+                if length <= _REMEMBERED_LENGTH:
+                    owner = creators.get(tag & 0xFFFF0000 | tag >> 8 & 0xFF)
+                    known = other_entries.get((tag, vr, raw, owner))
                 if known is None or known[1]:
                     self._add_other(element, elements, creators)
                 else:
-                    add_other(known[0])
+                    self._other.add(known[0])
+                    if level is not self._top:
+                        self._surroundings.count(known[0][0])
             else:
                 self._put(column, row, element, elements)
 
@@ -272,6 +274,8 @@ class HeaderColumns:
     def _extend(self, column: Column, raws: tuple[bytes, ...]) -> bool:
         """Add values to a column; False, and none was added, where one is not valid."""
         memo, decode, many = column.memo, column.decode, column.attribute.many
+        if raws[0] and column.usual_vr in NUMBER_LETTERS and decode is DECODERS[column.usual_vr]:
+            return _extend_numbers(column.values, NUMBER_LETTERS[column.usual_vr], raws, many=many)
         try:
             column.values += [memo[raw] for raw in raws]
         except KeyError:
@@ -364,29 +368,30 @@ class HeaderColumns:
             self._other.add((self._surroundings.path(name_of(tag)), f"{tag:08X}", vr, creator, []))
             self._add_items(raw, element, elements)
             return
-        known = self._other_memo.get((tag, vr, raw, creator)) if length <= _REMEMBERED_LENGTH else None
-        entry, binary = known or self._other_entry(element, elements, creator)
-        if self._surroundings.sequences:
-            name, digits, vr, creator, texts = entry
-            entry = (self._surroundings.path(name), digits, vr, creator, texts)
+        known = None
+        if length <= _REMEMBERED_LENGTH:
+            known = self._other_entries.below(self._surroundings.prefix()).get((tag, vr, raw, creator))
+        if known is None:
+            entry, binary = self._other_entry(element, elements, creator)
+        else:
+            entry, binary = known
+            self._surroundings.count(entry[0])
         self._other.add(entry)
         if binary:
             self._bulk.add((entry[0], entry[2], offset, length))
 
     def _other_entry(
         self, element: RawElement, elements: list[RawElement], creator: str | None
-    ) -> _OtherEntry:
-        """What `OtherElements` says of an element, remembered if it says so wherever it stands."""
+    ) -> OtherEntry:
+        """What `OtherElements` says of an element, remembered if it says so whenever it stands there."""
         tag, vr, raw, _, length = element
         settled = self._surroundings.settled(vr, tag, elements)
         binary = settled in BINARY_VRS or raw is None
         texts = [] if binary else self._texts(settled, raw)
-        entry = ((name_of(tag), f"{tag:08X}", settled, creator, texts), binary)
+        entry = ((self._surroundings.path(name_of(tag)), f"{tag:08X}", settled, creator, texts), binary)
         anywhere = settled == vr and raw is not None and (vr not in CHARACTER_SET_VRS or is_plain(raw))
         if length <= _REMEMBERED_LENGTH and anywhere:
-            if len(self._other_memo) >= 16 * _REMEMBERED:
-                self._other_memo.clear()
-            self._other_memo[tag, vr, raw, creator] = entry
+            self._other_entries.keep(self._surroundings.prefix(), (tag, vr, raw, creator), entry)
         return entry
 
     def _add_items(self, items: Items, element: RawElement, elements: list[RawElement]) -> None:
@@ -395,10 +400,19 @@ class HeaderColumns:
         for index, item in enumerate(items):
             sequences.append((name, index, elements))
             creators = private_creators(item)
+            entries = self._other_entries.below(self._surroundings.prefix())
             for inner in item:
-                if inner[0] == SPECIFIC_CHARACTER_SET and isinstance(inner[2], bytes):
-                    self._character_set = character_set(inner[2])
-                self._add_other(inner, item, creators)
+                tag, vr, raw, _, _ = inner
+                if tag == SPECIFIC_CHARACTER_SET and isinstance(raw, bytes):
+                    self._character_set = character_set(raw)
+                known = None
+                if vr != "SQ":
+                    known = entries.get((tag, vr, raw, creators.get(tag & 0xFFFF0000 | tag >> 8 & 0xFF)))
+                if known is None or known[1]:
+                    self._add_other(inner, item, creators)
+                else:
+                    self._other.add(known[0])
+                    self._surroundings.count(known[0][0])
             sequences.pop()
             self._character_set = outside  # PS3.5 7.5.3: an item's character set ends with it
 
@@ -424,3 +438,13 @@ class HeaderColumns:
         if element[1] in _NUMBER_VRS or element[1] in BINARY_VRS or " or " in element[1]:
             return raw.hex()
         return self._character_set.decode(raw).rstrip(" \0")
+
+
+def _extend_numbers(values: list[Any], letter: str, raws: tuple[bytes, ...], *, many: bool) -> bool:
+    """Add binary numbers, all of the same length, with one look at their bytes; False if one is not valid."""
+    count, rest = divmod(len(raws[0]), struct.calcsize("<" + letter))
+    if rest or (count > 1 and not many):
+        return False
+    numbers = struct.unpack(f"<{count * len(raws)}{letter}", b"".join(raws))
+    values += map(list, zip(*[iter(numbers)] * count, strict=True)) if many else numbers
+    return True

@@ -1,10 +1,18 @@
 """Columns for what has no column of its own: lists of structs."""
 
 from itertools import repeat
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import pyarrow as pa
 
+# An entry of `OtherElements`, and whether the element is binary. Kept whole, because a tuple made anew for
+# each private element of each header would keep the garbage collector busy.
+OtherEntry: TypeAlias = tuple[tuple[str, str, str, str | None, list[str]], bool]
+# Tag, value representation, raw value and owner.
+_Element: TypeAlias = tuple[int, str, Any, str | None]
+_MOST_ENTRIES: Final = 16_384
+_LONGEST_PATH: Final = 256  # characters
+_NOTHING: Final[dict[_Element, OtherEntry]] = {}
 _SHARED: Final = 4  # entries for each distinct one, from which on sharing is made use of
 
 
@@ -54,3 +62,30 @@ class ListOfStructs:
         columns = zip(*entries, strict=True) if entries else repeat((), len(fields))
         arrays = [pa.array(values, field.type) for values, field in zip(columns, fields, strict=True)]
         return pa.StructArray.from_arrays(arrays, fields=fields)
+
+
+class OtherEntries:
+    """What `OtherElements` said of elements, by where they stood; the siblings of a header say it again."""
+
+    __slots__ = ("_by_prefix", "_count")
+
+    def __init__(self) -> None:
+        self._by_prefix: dict[str, dict[_Element, OtherEntry]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def below(self, prefix: str) -> dict[_Element, OtherEntry]:
+        """The entries of a data set's elements, by what their paths begin with; to be read only."""
+        return self._by_prefix.get(prefix, _NOTHING)
+
+    def keep(self, prefix: str, element: _Element, entry: OtherEntry) -> None:
+        """Remember an entry, if its path is not too long for that."""
+        if len(prefix) > _LONGEST_PATH:
+            return
+        if self._count >= _MOST_ENTRIES:
+            self._by_prefix.clear()
+            self._count = 0
+        self._by_prefix.setdefault(prefix, {})[element] = entry
+        self._count += 1

@@ -40,6 +40,7 @@ DEFLATED: Final = frozenset(
         "1.2.840.10008.1.2.4.205",  # JPIP HTJ2K Referenced Deflate, PS3.5 A.13
     }
 )
+_LIMITS: Final = WalkLimits()
 _PREAMBLE: Final = 132  # PS3.10 7.1: 128 bytes and DICM
 _ITEM: Final = {"little": b"\xfe\xff\x00\xe0", "big": b"\xff\xfe\xe0\x00"}
 _INFLATED_AT_ONCE: Final = 1 << 20
@@ -71,7 +72,7 @@ class HeaderParser:
         limits: WalkLimits | None = None,
         memory: HeaderMemory | None = None,
     ) -> None:
-        self._limits = limits or WalkLimits()
+        self._limits = limits or _LIMITS
         self._walker = Walker(0, size, self._limits, memory)
         self._size = size
         self._inflater: _Inflater | None = None

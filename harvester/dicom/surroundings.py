@@ -50,13 +50,19 @@ class Surroundings:
         """
         if not self.sequences:
             return name
-        innermost, prefix = self._prefix
-        if innermost is not self.sequences[-1]:
-            prefix = "".join(f"{sequence}[{index}]." for sequence, index, _ in self.sequences)
-            self._prefix = (self.sequences[-1], prefix)
-        path = prefix + name
+        path = self.prefix() + name
         self.count(path)
         return path
+
+    def prefix(self) -> str:
+        """What the paths of the data set at hand begin with: `SegmentSequence[0].`, or nothing."""
+        if not self.sequences:
+            return ""
+        innermost, prefix = self._prefix
+        if innermost is not self.sequences[-1]:
+            prefix = "".join([f"{sequence}[{index}]." for sequence, index, _ in self.sequences])
+            self._prefix = (self.sequences[-1], prefix)
+        return prefix
 
     def count(self, path: str) -> None:
         """Add to what the header's paths take.

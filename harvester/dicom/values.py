@@ -228,6 +228,17 @@ def _numbers(letter: str) -> Decoder:
     return decode
 
 
+# What `struct` calls the numbers of a value representation.
+NUMBER_LETTERS: Final = {
+    "FD": "d",
+    "FL": "f",
+    "SL": "i",
+    "SS": "h",
+    "SV": "q",
+    "UL": "I",
+    "US": "H",
+    "UV": "Q",
+}
 DECODERS: Final[dict[str, Decoder]] = {
     "AE": decode_stripped_string,
     "AS": decode_string,
@@ -236,25 +247,18 @@ DECODERS: Final[dict[str, Decoder]] = {
     "DA": decode_date,
     "DS": decode_decimal_string,
     "DT": decode_datetime,
-    "FD": _numbers("d"),
-    "FL": _numbers("f"),
     "IS": decode_integer_string,
     "LO": decode_text,
     "LT": decode_long_text,
     "PN": decode_person_name,
     "SH": decode_text,
-    "SL": _numbers("i"),
-    "SS": _numbers("h"),
     "ST": decode_long_text,
-    "SV": _numbers("q"),
     "TM": decode_time,
     "UC": decode_text,
     "UI": decode_stripped_string,
-    "UL": _numbers("I"),
     "UR": decode_uri,
-    "US": _numbers("H"),
     "UT": decode_long_text,
-    "UV": _numbers("Q"),
+    **{vr: _numbers(letter) for vr, letter in NUMBER_LETTERS.items()},
 }
 # Those whose bytes depend on the Specific Character Set (PS3.5 6.1.2.3).
 CHARACTER_SET_VRS: Final = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})

@@ -318,7 +318,7 @@ def test_what_is_remembered_of_values_stays_small() -> None:
         )
         columns.append(read(raw))
     columns.finish()
-    assert len(columns._other_memo) <= 16 * 512
+    assert len(columns._other_entries) <= 16_384
     assert {len(column.memo) for column in columns._top.columns.values()} <= set(range(513))
 
 

@@ -7,7 +7,7 @@ fragments of the pixel data, so that eight bytes in front of each there has to b
 import struct
 import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -181,3 +181,28 @@ def _values(form: _Form, entry: _Entry, size: int) -> Steps["array[int]"]:
         raise FrameIndexError("a TIFF directory's values lie behind the object's end", offset=start)
     (raw,) = yield (ByteRange(start, start + length),)
     return form.numbers(entry.kind, raw)
+
+
+def read_tiff_numbers(size: int, tags: Collection[int]) -> Steps[list[Mapping[int, int]]]:
+    """What each TIFF directory of a file says of some tags: the first number of each that it has.
+
+    Args:
+        size: The object's, in bytes.
+        tags: Of entries whose numbers are integers.
+
+    Raises:
+        FrameIndexError: The file is no TIFF, or an entry is not of integers.
+    """
+    (start,) = yield (ByteRange(0, 16),)
+    form, position = _beginning(start)
+    directories = yield from _directories(form, position, size)
+    found: list[Mapping[int, int]] = []
+    for directory in directories:
+        numbers: dict[int, int] = {}
+        for tag in tags:
+            entry = directory.get(tag)
+            if entry is not None and entry.count:
+                values = yield from _values(form, entry, size)
+                numbers[tag] = values[0]
+        found.append(numbers)
+    return found
