@@ -278,6 +278,7 @@ class _Run:
                 self._plan = await in_thread(make_plan, *self._selected(catalog))
                 dataset = self._dataset = Dataset.create(self.config.dataset)
                 lock = self._lock = await anyio.to_thread.run_sync(held.enter_context, dataset.lock())
+                dataset = self._dataset = dataset.under(lock)
                 swept = await in_thread(dataset.sweep, lock)
                 if swept:
                     message = "%s: removed %d files that an interrupted crawl left"
@@ -295,6 +296,7 @@ class _Run:
                     self.options.columns,
                     spread=schemes_of(self.config.source.provider),
                     effort=self.config.frames.index,
+                    token=lock.token,
                 )
                 async with open_harvester(settings) as harvester:
                     if pool is None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from harvester.dataset import FAILURE_COLUMNS, Commit, Dataset
 from harvester.errors import HarvestError
@@ -122,7 +121,7 @@ def find_failed(
 
 def _rows(dataset: Dataset, commit: Commit) -> pa.Table:
     tables = [
-        pq.ParquetFile(dataset.storage.root / part.path).read().cast(FAILURE_COLUMNS)
+        dataset.storage.parquet(part.path).read().cast(FAILURE_COLUMNS)
         for part in commit.parts
         if part.kind == "failures"
     ]
@@ -140,7 +139,7 @@ def _known(dataset: Dataset, commit: Commit, series: Iterable[Series]) -> frozen
     for path in there:
         if path not in mine and path.rpartition("/")[0] not in moved:
             continue
-        file = pq.ParquetFile(dataset.storage.root / path)
+        file = dataset.storage.parquet(path)
         for batch in file.iter_batches(columns=["instance_url"]):
             urls = batch.column(0).to_pylist()
             found.update(url for url in urls if url in named or url.startswith(places))

@@ -33,6 +33,7 @@ class WorkerSettings:
 
     Attributes:
         dataset: Where the dataset is, which exists.
+        token: Of the lock under which the crawl writes; only a dataset in a bucket asks for it.
         limits: Ceilings, each process's; `requests_per_second` is of the whole crawl.
         endpoint: Replaces the clouds' addresses.
         processes: How many processes share the requests of a second.
@@ -48,6 +49,7 @@ class WorkerSettings:
     columns: Columns = HeaderColumns
     spread: tuple[str, ...] = ()
     effort: Effort | None = None
+    token: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,7 @@ async def open_harvester(settings: WorkerSettings) -> AsyncIterator[Harvester]:
             foresight=Foresight(limits.first_window_bytes),
             copy_reader=store.copy_reader(settings.spread),
         )
-        yield Harvester(settings, store, Dataset.open(settings.dataset), fetcher)
+        yield Harvester(settings, store, Dataset.open(settings.dataset, token=settings.token), fetcher)
 
 
 def collect_garbage_rarely() -> None:

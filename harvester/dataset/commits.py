@@ -1,15 +1,19 @@
 """The record that makes a shard done: which series it harvested and which parts hold them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from functools import partial
+from typing import Final, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from harvester.dataset.names import COMMITS, KINDS, Kind, commit_path, is_part_path
-from harvester.dataset.storage import LocalStorage
+from harvester.dataset.storage import Storage
 from harvester.errors import DatasetError
+
+_READ_AT_ONCE: Final = 16
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -78,23 +82,45 @@ class Commit:
 _RECORD = TypeAdapter(Commit)
 
 
-def write_commit(storage: LocalStorage, commit: Commit) -> None:
-    """Make a shard done; its parts must all be written."""
-    with storage.write(commit_path(commit.crawl, commit.shard)) as stream:
-        stream.write(_RECORD.dump_json(commit, indent=1))
+def write_commit(storage: Storage, commit: Commit) -> None:
+    """Make a shard done; its parts must all be written.
+
+    Raises:
+        DatasetError: It cannot be written, or the lock that it is written under is lost.
+    """
+    path = commit_path(commit.crawl, commit.shard)
+    text = _RECORD.dump_json(commit, indent=1)
+    if commit.generation and storage.exists(path) and len(storage.read(path)) == len(text):
+        # A record is known by size and time, and in some places by a time of whole seconds.
+        text += b"\n"
+    storage.confirm()
+    with storage.write(path) as stream:
+        stream.write(text)
 
 
-def read_commits(storage: LocalStorage) -> Iterator[Commit]:
+def read_commits(storage: Storage) -> Iterator[Commit]:
     """Read the records of all shards that are done, of every crawl, in the order of their names.
 
     Raises:
         DatasetError: A record is corrupt; the message names its file.
     """
-    for path in sorted(storage.list_files(COMMITS)):
-        yield read_commit_at(storage, path)
+    return read_commits_at(storage, sorted(storage.list_files(COMMITS)))
 
 
-def read_commit_at(storage: LocalStorage, path: str) -> Commit:
+def read_commits_at(storage: Storage, paths: Iterable[str]) -> Iterator[Commit]:
+    """Read the records at these paths, in their order; from a bucket several at once.
+
+    Raises:
+        DatasetError: One is corrupt, or another shard's.
+    """
+    if storage.filesystem is None:
+        yield from (read_commit_at(storage, path) for path in paths)
+        return
+    with ThreadPoolExecutor(_READ_AT_ONCE) as threads:
+        yield from threads.map(partial(read_commit_at, storage), paths)
+
+
+def read_commit_at(storage: Storage, path: str) -> Commit:
     """Read the record at a path, as `commit_path` says it.
 
     Raises:
@@ -109,7 +135,7 @@ def read_commit_at(storage: LocalStorage, path: str) -> Commit:
     return commit
 
 
-def read_commit(storage: LocalStorage, crawl: str, shard: str) -> Commit | None:
+def read_commit(storage: Storage, crawl: str, shard: str) -> Commit | None:
     """Read the record of one shard, or None if it is not done.
 
     Raises:
@@ -119,7 +145,7 @@ def read_commit(storage: LocalStorage, crawl: str, shard: str) -> Commit | None:
     return _read_commit(storage, path) if storage.exists(path) else None
 
 
-def _read_commit(storage: LocalStorage, path: str) -> Commit:
+def _read_commit(storage: Storage, path: str) -> Commit:
     try:
         return _RECORD.validate_json(storage.read(path), strict=True)
     except ValidationError as error:

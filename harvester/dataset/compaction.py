@@ -10,9 +10,10 @@ often that is killed. `publishing` does so in three steps:
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 from typing import Final
 
@@ -20,15 +21,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harvester.dataset.commits import Part
-from harvester.dataset.exchange import exchange
-from harvester.dataset.generations import COMPACTED_KINDS, keep_parts, link_generation
+from harvester.dataset.generations import COMPACTED_KINDS
 from harvester.dataset.lock import Lock
-from harvester.dataset.merging import Order, merged
-from harvester.dataset.names import NEXT_SNAPSHOT, STAGED, TEMPORARY, part_name, partition_folder
+from harvester.dataset.merging import Order, Source, merged
+from harvester.dataset.names import NEXT_SNAPSHOT, STAGED, Kind, part_name, partition_folder
 from harvester.dataset.parts import open_part
 from harvester.dataset.publishing import publish
+from harvester.dataset.replacing import replacing_in
 from harvester.dataset.snapshot import Record, Snapshot, read_columns, with_columns, write_record
-from harvester.dataset.storage import LocalStorage
+from harvester.dataset.storage import Storage
 from harvester.dataset.sweep import sweep
 from harvester.dataset.union import unite
 from harvester.errors import DatasetError
@@ -81,8 +82,39 @@ class Compaction:
     seconds: float
 
 
-def compact(storage: LocalStorage, lock: Lock, options: CompactionOptions) -> Compaction:
+@dataclass(frozen=True, slots=True)
+class Rewriting:
+    """Which parts are written anew, and what of them.
+
+    Attributes:
+        folders: The parts that are merged, by the folder that they lie in; other parts stay.
+        kept: Says which rows of a table of this kind stay; None: all.
+    """
+
+    folders: Mapping[str, Sequence[Part]]
+    kept: Callable[[Kind, pa.Table], pa.Array | pa.ChunkedArray] | None = None
+
+
+def compact(storage: Storage, lock: Lock, options: CompactionOptions) -> Compaction:
     """Merge the parts of every partition that has one which no compaction wrote.
+
+    Raises:
+        DatasetError: A record or a part is corrupt, the disk is full, or the file system cannot.
+        ValueError: The lock is another dataset's.
+    """
+    return rewrite(storage, lock, options, lambda snapshot: Rewriting(_to_merge(snapshot)))
+
+
+def rewrite(
+    storage: Storage, lock: Lock, options: CompactionOptions, choose: Callable[[Snapshot], Rewriting]
+) -> Compaction:
+    """Write parts anew, folder by folder, and let them take the place of the old ones.
+
+    Args:
+        storage: The dataset's files.
+        lock: Proof that nobody else writes.
+        options: How.
+        choose: Which ones, of all parts that count.
 
     Raises:
         DatasetError: A record or a part is corrupt, the disk is full, or the file system cannot.
@@ -91,24 +123,25 @@ def compact(storage: LocalStorage, lock: Lock, options: CompactionOptions) -> Co
     started = time.monotonic()
     sweep(storage, lock)
     snapshot, columns = read_columns(storage)
-    folders = _to_merge(snapshot)
-    old = [part for parts in folders.values() for part in parts]
+    rewriting = choose(snapshot)
+    old = [part for parts in rewriting.folders.values() for part in parts]
     new: list[Part] = []
     try:
-        if folders:
-            _require_exchange(storage)
-            link_generation(storage, snapshot.record.generation)
-            merger = _Merger(storage, snapshot.record.generation + 1, options, sum(part.rows for part in old))
-            for folder, parts in folders.items():
+        if rewriting.folders:
+            generation = snapshot.record.generation
+            place = replacing_in(storage)
+            place.prepare(generation)
+            merger = _Merger(storage, generation + 1, options, sum(part.rows for part in old), rewriting)
+            for folder, parts in rewriting.folders.items():
                 new += merger.merge(folder, parts)
-            keep_parts(storage, snapshot.record.generation, snapshot.parts)
+            place.keep(generation, snapshot.parts, old)
             record = _following(snapshot, old, new, options.keep)
             write_record(storage, NEXT_SNAPSHOT, with_columns(record, columns))
     finally:
         # Without the record, what is staged is removed; with it, it is whole.
         publish(storage)
     return Compaction(
-        partitions=len(folders),
+        partitions=len(rewriting.folders),
         rows=sum(part.rows for part in new),
         parts_before=len(old),
         parts_after=len(new),
@@ -148,29 +181,34 @@ def _following(snapshot: Snapshot, old: Iterable[Part], new: Iterable[Part], kee
 class _Merger:
     """Writes the parts of one compaction."""
 
-    storage: LocalStorage
+    storage: Storage
     generation: int
     options: CompactionOptions
     total: int
+    rewriting: Rewriting
     done: int = 0
 
     def merge(self, folder: str, parts: Sequence[Part]) -> list[Part]:
         """Stage one folder's parts anew."""
-        files = [self.storage.root / part.path for part in parts]
+        kept = self.rewriting.kept
+        source = Source(
+            [self.storage.file(part.path) for part in parts],
+            self.storage.filesystem,
+            None if kept is None else partial(kept, parts[0].kind),
+        )
         rows = sum(part.rows for part in parts)
+        where = f"{self.storage.folder}/{folder}"
         try:
-            schema = unite(pq.read_schema(file) for file in files)
-            groups = merged(files, schema, self._order(schema))
+            schema = unite(pq.read_schema(file, filesystem=source.filesystem) for file in source.files)
+            groups = merged(source, schema, self._order(schema))
             staged = list(self._write(folder, schema, groups))
         except (OSError, pa.ArrowException) as error:
             reason = " ".join(str(error).split())
+            raise DatasetError(f"{where}: cannot be compacted ({reason}); it stays as it is") from error
+        written = sum(part.rows for part in staged)
+        if kept is None and written != rows:
             raise DatasetError(
-                f"{self.storage.root / folder}: cannot be compacted ({reason}); it stays as it is"
-            ) from error
-        if sum(part.rows for part in staged) != rows:
-            raise DatasetError(
-                f"{self.storage.root / folder}: the commits say {rows} rows, its parts hold "
-                f"{sum(part.rows for part in staged)}; it stays as it is"
+                f"{where}: the commits say {rows} rows, its parts hold {written}; it stays as it is"
             )
         return staged
 
@@ -178,7 +216,7 @@ class _Merger:
         keys = [
             key for key in SORTED_BY if key in schema.names and pa.types.is_string(schema.field(key).type)
         ]
-        return Order(tuple(keys), self.options.memory_bytes, self.storage.root / TEMPORARY)
+        return Order(tuple(keys), self.options.memory_bytes, self.storage.spill)
 
     def _write(self, folder: str, schema: pa.Schema, groups: Iterator[pa.Table]) -> Iterator[Part]:
         group = next(groups, None)
@@ -197,13 +235,3 @@ class _Merger:
                         group = next(groups, None)
                 size = stream.tell()
             yield Part(path=path, rows=rows, bytes=size)
-
-
-def _require_exchange(storage: LocalStorage) -> None:
-    """See that folders can change places here, before hours of work are put into new ones."""
-    one, other = (storage.root / STAGED / name for name in ("one", "other"))
-    for folder in (one, other):
-        folder.mkdir(parents=True, exist_ok=True)
-    exchange(one, other)
-    for folder in (one, other):
-        folder.rmdir()

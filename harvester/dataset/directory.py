@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from harvester.dataset.bucket import BucketStorage
+from harvester.dataset.bucket.address import is_bucket_address
 from harvester.dataset.commits import Commit, Part, read_commit, read_commits
 from harvester.dataset.compaction import Compaction, CompactionOptions, compact
 from harvester.dataset.generations import link_generation
-from harvester.dataset.lock import Lock, hold_lock
+from harvester.dataset.lock import Lock
 from harvester.dataset.names import MARKER, PRIVATE, Kind
 from harvester.dataset.plans import load_plan, save_plan
 from harvester.dataset.shard import ShardWriter
 from harvester.dataset.snapshot import Snapshot, read_columns, read_snapshot, write_checkpoint
-from harvester.dataset.storage import LocalStorage
+from harvester.dataset.storage import LocalStorage, Storage
 from harvester.dataset.sweep import sweep
 from harvester.errors import DatasetError
 from harvester.model import Plan
@@ -31,32 +32,30 @@ _FORMAT = {"format": "harvester dataset", "version": 1}
 class Dataset:
     """A directory that holds `instances`, `frames` and `failures`; make one by `open` or `create`."""
 
-    storage: LocalStorage
+    storage: Storage
 
     @classmethod
-    def open(cls, path: str | Path) -> Self:
+    def open(cls, path: str | Path, *, token: str | None = None) -> Self:
         """Open a dataset that is there.
+
+        Args:
+            path: Its directory, or `s3://BUCKET/PREFIX` or `gs://BUCKET/PREFIX` (see `BucketAddress`).
+            token: Of the lock under which it will be written; only buckets ask for one.
 
         Raises:
             DatasetError: There is nothing, or something else.
         """
-        root = _local(path)
-        if not root.exists():
-            raise DatasetError(f"{root}: no such dataset; make it by `harvester crawl`, or check the path")
-        if not root.is_dir():
-            raise DatasetError(f"{root}: a dataset is a directory, this is a file")
-        storage = LocalStorage(root)
-        if not storage.exists(MARKER):
-            raise DatasetError(
-                f"{root}: not a dataset ({MARKER} is missing); name the directory that "
-                "the crawl's configuration calls `dataset`"
-            )
+        storage = _storage(path, token)
+        text = _marker(storage)
+        if text is None:
+            raise _no_dataset(storage)
+        where = f"{storage.folder}/{MARKER}"
         try:
-            marker = json.loads(storage.read(MARKER))
+            marker = json.loads(text)
         except ValueError as error:
-            raise DatasetError(f"{root / MARKER}: corrupt ({error}); it should be {_FORMAT}") from error
+            raise DatasetError(f"{where}: corrupt ({error}); it should be {_FORMAT}") from error
         if marker != _FORMAT:
-            raise DatasetError(f"{root / MARKER}: this version of harvester reads {_FORMAT}, not {marker}")
+            raise DatasetError(f"{where}: this version of harvester reads {_FORMAT}, not {marker}")
         return cls(storage)
 
     @classmethod
@@ -66,28 +65,27 @@ class Dataset:
         Raises:
             DatasetError: The path holds something else, or cannot be written.
         """
-        root = _local(path)
-        if (root / MARKER).exists() or root.is_file():
-            return cls.open(root)
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            strangers = sorted(entry.name for entry in root.iterdir() if entry.name != PRIVATE)
-        except OSError as error:
-            raise DatasetError(f"{root}: cannot be made a dataset ({error.strerror})") from error
-        if strangers:
+        storage = _storage(path)
+        if _marker(storage) is not None or (isinstance(storage, LocalStorage) and storage.root.is_file()):
+            return cls.open(path)
+        if stranger := _strangers(storage):
             raise DatasetError(
-                f"{root}: holds other things ({strangers[0]!r}) and is not a dataset; "
+                f"{storage.folder}: holds other things ({stranger!r}) and is not a dataset; "
                 "name a new or an empty directory"
             )
-        storage = LocalStorage(root)
-        link_generation(storage, 0)
+        if isinstance(storage, LocalStorage):
+            link_generation(storage, 0)
         with storage.write(MARKER) as stream:
             stream.write(json.dumps(_FORMAT).encode())
         return cls(storage)
 
+    def under(self, lock: Lock) -> Self:
+        """The same dataset, whose writers see before each commit that the lock still holds."""
+        return type(self)(_under(self.storage, lock))
+
     @property
     def location(self) -> str:
-        """The dataset's absolute path."""
+        """The dataset's absolute path, or its address in a bucket."""
         return self.storage.location
 
     def lock(self) -> AbstractContextManager[Lock]:
@@ -96,7 +94,7 @@ class Dataset:
         Raises:
             DatasetError: Another process holds it; the message says which.
         """
-        return hold_lock(self.storage.root)
+        return self.storage.lock()
 
     def sweep(self, lock: Lock) -> list[str]:
         """Delete what a killed crawl left behind that no commit names; return the paths.
@@ -104,7 +102,7 @@ class Dataset:
         Raises:
             DatasetError: A commit record is corrupt, or a file cannot be deleted.
         """
-        return sweep(self.storage, lock)
+        return sweep(_under(self.storage, lock), lock)
 
     def save_plan(self, plan: Plan) -> None:
         """Keep a plan, so that a killed crawl finds the same shards again.
@@ -164,9 +162,9 @@ class Dataset:
         """
         found: set[str] = set()
         for part in self.parts(kind):
-            file = pq.ParquetFile(self.storage.root / part.path)
-            for batch in file.iter_batches(columns=["instance_url"]):
-                found |= urls & set(batch.column(0).to_pylist())
+            with self.storage.parquet(part.path) as file:
+                for batch in file.iter_batches(columns=["instance_url"]):
+                    found |= urls & set(batch.column(0).to_pylist())
         return found
 
     def snapshot(self) -> tuple[Snapshot, dict[Kind, pa.Schema]]:
@@ -184,9 +182,9 @@ class Dataset:
             DatasetError: A record is corrupt, a part cannot be read, or the file cannot be written.
             ValueError: The lock is another dataset's.
         """
-        if lock.root != self.storage.root:
-            raise ValueError(f"the lock is of {lock.root}, not of {self.storage.root}")
-        write_checkpoint(self.storage)
+        if lock.location != self.location:
+            raise ValueError(f"the lock is of {lock.location}, not of {self.location}")
+        write_checkpoint(_under(self.storage, lock))
 
     def compact(self, lock: Lock, options: CompactionOptions | None = None) -> Compaction:
         """Merge the small parts of each partition into large ones, sorted by series.
@@ -194,14 +192,56 @@ class Dataset:
         Raises:
             DatasetError: A record or a part is corrupt, the disk is full, or the file system cannot.
         """
-        return compact(self.storage, lock, options or CompactionOptions())
+        return compact(_under(self.storage, lock), lock, options or CompactionOptions())
 
 
-def _local(path: str | Path) -> Path:
-    scheme, separator, _ = str(path).partition("://")
-    if separator:
-        raise DatasetError(f"{path}: a dataset must be a local directory; {scheme}:// is not supported")
+def _storage(path: str | Path, token: str | None = None) -> Storage:
+    if is_bucket_address(path):
+        return BucketStorage.open(str(path), token)
     try:
-        return Path(path).expanduser().resolve()
+        return LocalStorage(Path(path).expanduser().resolve())
     except (OSError, RuntimeError, ValueError) as error:
         raise DatasetError(f"{str(path)!r}: not a usable path ({error})") from error
+
+
+def _marker(storage: Storage) -> bytes | None:
+    """The file that says that this is a dataset, if it is there."""
+    if isinstance(storage, BucketStorage):
+        return storage.probe(MARKER)
+    return storage.read(MARKER) if storage.exists(MARKER) else None
+
+
+def _under(storage: Storage, lock: Lock) -> Storage:
+    return storage.under(lock.token) if isinstance(storage, BucketStorage) else storage
+
+
+def _no_dataset(storage: Storage) -> DatasetError:
+    where = storage.folder
+    if isinstance(storage, BucketStorage):
+        storage.require_bucket(to_write=False)
+        nothing = next(storage.list_files(""), None) is None
+    else:
+        nothing = not Path(where).exists()
+        if Path(where).is_file():
+            return DatasetError(f"{where}: a dataset is a directory, this is a file")
+    if nothing:
+        return DatasetError(f"{where}: no such dataset; make it by `harvester crawl`, or check the path")
+    return DatasetError(
+        f"{where}: not a dataset ({MARKER} is missing); name the directory that "
+        "the crawl's configuration calls `dataset`"
+    )
+
+
+def _strangers(storage: Storage) -> str | None:
+    """The name of something in the dataset's place that is none of ours; a directory is made."""
+    if isinstance(storage, BucketStorage):
+        storage.require_bucket(to_write=True)
+        names = {path.partition("/")[0] for path in storage.list_files("")}
+    else:
+        root = Path(storage.folder)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            names = {entry.name for entry in root.iterdir()}
+        except OSError as error:
+            raise DatasetError(f"{root}: cannot be made a dataset ({error.strerror})") from error
+    return min(names - {PRIVATE}, default=None)

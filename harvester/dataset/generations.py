@@ -78,11 +78,16 @@ def drop_generations(storage: LocalStorage, record: Record, now: datetime) -> No
     """
     replaced = storage.root / REPLACED
     for name in sorted(one.name for one in replaced.iterdir()) if replaced.is_dir() else ():
-        if not name.isdecimal() or record.kept.get(int(name), now) > now:
+        if not is_over(name, record, now):
             continue
         if int(name) != record.generation:
             storage.delete_folder(f"{GENERATIONS}/{name}")
         storage.delete_folder(f"{REPLACED}/{name}")
+
+
+def is_over(name: str, record: Record, now: datetime) -> bool:
+    """Whether what is kept in the folder of this name need not be kept any longer."""
+    return name.isdecimal() and record.kept.get(int(name), now) <= now
 
 
 def _link(storage: LocalStorage, generation: int, kind: Kind, target: str) -> None:

@@ -27,11 +27,13 @@ _LOOK_AGAIN_SECONDS: Final = 0.02
 class Lock:
     """Proof that this process holds the dataset, for what may only run then.
 
-    Whoever holds the open file `descriptor`, too, keeps the dataset locked until it is gone.
+    Whoever holds the open file `descriptor`, too, keeps a local dataset locked until it is gone. Of one
+    in a bucket `token` is what its lock says while it is this holder's.
     """
 
-    root: Path
+    location: str
     descriptor: int
+    token: str | None = None
 
 
 @contextmanager
@@ -66,7 +68,7 @@ def hold_lock(root: Path) -> Iterator[Lock]:
         )
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, note.encode(), 0)
-        yield Lock(root, descriptor)
+        yield Lock(str(root), descriptor)
     finally:
         os.close(descriptor)
 
@@ -77,7 +79,7 @@ def _take(descriptor: int) -> None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() > deadline or not _is_gone(_note(descriptor)):
+            if time.monotonic() > deadline or not _holder_is_gone(_note(descriptor)):
                 raise
             time.sleep(_LOOK_AGAIN_SECONDS)
         else:
@@ -88,18 +90,23 @@ def _note(descriptor: int) -> str:
     return os.pread(descriptor, _MAXIMUM_NOTE, 0).decode("utf-8", "replace").strip()
 
 
-def _is_gone(note: str) -> bool:
+def _holder_is_gone(note: str) -> bool:
     """Whether the process that wrote the note has ended, as far as this machine can tell."""
     holder = _HOLDER.match(note)
     if holder is None or holder[2] != socket.gethostname():
         return False
+    return is_gone(int(holder[1]))
+
+
+def is_gone(process: int) -> bool:
+    """Whether a process of this machine has ended."""
     try:
-        os.kill(int(holder[1]), 0)
+        os.kill(process, 0)
     except ProcessLookupError:
         return True
     except (OSError, OverflowError):
         return False  # another user's
-    return _is_zombie(int(holder[1]))
+    return _is_zombie(process)
 
 
 def _is_zombie(process: int) -> bool:

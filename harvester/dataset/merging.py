@@ -6,7 +6,7 @@ file on the dataset's disk; then each bucket is sorted by itself, or spread agai
 
 import tempfile
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, Final, Self, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow import fs
 
 from harvester.dataset.parts import row_groups
 from harvester.dataset.union import conform
@@ -49,7 +50,31 @@ class Order:
         return max(1, self.memory_bytes // _COPIES)
 
 
-def merged(files: Sequence[Path], schema: pa.Schema, order: Order) -> Iterator[pa.Table]:
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Parquet files that are read together.
+
+    Attributes:
+        files: What they are called.
+        filesystem: Where they are; None: on this machine.
+        kept: Says which rows of a table are read; None: all.
+    """
+
+    files: Sequence[str]
+    filesystem: fs.FileSystem | None = None
+    kept: Callable[[pa.Table], pa.Array | pa.ChunkedArray] | None = None
+
+    def open(self, file: str) -> pq.ParquetFile:
+        """Open one of them."""
+        return pq.ParquetFile(file, filesystem=self.filesystem)
+
+    @property
+    def rows(self) -> int:
+        """How many rows they have, kept or not."""
+        return sum(pq.read_metadata(file, filesystem=self.filesystem).num_rows for file in self.files)
+
+
+def merged(source: Source, schema: pa.Schema, order: Order) -> Iterator[pa.Table]:
     """Read Parquet files as row groups in order; each has the schema, and the bounds of `row_groups`.
 
     Raises:
@@ -57,35 +82,40 @@ def merged(files: Sequence[Path], schema: pa.Schema, order: Order) -> Iterator[p
         pyarrow.ArrowException: A file is corrupt.
         DatasetError: A value does not fit the schema.
     """
-    groups = _read(files, schema)
-    return _cut(_sorted_files(files, groups, order) if order.keys else groups)
+    groups = _read(source, schema)
+    return _cut(_sorted_files(source, groups, order) if order.keys else groups)
 
 
-def _sorted_files(files: Sequence[Path], groups: Iterator[pa.Table], order: Order) -> Iterator[pa.Table]:
+def _sorted_files(source: Source, groups: Iterator[pa.Table], order: Order) -> Iterator[pa.Table]:
     first = _take(groups, order.share)
-    rows = sum(pq.read_metadata(file).num_rows for file in files)
-    if first is None or first.num_rows == rows:
+    second = next(groups, None)
+    if first is None or second is None:
         return iter(() if first is None else (_sorted(first, order),))
+    rows = source.rows
     shares = first.nbytes / first.num_rows * rows / order.share
-    return _spread(chain([first], groups), _sampled(files, rows, order), shares, order)
+    return _spread(chain([first, second], groups), _sampled(source, rows, order), shares, order)
 
 
-def _read(files: Sequence[Path], schema: pa.Schema) -> Iterator[pa.Table]:
-    for file in files:
-        with pq.ParquetFile(file) as source:
-            for number in range(source.num_row_groups):
-                yield conform(source.read_row_group(number), schema)
+def _read(source: Source, schema: pa.Schema) -> Iterator[pa.Table]:
+    for file in source.files:
+        with source.open(file) as opened:
+            for number in range(opened.num_row_groups):
+                table = conform(opened.read_row_group(number), schema)
+                if source.kept is not None:
+                    table = table.filter(source.kept(table))
+                if table.num_rows:
+                    yield table
 
 
-def _sampled(files: Sequence[Path], rows: int, order: Order) -> list[_Key]:
+def _sampled(source: Source, rows: int, order: Order) -> list[_Key]:
     """Keys of every so many rows; only their columns are read."""
     step, skip = max(1, rows // _SAMPLES), 0
     keys: list[_Key] = []
-    for file in files:
-        with pq.ParquetFile(file) as source:
-            present = [key for key in order.keys if key in source.schema_arrow.names]
-            for number in range(source.num_row_groups):
-                columns = source.read_row_group(number, columns=present)
+    for file in source.files:
+        with source.open(file) as opened:
+            present = [key for key in order.keys if key in opened.schema_arrow.names]
+            for number in range(opened.num_row_groups):
+                columns = opened.read_row_group(number, columns=present)
                 chosen = columns.take(list(range(skip, columns.num_rows, step)))
                 skip = (skip - columns.num_rows) % step
                 absent = {

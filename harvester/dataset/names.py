@@ -15,6 +15,7 @@ COMMITS = f"{PRIVATE}/commits"
 PLANS = f"{PRIVATE}/plans"
 MARKER = f"{PRIVATE}/dataset.json"
 LOCK = f"{PRIVATE}/lock"
+LEASE = f"{PRIVATE}/lock.json"  # the same, in a bucket
 SNAPSHOT = f"{PRIVATE}/snapshot.json"
 
 # Of a compaction: the new parts before they are published, the record of them, what they replace, and

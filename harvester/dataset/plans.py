@@ -7,7 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
 from harvester.dataset.names import plan_path
-from harvester.dataset.storage import LocalStorage
+from harvester.dataset.storage import Storage
 from harvester.errors import DatasetError
 from harvester.model import Plan, Shard
 
@@ -18,7 +18,7 @@ _SHARD = TypeAdapter(Shard)
 _LEVEL = 3
 
 
-def save_plan(storage: LocalStorage, plan: Plan) -> None:
+def save_plan(storage: Storage, plan: Plan) -> None:
     """Keep a plan, whole; one of the same name is replaced.
 
     Raises:
@@ -42,7 +42,7 @@ def save_plan(storage: LocalStorage, plan: Plan) -> None:
         ) from error
 
 
-def load_plan(storage: LocalStorage, name: str) -> Plan | None:
+def load_plan(storage: Storage, name: str) -> Plan | None:
     """Read a plan back as it was saved, or None if there is none of that name.
 
     Raises:

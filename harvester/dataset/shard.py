@@ -11,7 +11,7 @@ from harvester.dataset.commits import Commit, Part, write_commit
 from harvester.dataset.names import Kind, Partition, part_name, part_path
 from harvester.dataset.parts import write_part
 from harvester.dataset.schema import failure_table
-from harvester.dataset.storage import LocalStorage
+from harvester.dataset.storage import Storage
 from harvester.model import Failure
 
 
@@ -31,9 +31,7 @@ class ShardWriter:
         replacing: The shard's commit, if its failures are taken again.
     """
 
-    def __init__(
-        self, storage: LocalStorage, crawl: str, shard: str, *, replacing: Commit | None = None
-    ) -> None:
+    def __init__(self, storage: Storage, crawl: str, shard: str, *, replacing: Commit | None = None) -> None:
         part_name(crawl, shard)  # refuses bad names before anything is fetched
         self._storage = storage
         self._crawl = crawl

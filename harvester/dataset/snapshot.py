@@ -10,16 +10,16 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
+from functools import partial
 from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
-from harvester.dataset.commits import Part, read_commit_at
+from harvester.dataset.commits import Part, read_commits_at
 from harvester.dataset.names import COMMITS, GENERATIONS, KINDS, NEXT_SNAPSHOT, SNAPSHOT, Kind
-from harvester.dataset.storage import LocalStorage
+from harvester.dataset.storage import LocalStorage, Storage
 from harvester.dataset.union import unite
 from harvester.errors import DatasetError
 
@@ -68,12 +68,12 @@ class Snapshot:
     Attributes:
         record: What was known of them before.
         commits: What each commit record adds, by its path.
-        root: The dataset's folder.
+        storage: The dataset's files.
     """
 
     record: Record
     commits: Mapping[str, Committed]
-    root: Path
+    storage: Storage
 
     @property
     def parts(self) -> Iterator[Part]:
@@ -83,9 +83,8 @@ class Snapshot:
             yield from commit.parts
 
     def files(self, kind: Kind) -> list[str]:
-        """Absolute paths of one table's parts, which a compaction meanwhile does not take away."""
-        link = self.root / GENERATIONS / str(self.record.generation) / kind
-        folder = link.parent if link.is_symlink() else self.root
+        """Where DuckDB finds one table's parts, which a compaction meanwhile does not take away."""
+        folder = readable_folder(self.storage, self.record.generation, kind)
         return [f"{folder}/{part.path}" for part in self.parts if part.kind == kind]
 
     def columns(self, kind: Kind) -> pa.Schema:
@@ -97,12 +96,12 @@ class Snapshot:
         """
         known = _decoded(self.record.columns.get(kind))
         before = set(self.record.compacted).union(*(one.parts for one in self.record.commits.values()))
-        fresh = [self.root / part.path for part in self.parts if part.kind == kind and part not in before]
+        fresh = [part.path for part in self.parts if part.kind == kind and part not in before]
         with ThreadPoolExecutor() as threads:
-            return unite([known, *threads.map(_schema, fresh)])
+            return unite([known, *threads.map(partial(_schema, self.storage), fresh)])
 
 
-def read_snapshot(storage: LocalStorage) -> Snapshot:
+def read_snapshot(storage: Storage) -> Snapshot:
     """Tell which parts count now.
 
     Raises:
@@ -111,16 +110,19 @@ def read_snapshot(storage: LocalStorage) -> Snapshot:
     record = _read_record(storage)
     merged = frozenset(record.merged)
     commits = {}
+    fresh = {}
     for path, (size, time) in sorted(storage.stamps(COMMITS).items()):
         seen = record.commits.get(path)
         if seen is None or (seen.size, seen.time) != (size, time):
-            parts = read_commit_at(storage, path).parts
-            seen = Committed(size, time, tuple(part for part in parts if part.path not in merged))
+            fresh[path] = seen = Committed(size, time, ())
         commits[path] = seen
-    return Snapshot(record, commits, storage.root)
+    for path, commit in zip(fresh, read_commits_at(storage, fresh), strict=True):
+        parts = tuple(part for part in commit.parts if part.path not in merged)
+        commits[path] = replace(fresh[path], parts=parts)
+    return Snapshot(record, commits, storage)
 
 
-def read_columns(storage: LocalStorage) -> tuple[Snapshot, dict[Kind, pa.Schema]]:
+def read_columns(storage: Storage) -> tuple[Snapshot, dict[Kind, pa.Schema]]:
     """Tell which parts count now, and which columns they have.
 
     Raises:
@@ -140,7 +142,7 @@ def read_columns(storage: LocalStorage) -> tuple[Snapshot, dict[Kind, pa.Schema]
     raise DatasetError(f"{storage.location}: changes faster than it can be read; try again")
 
 
-def write_checkpoint(storage: LocalStorage) -> None:
+def write_checkpoint(storage: Storage) -> None:
     """Sum up the commits so far; nothing is written if nothing was committed since the last time.
 
     Raises:
@@ -164,17 +166,18 @@ def with_columns(record: Record, columns: Mapping[Kind, pa.Schema]) -> Record:
 _RECORD = TypeAdapter(Record)
 
 
-def write_record(storage: LocalStorage, path: str, record: Record) -> None:
+def write_record(storage: Storage, path: str, record: Record) -> None:
     """Write a record whole.
 
     Raises:
-        DatasetError: It cannot be written.
+        DatasetError: It cannot be written, or the lock that it is written under is lost.
     """
+    storage.confirm()
     with storage.write(path) as stream:
         stream.write(_RECORD.dump_json(record))
 
 
-def next_record(storage: LocalStorage) -> Record | None:
+def next_record(storage: Storage) -> Record | None:
     """The record of a compaction that is being published, or None.
 
     Raises:
@@ -183,7 +186,7 @@ def next_record(storage: LocalStorage) -> Record | None:
     return _read_record(storage, NEXT_SNAPSHOT) if storage.exists(NEXT_SNAPSHOT) else None
 
 
-def current_record(storage: LocalStorage) -> Record:
+def current_record(storage: Storage) -> Record:
     """The record as it is kept.
 
     Raises:
@@ -201,16 +204,25 @@ def _decoded(text: str | None) -> pa.Schema:
         raise DatasetError(f"{SNAPSHOT}: corrupt columns ({error})") from error
 
 
-def _schema(file: Path) -> pa.Schema:
+def readable_folder(storage: Storage, generation: int, kind: Kind) -> str:
+    """Where readers of a generation find a table: in a directory a link, which is turned by a compaction."""
+    if isinstance(storage, LocalStorage):
+        link = storage.root / GENERATIONS / str(generation) / kind
+        return str(link.parent if link.is_symlink() else storage.root)
+    return storage.folder
+
+
+def _schema(storage: Storage, path: str) -> pa.Schema:
+    file = f"{storage.folder}/{path}"
     try:
-        return pq.read_schema(file)
+        return pq.read_schema(storage.file(path), filesystem=storage.filesystem)
     except FileNotFoundError as error:
-        raise FileNotFoundError(error.errno, error.strerror, str(file)) from error
+        raise FileNotFoundError(error.errno, error.strerror, file) from error
     except (OSError, pa.ArrowException) as error:
         raise DatasetError(f"{file}: this part cannot be read ({' '.join(str(error).split())})") from error
 
 
-def _read_record(storage: LocalStorage, path: str = SNAPSHOT) -> Record:
+def _read_record(storage: Storage, path: str = SNAPSHOT) -> Record:
     if not storage.exists(path):
         return Record()
     try:

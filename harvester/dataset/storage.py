@@ -1,25 +1,144 @@
-"""The few file operations that a dataset needs, on a local directory."""
+"""The few file operations that a dataset needs: what any place for one can do, and a local directory."""
 
 import os
 import secrets
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from harvester.dataset.lock import Lock, hold_lock
 from harvester.dataset.names import TEMPORARY
 from harvester.errors import DatasetError
 
 
-@dataclass(frozen=True, slots=True)
-class LocalStorage:
-    """A dataset's files in a local directory (resolved); all paths are relative to it, with `/`.
+class Storage(ABC):
+    """A place that holds a dataset's files; all paths are relative to it, with `/`.
 
-    This class is the seam for other places: whatever writes whole files or none, reads, lists and
-    deletes can hold a dataset.
+    Whatever writes whole files or none, reads, lists and deletes can hold a dataset.
     """
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def location(self) -> str:
+        """The dataset's address, by which it can be opened again."""
+
+    @property
+    @abstractmethod
+    def folder(self) -> str:
+        """What stands before `/` and a path where a file is named: to a person, or to DuckDB."""
+
+    @property
+    @abstractmethod
+    def filesystem(self) -> fs.FileSystem | None:
+        """What pyarrow reads `file(path)` from; None: from this machine's own."""
+
+    @property
+    @abstractmethod
+    def spill(self) -> Path:
+        """A folder on this machine for what does not fit into memory."""
+
+    @abstractmethod
+    def file(self, path: str) -> str:
+        """What `filesystem` calls a file."""
+
+    @abstractmethod
+    def lock(self) -> AbstractContextManager[Lock]:
+        """Hold the dataset for one writer while the block runs.
+
+        Raises:
+            DatasetError: Another one holds it (the message says who), or it cannot be locked.
+        """
+
+    @abstractmethod
+    def confirm(self) -> None:
+        """See that the lock which the writer's work is under still holds, before what it wrote counts.
+
+        Raises:
+            DatasetError: Somebody else has the dataset by now.
+        """
+
+    @abstractmethod
+    def write(self, path: str) -> AbstractContextManager[BinaryIO]:
+        """Open a file that appears whole when the block ends, or, after an error, not at all.
+
+        Raises:
+            DatasetError: The file cannot be written.
+        """
+
+    @abstractmethod
+    def read(self, path: str) -> bytes:
+        """Read a whole file.
+
+        Raises:
+            DatasetError: It is missing or cannot be read.
+        """
+
+    @abstractmethod
+    def exists(self, path: str) -> bool:
+        """Tell whether there is such a file."""
+
+    @abstractmethod
+    def list_files(self, folder: str) -> Iterator[str]:
+        """List the paths of all files in a folder and below it; one that is not there has none.
+
+        Raises:
+            DatasetError: A folder cannot be listed: never a shorter list.
+        """
+
+    @abstractmethod
+    def stamps(self, folder: str) -> dict[str, tuple[int, int]]:
+        """Tell size and time of each file of a folder, by its path: other ones, once it is replaced.
+
+        Raises:
+            DatasetError: The folder cannot be listed.
+        """
+
+    @abstractmethod
+    def rename(self, path: str, target: str) -> None:
+        """Give a file another name, over what has that name, at one stroke.
+
+        Raises:
+            DatasetError: It cannot be renamed.
+        """
+
+    @abstractmethod
+    def delete(self, path: str) -> None:
+        """Delete a file; one that is gone already is no error.
+
+        Raises:
+            DatasetError: It cannot be deleted.
+        """
+
+    @abstractmethod
+    def delete_folder(self, path: str) -> None:
+        """Delete a folder and all that is in it; none that is gone is no error.
+
+        Raises:
+            DatasetError: Something in it cannot be deleted.
+        """
+
+    def parquet(self, path: str) -> pq.ParquetFile:
+        """Open a Parquet file of the dataset.
+
+        Raises:
+            OSError: It is missing (then a FileNotFoundError) or cannot be read.
+            pyarrow.ArrowException: It is corrupt.
+        """
+        return pq.ParquetFile(self.file(path), filesystem=self.filesystem)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalStorage(Storage):
+    """A dataset's files in a local directory (resolved)."""
 
     root: Path
 
@@ -27,6 +146,32 @@ class LocalStorage:
     def location(self) -> str:
         """The absolute path of the dataset, as readers of Parquet take it."""
         return str(self.root)
+
+    @property
+    def folder(self) -> str:
+        """The same."""
+        return str(self.root)
+
+    @property
+    def filesystem(self) -> None:
+        """This machine's own."""
+        return
+
+    @property
+    def spill(self) -> Path:
+        """On the dataset's own disk, where there is room for its parts."""
+        return self.root / TEMPORARY
+
+    def file(self, path: str) -> str:
+        """The absolute path."""
+        return f"{self.root}/{path}"
+
+    def lock(self) -> AbstractContextManager[Lock]:
+        """Hold the dataset by a lock that the kernel frees when the last of its holders is gone."""
+        return hold_lock(self.root)
+
+    def confirm(self) -> None:
+        """Nothing to see: the kernel does not take a lock away."""
 
     @contextmanager
     def write(self, path: str) -> Iterator[BinaryIO]:

@@ -4,10 +4,10 @@ from harvester.dataset.lock import Lock
 from harvester.dataset.names import KINDS, TEMPORARY, is_part_path, is_temporary_path
 from harvester.dataset.publishing import publish
 from harvester.dataset.snapshot import read_snapshot
-from harvester.dataset.storage import LocalStorage
+from harvester.dataset.storage import Storage
 
 
-def sweep(storage: LocalStorage, lock: Lock) -> list[str]:
+def sweep(storage: Storage, lock: Lock) -> list[str]:
     """Delete the parts that no commit names, and unfinished files; return their paths.
 
     First a compaction that was killed while it was published is brought to its end. Only files whose
@@ -22,8 +22,9 @@ def sweep(storage: LocalStorage, lock: Lock) -> list[str]:
         DatasetError: A commit record is corrupt, or a file cannot be listed or deleted.
         ValueError: The lock is another dataset's.
     """
-    if lock.root != storage.root:
-        raise ValueError(f"the lock is of {lock.root}, not of {storage.root}")
+    if lock.location != storage.location:
+        raise ValueError(f"the lock is of {lock.location}, not of {storage.location}")
+    storage.confirm()
     publish(storage)
     committed = {part.path for part in read_snapshot(storage).parts}
     remains = [

@@ -13,7 +13,8 @@ import duckdb
 import pyarrow as pa
 
 from harvester.catalog.release import index_tables
-from harvester.dataset import INSTANCE_COLUMNS, KINDS, Dataset
+from harvester.dataset import INSTANCE_COLUMNS, KINDS, Dataset, Kind
+from harvester.dataset.bucket import BucketStorage
 from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import QueryError
 from harvester.query.bigquery import translate
@@ -82,7 +83,8 @@ def open_dataset(path: str | Path) -> duckdb.DuckDBPyConnection:
     directories: that nothing is written into the dataset is `run_query`'s work.
 
     Args:
-        path: The dataset's directory.
+        path: The dataset's directory, or its address in a bucket.
+        options: How much it may take, and what of the dataset it shows.
 
     Returns:
         A connection in memory; the caller closes it.
@@ -105,14 +107,22 @@ def open_dataset(path: str | Path) -> duckdb.DuckDBPyConnection:
         }
     )
     try:
+        if isinstance(dataset.storage, BucketStorage):
+            from harvester.query.bucket_files import PartFiles  # noqa: PLC0415  its package is an extra
+
+            connection.register_filesystem(PartFiles(dataset.storage, snapshot))
         release = _add_release(connection)
+        for name, table in options.tables.items():
+            connection.register("incoming", table)
+            connection.execute(f"CREATE TABLE {identifier(name)} AS SELECT * FROM incoming")
+            connection.unregister("incoming")
         for kind in ("frames", "failures"):
-            connection.execute(f"CREATE VIEW {kind} AS {parts[kind]}")
-        _add_views(connection, parts["instances"])
+            connection.execute(f"CREATE VIEW {kind} AS {_some(parts[kind], options.rows.get(kind))}")
+        _add_views(connection, parts["instances"], options.rows.get("instances"))
         # How far a query is, for who asks the connection; DuckDB itself prints nothing.
         connection.execute("SET enable_progress_bar = true")
         connection.execute("SET enable_progress_bar_print = false")
-        connection.execute(f"SET allowed_directories = [{literal(dataset.location)}]")
+        connection.execute(f"SET allowed_directories = [{literal(dataset.storage.folder)}]")
         connection.execute(f"SET allowed_paths = [{', '.join(map(literal, release))}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")

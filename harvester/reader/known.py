@@ -13,8 +13,9 @@ from harvester.dicom.frames import FrameIndex, FrameSource
 from harvester.errors import DatasetError
 from harvester.model import ObjectRef
 
-_LONGEST_WINDOW: Final = 4 << 20  # of a header with long values in it, these are hopped over instead
-_INSTANCE_COLUMNS: Final = ("etag", "header_bytes", "pixel_data_offset", "encapsulated")
+# Bytes. A crawl that read fewer than such a header has hopped over long values in it, as a reader does, too.
+_LONGEST_WINDOW: Final = 4 << 20
+_INSTANCE_COLUMNS: Final = ("etag", "header_bytes", "pixel_data_offset", "encapsulated", "bytes_fetched")
 _FRAME_COLUMNS: Final = ("etag", "source", "frame_offsets", "frame_lengths")
 
 
@@ -59,7 +60,9 @@ def _header_window(instance: dict[str, Any]) -> int | None:
     window: int | None = instance["header_bytes"]
     if instance["pixel_data_offset"] is not None:  # the first item says how long the offset table is
         window = instance["pixel_data_offset"] + (8 if instance["encapsulated"] else 0)
-    return None if window is None or window < 1 else min(window, _LONGEST_WINDOW)
+    if window is None or window < 1:
+        return None
+    return window if window <= (instance["bytes_fetched"] or 0) else min(window, _LONGEST_WINDOW)
 
 
 def _index(frames: dict[str, Any] | None, etag: str | None) -> FrameIndex | None:
@@ -73,13 +76,17 @@ def _index(frames: dict[str, Any] | None, etag: str | None) -> FrameIndex | None
 
 def _row(dataset: Dataset, kind: Kind, columns: Sequence[str], ref: ObjectRef) -> dict[str, Any] | None:
     for part in dataset.parts(kind):
-        path = dataset.storage.root / part.path
+        storage = dataset.storage
         try:
             table = pq.read_table(
-                path, columns=list(columns), filters=[("instance_url", "=", ref.url)], partitioning=None
+                storage.file(part.path),
+                columns=list(columns),
+                filters=[("instance_url", "=", ref.url)],
+                partitioning=None,
+                filesystem=storage.filesystem,
             )
         except (OSError, ValueError) as error:
-            raise DatasetError(f"{path}: cannot be read ({error})") from error
+            raise DatasetError(f"{storage.folder}/{part.path}: cannot be read ({error})") from error
         if table.num_rows:
             return dict(table.slice(0, 1).to_pylist()[0])
     return None

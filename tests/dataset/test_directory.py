@@ -64,8 +64,8 @@ def test_a_dataset_of_another_make_is_refused(dataset: Dataset, marker: str) -> 
         Dataset.open(dataset.location)
 
 
-@pytest.mark.parametrize("path", ["s3://bucket/ds", "gs://bucket/ds", "a\0b"])
-def test_a_path_that_is_no_local_directory_is_refused(path: str) -> None:
+@pytest.mark.parametrize("path", ["ftp://host/ds", "s3://bucket", "gs://b/../c", "a\0b"])
+def test_a_path_that_can_hold_no_dataset_is_refused(path: str) -> None:
     with pytest.raises(DatasetError):
         Dataset.create(path)
     with pytest.raises(DatasetError):

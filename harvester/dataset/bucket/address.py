@@ -1,0 +1,105 @@
+"""Where a dataset in a bucket is: `s3://BUCKET/PREFIX` or `gs://BUCKET/PREFIX`, and at which endpoint."""
+
+import os
+import re
+from dataclasses import dataclass
+from typing import Final, Self
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from harvester.errors import DatasetError
+
+SCHEMES: Final = ("s3", "gs")
+_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}")
+_OPTIONS: Final = ("endpoint", "region")
+# What the clouds' own tools read; boto3 and gsutil know the same names.
+_VARIABLES: Final = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+    "gs": ("STORAGE_EMULATOR_HOST",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BucketAddress:
+    """The parsed address of a dataset in a bucket.
+
+    Attributes:
+        scheme: `s3` or `gs`.
+        bucket: Its bucket.
+        prefix: What all keys of the dataset begin with, without a slash at either end.
+        endpoint: `http://HOST[:PORT]` or `https://...` in place of the cloud's own; None: the cloud.
+        region: The bucket's region, where it is not to be looked up.
+    """
+
+    scheme: str
+    bucket: str
+    prefix: str
+    endpoint: str | None = None
+    region: str | None = None
+
+    @property
+    def url(self) -> str:
+        """Bucket and prefix alone."""
+        return f"{self.scheme}://{self.bucket}/{self.prefix}"
+
+    @property
+    def location(self) -> str:
+        """All of it, as `parse` reads it."""
+        given = {"endpoint": self.endpoint, "region": self.region}
+        options = "&".join(f"{name}={quote(value, safe=':/')}" for name, value in given.items() if value)
+        return f"{self.url}?{options}" if options else self.url
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read an address; what it says of an endpoint goes before the environment.
+
+        `?endpoint=http://127.0.0.1:9000` names a server that speaks S3 or GCS, else `AWS_ENDPOINT_URL_S3`,
+        `AWS_ENDPOINT_URL` or `STORAGE_EMULATOR_HOST` does; `?region=eu-west-1` spares a look-up.
+
+        Raises:
+            DatasetError: It is not such an address.
+        """
+        place, _, query = text.partition("?")
+        scheme, _, rest = place.partition("://")
+        bucket, _, prefix = rest.partition("/")
+        prefix = prefix.strip("/")
+        if scheme not in SCHEMES:
+            raise DatasetError(
+                f"{text}: a dataset is a local directory, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX; "
+                f"{scheme}:// is not supported"
+            )
+        if not _BUCKET.fullmatch(bucket):
+            raise DatasetError(
+                f"{text}: {bucket!r} cannot be a bucket's name; expected {scheme}://BUCKET/PREFIX"
+            )
+        if not prefix or any(step in ("", ".", "..") for step in prefix.split("/")) or "\0" in prefix:
+            raise DatasetError(
+                f"{text}: expected {scheme}://BUCKET/PREFIX, a place of its own in the bucket for the dataset"
+            )
+        options = dict(parse_qsl(query, keep_blank_values=True))
+        if unknown := [name for name in options if name not in _OPTIONS]:
+            raise DatasetError(f"{text}: ?{unknown[0]}= is unknown; valid: {', '.join(_OPTIONS)}")
+        endpoint = options.get("endpoint") or _from_environment(scheme)
+        return cls(scheme, bucket, prefix, _checked(text, endpoint), options.get("region") or None)
+
+
+def is_bucket_address(path: object) -> bool:
+    """Whether a text names a place by a scheme, rather than a directory."""
+    return isinstance(path, str) and "://" in path
+
+
+def _from_environment(scheme: str) -> str | None:
+    for name in _VARIABLES[scheme]:
+        if value := os.environ.get(name):
+            return value if "://" in value else f"http://{value}"
+    return None
+
+
+def _checked(text: str, endpoint: str | None) -> str | None:
+    if endpoint is None:
+        return None
+    parts = urlsplit(endpoint)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise DatasetError(
+            f"{text}: the endpoint {endpoint!r} is not http://HOST[:PORT] or https://HOST[:PORT]"
+        )
+    return f"{parts.scheme}://{parts.netloc}"
