@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from harvester.catalog.release import index_tables
-from harvester.dataset import INSTANCE_COLUMNS, KINDS, Dataset, Kind
+from harvester.dataset import INSTANCE_COLUMNS, KINDS, Dataset
 from harvester.dataset.bucket import BucketStorage
 from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import QueryError
@@ -84,7 +84,6 @@ def open_dataset(path: str | Path) -> duckdb.DuckDBPyConnection:
 
     Args:
         path: The dataset's directory, or its address in a bucket.
-        options: How much it may take, and what of the dataset it shows.
 
     Returns:
         A connection in memory; the caller closes it.
@@ -112,13 +111,9 @@ def open_dataset(path: str | Path) -> duckdb.DuckDBPyConnection:
 
             connection.register_filesystem(PartFiles(dataset.storage, snapshot))
         release = _add_release(connection)
-        for name, table in options.tables.items():
-            connection.register("incoming", table)
-            connection.execute(f"CREATE TABLE {identifier(name)} AS SELECT * FROM incoming")
-            connection.unregister("incoming")
         for kind in ("frames", "failures"):
-            connection.execute(f"CREATE VIEW {kind} AS {_some(parts[kind], options.rows.get(kind))}")
-        _add_views(connection, parts["instances"], options.rows.get("instances"))
+            connection.execute(f"CREATE VIEW {kind} AS {parts[kind]}")
+        _add_views(connection, parts["instances"])
         # How far a query is, for who asks the connection; DuckDB itself prints nothing.
         connection.execute("SET enable_progress_bar = true")
         connection.execute("SET enable_progress_bar_print = false")
