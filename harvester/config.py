@@ -299,8 +299,19 @@ def load(path: Path | str) -> CrawlConfig:
     Raises:
         ConfigError: One line: the file, the dotted key, what is wrong and the nearest valid names.
     """
-    path = Path(path)
-    document = _parse(path)
+    return crawl_config(Path(path), read_toml(Path(path)))
+
+
+def crawl_config(path: Path, document: dict[str, Any]) -> CrawlConfig:
+    """Check what a TOML file says of a crawl.
+
+    Args:
+        path: The file; see `load`.
+        document: What it holds, as `read_toml` returns it, less what is not a crawl's.
+
+    Raises:
+        ConfigError: As `load` does.
+    """
     try:
         config = CrawlConfig.model_validate(_resolve_paths(path, document))
     except ValidationError as error:
@@ -309,7 +320,12 @@ def load(path: Path | str) -> CrawlConfig:
     return config
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file of bounded size.
+
+    Raises:
+        ConfigError: It is not there, cannot be read, or is not TOML.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)

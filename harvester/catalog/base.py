@@ -33,6 +33,10 @@ class Catalog(ABC):
             SelectionError: A row of the catalog does not say where its series lies.
         """
 
+    def studies(self) -> Iterator[tuple[str, str]]:
+        """The selected series' keys with their Study Instance UIDs, where the catalog has these."""
+        return iter(())
+
     def bucket_totals(self) -> Mapping[tuple[str, str], int]:
         """How many objects each bucket (scheme and name) holds in all, selected or not, at a guess.
 

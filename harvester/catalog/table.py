@@ -48,6 +48,10 @@ _SERIES = """
     FROM selection ORDER BY collection_id, Modality, harvest_key
 """
 
+_STUDIES = """
+    SELECT harvest_key, CAST(StudyInstanceUID AS VARCHAR) FROM selection WHERE StudyInstanceUID IS NOT NULL
+"""
+
 
 class _Row(NamedTuple):
     """What `_SERIES` selects, in its order."""
@@ -125,6 +129,24 @@ class TableCatalog(Catalog):
             for batch in cursor.execute(sql).to_arrow_reader(BATCH_ROWS):
                 columns = [column.to_pylist() for column in batch.columns]
                 yield from (self._one(_Row(*row)) for row in zip(*columns, strict=True))
+        except duckdb.Error as error:
+            raise self._error(error) from None
+        finally:
+            cursor.close()
+
+    def studies(self) -> Iterator[tuple[str, str]]:
+        """The selected series' keys with their Study Instance UIDs.
+
+        Raises:
+            SelectionError: The table cannot be read to its end.
+        """
+        cursor = self._connection.cursor()
+        try:
+            columns = {row[0].lower() for row in cursor.execute("DESCRIBE selection").fetchall()}
+            if "studyinstanceuid" not in columns:
+                return
+            for batch in cursor.execute(_STUDIES).to_arrow_reader(BATCH_ROWS):
+                yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
         except duckdb.Error as error:
             raise self._error(error) from None
         finally:

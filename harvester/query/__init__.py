@@ -1,18 +1,20 @@
 """SQL over a dataset, in DuckDB's dialect or BigQuery's, and its answers in the formats of many tools."""
 
 from harvester.query.bigquery import translate
-from harvester.query.connection import DIALECTS, Dialect, Result, open_dataset, run_query
-from harvester.query.index import INDEX_NAMES, build_index
+from harvester.query.connection import DIALECTS, DatabaseOptions, Dialect, Result, open_dataset, run_query
+from harvester.query.index import INDEX_NAMES, build_index, index_query
 from harvester.query.output import FORMATS, Format, write_result
 
 __all__ = [
     "DIALECTS",
     "FORMATS",
     "INDEX_NAMES",
+    "DatabaseOptions",
     "Dialect",
     "Format",
     "Result",
     "build_index",
+    "index_query",
     "open_dataset",
     "run_query",
     "translate",

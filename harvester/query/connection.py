@@ -4,16 +4,16 @@ import difflib
 import re
 import secrets
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 import duckdb
 import pyarrow as pa
 
 from harvester.catalog.release import index_tables
-from harvester.dataset import INSTANCE_COLUMNS, KINDS, Dataset
+from harvester.dataset import INSTANCE_COLUMNS, KINDS, Dataset, Kind
 from harvester.dataset.bucket import BucketStorage
 from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import QueryError
@@ -39,6 +39,32 @@ Dialect = Literal["duckdb", "bigquery"]
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
 
 _EXPLAIN = re.compile(r"\s*EXPLAIN\s+(?:ANALYZE\s+)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseOptions:
+    """How much a database may take, and what of the dataset it shows.
+
+    Attributes:
+        memory: The most memory, as DuckDB writes it (`3GB`); None: its default, four fifths of the machine's.
+        threads: How many threads; None: one a core.
+        tables: Tables besides the dataset's views, by name.
+        rows: An SQL condition on the rows of a table of the dataset; others are not there.
+    """
+
+    memory: str | None = None
+    threads: int | None = None
+    tables: Mapping[str, pa.Table] = field(default_factory=dict)
+    rows: Mapping[Kind, str] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """DuckDB's settings."""
+        given = {"memory_limit": self.memory, "threads": self.threads}
+        return {name: str(value) for name, value in given.items() if value is not None}
+
+
+_DEFAULT_OPTIONS: Final = DatabaseOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +100,7 @@ class Result:
             yield batch
 
 
-def open_dataset(path: str | Path) -> duckdb.DuckDBPyConnection:
+def open_dataset(path: str | Path, options: DatabaseOptions = _DEFAULT_OPTIONS) -> duckdb.DuckDBPyConnection:
     """Open a dataset for SQL, its committed rows only, and close every other door.
 
     The views read the parts that count when this is called, also when the dataset is compacted
@@ -84,6 +110,7 @@ def open_dataset(path: str | Path) -> duckdb.DuckDBPyConnection:
 
     Args:
         path: The dataset's directory, or its address in a bucket.
+        options: How much it may take, and what of the dataset it shows.
 
     Returns:
         A connection in memory; the caller closes it.
@@ -101,6 +128,7 @@ def open_dataset(path: str | Path) -> duckdb.DuckDBPyConnection:
             "autoload_known_extensions": "false",
             "allow_community_extensions": "false",
             "python_enable_replacements": "false",
+            **options.settings,
             # Made only when a query outgrows memory, and deleted with the connection.
             "temp_directory": f"{tempfile.gettempdir()}/harvester-query-{secrets.token_hex(8)}",
         }
@@ -111,9 +139,13 @@ def open_dataset(path: str | Path) -> duckdb.DuckDBPyConnection:
 
             connection.register_filesystem(PartFiles(dataset.storage, snapshot))
         release = _add_release(connection)
+        for name, table in options.tables.items():
+            connection.register("incoming", table)
+            connection.execute(f"CREATE TABLE {identifier(name)} AS SELECT * FROM incoming")
+            connection.unregister("incoming")
         for kind in ("frames", "failures"):
-            connection.execute(f"CREATE VIEW {kind} AS {parts[kind]}")
-        _add_views(connection, parts["instances"])
+            connection.execute(f"CREATE VIEW {kind} AS {_some(parts[kind], options.rows.get(kind))}")
+        _add_views(connection, parts["instances"], options.rows.get("instances"))
         # How far a query is, for who asks the connection; DuckDB itself prints nothing.
         connection.execute("SET enable_progress_bar = true")
         connection.execute("SET enable_progress_bar_print = false")
@@ -205,7 +237,11 @@ def _add_release(connection: duckdb.DuckDBPyConnection) -> list[str]:
     return list(files.values())
 
 
-def _add_views(connection: duckdb.DuckDBPyConnection, parts: str) -> None:
+def _some(rows: str, condition: str | None) -> str:
+    return rows if condition is None else f"SELECT * FROM ({rows}) WHERE {condition}"
+
+
+def _add_views(connection: duckdb.DuckDBPyConnection, parts: str, condition: str | None) -> None:
     """Make the views of instances; those upon them over an empty one, since DuckDB opens what it binds."""
     there = define_instances(connection, parts)
     names = [*INSTANCE_COLUMNS.names, *(field.name for field in there)]
@@ -213,4 +249,5 @@ def _add_views(connection: duckdb.DuckDBPyConnection, parts: str) -> None:
         connection.execute(f"CREATE VIEW {table} AS {dicom_view(table, with_curated('instances', names))}")
     connection.execute(f"CREATE VIEW series AS {series_view(names)}")
     connection.execute(f"CREATE VIEW studies AS {studies_view(names)}")
-    connection.execute(f"CREATE OR REPLACE VIEW instances AS {with_fixed_columns(f'({parts})', there)}")
+    rows = _some(with_fixed_columns(f"({parts})", there), condition)
+    connection.execute(f"CREATE OR REPLACE VIEW instances AS {rows}")

@@ -51,12 +51,21 @@ def build_index(connection: duckdb.DuckDBPyConnection, name: str) -> Result:
         QueryError: There is no such table, or the installed release defines it in a way that cannot
             be translated.
     """
+    return run_query(connection, index_query(name))
+
+
+def index_query(name: str) -> str:
+    """The query by which an index table is made, in DuckDB's dialect; as `build_index` says.
+
+    Raises:
+        QueryError: There is no such table, or it cannot be translated.
+    """
     if name not in INDEX_NAMES:
         raise QueryError(f"{name!r} is no index table of headers; there are {', '.join(INDEX_NAMES)}")
     table = index_tables().get(name)
     if table is None or table.sql is None or not table.columns:
         raise QueryError(f"the installed idc-index-data does not define {name}; upgrade it with pip")
-    return run_query(connection, _typed(table, translate(table.sql, errors_as_null=True)))
+    return _typed(table, translate(table.sql, errors_as_null=True))
 
 
 def _typed(table: IndexTable, query: str) -> str:
