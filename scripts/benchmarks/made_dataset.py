@@ -12,6 +12,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench made_dataset", description=__doc__)
     parser.add_argument("target", type=Path, help="the directory to make")
     parser.add_argument("--instances", type=int, default=10_000_000)
+    parser.add_argument("--collections", type=int, help="of so many collections; else of all")
     parser.add_argument("--shard-instances", type=int, default=2000, help="the most that a part holds")
     parser.add_argument("--processes", type=int, default=0, help="0: one a core")
     arguments = parser.parse_args()
@@ -19,6 +20,7 @@ def main() -> None:
     made = make_dataset(
         arguments.target,
         arguments.instances,
+        collections=arguments.collections,
         shard_instances=arguments.shard_instances,
         processes=arguments.processes,
     )

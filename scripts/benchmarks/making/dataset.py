@@ -32,12 +32,20 @@ class Made:
     parts: int
 
 
-def make_dataset(target: Path, instances: int, *, shard_instances: int = 2000, processes: int = 0) -> Made:
+def make_dataset(
+    target: Path,
+    instances: int,
+    *,
+    collections: int | None = None,
+    shard_instances: int = 2000,
+    processes: int = 0,
+) -> Made:
     """Write a dataset, and beside it the catalog and the configuration of the crawl that it could be of.
 
     Args:
         target: Where to; `target.toml` and `target.catalog.parquet` are written beside it.
         instances: About how many objects the crawl met.
+        collections: Of how many collections; None means all.
         shard_instances: The bound of a shard, and so of a part.
         processes: How many write; 0 means one a core.
 
@@ -48,7 +56,7 @@ def make_dataset(target: Path, instances: int, *, shard_instances: int = 2000, p
     catalog = target.with_name(f"{target.name}.catalog.parquet")
     configuration = target.with_name(f"{target.name}.toml")
     dataset = Dataset.create(target)
-    select_series(instances, catalog)
+    select_series(instances, catalog, collections)
     configuration.write_text(
         "# The crawl that scripts/benchmarks/made_dataset.py made up the harvest of.\n"
         f'dataset = "{target.name}"\n\n[source]\ncatalog = "{catalog.name}"\n'

@@ -16,20 +16,25 @@ _SHARE = """
                    sum(instanceCount) OVER (PARTITION BY collection_id, Modality ORDER BY {order}) AS until,
                    greatest(1, round(sum(instanceCount) OVER (PARTITION BY collection_id, Modality)
                                      * {share})) AS wanted
-            FROM read_parquet({release}))
+            FROM released)
         SELECT * EXCLUDE (whole, until, wanted)
                REPLACE (CAST(least(whole, wanted - (until - whole)) AS BIGINT) AS instanceCount,
                         series_size_MB * least(whole, wanted - (until - whole)) / whole AS series_size_MB)
         FROM ordered WHERE until - whole < wanted ORDER BY collection_id, Modality, crdc_series_uuid
     ) TO {target} (FORMAT parquet, COMPRESSION zstd)"""
 
+_SOME = """
+    WHERE collection_id IN (SELECT collection_id FROM read_parquet({release}) GROUP BY collection_id
+                            ORDER BY hash(collection_id), collection_id LIMIT {count})"""
 
-def select_series(instances: int, target: Path) -> int:
+
+def select_series(instances: int, target: Path, collections: int | None = None) -> int:
     """Write a catalog, with the columns of idc-index, of about so many instances.
 
     Args:
         instances: How many to have; every collection and modality has at least one.
         target: The Parquet file to write.
+        collections: Of how many collections; None means all.
 
     Returns:
         How many instances it has.
@@ -39,9 +44,11 @@ def select_series(instances: int, target: Path) -> int:
     """
     release = literal(str(index_tables()["idc_index"].path))
     with duckdb.connect() as connection:
-        (there,) = _row(connection, f"SELECT sum(instanceCount) FROM read_parquet({release})")
+        some = "" if collections is None else _SOME.format(release=release, count=collections)
+        connection.execute(f"CREATE VIEW released AS SELECT * FROM read_parquet({release}) {some}")
+        (there,) = _row(connection, "SELECT sum(instanceCount) FROM released")
         if not 0 < instances <= there:
-            raise ValueError(f"the installed release has {there:,} instances, not {instances:,}")
+            raise ValueError(f"there are {there:,} instances, not {instances:,}")
         order = "hash(SeriesInstanceUID), SeriesInstanceUID, crdc_series_uuid"
         connection.execute(
             _SHARE.format(order=order, share=instances / there, release=release, target=literal(str(target)))
