@@ -112,7 +112,9 @@ class Lease:
                 return
             try:
                 _put(self.place, replace(self.owner, released=True), self.version)
-            except (ConflictError, DatasetError) as error:
+            except ConflictError:
+                self._lost = True
+            except DatasetError as error:
                 _logger.warning("the dataset's lock is left to expire: %s", error)
 
 
