@@ -16,13 +16,14 @@ from harvester.bucket_listing import BucketName, FoundObjects, choose_buckets, l
 from harvester.catalog import Catalog, open_catalog
 from harvester.catalog.clouds import schemes_of
 from harvester.config import CrawlConfig, LimitsConfig
-from harvester.dataset import Commit, Dataset, Lock
+from harvester.dataset import Dataset, Lock
 from harvester.dicom import HeaderColumns
 from harvester.errors import ungrouped
 from harvester.expand import expand
 from harvester.harvest import Outcome, Progress
+from harvester.increment import Done, Increment, Survey
 from harvester.model import ListedObject, Plan, Series, Shard
-from harvester.plan import INSTANCES_UNKNOWN, make_plan, make_shards
+from harvester.plan import INSTANCES_UNKNOWN, make_plan
 from harvester.pool import ThisProcess, WorkerPool, Workers, start_workers
 from harvester.rows import Columns
 from harvester.run_record import RunRecord
@@ -134,72 +135,6 @@ async def crawl(
         return await anyio.to_thread.run_sync(run.conclude)
 
 
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """What of a plan is in the dataset already, whichever crawl brought it there."""
-
-    series: frozenset[str] = frozenset()
-    instances: int = 0
-    failures: int = 0
-    objects: frozenset[str] = frozenset()
-
-    @classmethod
-    def of(cls, commits: Iterable[Commit], plan: Plan) -> "_Done":
-        wanted = {series.key for shard in plan.shards for series in shard.series}
-        found: set[str] = set()
-        instances = failures = 0
-        for commit in commits:
-            here = wanted.intersection(commit.series)
-            found |= here
-            counts = [commit.counts[key] for key in here if key in commit.counts]
-            instances += sum(count[0] for count in counts)
-            failures += sum(count[1] for count in counts)
-        return cls(frozenset(found), instances, failures)
-
-    def objects_elsewhere(self, dataset: Dataset, plan: Plan) -> "_Done":
-        """What is done of series that are named object by object, with another series: a folder may grow."""
-        listed = {
-            one.ref.url
-            for shard in plan.shards
-            for series in shard.series
-            if series.key not in self.series
-            for one in series.objects
-        }
-        if not listed:
-            return _Done()
-        instances, failures = (dataset.harvested(listed, kind) for kind in ("instances", "failures"))
-        return _Done(frozenset(), len(instances), len(failures), frozenset(instances | failures))
-
-    def plus(self, other: "_Done") -> "_Done":
-        """Both."""
-        return _Done(
-            self.series | other.series,
-            self.instances + other.instances,
-            self.failures + other.failures,
-            self.objects | other.objects,
-        )
-
-    def remaining(self, plan: Plan, limits: LimitsConfig) -> Iterator[Shard]:
-        """The plan's shards without the series and the objects that are done."""
-        for shard in plan.shards:
-            series = tuple(self._left(one) for one in shard.series if one.key not in self.series)
-            series = tuple(one for one in series if one.objects or one.prefixes)
-            if series == shard.series:
-                yield shard
-            else:
-                # Under another name: parts of what was committed under this one must not be replaced.
-                yield from make_shards(series, limits)
-
-    def _left(self, series: Series) -> Series:
-        if not self.objects or not series.objects:
-            return series
-        left = tuple(one for one in series.objects if one.ref.url not in self.objects)
-        count = series.instance_count
-        if count is not None:
-            count = max(0, count - (len(series.objects) - len(left)))
-        return replace(series, objects=left, prefixes=series.prefixes if left else (), instance_count=count)
-
-
 @dataclass(slots=True)
 class _Run:
     """One crawl, from the catalog to the last commit."""
@@ -208,7 +143,7 @@ class _Run:
     progress: Progress
     options: CrawlOptions
     stop: StopRequest
-    before: _Done = field(default_factory=_Done)
+    before: Done = field(default_factory=Done)
     series: int = 0
     _started: float = field(default_factory=time.monotonic)
     _started_at: datetime = field(default_factory=partial(datetime.now, UTC))
@@ -216,7 +151,7 @@ class _Run:
     _telemetry: Telemetry = field(default_factory=Telemetry)
     _dataset: Dataset | None = None
     _lock: Lock | None = None
-    _elsewhere: _Done = field(default_factory=_Done)
+    _increment: Increment = field(default_factory=Increment)
     _plan: Plan = field(default_factory=lambda: Plan("", ()))
     _workers: Workers | None = None
 
@@ -242,7 +177,7 @@ class _Run:
         if dataset is not None and self._lock is not None and workers is not None:
             if workers.deaths or self.stop.made:
                 dataset.sweep(self._lock)
-            after = _Done.of(dataset.commits(), self._plan).plus(self._elsewhere)
+            after = Done.of(Survey.of(dataset.commits()), self._plan).plus(self._increment.elsewhere)
             dataset.checkpoint(self._lock)
         result = CrawlResult(
             dataset=self.config.dataset,
@@ -283,9 +218,10 @@ class _Run:
                 if swept:
                     message = "%s: removed %d files that an interrupted crawl left"
                     _logger.info(message, dataset.location, len(swept))
-                done = await in_thread(_Done.of, dataset.commits(), self._plan)
-                self._elsewhere = await in_thread(done.objects_elsewhere, dataset, self._plan)
-                self._count(done.plus(self._elsewhere))
+                self._increment = Increment(
+                    dataset, lock, whole=self.options.limit_series is None and not self.options.retry_failed
+                )
+                self._count(await in_thread(self._increment.begin, catalog, self._plan))
                 await in_thread(dataset.save_plan, self._plan)
                 totals = await in_thread(catalog.bucket_totals)
                 settings = WorkerSettings(
@@ -332,7 +268,7 @@ class _Run:
         async with start_workers(processes, self.progress) as pool:
             yield pool
 
-    def _count(self, before: _Done) -> None:
+    def _count(self, before: Done) -> None:
         self.before = before
         self.progress.skipped = before.instances + before.failures
         counts = [one.instance_count for shard in self._plan.shards for one in shard.series]
@@ -347,6 +283,9 @@ class _Run:
             tasks = await anyio.to_thread.run_sync(self._failed, harvester.dataset)
             await self._each(survival, iter(tasks))
             return
+        self._plan = await self._increment.relist(self._plan, harvester.store, self.config.limits)
+        self.progress.requests += self._increment.requests
+        self.before = self._increment.done
         shards = list(self.before.remaining(self._plan, self.config.limits))
         found = await _list_buckets(shards, totals, harvester.store, self.config.limits)
         self.progress.requests += found.requests
@@ -359,7 +298,7 @@ class _Run:
     def _tasks(self, shards: Iterable[Shard], found: FoundObjects) -> Iterator[ShardTask]:
         for shard in shards:
             listed = replace(shard, series=tuple(found.fill(series) for series in shard.series))
-            yield ShardTask(self._plan.name, listed)
+            yield ShardTask(self._plan.name, listed, known=self._increment.known_of(listed))
 
     def _failed(self, dataset: Dataset) -> list[ShardTask]:
         """The commits that have failures of selected series."""

@@ -11,6 +11,7 @@ import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from harvester import __version__
+from harvester.catalog.clouds import canonical_url
 from harvester.dataset import Partition, ShardWriter
 from harvester.dicom import HeaderColumns
 from harvester.errors import HarvestError
@@ -57,6 +58,7 @@ class Terms:
         trial: Read, write and delete again: it is only to be seen whether the process survives.
         columns: Makes what takes the headers.
         frames: Finds where the frames of an object lie; None: nobody asks.
+        known: Objects (`canonical_url`) that have a row already.
     """
 
     again: FailedAgain | None = None
@@ -64,6 +66,7 @@ class Terms:
     trial: bool = False
     columns: Columns = HeaderColumns
     frames: FrameSearch | None = None
+    known: frozenset[str] = frozenset()
 
 
 _DEFAULT_TERMS: Final = Terms()
@@ -213,6 +216,8 @@ class ShardHarvest:
 
     def _is_known(self, expanded: ExpandedSeries, listed: ListedObject) -> bool:
         again = self.terms.again
+        if self.terms.known and canonical_url(listed.ref.url) in self.terms.known:
+            return True
         return again is not None and any(copy.url in again.known for copy in expanded.copies(listed))
 
     async def _read_some(self, receive: MemoryObjectReceiveStream[_Found]) -> None:

@@ -1,5 +1,6 @@
 """The nouns of a harvest: objects, ranges, series, shards, plans and failures."""
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -80,6 +81,11 @@ class ListedObject:
     ref: ObjectRef
     size: int | None
     etag: str | None = None
+
+
+def file_etag(status: os.stat_result) -> str:
+    """The ETag of a file on this machine: another one when it was written to, or replaced."""
+    return f"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,7 @@ class ShardTask:
         again: Not the shard's objects but its failures, all or those that may pass: it is done already.
         given_up: Addresses of objects that are failures before they are read.
         trial: Only to see whether the process survives.
+        known: Objects (`canonical_url`) that have a row already, and that a listing may find again.
     """
 
     crawl: str
@@ -69,6 +70,7 @@ class ShardTask:
     again: Literal["all", "transient"] | None = None
     given_up: frozenset[str] = frozenset()
     trial: bool = False
+    known: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -100,7 +102,14 @@ class Harvester:
         )
         effort = self.settings.effort
         frames = None if effort is None else FrameSearch(self.store, effort)
-        terms = Terms(again, task.given_up, trial=task.trial, columns=self.settings.columns, frames=frames)
+        terms = Terms(
+            again,
+            task.given_up,
+            trial=task.trial,
+            columns=self.settings.columns,
+            frames=frames,
+            known=task.known,
+        )
         concurrency = self.settings.limits.concurrency
         work = ShardHarvest(shard, self.fetcher, writer, progress, concurrency, terms)
         if self._stopping is not None:

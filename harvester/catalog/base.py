@@ -1,11 +1,25 @@
 """What every catalog can do: count what is selected, and name it series by series."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 from harvester.model import Series, Summary
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseChanges:
+    """What a release has otherwise than it was harvested.
+
+    Attributes:
+        gone: The first release that had a series no more, by its CRDC UUID.
+        moved: The collection that a series is in now, where that is another one.
+    """
+
+    gone: Mapping[str, int] = field(default_factory=dict)
+    moved: Mapping[str, str] = field(default_factory=dict)
 
 
 class Catalog(ABC):
@@ -36,6 +50,30 @@ class Catalog(ABC):
     def studies(self) -> Iterator[tuple[str, str]]:
         """The selected series' keys with their Study Instance UIDs, where the catalog has these."""
         return iter(())
+
+    def changes(self, harvested: Mapping[str, str | None]) -> ReleaseChanges:
+        """What the catalog's release says of series that were harvested before; `[select]` does not matter.
+
+        Nothing, where the catalog is not one of a release.
+
+        Args:
+            harvested: The collection that each was harvested into, by its CRDC UUID.
+
+        Raises:
+            SelectionError: The catalog cannot be read to its end.
+        """
+        del harvested
+        return ReleaseChanges()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the catalog is known to name every series of its release."""
+        return False
+
+    @property
+    def places(self) -> Sequence[str]:
+        """Addresses below which the catalog names every object that there is: what is not named is gone."""
+        return ()
 
     def bucket_totals(self) -> Mapping[tuple[str, str], int]:
         """How many objects each bucket (scheme and name) holds in all, selected or not, at a guess.

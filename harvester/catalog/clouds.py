@@ -63,6 +63,31 @@ def parse_prefix(address: str) -> ObjectRef:
     return ObjectRef(bucket, key, scheme)
 
 
+def canonical_url(url: str) -> str:
+    """One address for an object or a folder that lies in both of IDC's clouds; any other's own."""
+    scheme, _, rest = url.partition("://")
+    bucket, _, key = rest.partition("/")
+    if scheme not in ("s3", "gs") or not is_idc_bucket(bucket):
+        return url
+    return f"s3://{GCS_TO_AWS.get(bucket, bucket)}/{key}"
+
+
+def canonical_key(key: str) -> str:
+    """One key for a series of IDC's, whether a catalog names it by its UUID or a prefix by its folder.
+
+    A series that is named object by object (its key has a `#`) keeps its own: it may not be all of it.
+    """
+    bucket = key.partition("://")[2].partition("/")[0]
+    if "#" in key or not is_idc_bucket(bucket):
+        return key
+    return series_uuid(key) or key
+
+
+def is_series_uuid(key: str) -> bool:
+    """Whether a series' key is a CRDC UUID."""
+    return _UUID.fullmatch(key) is not None
+
+
 def schemes_of(providers: Iterable[Provider]) -> tuple[str, ...]:
     """How these clouds' objects are addressed: `gs`, `s3`."""
     return tuple(SCHEMES[provider] for provider in providers)

@@ -9,7 +9,7 @@ from harvester.catalog.base import Catalog
 from harvester.catalog.grouping import OBJECTS_PER_SERIES, series_of
 from harvester.config import CrawlConfig
 from harvester.errors import SelectionError
-from harvester.model import ListedObject, ObjectRef, Series, Summary
+from harvester.model import ListedObject, ObjectRef, Series, Summary, file_etag
 
 
 class FolderCatalog(Catalog):
@@ -42,6 +42,11 @@ class FolderCatalog(Catalog):
         """The root."""
         return self._root
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The root: all files below it are named."""
+        return (ObjectRef("", self._root.rstrip("/") + "/", "file").url,)
+
     def summary(self) -> Summary:
         """Count the files and their bytes by walking the tree once."""
         if self._summary is None:
@@ -71,7 +76,9 @@ def _walk(root: str) -> Iterator[Series]:
                     if entry.is_dir(follow_symlinks=False):
                         subfolders.append(entry.path)
                     elif entry.is_file():
-                        files.append(ListedObject(ObjectRef("", entry.path, "file"), entry.stat().st_size))
+                        status = entry.stat()
+                        ref = ObjectRef("", entry.path, "file")
+                        files.append(ListedObject(ref, status.st_size, file_etag(status)))
         except OSError as error:
             raise SelectionError(f"{error.filename or folder}: cannot be read: {error.strerror}") from None
         files.sort(key=lambda listed: listed.ref.key)

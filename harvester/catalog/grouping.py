@@ -39,7 +39,9 @@ def series_of(folder: str, objects: Sequence[ListedObject]) -> Series:
     """One series of objects that lie in the same folder."""
     digest = hashlib.sha256()
     for listed in objects:
-        digest.update(f"{listed.ref.url}\0{listed.size}\n".encode("utf-8", "surrogateescape"))
+        version = "" if listed.etag is None else f"\0{listed.etag}"
+        text = f"{listed.ref.url}\0{listed.size}{version}\n"
+        digest.update(text.encode("utf-8", "surrogateescape"))
     sizes = [listed.size for listed in objects if listed.size is not None]
     return Series(
         key=f"{folder}#{digest.hexdigest()[:16]}",

@@ -1,18 +1,20 @@
 """A catalog that is a table: idc-index's, or a Parquet file of one's own with the same columns."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
+import pyarrow as pa
 
-from harvester.catalog.base import Catalog
+from harvester.catalog.base import Catalog, ReleaseChanges
 from harvester.catalog.clouds import copies, is_idc_bucket, parse_prefix
 from harvester.catalog.database import bounded, complaint, connect, lock
 from harvester.catalog.manifest import ManifestSeries, read_manifest
 from harvester.catalog.parquet_source import ParquetSource, find_parquet
 from harvester.catalog.selection import conditions
 from harvester.catalog.views import (
+    changes_of_release,
     define_catalog,
     define_places,
     define_rows,
@@ -151,6 +153,30 @@ class TableCatalog(Catalog):
             raise self._error(error) from None
         finally:
             cursor.close()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether this is the installed idc-index release."""
+        return self._source.is_idc
+
+    def changes(self, harvested: Mapping[str, str | None]) -> ReleaseChanges:
+        """Which series the newest release has no more, or in another collection.
+
+        Raises:
+            SelectionError: The table cannot be read to its end.
+        """
+        if self._release is None or not harvested:
+            return ReleaseChanges()
+        asked = pa.table(
+            {
+                "uuid": pa.array(harvested.keys(), pa.string()),
+                "harvested": pa.array(harvested.values(), pa.string()),
+            }
+        )
+        try:
+            return changes_of_release(self._connection, self._source, asked, self._release)
+        except duckdb.Error as error:
+            raise self._error(error) from None
 
     def bucket_totals(self) -> dict[tuple[str, str], int]:
         """What all rows of the table, and IDC's earlier releases, have in each bucket and its copies.

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import duckdb
 import pyarrow as pa
 
+from harvester.catalog.base import ReleaseChanges
 from harvester.catalog.clouds import is_idc_bucket, parse_prefix
 from harvester.catalog.database import add_table, identifier, literal
 from harvester.catalog.manifest import ManifestSeries
@@ -127,6 +128,40 @@ def define_catalog(
                idc_uuid AS crdc_series_uuid, objects AS harvest_instances
         FROM manifest WHERE key NOT IN (SELECT key FROM matched)
     """)
+
+
+def changes_of_release(
+    connection: duckdb.DuckDBPyConnection, source: ParquetSource, asked: pa.Table, release: int
+) -> ReleaseChanges:
+    """Which series no row has any more, and which are in another collection than they were `harvested` into.
+
+    Where earlier releases are not known, a series that is gone left with the newest one.
+
+    Args:
+        connection: A database with the view `series_rows`.
+        source: The catalog's files.
+        asked: The columns `uuid` and `harvested`.
+        release: The newest release.
+    """
+    add_table(connection, "asked", asked)
+    last = "NULL"
+    if source.prior_versions is not None:
+        prior = literal(str(source.prior_versions))
+        last = (
+            f"(SELECT MAX(max_idc_version) FROM read_parquet({prior}) AS p WHERE p.crdc_series_uuid = uuid)"
+        )
+    gone = connection.execute(f"""
+        SELECT uuid, LEAST(COALESCE({last} + 1, {release}), {release}) FROM asked
+        WHERE uuid NOT IN (SELECT CAST(crdc_series_uuid AS VARCHAR) FROM series_rows
+                           WHERE crdc_series_uuid IS NOT NULL)""").fetchall()
+    moved = connection.execute("""
+        SELECT uuid, CAST(any_value(collection_id) AS VARCHAR) AS now
+        FROM asked JOIN series_rows ON uuid = CAST(crdc_series_uuid AS VARCHAR)
+        GROUP BY uuid, harvested HAVING now IS NOT NULL AND now IS DISTINCT FROM harvested""").fetchall()
+    connection.execute("DROP TABLE asked")
+    return ReleaseChanges(
+        {str(uuid): int(since) for uuid, since in gone}, {str(uuid): str(now) for uuid, now in moved}
+    )
 
 
 def define_places(connection: duckdb.DuckDBPyConnection, source: ParquetSource) -> None:

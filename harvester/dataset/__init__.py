@@ -4,6 +4,7 @@ from harvester.dataset.commits import Commit, Part
 from harvester.dataset.compaction import Compaction, CompactionOptions
 from harvester.dataset.directory import Dataset
 from harvester.dataset.lock import Lock
+from harvester.dataset.marks import Marks, SeriesMark
 from harvester.dataset.names import KINDS, Kind, Partition
 from harvester.dataset.schema import (
     FAILURE_COLUMNS,
@@ -30,8 +31,10 @@ __all__ = [
     "Dataset",
     "Kind",
     "Lock",
+    "Marks",
     "Part",
     "Partition",
+    "SeriesMark",
     "ShardWriter",
     "Snapshot",
 ]

@@ -82,15 +82,20 @@ class Commit:
 _RECORD = TypeAdapter(Commit)
 
 
-def write_commit(storage: Storage, commit: Commit) -> None:
+def write_commit(storage: Storage, commit: Commit, *, replacing: bool = False) -> None:
     """Make a shard done; its parts must all be written.
+
+    Args:
+        storage: The dataset's files.
+        commit: The record.
+        replacing: Whether there is one of that name already.
 
     Raises:
         DatasetError: It cannot be written, or the lock that it is written under is lost.
     """
     path = commit_path(commit.crawl, commit.shard)
     text = _RECORD.dump_json(commit, indent=1)
-    if commit.generation and storage.exists(path) and len(storage.read(path)) == len(text):
+    if replacing and storage.exists(path) and len(storage.read(path)) == len(text):
         # A record is known by size and time, and in some places by a time of whole seconds.
         text += b"\n"
     storage.confirm()

@@ -16,6 +16,7 @@ from harvester.dataset.commits import Commit, Part, read_commit, read_commits
 from harvester.dataset.compaction import Compaction, CompactionOptions, compact
 from harvester.dataset.generations import link_generation
 from harvester.dataset.lock import Lock
+from harvester.dataset.marks import Marks, read_marks, write_marks
 from harvester.dataset.names import MARKER, PRIVATE, Kind
 from harvester.dataset.plans import load_plan, save_plan
 from harvester.dataset.shard import ShardWriter
@@ -174,6 +175,22 @@ class Dataset:
             DatasetError: A record is corrupt, or a part is missing or cannot be read.
         """
         return read_columns(self.storage)
+
+    def marks(self) -> Marks:
+        """What became of rows since they were harvested.
+
+        Raises:
+            DatasetError: The marks are corrupt.
+        """
+        return read_marks(self.storage)
+
+    def save_marks(self, lock: Lock, marks: Marks) -> None:
+        """Replace the marks.
+
+        Raises:
+            DatasetError: They cannot be written.
+        """
+        write_marks(_under(self.storage, lock), marks)
 
     def checkpoint(self, lock: Lock) -> None:
         """Sum up the commits so far, so that the dataset opens at once, however many there are.

@@ -17,6 +17,7 @@ MARKER = f"{PRIVATE}/dataset.json"
 LOCK = f"{PRIVATE}/lock"
 LEASE = f"{PRIVATE}/lock.json"  # the same, in a bucket
 SNAPSHOT = f"{PRIVATE}/snapshot.json"
+MARKS = f"{PRIVATE}/marks.parquet"
 
 # Of a compaction: the new parts before they are published, the record of them, what they replace, and
 # the links by which those who opened the dataset before go on finding that.

@@ -109,7 +109,7 @@ class ShardWriter:
         before = self._replacing
         if before is not None:
             commit = _next_generation(before, commit)
-        write_commit(self._storage, commit)
+        write_commit(self._storage, commit, replacing=before is not None)
         for part in before.parts if before is not None else ():
             if part.kind == "failures":
                 self._storage.delete(part.path)  # else the next crawl's sweep does

@@ -44,7 +44,7 @@ def define_instances(connection: duckdb.DuckDBPyConnection, parts: str) -> pa.Sc
     Returns:
         The columns: those of the parts, and those that every dataset has.
     """
-    connection.execute("CREATE SCHEMA harvest")
+    connection.execute("CREATE SCHEMA IF NOT EXISTS harvest")
     connection.execute(f"CREATE TABLE harvest.parts AS {parts} WITH NO DATA")
     there = _schema(connection, "harvest.parts")
     connection.execute(f"CREATE TABLE {_EMPTY} AS {with_fixed_columns('harvest.parts', there)}")

@@ -19,6 +19,7 @@ from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import QueryError
 from harvester.query.bigquery import translate
 from harvester.query.binding import bind, define_instances, missing_name, with_fixed_columns
+from harvester.query.marked import add_marks, marked
 from harvester.query.sql_types import identifier, literal
 from harvester.query.views import (
     DICOM_TABLES,
@@ -121,6 +122,7 @@ def open_dataset(path: str | Path, options: DatabaseOptions = _DEFAULT_OPTIONS) 
     """
     dataset = Dataset.open(path)
     snapshot, columns = dataset.snapshot()
+    marks = dataset.marks()
     parts = {kind: table_view(kind, snapshot.files(kind), columns[kind]) for kind in KINDS}
     connection = duckdb.connect(
         config={
@@ -145,7 +147,12 @@ def open_dataset(path: str | Path, options: DatabaseOptions = _DEFAULT_OPTIONS) 
             connection.unregister("incoming")
         for kind in ("frames", "failures"):
             connection.execute(f"CREATE VIEW {kind} AS {_some(parts[kind], options.rows.get(kind))}")
-        _add_views(connection, parts["instances"], options.rows.get("instances"))
+        add_marks(connection, marks)
+        _add_views(
+            connection,
+            marked(parts["instances"], marks, columns["instances"].names),
+            options.rows.get("instances"),
+        )
         # How far a query is, for who asks the connection; DuckDB itself prints nothing.
         connection.execute("SET enable_progress_bar = true")
         connection.execute("SET enable_progress_bar_print = false")

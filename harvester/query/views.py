@@ -15,6 +15,7 @@ from harvester.dataset import (
 )
 from harvester.dataset.names import NULL_PARTITION
 from harvester.dicom.dictionary import attributes_by_keyword
+from harvester.query.marked import CURRENT, SUPERSEDED
 from harvester.query.sql_types import absent_type, identifier, literal, sql_type
 
 FIXED_COLUMNS: Final[dict[Kind, pa.Schema]] = {
@@ -164,12 +165,12 @@ def dicom_view(table: str, instances: str, names: Iterable[str] | None = None, *
         return (
             "SELECT i.SOPInstanceUID, i.SliceThickness, "
             "COALESCE(s.BodyPartExamined, i.BodyPartExamined) AS BodyPartExamined "
-            f"FROM {instances} AS i{of_series}"
+            f"FROM {instances} AS i{of_series} WHERE i.{CURRENT}"
         )
     named = None if names is None else set(names)
     series, collection = _wanted(_OF_SERIES, named), _wanted(_OF_COLLECTION, named)
     columns = [
-        *(("i.*",) if table != "auxiliary_metadata" else _AUXILIARY),
+        *((f"i.* EXCLUDE ({', '.join(SUPERSEDED)})",) if table != "auxiliary_metadata" else _AUXILIARY),
         *(f"{sql} AS {identifier(name)}" for name, sql in _places("i.instance_url").items()),
         "i.collection_id AS idc_webapp_collection_id",
         "CAST('Public' AS VARCHAR) AS access",
@@ -178,7 +179,7 @@ def dicom_view(table: str, instances: str, names: Iterable[str] | None = None, *
         *(f"CAST(NULL AS {kind}) AS {identifier(name)}" for name, kind in _UNKNOWN.items()),
     ]
     joins = (of_series if series else "") + (of_collection if collection else "")
-    return f"SELECT {', '.join(columns)} FROM {instances} AS i{joins}"
+    return f"SELECT {', '.join(columns)} FROM {instances} AS i{joins} WHERE i.{CURRENT}"
 
 
 def series_view(columns: Iterable[str]) -> str:
@@ -191,7 +192,7 @@ def series_view(columns: Iterable[str]) -> str:
                list_sort(list_distinct(list(TransferSyntaxUID))) AS TransferSyntaxUIDs,
                sum(header_bytes)::BIGINT AS header_bytes, sum(requests)::BIGINT AS requests,
                sum(bytes_fetched)::BIGINT AS bytes_fetched, max(harvested_at) AS harvested_at
-        FROM instances GROUP BY SeriesInstanceUID"""
+        FROM instances WHERE {CURRENT} GROUP BY SeriesInstanceUID"""
 
 
 def studies_view(columns: Iterable[str]) -> str:
@@ -203,7 +204,7 @@ def studies_view(columns: Iterable[str]) -> str:
                list_sort(list_distinct(list(Modality))) AS Modalities,
                count(DISTINCT SeriesInstanceUID) AS series, count(*) AS instances,
                sum(instance_size)::BIGINT AS size
-        FROM instances GROUP BY StudyInstanceUID"""
+        FROM instances WHERE {CURRENT} GROUP BY StudyInstanceUID"""
 
 
 def with_curated(table: str, columns: Iterable[str]) -> str:

@@ -20,7 +20,7 @@ from harvester.errors import (
     ServerFaultError,
     StoreError,
 )
-from harvester.model import ByteRange, ListedObject, ObjectRef, RangeAnswer
+from harvester.model import ByteRange, ListedObject, ObjectRef, RangeAnswer, file_etag
 
 _MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 _DENIED = frozenset({errno.EACCES, errno.EPERM})
@@ -98,18 +98,18 @@ def _read_open(descriptor: int, ref: ObjectRef, wanted: ByteRange, etag: str | N
     before = os.fstat(descriptor)
     if not stat.S_ISREG(before.st_mode):
         raise RequestRejectedError("not a regular file", url=ref.url)
-    if etag is not None and etag != _etag(before):
+    if etag is not None and etag != file_etag(before):
         raise ObjectChangedError("the file was replaced", url=ref.url, offset=wanted.start)
     parts: list[bytes] = []
     position, stop = wanted.start, min(wanted.stop, before.st_size)
     while position < stop and (part := os.pread(descriptor, stop - position, position)):
         parts.append(part)
         position += len(part)
-    if _etag(os.fstat(descriptor)) != _etag(before):
+    if file_etag(os.fstat(descriptor)) != file_etag(before):
         raise ObjectChangedError("the file changed while it was read", url=ref.url, offset=wanted.start)
     if position < stop:
         raise ServerFaultError("the file ends before its size", url=ref.url, offset=position)
-    return RangeAnswer(data=b"".join(parts), size=before.st_size, etag=_etag(before))
+    return RangeAnswer(data=b"".join(parts), size=before.st_size, etag=file_etag(before))
 
 
 def _look_at(path: str, visited: set[tuple[int, int]]) -> _Found:
@@ -130,7 +130,7 @@ def _look_at(path: str, visited: set[tuple[int, int]]) -> _Found:
         raise ListingError(f"{path!r} is not a path") from error
     if not stat.S_ISREG(status.st_mode):
         return _Found()
-    return _Found(listed=ListedObject(ref=ref, size=status.st_size, etag=_etag(status)))
+    return _Found(listed=ListedObject(ref=ref, size=status.st_size, etag=file_etag(status)))
 
 
 def _entries(folder: str) -> tuple[str, ...]:
@@ -145,10 +145,6 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
         return entry.is_dir()
     except OSError:  # a link that leads round in a circle
         return False
-
-
-def _etag(status: os.stat_result) -> str:
-    return f"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"
 
 
 def _error_of(error: OSError, ref: ObjectRef) -> StoreError:
