@@ -116,7 +116,7 @@ def _sampled(source: Source, rows: int, order: Order) -> list[_Key]:
             present = [key for key in order.keys if key in opened.schema_arrow.names]
             for number in range(opened.num_row_groups):
                 columns = opened.read_row_group(number, columns=present)
-                chosen = columns.take(list(range(skip, columns.num_rows, step)))
+                chosen = columns.take(pa.array(range(skip, columns.num_rows, step), pa.int64()))
                 skip = (skip - columns.num_rows) % step
                 absent = {
                     key: pa.nulls(chosen.num_rows, pa.string()) for key in order.keys if key not in present

@@ -84,8 +84,8 @@ class Snapshot:
 
     def files(self, kind: Kind) -> list[str]:
         """Where DuckDB finds one table's parts, which a compaction meanwhile does not take away."""
-        folder = readable_folder(self.storage, self.record.generation, kind)
-        return [f"{folder}/{part.path}" for part in self.parts if part.kind == kind]
+        lead = self._lead(kind)
+        return [f"{self.storage.folder}/{lead}{part.path}" for part in self.parts if part.kind == kind]
 
     def columns(self, kind: Kind) -> pa.Schema:
         """The columns of all parts of a table, united.
@@ -98,7 +98,13 @@ class Snapshot:
         before = set(self.record.compacted).union(*(one.parts for one in self.record.commits.values()))
         fresh = [part.path for part in self.parts if part.kind == kind and part not in before]
         with ThreadPoolExecutor() as threads:
-            return unite([known, *threads.map(partial(_schema, self.storage), fresh)])
+            return unite([known, *threads.map(partial(_schema, self.storage, self._lead(kind)), fresh)])
+
+    def _lead(self, kind: Kind) -> str:
+        """What stands before a part's path: in a directory a link, which compactions turn."""
+        lead = f"{GENERATIONS}/{self.record.generation}/"
+        there = isinstance(self.storage, LocalStorage) and (self.storage.root / lead / kind).is_symlink()
+        return lead if there else ""
 
 
 def read_snapshot(storage: Storage) -> Snapshot:
@@ -204,18 +210,10 @@ def _decoded(text: str | None) -> pa.Schema:
         raise DatasetError(f"{SNAPSHOT}: corrupt columns ({error})") from error
 
 
-def readable_folder(storage: Storage, generation: int, kind: Kind) -> str:
-    """Where readers of a generation find a table: in a directory a link, which is turned by a compaction."""
-    if isinstance(storage, LocalStorage):
-        link = storage.root / GENERATIONS / str(generation) / kind
-        return str(link.parent if link.is_symlink() else storage.root)
-    return storage.folder
-
-
-def _schema(storage: Storage, path: str) -> pa.Schema:
+def _schema(storage: Storage, lead: str, path: str) -> pa.Schema:
     file = f"{storage.folder}/{path}"
     try:
-        return pq.read_schema(storage.file(path), filesystem=storage.filesystem)
+        return pq.read_schema(storage.file(f"{lead}{path}"), filesystem=storage.filesystem)
     except FileNotFoundError as error:
         raise FileNotFoundError(error.errno, error.strerror, file) from error
     except (OSError, pa.ArrowException) as error:

@@ -13,10 +13,10 @@ import duckdb
 import pyarrow as pa
 
 from harvester.catalog.release import index_tables
-from harvester.dataset import INSTANCE_COLUMNS, KINDS, Dataset, Kind
+from harvester.dataset import INSTANCE_COLUMNS, KINDS, Dataset, Kind, Snapshot
 from harvester.dataset.bucket import BucketStorage
 from harvester.dicom.dictionary import attributes_by_keyword
-from harvester.errors import QueryError
+from harvester.errors import DatasetError, QueryError
 from harvester.query.bigquery import translate
 from harvester.query.binding import bind, define_instances, missing_name, with_fixed_columns
 from harvester.query.marked import add_marks, marked
@@ -66,6 +66,9 @@ class DatabaseOptions:
 
 
 _DEFAULT_OPTIONS: Final = DatabaseOptions()
+
+# A dataset that is compacted while it is opened is opened again.
+_ATTEMPTS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,20 @@ def open_dataset(path: str | Path, options: DatabaseOptions = _DEFAULT_OPTIONS) 
         QueryError: DuckDB refuses one of the views.
     """
     dataset = Dataset.open(path)
-    snapshot, columns = dataset.snapshot()
+    for _ in range(_ATTEMPTS):
+        snapshot, columns = dataset.snapshot()
+        try:
+            return _opened(dataset, snapshot, columns, options)
+        except duckdb.Error as error:
+            # Unless parts have gone that a compaction replaced just now, and kept for nobody.
+            if dataset.snapshot()[0] == snapshot:
+                raise QueryError(f"{dataset.location}: {_one_line(error)}") from error
+    raise DatasetError(f"{dataset.location}: changes faster than it can be read; try again")
+
+
+def _opened(
+    dataset: Dataset, snapshot: Snapshot, columns: Mapping[Kind, pa.Schema], options: DatabaseOptions
+) -> duckdb.DuckDBPyConnection:
     marks = dataset.marks()
     parts = {kind: table_view(kind, snapshot.files(kind), columns[kind]) for kind in KINDS}
     connection = duckdb.connect(
@@ -160,9 +176,9 @@ def open_dataset(path: str | Path, options: DatabaseOptions = _DEFAULT_OPTIONS) 
         connection.execute(f"SET allowed_paths = [{', '.join(map(literal, release))}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-    except duckdb.Error as error:
+    except duckdb.Error:
         connection.close()
-        raise QueryError(f"{dataset.location}: {_one_line(error)}") from error
+        raise
     return connection
 
 
