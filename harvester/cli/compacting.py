@@ -39,7 +39,7 @@ def _compact(
     or the next crawl or compaction brings it to its end. What is compact already stays as it is.
     """
     opened = Dataset.open(dataset)
-    with opened.lock() as lock, _shown() as report:
+    with opened.lock() as lock, shown_rows("compact") as report:
         done = opened.compact(lock, CompactionOptions(keep=timedelta(hours=keep_hours), report=report))
     sys.stderr.write(f"{_said(done)}\n")
     if as_json:
@@ -47,8 +47,12 @@ def _compact(
 
 
 @contextmanager
-def _shown() -> Iterator[Callable[[int, int], None]]:
-    """Show how far it is, on a terminal."""
+def shown_rows(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show on a terminal how many rows are written, and of how many.
+
+    Args:
+        what: What is done.
+    """
     if not sys.stderr.isatty():
         yield lambda _done, _total: None
         return
@@ -59,7 +63,7 @@ def _shown() -> Iterator[Callable[[int, int], None]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("compact", total=None)
+        task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 

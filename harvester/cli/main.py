@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from harvester import __version__
-from harvester.cli import compacting, crawling, frames, indexing, objects, querying, serving
+from harvester.cli import compacting, crawling, frames, increments, indexing, objects, querying, serving
 from harvester.config import one_line
 from harvester.errors import HarvesterError, HarvestError, UserError
 from harvester.worker import collect_garbage_rarely
@@ -41,6 +41,7 @@ indexing.add_to(app)
 objects.add_to(app)
 frames.add_to(app)
 compacting.add_to(app)
+increments.add_to(app)
 serving.add_to(app)
 
 

@@ -6,6 +6,7 @@ from harvester.dataset.directory import Dataset
 from harvester.dataset.lock import Lock
 from harvester.dataset.marks import Marks, SeriesMark
 from harvester.dataset.names import KINDS, Kind, Partition
+from harvester.dataset.pruning import Pruned
 from harvester.dataset.schema import (
     FAILURE_COLUMNS,
     FRAME_COLUMNS,
@@ -34,6 +35,7 @@ __all__ = [
     "Marks",
     "Part",
     "Partition",
+    "Pruned",
     "SeriesMark",
     "ShardWriter",
     "Snapshot",

@@ -19,6 +19,7 @@ from harvester.dataset.lock import Lock
 from harvester.dataset.marks import Marks, read_marks, write_marks
 from harvester.dataset.names import MARKER, PRIVATE, Kind
 from harvester.dataset.plans import load_plan, save_plan
+from harvester.dataset.pruning import Pruned, find_prunable, prune
 from harvester.dataset.shard import ShardWriter
 from harvester.dataset.snapshot import Snapshot, read_columns, read_snapshot, write_checkpoint
 from harvester.dataset.storage import LocalStorage, Storage
@@ -202,6 +203,29 @@ class Dataset:
         if lock.location != self.location:
             raise ValueError(f"the lock is of {lock.location}, not of {self.location}")
         write_checkpoint(_under(self.storage, lock))
+
+    def prunable(self, before: int | None = None) -> Pruned:
+        """Say what `prune` would remove.
+
+        Raises:
+            DatasetError: The dataset cannot be read.
+        """
+        return find_prunable(self.storage, before)
+
+    def prune(
+        self, lock: Lock, options: CompactionOptions | None = None, *, before: int | None = None
+    ) -> Pruned:
+        """Remove the rows that are superseded.
+
+        Args:
+            lock: Proof that nobody else writes.
+            options: How parts are written anew.
+            before: Only series that a release earlier than this one had no more.
+
+        Raises:
+            DatasetError: A record or a part is corrupt, the disk is full, or the place refuses.
+        """
+        return prune(_under(self.storage, lock), lock, options or CompactionOptions(), before)
 
     def compact(self, lock: Lock, options: CompactionOptions | None = None) -> Compaction:
         """Merge the small parts of each partition into large ones, sorted by series.

@@ -1,6 +1,7 @@
 """SQL over a dataset, in DuckDB's dialect or BigQuery's, and its answers in the formats of many tools."""
 
 from harvester.query.bigquery import translate
+from harvester.query.changes import changes
 from harvester.query.connection import DIALECTS, DatabaseOptions, Dialect, Result, open_dataset, run_query
 from harvester.query.index import INDEX_NAMES, build_index, index_query
 from harvester.query.output import FORMATS, Format, write_result
@@ -14,6 +15,7 @@ __all__ = [
     "Format",
     "Result",
     "build_index",
+    "changes",
     "index_query",
     "open_dataset",
     "run_query",
