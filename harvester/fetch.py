@@ -12,8 +12,6 @@ from harvester.model import ByteRange, ObjectRef, RangeAnswer
 from harvester.store.base import Store
 from harvester.store.spread import CopyReader
 
-_LONGEST_READ_AHEAD: Final = 1 << 20
-
 
 @dataclass(frozen=True, slots=True)
 class Windows:
@@ -22,11 +20,13 @@ class Windows:
     Args:
         first_bytes: What the first request of an object asks for.
         read_ahead_bytes: The least that the next one asks for where the first was too short; each
-            further one doubles it, up to 1 MiB.
+            further one doubles it.
+        longest_bytes: Up to this.
     """
 
     first_bytes: int = 16 << 10
     read_ahead_bytes: int = 64 << 10
+    longest_bytes: int = 1 << 20
 
 
 _DEFAULT_WINDOWS: Final = Windows()
@@ -177,7 +177,7 @@ class HeaderFetcher:
                 message = f"the object was replaced: it had {first.size} bytes, now it has {answer.size}"
                 raise ObjectChangedError(message, url=ref.url, offset=wanted.start)
             step, fed = parser.feed(answer.data), wanted.start + len(answer.data)
-            read_ahead = min(2 * read_ahead, _LONGEST_READ_AHEAD)
+            read_ahead = min(2 * read_ahead, self.windows.longest_bytes)
         fetched = FetchedHeader(ref, step, first.size, first.etag)
         return fetched, _needs(step, parser.hops, fed, first.size)
 

@@ -17,18 +17,18 @@ from harvester.reader.engine import ENGINE
 from harvester.reader.indexing import find_again, find_index
 from harvester.reader.known import NOTHING_KNOWN, Known, look_up
 from harvester.reader.opening import Where, opened_view
-from harvester.reader.source import ObjectSource
+from harvester.reader.source import AT_ONCE, ObjectSource
 from harvester.store.base import Store
 
 if TYPE_CHECKING:
     import numpy as np
 
-# Two frames this far apart cost less in one request than in two: a request takes about 0.2 ms of this
-# process's time, in which 10 kB arrive at 50 MB/s, and with latency hidden by others that are in flight
-# there is nothing else to win.
-_GAP: Final = 16 << 10
+# Frames this far apart are read in one request. While all requests are under way at once, one more costs no
+# time but this process's, some 0.2 ms, in which 25 kB arrive at 125 MB/s. Where they have to wait for each
+# other, 20 ms away and 32 at once, each costs as much as 90 KiB (scripts/bench read --part gap).
+GAP: Final = 16 << 10
+WIDE_GAP: Final = 64 << 10
 _LONGEST_RUN: Final = 4 << 20  # bytes of one request: longer ones are better made side by side
-_RUNS_AT_ONCE: Final = 16
 _DECODERS: Final = 4
 
 
@@ -185,12 +185,10 @@ class OpenedFrames:
     async def _found(self, numbers: Sequence[int], index: FrameIndex | NativeFrames) -> dict[int, bytes]:
         spans = {number: self._span(number, index) for number in numbers}
         found: dict[int, bytes] = {}
-        limit = anyio.CapacityLimiter(_RUNS_AT_ONCE)
 
         async def read_run(run: list[int]) -> None:
-            async with limit:
-                start, stop = spans[run[0]].start, max(spans[number].stop for number in run)
-                (data,) = await self.source.fetch([ByteRange(start, stop)])
+            start, stop = spans[run[0]].start, max(spans[number].stop for number in run)
+            (data,) = await self.source.fetch([ByteRange(start, stop)])
             for number in run:
                 span = spans[number]
                 raw = data[span.start - start : span.stop - start]
@@ -244,11 +242,16 @@ def _joined(raw: bytes) -> bytes:
 
 def runs(spans: dict[int, ByteRange]) -> list[list[int]]:
     """Which frames are read by one request each: neighbours, with little between them, up to 4 MiB."""
+    found = _runs(spans, GAP)
+    return found if len(found) <= AT_ONCE else _runs(spans, WIDE_GAP)
+
+
+def _runs(spans: dict[int, ByteRange], gap: int) -> list[list[int]]:
     found: list[list[int]] = []
     start = stop = 0
     for number in sorted(spans, key=lambda number: spans[number].start):
         span = spans[number]
-        if found and span.start - stop <= _GAP and span.stop - start <= _LONGEST_RUN:
+        if found and span.start - stop <= gap and span.stop - start <= _LONGEST_RUN:
             found[-1].append(number)
         else:
             found.append([number])

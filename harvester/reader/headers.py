@@ -14,15 +14,18 @@ from pydicom.tag import BaseTag, Tag
 from harvester.config import did_you_mean
 from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import ConfigError, NotDicomError, ungrouped
+from harvester.foresight import Foresight
 from harvester.model import ObjectRef
 from harvester.reader.engine import ENGINE
 from harvester.reader.file import ObjectFile
 from harvester.reader.known import NOTHING_KNOWN, Known, look_up
+from harvester.reader.lengths import LAST_LENGTHS
 from harvester.reader.opening import Where, opened_view
 from harvester.store.base import Store
 
 Attributes: TypeAlias = Sequence[str | int | BaseTag] | None
 _AT_ONCE: Final = 64  # objects
+_FIRST_WINDOW: Final = 64 << 10  # bytes, of the first of many
 
 
 def read_header(
@@ -84,11 +87,13 @@ async def _read_all(
     store: Store, refs: Sequence[ObjectRef], known: Sequence[Known], tags: list[int] | None
 ) -> list[FileDataset]:
     headers: dict[int, FileDataset] = {}
+    # Of a series the first object says how long the headers of the others are.
+    foresight = Foresight(_FIRST_WINDOW) if len(refs) > 1 else LAST_LENGTHS
     places = iter(range(len(refs)))
 
     async def read_some() -> None:
         for place in places:
-            headers[place] = await _read_one(store, refs[place], known[place], tags)
+            headers[place] = await _read_one(store, refs[place], (known[place], foresight), tags)
 
     with ungrouped():
         async with anyio.create_task_group() as tasks:
@@ -97,8 +102,11 @@ async def _read_all(
     return [headers[place] for place in range(len(refs))]
 
 
-async def _read_one(store: Store, ref: ObjectRef, known: Known, tags: list[int] | None) -> FileDataset:
-    view = await opened_view(store, ref, known, "none")
+async def _read_one(
+    store: Store, ref: ObjectRef, expected: tuple[Known, Foresight], tags: list[int] | None
+) -> FileDataset:
+    known, foresight = expected
+    view = await opened_view(store, ref, known, "none", foresight)
     if view.source.header is None:
         raise view.source.refusal or NotDicomError("the object has no DICOM header", url=ref.url)
     # A thread, because the file asks this loop where a value is long and was hopped over.

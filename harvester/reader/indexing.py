@@ -13,6 +13,7 @@ from harvester.frame_search import answered, search, warn_of_refused
 from harvester.model import ByteRange
 from harvester.reader.engine import KEPT_INDEXES
 from harvester.reader.known import Known
+from harvester.reader.scanning import reading_ahead
 from harvester.reader.source import ObjectSource
 
 _logger = logging.getLogger("harvester")
@@ -95,13 +96,16 @@ def _refuse(source: ObjectSource, index: FrameIndex, error: FrameIndexError) -> 
 
 async def _scanned(source: ObjectSource, header: Header) -> FrameIndex:
     pixels = PixelData.of(header, source.size)
-    index = await answered(read_index(pixels, "scan"), source.fetch)
+    async with reading_ahead(source) as read:
+        index = await answered(read_index(pixels, "scan"), read)
     KEPT_INDEXES.put(source.ref.url, source.etag, index)
     return index
 
 
 async def _found(source: ObjectSource, header: Header) -> FrameIndex:
-    found = await search(FetchedHeader(source.ref, header, source.size, source.etag), "scan", source.fetch)
+    fetched = FetchedHeader(source.ref, header, source.size, source.etag)
+    async with reading_ahead(source) as read:
+        found = await search(fetched, "scan", read)
     if found.index is None:
         reason = found.refused[-1][1]
         raise FrameIndexError(reason.message, offset=reason.offset)

@@ -8,11 +8,13 @@ from typing import TypeAlias
 from anyio import to_thread
 
 from harvester.dataset import Dataset
+from harvester.foresight import Foresight
 from harvester.model import ObjectRef
 from harvester.reader.engine import ENGINE
 from harvester.reader.file import AsyncObjectFile, ObjectFile
 from harvester.reader.indexing import known_index
 from harvester.reader.known import NOTHING_KNOWN, Known, look_up
+from harvester.reader.lengths import LAST_LENGTHS
 from harvester.reader.source import ObjectSource
 from harvester.reader.table_choice import OffsetTable, shown_with_table
 from harvester.reader.view import ObjectView
@@ -88,14 +90,18 @@ async def aopen_object(
 
 
 async def opened_view(
-    store: Store, ref: ObjectRef, known: Known = NOTHING_KNOWN, offset_table: OffsetTable = "auto"
+    store: Store,
+    ref: ObjectRef,
+    known: Known = NOTHING_KNOWN,
+    offset_table: OffsetTable = "auto",
+    foresight: Foresight = LAST_LENGTHS,
 ) -> ObjectView:
     """Open an object of a store.
 
     Raises:
         StoreError: It cannot be read.
     """
-    source = ObjectSource(store, ref)
+    source = ObjectSource(store, ref, foresight)
     await source.open(known)
     index = await known_index(source, known)
     if source.header is None or offset_table == "none":

@@ -8,6 +8,7 @@ from harvester.dicom.frames import FrameIndex, is_item
 from harvester.errors import FrameIndexError
 from harvester.model import ByteRange
 from harvester.reader.indexing import find_again, find_index
+from harvester.reader.order import ReadingOrder
 from harvester.reader.source import ObjectSource
 from harvester.reader.virtual import VirtualTable
 from harvester.store.base import Store
@@ -33,6 +34,7 @@ class ObjectView:
         self.index = index
         self._splice = None if table is None else table.splice
         self._content: bytes | None = None
+        self._order = ReadingOrder()
         self._finding = anyio.Lock()
 
     @property
@@ -91,6 +93,11 @@ class ObjectView:
         index = self.index
         if index is None:
             return await self.source.read(wanted.start, wanted.stop)
+        number, _ = _begun(index, wanted.start)
+        if number is not None:
+            rows = self._order.rows(number, len(index))
+            spans = [ByteRange(index.frame(first).start, index.frame(last).stop) for first, last in rows]
+            await self.source.prefetch(spans)
         data = await self.source.read(wanted.start, wanted.stop, index.end_of)
         misplaced = self._misplaced(wanted.start)
         if misplaced and index is self.index:
@@ -106,15 +113,16 @@ class ObjectView:
 
     def _misplaced(self, start: int) -> int | None:
         """The number of the frame that is said to start here, at its item or at its bytes, and does not."""
-        if self.index is None:
+        index = self.index
+        if index is None:
             return None
-        for offset in (start, start - _ITEM_HEADER):
-            number = self.index.starting_at(offset)
-            if number is not None:
-                header = self.source.cached(offset, offset + _ITEM_HEADER)
-                fits = header is None or is_item(header, self.index.lengths[number - 1])
-                return None if fits else number
-        return None
+        number, behind = _begun(index, start)
+        if number is None:
+            return None
+        if behind:  # a reader that looks whether a frame goes on reads no more than the next one's item
+            self._order.note(number)
+        header = self.source.cached(start - behind, start - behind + _ITEM_HEADER)
+        return None if header is None or is_item(header, index.lengths[number - 1]) else number
 
     async def _read_content(self) -> bytes:
         if self.table is None:
@@ -154,3 +162,12 @@ class ObjectView:
             return data
         blank = min(_PREAMBLE - start, len(data))
         return bytes(blank) + data[blank:]
+
+
+def _begun(index: FrameIndex, start: int) -> tuple[int | None, int]:
+    """The number of the frame whose item, or whose bytes, start somewhere, and how far behind the item."""
+    for behind in (0, _ITEM_HEADER):
+        number = index.starting_at(start - behind)
+        if number is not None:
+            return number, behind
+    return None, 0

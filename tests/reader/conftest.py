@@ -5,10 +5,13 @@ from collections.abc import Iterator
 import pytest
 
 from harvester.reader.engine import KEPT_INDEXES
+from harvester.reader.lengths import LAST_LENGTHS
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_kept() -> Iterator[None]:
-    KEPT_INDEXES.clear()
+    for memory in (KEPT_INDEXES, LAST_LENGTHS):
+        memory.clear()
     yield
-    KEPT_INDEXES.clear()
+    for memory in (KEPT_INDEXES, LAST_LENGTHS):
+        memory.clear()

@@ -135,7 +135,7 @@ def test_a_long_read_is_asked_for_in_parts_at_once():
     forget(store)
     assert file.read() == LARGE
     assert store.requests == 38
-    assert max(at_once) == 16
+    assert max(at_once) == 32
 
 
 def test_no_more_is_held_than_the_cache_holds():

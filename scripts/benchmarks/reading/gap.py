@@ -1,0 +1,77 @@
+"""What a request costs beside the bytes that could be read in its place: a reader's constants follow."""
+
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import anyio
+
+from harvester.model import ByteRange, ObjectRef
+from harvester.reader import frames, source
+from harvester.store.base import Store
+from harvester.store.open import open_store
+from reading.measuring import BUCKET, Setting
+
+SMALL, LARGE = 4 << 10, 8 << 20  # bytes
+MANY = 256  # requests
+
+
+def run(setting: Setting) -> None:
+    """Print how many bytes cost as much as a request, waited for alone or with others under way."""
+    path = setting.root / BUCKET / "noise.bin"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as stream:
+        stream.truncate(2 * MANY * SMALL + LARGE)
+    ref = ObjectRef(BUCKET, path.name)
+    print("\nA request, and the bytes that take as long")
+
+    async def measured() -> None:
+        async with open_store(endpoint=setting.bucket.address, concurrency=128) as store:
+            small = await _median(partial(_one, store, ref, SMALL), setting.runs)
+            large = await _median(partial(_one, store, ref, LARGE), setting.runs)
+            per_byte = (large - small) / (LARGE - SMALL)
+            print(
+                f"  one, waited for: {small * 1e3:.1f} ms; {1e-6 / per_byte:.0f} MB/s behind it:"
+                f" as {small / per_byte / 1024:,.0f} KiB"
+            )
+            for at_once in (1, 16, 32, 64):
+                many = await _median(partial(_many, store, ref, at_once), setting.runs)
+                each = many / MANY - SMALL * per_byte
+                print(
+                    f"  one of {MANY}, {at_once:2} at once: {each * 1e3:6.2f} ms:"
+                    f" as {max(each, 0) / per_byte / 1024:,.0f} KiB"
+                )
+
+    anyio.run(measured)
+    settings = source.DEFAULT_READ_SETTINGS
+    print(
+        f"  so a reader reads ahead {settings.least >> 10} KiB at least, {source.AT_ONCE} requests at once,"
+        f" and frames {frames.GAP >> 10} KiB apart in one, of more than these {frames.WIDE_GAP >> 10} KiB"
+    )
+
+
+async def _median(work: Callable[[], Awaitable[float]], runs: int) -> float:
+    await work()
+    return statistics.median([await work() for _ in range(runs)])
+
+
+async def _one(store: Store, ref: ObjectRef, length: int) -> float:
+    started = time.perf_counter()
+    await store.get_range(ref, ByteRange(0, length))
+    return time.perf_counter() - started
+
+
+async def _many(store: Store, ref: ObjectRef, at_once: int) -> float:
+    """Every other stretch of the object, in requests of their own."""
+    limit = anyio.CapacityLimiter(at_once)
+
+    async def get(number: int) -> None:
+        async with limit:
+            await store.get_range(ref, ByteRange(2 * number * SMALL, (2 * number + 1) * SMALL))
+
+    started = time.perf_counter()
+    async with anyio.create_task_group() as tasks:
+        for number in range(MANY):
+            tasks.start_soon(get, number)
+    return time.perf_counter() - started
