@@ -112,6 +112,10 @@ class KeptIndexes:
                 self._indexes.move_to_end((url, etag))
             return index
 
+    def unlock(self) -> None:
+        """As if no thread were looking: in a child process."""
+        self._lock = threading.Lock()
+
     def clear(self) -> None:
         """Forget all of them."""
         with self._lock:
@@ -137,3 +141,4 @@ class KeptIndexes:
 ENGINE: Final = Engine()
 KEPT_INDEXES: Final = KeptIndexes()
 os.register_at_fork(after_in_child=ENGINE._forget)  # noqa: SLF001  its own
+os.register_at_fork(after_in_child=KEPT_INDEXES.unlock)

@@ -1,32 +1,55 @@
 """An opened object as a binary file: for callers that are not asynchronous, and for those that are."""
 
 import io
+import os
 import threading
+import weakref
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Final, Self
 
 from harvester.dicom import Header
 from harvester.errors import UserError
 from harvester.fetch import Cost
 from harvester.reader.engine import Engine
 from harvester.reader.view import ObjectView
+from harvester.store.base import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """How a file was opened.
+
+    Attributes:
+        endpoint: What replaces the cloud's address.
+        store: What takes the place of the shared store.
+    """
+
+    endpoint: str | None = None
+    store: Store | None = None
 
 
 class ObjectFile(io.BufferedIOBase):
     """A read-only, seekable binary file; any thread may use it, and several at once.
 
-    Made by `open_object`. What is in memory is given without a word to anybody else.
+    Made by `open_object`. What is in memory is given without a word to anybody else. In a forked process it
+    goes on with connections of its own; pickled, it is opened again where it arrives, as the same object
+    with the same table, or not at all.
 
     Attributes:
         view: The object.
+        origin: How it was opened.
     """
 
-    def __init__(self, view: ObjectView, engine: Engine) -> None:
+    def __init__(self, view: ObjectView, engine: Engine, origin: Origin | None = None) -> None:
         super().__init__()
         self.view = view
+        self.origin = origin
         self._engine = engine
+        self._generation = engine.generation
         self._position = 0
         self._lock = threading.Lock()
+        _OPEN.add(self)
 
     @property
     def name(self) -> str:
@@ -116,7 +139,11 @@ class ObjectFile(io.BufferedIOBase):
         if start >= stop:
             return b""
         held = self.view.cached(start, stop)
-        return self._engine.call(self.view.read, start, stop) if held is None else held
+        if held is not None:
+            return held
+        if self._generation != self._engine.generation:
+            self._move()
+        return self._engine.call(self.view.read, start, stop)
 
     def read1(self, size: int = -1, /) -> bytes:
         """The next bytes, as `read`."""
@@ -133,12 +160,56 @@ class ObjectFile(io.BufferedIOBase):
         """As `readinto`."""
         return self.readinto(buffer)
 
+    def close(self) -> None:
+        """Let go of what is held in memory; connections are shared, and stay."""
+        if not self.closed:
+            self.view.source.let_go()
+        super().close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What pickling keeps.
+
+        Raises:
+            ConfigError: The file was opened with a store of its own, which no other process has.
+        """
+        from harvester.reader.reopening import reopened, ticket_of  # noqa: PLC0415  it imports this module
+
+        self._check_open()
+        return reopened, (ticket_of(self),)
+
     def __repr__(self) -> str:
         return f"<ObjectFile {self.name}>"
+
+    def _move(self) -> None:
+        """Go on with the engine that is there now: in a child process, or after the last one was closed."""
+        with self._lock:
+            generation = self._engine.generation
+            if self._generation != generation:
+                origin = self.origin or Origin()
+                store = self._engine.store(origin.endpoint) if origin.store is None else origin.store
+                self._engine.call(self.view.move_to, store)
+                self._generation = generation
+
+    def _unlock(self) -> None:
+        """As if no thread were reading: in a child process, which has the parent's locks, not its threads."""
+        self._lock = threading.Lock()
+        self.view.source.unlock()
 
     def _check_open(self) -> None:
         if self.closed:
             raise ValueError(f"{self.name} is closed")
+
+
+# A lock that is held while the process forks is never released in the child.
+_OPEN: Final = weakref.WeakSet[ObjectFile]()
+
+
+def _unlock_all() -> None:
+    for file in list(_OPEN):
+        file._unlock()  # noqa: SLF001  its own
+
+
+os.register_at_fork(after_in_child=_unlock_all)
 
 
 class AsyncObjectFile:

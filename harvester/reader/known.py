@@ -9,6 +9,7 @@ from typing import Any, Final, get_args
 import pyarrow.parquet as pq
 
 from harvester.dataset import Dataset, Kind
+from harvester.dicom import Header
 from harvester.dicom.frames import FrameIndex, FrameSource
 from harvester.errors import DatasetError
 from harvester.model import ObjectRef
@@ -54,6 +55,12 @@ def look_up(dataset: Dataset | str | Path, ref: ObjectRef) -> Known:
     frames = _row(opened, "frames", _FRAME_COLUMNS, ref)
     etag = instance["etag"]
     return Known(etag, _header_window(instance), _index(frames, etag))
+
+
+def header_window(header: Header) -> int:
+    """How many bytes hold a header that was read, and the beginning of the pixel data."""
+    offset = header.pixel_data_offset
+    return min(header.header_bytes if offset is None else offset + 8, _LONGEST_WINDOW)
 
 
 def _header_window(instance: dict[str, Any]) -> int | None:

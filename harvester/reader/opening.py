@@ -11,7 +11,7 @@ from harvester.dataset import Dataset
 from harvester.foresight import Foresight
 from harvester.model import ObjectRef
 from harvester.reader.engine import ENGINE
-from harvester.reader.file import AsyncObjectFile, ObjectFile
+from harvester.reader.file import AsyncObjectFile, ObjectFile, Origin
 from harvester.reader.indexing import known_index
 from harvester.reader.known import NOTHING_KNOWN, Known, look_up
 from harvester.reader.lengths import LAST_LENGTHS
@@ -54,7 +54,8 @@ def open_object(
     ref = ObjectRef.parse(url)
     known = NOTHING_KNOWN if dataset is None else look_up(dataset, ref)
     chosen = ENGINE.store(endpoint) if store is None else store
-    return ObjectFile(ENGINE.call(opened_view, chosen, ref, known, offset_table), ENGINE)
+    view = ENGINE.call(opened_view, chosen, ref, known, offset_table)
+    return ObjectFile(view, ENGINE, Origin(endpoint, store))
 
 
 @asynccontextmanager

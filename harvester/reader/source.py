@@ -122,6 +122,14 @@ class ObjectSource:
         self._store = store
         self._requests = anyio.CapacityLimiter(AT_ONCE)
 
+    def let_go(self) -> None:
+        """Forget what is held; it can be read again."""
+        self._cache.clear()
+
+    def unlock(self) -> None:
+        """Give what is held to this process, which was forked from one whose threads may have locked it."""
+        self._cache.unlock()
+
     def cached(self, start: int, stop: int) -> bytes | None:
         """The bytes from `start` to `stop`, if nothing needs to be asked for."""
         return self._cache.get(start, stop)

@@ -79,6 +79,17 @@ class SpanCache:
             self._spans.clear()
             self._held = 0
 
+    def unlock(self) -> None:
+        """As if no thread were looking: in a forked process, which has this one's lock and not its threads.
+
+        What one of these was changing is in an unknown state, and is forgotten.
+        """
+        if self._lock.locked():
+            self._starts.clear()
+            self._spans.clear()
+            self._held = 0
+        self._lock = threading.Lock()
+
     def _at(self, position: int) -> tuple[int, _Span] | None:
         place = bisect_right(self._starts, position) - 1
         if place < 0:
