@@ -13,7 +13,7 @@ from harvester.dataset.names import COMMITS, KINDS, Kind, commit_path, is_part_p
 from harvester.dataset.storage import Storage
 from harvester.errors import DatasetError
 
-_READ_AT_ONCE: Final = 16
+_READ_AT_ONCE: Final = 64
 
 
 @with_config(ConfigDict(extra="forbid"))

@@ -1,5 +1,7 @@
 """A dataset in a bucket is what it is in a directory: whole commits, and readers survive a compaction."""
 
+import re
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 import pyarrow as pa
@@ -7,6 +9,7 @@ import pytest
 from bucket_servers import Bucket
 
 from harvester.dataset import CompactionOptions, Dataset, Partition
+from harvester.dataset.bucket import BucketStorage
 from harvester.errors import DatasetError, QueryError
 from harvester.model import Failure
 from harvester.query import open_dataset, run_query
@@ -17,7 +20,7 @@ CT, MR = Partition("c", "CT"), Partition("c", "MR")
 @pytest.fixture
 def place(writable_bucket: Bucket, request: pytest.FixtureRequest) -> str:
     """A place in a bucket for one test."""
-    return writable_bucket.place(f"tests/{request.node.name.partition('[')[0]}")
+    return writable_bucket.place("tests/" + re.sub(r"\W+", "_", request.node.name))
 
 
 def add(dataset: Dataset, shard: str, *rows: str, partition: Partition = CT, failed: int = 0) -> None:
@@ -153,3 +156,61 @@ def test_a_failed_write_leaves_nothing(place: str) -> None:
     with dataset.storage.write("empty"):
         pass
     assert dataset.storage.read("empty") == b""
+
+
+class Killed(BaseException):
+    """As SIGKILL: nothing that is written for errors runs to good effect after it."""
+
+
+def compacted_until(dataset: Dataset, requests: int, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Compact, and die at the request that comes after so many; tells whether it got to its end."""
+    left = [requests]
+
+    def counted(real: Callable[..., None]) -> Callable[..., None]:
+        def step(*arguments: object) -> None:
+            if left[0] == 0:
+                raise Killed
+            left[0] -= 1
+            real(*arguments)
+
+        return step
+
+    with monkeypatch.context() as dying:
+        for name in ("_put", "copy", "delete"):
+            dying.setattr(BucketStorage, name, counted(getattr(BucketStorage, name)))
+        try:
+            with dataset.lock() as lock:
+                dataset.compact(lock)
+        except Killed:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("writable_bucket", ["s3"], indirect=True)
+@pytest.mark.parametrize(
+    "steps",
+    [[5, 8], pytest.param(range(60), marks=pytest.mark.slow)],
+    ids=["some requests", "all requests"],
+)
+def test_a_compaction_killed_between_two_requests_has_each_row_once(
+    place: str, steps: Iterable[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in steps:
+        dataset = Dataset.create(place.replace("?", f"/{step}?"))
+        for shard in range(2):
+            add(dataset, f"s{shard}", f"{shard}.1", f"{shard}.2")
+        before = asked(dataset.location, UIDS)
+        with open_dataset(dataset.location) as early:
+            ended = compacted_until(dataset, step, monkeypatch)
+            assert asked(dataset.location, UIDS) == before, step
+            assert answer(early, UIDS) == before, step
+        with dataset.lock() as lock:
+            dataset.compact(lock)
+            dataset.sweep(lock)
+        assert asked(dataset.location, UIDS) == before, step
+        (part,) = dataset.parts("instances")
+        assert list(dataset.storage.list_files("instances")) == [part.path]
+        assert list(dataset.storage.list_files("_harvest/staged")) == []
+        if ended:
+            assert step > 9
+            return

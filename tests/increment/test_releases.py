@@ -13,8 +13,9 @@ from harvester_program import run as program
 from harvester.config import load
 from harvester.crawl import CrawlResult, crawl
 from harvester.dataset import CompactionOptions, Dataset
+from harvester.errors import QueryError
 from harvester.harvest import Progress
-from harvester.query import open_dataset, run_query
+from harvester.query import changes, open_dataset, run_query
 
 KEPT = MadeSeries("2.1", uuid(1), {"3.1": uuid(101), "3.2": uuid(102)})
 REVISED = MadeSeries("2.2", uuid(2), {"3.3": uuid(103), "3.4": uuid(104)})
@@ -148,8 +149,8 @@ def test_the_diff_counts_by_collection(second: Path) -> None:
         "three": counts((1, 0, 0, 1), (1, 0, 0)),
         "two": counts((0, 0, 1, 0), (0, 0, 1)),
     }
-    wrong = program("diff", "-d", second, "--from", "25", "--to", "25")
-    assert (wrong.status, wrong.stdout) == (2, "")
+    with open_dataset(second) as connection, pytest.raises(QueryError, match="has to be the later one"):
+        changes(connection, 25, 25)
 
 
 def test_a_prune_removes_what_is_superseded_and_only_that(
@@ -161,11 +162,12 @@ def test_a_prune_removes_what_is_superseded_and_only_that(
     told = json.loads(dry.stdout)
     assert (told["series"], told["instances"], told["by_collection"]) == (2, 3, {"one": 2, "two": 1})
     assert asked(second, "SELECT SOPInstanceUID FROM instances ORDER BY 1") == everything
-    none = program("prune", "-d", second, "--superseded-before", "25")
-    assert none.stderr == "nothing to prune: no row is superseded\n"
+    dataset = Dataset.open(second)
+    assert dataset.prunable(25).instances == 0
+    assert dataset.prunable(26).instances == 3
     with open_dataset(second) as early:
-        done = program("prune", "-d", second)
-        assert done.status == 0, done.stderr
+        with dataset.lock() as lock:
+            assert dataset.prune(lock).instances == 3
         assert early.execute("SELECT count(*) FROM instances").fetchall() == [(10,)]
     current = "SELECT count(*), count(superseded_at), count(DISTINCT crdc_series_uuid) FROM instances"
     assert asked(second, current) == [(7, 0, 4)]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -30,12 +31,14 @@ class BucketAccess:
         filesystem: Reads and writes whole files.
         session: boto3's or google-auth's, for what pyarrow has no words for: a write with a condition.
         anonymous: Whether there are no credentials: public datasets can be read so.
+        turn: Held while the session is used, where threads must not share it: google-auth's.
     """
 
     address: BucketAddress
     filesystem: fs.FileSystem
     session: Any = field(repr=False)
     anonymous: bool = False
+    turn: Lock = field(default_factory=Lock, repr=False, compare=False)
 
 
 def open_bucket(address: BucketAddress) -> BucketAccess:

@@ -149,7 +149,10 @@ class _GcsObject(ConditionalObject):
         address = self._access.address
         headers = {} if data is None else {"Content-Type": "text/plain"}
         try:
-            answer = self._access.session.request(method, where, data=data, headers=headers, timeout=_SECONDS)
+            with self._access.turn:
+                answer = self._access.session.request(
+                    method, where, data=data, headers=headers, timeout=_SECONDS
+                )
             if answer.status_code in _PRECONDITION:
                 raise ConflictError
             if answer.status_code == 404:
