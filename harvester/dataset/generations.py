@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from harvester.dataset.commits import Part
-from harvester.dataset.names import GENERATIONS, REPLACED, TEMPORARY, Kind
+from harvester.dataset.names import GENERATIONS, REPLACED, STAGED, Kind
 from harvester.dataset.snapshot import Record
 from harvester.dataset.storage import LocalStorage, sync_folder
 from harvester.errors import DatasetError
@@ -94,7 +94,8 @@ def _link(storage: LocalStorage, generation: int, kind: Kind, target: str) -> No
     place = storage.root / GENERATIONS / str(generation) / kind
     if place.is_symlink() and str(place.readlink()) == target:
         return
-    temporary = storage.root / TEMPORARY / f"{secrets.token_hex(16)}.tmp"
+    # Whatever is staged goes after a kill; in the folder of unfinished files nobody would look for a link.
+    temporary = storage.root / STAGED / f"{secrets.token_hex(16)}.tmp"
     try:
         temporary.parent.mkdir(parents=True, exist_ok=True)
         place.parent.mkdir(parents=True, exist_ok=True)
