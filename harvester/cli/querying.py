@@ -16,7 +16,13 @@ from harvester.query import Dialect, Format, Result, open_dataset, run_query, wr
 
 DatasetOption = Annotated[
     str,
-    typer.Option("--dataset", "-d", metavar="DATASET", help="The dataset's directory.", show_default=False),
+    typer.Option(
+        "--dataset",
+        "-d",
+        metavar="DATASET",
+        help="The dataset: a directory, or s3:// or gs://BUCKET/PREFIX.",
+        show_default=False,
+    ),
 ]
 
 
