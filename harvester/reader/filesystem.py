@@ -1,0 +1,129 @@
+"""A read-only fsspec file system over `open_object`, for programs that take one: `harvester://s3/BUCKET/KEY`.
+
+fsspec loads it by this package's entry point; nothing else imports it.
+"""
+
+from typing import Any, ClassVar, Final
+
+from fsspec.spec import AbstractFileSystem
+
+from harvester.errors import ConfigError, ListingError, NotFoundError
+from harvester.model import ListedObject, ObjectRef
+from harvester.reader.engine import ENGINE
+from harvester.reader.file import ObjectFile
+from harvester.reader.opening import Where, open_object
+from harvester.reader.table_choice import OffsetTable
+from harvester.store.base import Store
+
+_MOST_LISTED: Final = 100_000  # objects below one folder: a series of IDC has fewer, a bucket has millions
+
+Entry = dict[str, Any]
+
+
+class NoSuchFileError(NotFoundError, FileNotFoundError):
+    """There is no such object, said as file systems say it."""
+
+
+class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """Objects where they lie, each as `open_object` shows it.
+
+    A path is an address with a slash in place of `://`: `s3/BUCKET/KEY`, `gs/BUCKET/KEY`, `https/HOST/KEY`,
+    `file/PATH`. What `info` says of a file is of the file as it is shown, with the offset table that may have been put
+    in; what `ls` says is of the object, as the bucket lists it.
+
+    Args:
+        dataset: A dataset that may know how long the objects' headers are and where their frames lie.
+        endpoint: Replaces the cloud's address: `http://HOST:PORT`.
+        offset_table: Which offset table is put into a file that has none, as `open_object` has it.
+        storage_options: fsspec's own.
+    """
+
+    protocol: ClassVar[str] = "harvester"
+
+    def __init__(
+        self,
+        dataset: Where = None,
+        endpoint: str | None = None,
+        offset_table: OffsetTable = "auto",
+        **storage_options: Any,
+    ) -> None:
+        super().__init__(**storage_options)
+        self.dataset = dataset
+        self.endpoint = endpoint
+        self.offset_table: OffsetTable = offset_table
+
+    def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:  # noqa: FBT001, FBT002  fsspec's
+        """What a folder has directly in it; of a file, the file.
+
+        Raises:
+            NoSuchFileError: There is neither.
+            ListingError: The bucket cannot be listed, or there are too many objects below the folder.
+        """
+        path = self._strip_protocol(path)
+        entries = self._listed(path) or [self.info(path)]
+        return entries if detail else [entry["name"] for entry in entries]
+
+    def info(self, path: str, **_: Any) -> Entry:
+        """What there is at a path: its name, its type, and of a file its size in bytes and its ETag.
+
+        Raises:
+            NoSuchFileError: There is nothing.
+            StoreError: The object cannot be read.
+        """
+        path = self._strip_protocol(path)
+        try:
+            with self._open(path) as file:
+                return {"name": path, "size": file.size, "type": "file", "ETag": file.etag}
+        except (NotFoundError, ConfigError):  # a bucket alone is no object's address
+            if self._listed(path):
+                return {"name": path, "size": 0, "type": "directory"}
+            raise
+
+    def isfile(self, path: str) -> bool:
+        """Whether there is a file; where its folder was listed, no request is made."""
+        path = self._strip_protocol(path)
+        known = self.dircache.get(self._parent(path)) or ()
+        kinds = [entry["type"] for entry in known if entry["name"] == path]
+        return kinds == ["file"] if kinds else bool(super().isfile(path))
+
+    def _open(self, path: str, mode: str = "rb", *_: Any, **__: Any) -> ObjectFile:
+        scheme, _separator, rest = path.partition("/")
+        url = f"{scheme}://{'/' * (scheme == 'file')}{rest}"
+        if mode != "rb":
+            raise ConfigError(f"{url}: can be read only, not opened with mode {mode!r}")
+        try:
+            return open_object(url, self.dataset, endpoint=self.endpoint, offset_table=self.offset_table)
+        except NotFoundError as error:
+            raise NoSuchFileError(error.message, url=url, status=error.status) from error
+
+    def _listed(self, path: str) -> list[Entry]:
+        """What a folder has directly in it; nothing where there is none."""
+        if path in self.dircache:
+            return list(self.dircache[path])
+        scheme, _, rest = path.partition("/")
+        bucket, _, key = ("", "", f"/{rest}") if scheme == "file" else rest.partition("/")
+        below = f"{key}/" if key else ""
+        found = ENGINE.call(_objects, ENGINE.store(self.endpoint), ObjectRef(bucket, below, scheme))
+        entries: dict[str, Entry] = {}
+        for listed in found:
+            name, deeper, _ = listed.ref.key.removeprefix(below).partition("/")
+            if not name:
+                continue  # an object that stands for the folder
+            entry = {"name": f"{path}/{name}", "size": 0, "type": "directory"}
+            if not deeper:
+                entry |= {"size": listed.size, "type": "file", "ETag": listed.etag}
+            entries.setdefault(entry["name"], entry)
+        if entries:
+            self.dircache[path] = list(entries.values())
+        return list(entries.values())
+
+
+async def _objects(store: Store, prefix: ObjectRef) -> list[ListedObject]:
+    found: list[ListedObject] = []
+    async for listed in store.list_objects(prefix):
+        found.append(listed)
+        if len(found) > _MOST_LISTED:
+            raise ListingError(
+                f"there are more than {_MOST_LISTED:,} objects; name a folder further down", url=prefix.url
+            )
+    return found
