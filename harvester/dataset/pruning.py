@@ -14,12 +14,14 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harvester.dataset.commits import Part, read_commits, write_commit
+from harvester.dataset.commits import Commit, Part, read_commits, write_commit
 from harvester.dataset.compaction import CompactionOptions, Rewriting, rewrite
 from harvester.dataset.generations import COMPACTED_KINDS
 from harvester.dataset.lock import Lock
 from harvester.dataset.marks import Marks, read_marks, write_marks
 from harvester.dataset.names import Kind, partition_folder
+from harvester.dataset.schema import FAILURE_COLUMNS
+from harvester.dataset.shard import ShardWriter
 from harvester.dataset.snapshot import Snapshot, read_snapshot
 from harvester.dataset.storage import Storage
 
@@ -159,11 +161,27 @@ def _doomed(storage: Storage, snapshot: Snapshot, marks: Marks, before: int | No
 
 def _forget(storage: Storage, series: frozenset[str]) -> None:
     """Let the commits forget series, so that they are harvested again if the catalog ever has them again."""
-    for commit in list(read_commits(storage)):
-        if series.intersection(commit.series):
+    for committed in list(read_commits(storage)):
+        if series.intersection(committed.series):
+            commit = _without_failures(storage, committed, series)
             left = tuple(key for key in commit.series if key not in series)
             counts = {key: count for key, count in commit.counts.items() if key not in series}
             write_commit(storage, replace(commit, series=left, counts=counts), replacing=True)
+
+
+def _without_failures(storage: Storage, commit: Commit, series: frozenset[str]) -> Commit:
+    """The commit without the rows of `failures` that these series have."""
+    parts = [part for part in commit.parts if part.kind == "failures"]
+    if not parts:
+        return commit
+    tables = [storage.parquet(part.path).read().cast(FAILURE_COLUMNS) for part in parts]
+    rows = pa.concat_tables(tables)
+    stays = rows.filter(pa.array([key not in series for key in rows["series_key"].to_pylist()], pa.bool_()))
+    if stays.num_rows == rows.num_rows:
+        return commit
+    writer = ShardWriter(storage, commit.crawl, commit.shard, replacing=commit)
+    writer.write_failures((), harvester_version="", kept=stays)
+    return writer.commit({}, requests=0, bytes_fetched=0, seconds=0, versions=commit.versions)
 
 
 def _summed(doomed: _Doomed) -> Pruned:

@@ -195,3 +195,18 @@ def test_a_prune_that_was_killed_is_brought_to_its_end(second: Path, monkeypatch
     held = {key for commit in dataset.commits() for key in commit.series}
     assert held == {uuid(1), uuid(12), uuid(4), uuid(5)}
     assert dataset.marks().series.keys() == {uuid(4)}
+
+
+def test_failures_of_a_series_that_left_are_pruned_with_it(bucket: ChangingBucket, tmp_path: Path) -> None:
+    put(bucket, KEPT, REVISED)
+    broken = {f"{one.uuid}/{uuid(999)}.dcm" for one in (KEPT, REVISED)}
+    bucket.objects |= dict.fromkeys(broken, b"no DICOM")
+    assert crawled(bucket, tmp_path, release(tmp_path / "24.parquet", 24, KEPT, REVISED)).failures == 2
+    crawled(bucket, tmp_path, release(tmp_path / "25.parquet", 25, KEPT))
+    dataset = Dataset.open(tmp_path / "dataset")
+    with dataset.lock() as lock:
+        assert dataset.prune(lock).instances == 2
+    assert asked(tmp_path / "dataset", "SELECT crdc_series_uuid FROM failures") == [(KEPT.uuid,)]
+    back = crawled(bucket, tmp_path, release(tmp_path / "26.parquet", 26, KEPT, REVISED))
+    assert (back.instances, back.failures) == (2, 2)
+    assert asked(tmp_path / "dataset", "SELECT count(*) FROM failures") == [(2,)]
