@@ -8,7 +8,6 @@ from importlib.metadata import version
 from typing import Final, TypeAlias
 
 import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from harvester import __version__
 from harvester.catalog.clouds import canonical_url
@@ -20,6 +19,7 @@ from harvester.failed_again import FailedAgain, may_pass
 from harvester.fetch import Cost, FetchedHeader, HeaderFetcher
 from harvester.foresight import Kind
 from harvester.frame_search import FrameSearch
+from harvester.hand_out import HandOut
 from harvester.model import Failure, ListedObject, Series, Shard
 from harvester.rows import Columns, Rows
 
@@ -180,21 +180,20 @@ class ShardHarvest:
         self.progress.series -= len(self._unread.keys() - committed.keys())
 
     async def _read_all(self) -> None:
-        send, receive = anyio.create_memory_object_stream[_Found](self.concurrency)
+        found: HandOut[_Found] = HandOut(self.concurrency)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._list_all, send)
+            tasks.start_soon(self._list_all, found)
             for _ in range(self.concurrency):
-                tasks.start_soon(self._read_some, receive.clone())
-            receive.close()
+                tasks.start_soon(self._read_some, found)
 
-    async def _list_all(self, send: MemoryObjectSendStream[_Found]) -> None:
+    async def _list_all(self, found: HandOut[_Found]) -> None:
         """Hand out the objects of all series; a few series are listed, and held, at once."""
         listing = anyio.CapacityLimiter(max(1, self.concurrency // 4))
         # One series after the other: siblings are read quickest together, and who stops has few in halves.
         turn = anyio.Lock()
 
-        async def hand_out(series: Series, to: MemoryObjectSendStream[_Found]) -> None:
-            async with to, listing:
+        async def hand_out(series: Series) -> None:
+            async with listing:
                 if self._stopping is not None:
                     return
                 expanded = await expand(series, self.fetcher.store)
@@ -207,12 +206,12 @@ class ShardHarvest:
                 self._unread[series.key] = len(objects)
                 self.progress.series += 1
                 async with turn:
-                    for listed in objects:
-                        await to.send((expanded, listed))
+                    await found.put([(expanded, listed) for listed in objects])
 
-        async with send, anyio.create_task_group() as tasks:
+        async with anyio.create_task_group() as tasks:
             for series in self.shard.series:
-                tasks.start_soon(hand_out, series, send.clone())
+                tasks.start_soon(hand_out, series)
+        found.end()
 
     def _is_known(self, expanded: ExpandedSeries, listed: ListedObject) -> bool:
         again = self.terms.again
@@ -220,15 +219,14 @@ class ShardHarvest:
             return True
         return again is not None and any(copy.url in again.known for copy in expanded.copies(listed))
 
-    async def _read_some(self, receive: MemoryObjectReceiveStream[_Found]) -> None:
-        async with receive:
-            while (found := await _next(receive)) is not None:
-                await self._read(*found)
+    async def _read_some(self, found: HandOut[_Found]) -> None:
+        while (one := await found.take()) is not None:
+            await self._read(*one)
 
     async def _read(self, expanded: ExpandedSeries, listed: ListedObject) -> None:
         cost = Cost()
         series = expanded.series
-        if listed.ref.url in self.terms.given_up:
+        if self.terms.given_up and listed.ref.url in self.terms.given_up:
             self._fail(series, _given_up(series, listed))
             self._unread[series.key] -= 1
             return
@@ -288,16 +286,6 @@ class ShardHarvest:
     def _write_part(self, rows: Rows, partition: Partition, dropped: Container[str]) -> None:
         self.writer.write_instances(rows.table(dropped), partition)
         self.writer.write_frames(rows.frame_table(dropped), partition)
-
-
-async def _next(receive: MemoryObjectReceiveStream[_Found]) -> _Found | None:
-    """The next object, None after the last; one that is there is taken without a turn of the event loop."""
-    try:
-        return receive.receive_nowait()
-    except anyio.WouldBlock:
-        return await anext(receive, None)
-    except anyio.EndOfStream:
-        return None
 
 
 def _given_up(series: Series, listed: ListedObject) -> Failure:
