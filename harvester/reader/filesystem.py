@@ -3,11 +3,12 @@
 fsspec loads it by this package's entry point; nothing else imports it.
 """
 
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from fsspec.spec import AbstractFileSystem
 
-from harvester.errors import ConfigError, ListingError, NotFoundError
+from harvester.errors import ConfigError, ListingError, NotFoundError, RequestRejectedError
 from harvester.model import ListedObject, ObjectRef
 from harvester.reader.engine import ENGINE
 from harvester.reader.file import ObjectFile
@@ -28,8 +29,8 @@ class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
     """Objects where they lie, each as `open_object` shows it.
 
     A path is an address with a slash in place of `://`: `s3/BUCKET/KEY`, `gs/BUCKET/KEY`, `https/HOST/KEY`,
-    `file/PATH`. What `info` says of a file is of the file as it is shown, with the offset table that may have been put
-    in; what `ls` says is of the object, as the bucket lists it.
+    `file/PATH`. What `info` says of a file is of the file as it is shown, with the offset table that may
+    have been put in; what `ls` says is of the object, as the bucket lists it.
 
     Args:
         dataset: A dataset that may know how long the objects' headers are and where their frames lie.
@@ -74,7 +75,8 @@ class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
         try:
             with self._open(path) as file:
                 return {"name": path, "size": file.size, "type": "file", "ETag": file.etag}
-        except (NotFoundError, ConfigError):  # a bucket alone is no object's address
+        # A bucket alone is no object's address, and a folder of this machine no file's.
+        except (NotFoundError, ConfigError, RequestRejectedError):
             if self._listed(path):
                 return {"name": path, "size": 0, "type": "directory"}
             raise
@@ -103,16 +105,18 @@ class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
         scheme, _, rest = path.partition("/")
         bucket, _, key = ("", "", f"/{rest}") if scheme == "file" else rest.partition("/")
         below = f"{key}/" if key else ""
+        if scheme == "file" and not Path(key).is_dir():
+            return []
         found = ENGINE.call(_objects, ENGINE.store(self.endpoint), ObjectRef(bucket, below, scheme))
         entries: dict[str, Entry] = {}
         for listed in found:
             name, deeper, _ = listed.ref.key.removeprefix(below).partition("/")
             if not name:
                 continue  # an object that stands for the folder
-            entry = {"name": f"{path}/{name}", "size": 0, "type": "directory"}
+            entry: Entry = {"name": f"{path}/{name}", "size": 0, "type": "directory"}
             if not deeper:
                 entry |= {"size": listed.size, "type": "file", "ETag": listed.etag}
-            entries.setdefault(entry["name"], entry)
+            entries.setdefault(name, entry)
         if entries:
             self.dircache[path] = list(entries.values())
         return list(entries.values())

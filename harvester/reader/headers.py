@@ -18,7 +18,7 @@ from harvester.foresight import Foresight
 from harvester.model import ObjectRef
 from harvester.reader.engine import ENGINE
 from harvester.reader.file import ObjectFile
-from harvester.reader.known import NOTHING_KNOWN, Known, look_up
+from harvester.reader.known import NOTHING_KNOWN, Known, look_up_all
 from harvester.reader.lengths import LAST_LENGTHS
 from harvester.reader.opening import Where, opened_view
 from harvester.store.base import Store
@@ -78,7 +78,7 @@ def read_headers(
     """
     refs = [ObjectRef.parse(url) for url in urls]
     tags = None if attributes is None else [_tag(name) for name in attributes]
-    known = [NOTHING_KNOWN if dataset is None else look_up(dataset, ref) for ref in refs]
+    known = [NOTHING_KNOWN] * len(refs) if dataset is None else look_up_all(dataset, refs)
     chosen = ENGINE.store(endpoint) if store is None else store
     return ENGINE.call(_read_all, chosen, refs, known, tags)
 

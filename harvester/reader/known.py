@@ -48,11 +48,29 @@ def look_up(dataset: Dataset | str | Path, ref: ObjectRef) -> Known:
     Raises:
         DatasetError: There is no such dataset, or it cannot be read.
     """
+    return look_up_all(dataset, [ref])[0]
+
+
+def look_up_all(dataset: Dataset | str | Path, refs: Sequence[ObjectRef]) -> list[Known]:
+    """What a dataset says of some objects, each of its files being looked into once.
+
+    Args:
+        dataset: The dataset, or where it is.
+        refs: The objects.
+
+    Raises:
+        DatasetError: There is no such dataset, or it cannot be read.
+    """
     opened = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
-    instance = _row(opened, "instances", _INSTANCE_COLUMNS, ref)
-    if instance is None:
-        return NOTHING_KNOWN
-    frames = _row(opened, "frames", _FRAME_COLUMNS, ref)
+    instances = _rows(opened, "instances", _INSTANCE_COLUMNS, [ref.url for ref in refs])
+    frames = _rows(opened, "frames", _FRAME_COLUMNS, list(instances))
+    return [
+        _known(instances[ref.url], frames.get(ref.url)) if ref.url in instances else NOTHING_KNOWN
+        for ref in refs
+    ]
+
+
+def _known(instance: dict[str, Any], frames: dict[str, Any] | None) -> Known:
     etag = instance["etag"]
     return Known(etag, _header_window(instance), _index(frames, etag))
 
@@ -81,19 +99,25 @@ def _index(frames: dict[str, Any] | None, etag: str | None) -> FrameIndex | None
     return FrameIndex(source, array("Q", offsets), array("Q", lengths))
 
 
-def _row(dataset: Dataset, kind: Kind, columns: Sequence[str], ref: ObjectRef) -> dict[str, Any] | None:
+def _rows(
+    dataset: Dataset, kind: Kind, columns: Sequence[str], urls: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """The rows of some objects, by their addresses."""
+    wanted, found, storage = set(urls), dict[str, dict[str, Any]](), dataset.storage
     for part in dataset.parts(kind):
-        storage = dataset.storage
+        if not wanted:
+            break
         try:
             table = pq.read_table(
                 storage.file(part.path),
-                columns=list(columns),
-                filters=[("instance_url", "=", ref.url)],
+                columns=["instance_url", *columns],
+                filters=[("instance_url", "in", wanted)],
                 partitioning=None,
                 filesystem=storage.filesystem,
             )
         except (OSError, ValueError) as error:
             raise DatasetError(f"{storage.folder}/{part.path}: cannot be read ({error})") from error
-        if table.num_rows:
-            return dict(table.slice(0, 1).to_pylist()[0])
-    return None
+        for row in table.to_pylist():
+            found[row["instance_url"]] = row
+        wanted -= found.keys()
+    return found

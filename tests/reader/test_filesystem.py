@@ -1,0 +1,150 @@
+"""Programs that take an fsspec file system read objects by `harvester://`."""
+
+import pickle
+
+import numpy as np
+import pydicom
+import pytest
+from header_feeding import CORPUS, needs_corpus
+from reading.objects import made_slide
+from recorded_demo import recorded_demo
+
+from harvester.errors import ConfigError, ListingError, NotFoundError
+from harvester.reader import filesystem
+
+fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A bucket of two slides of a series, the folder and the paths of both, and the file system."""
+    root = tmp_path_factory.mktemp("slides")
+    slide = made_slide(6, 7)
+    slide.write(root / "slides" / "one.dcm")
+    with recorded_demo(root) as demo:
+        files = fsspec.filesystem("harvester", endpoint=demo.address.endpoint)
+        (folder,) = files.ls("s3/idc-open-data", detail=False)
+        (path,) = files.ls(folder, detail=False)
+        files.dircache.clear()
+        demo.forget()
+        yield demo, files, folder, path, root / "slides" / "one.dcm"
+        files.dircache.clear()
+
+
+def test_folders_and_files_are_told_apart(served):
+    demo, files, folder, path, original = served
+    (listed,) = files.ls(folder)
+    assert listed == {
+        "name": path,
+        "size": original.stat().st_size,
+        "type": "file",
+        "ETag": files.info(path)["ETag"],
+    }
+    assert files.isdir(folder)
+    assert files.isdir("s3/idc-open-data")
+    assert files.isfile(path)
+    assert not files.isfile(folder)
+    assert not files.exists(path + "x")
+    assert files.find("s3/idc-open-data") == files.glob("s3/idc-open-data/*/*.dcm") == [path]
+    assert files.ls(path, detail=False) == [path]
+    assert len(demo.listings) <= 5
+
+
+def test_a_file_is_as_large_as_it_reads(served):
+    _, files, _, path, original = served
+    info = files.info(path)
+    with files.open(path) as file:
+        assert len(file.read()) == info["size"] == file.size
+    assert info["size"] == original.stat().st_size + 4 * 42  # the basic table that the slide lacks
+    assert files.cat_file(path, 128, 132) == b"DICM"
+    with fsspec.open(f"harvester://{path}", **files.storage_options) as file:
+        assert pydicom.dcmread(file, stop_before_pixels=True).NumberOfFrames == 42
+
+
+def test_the_same_files_lie_on_both_clouds_and_here(served):
+    _, files, folder, path, original = served
+    there = files.cat_file(path)
+    assert files.cat_file(path.replace("s3/", "gs/")) == there
+    assert files.ls(folder.replace("s3/", "gs/"), detail=False) == [path.replace("s3/", "gs/")]
+    assert files.cat_file(f"file{original}") == there
+    assert files.ls(f"file{original.parent}", detail=False) == [f"file{original}"]
+    assert files.isdir(f"file{original.parent}")
+
+
+def test_what_is_not_there_is_said_as_file_systems_and_as_harvester_say_it(served):
+    _, files, _, path, _ = served
+    for error in (FileNotFoundError, NotFoundError):
+        for ask in (files.open, files.info, files.ls):
+            with pytest.raises(error, match="no such object"):
+                ask(path + "x")
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        files.info("file/not/there")
+    with pytest.raises(ConfigError, match="can be read only"):
+        files.open(path, "wb")
+
+
+def test_a_bucket_of_too_many_objects_is_not_listed_whole(served, monkeypatch):
+    _, files, _, _, _ = served
+    files.dircache.clear()
+    monkeypatch.setattr(filesystem, "_MOST_LISTED", 0)
+    with pytest.raises(ListingError, match="name a folder further down"):
+        files.ls("s3/idc-open-data")
+
+
+def test_the_file_system_and_its_files_can_be_pickled(served):
+    _, files, _, path, _ = served
+    assert pickle.loads(pickle.dumps(files)) == files
+    with files.open(path) as file:
+        assert pickle.loads(pickle.dumps(file)).read(200) == file.read(200)
+
+
+def test_wsidicom_opens_a_slide_by_its_folder_and_reads_few_bytes_of_it(served):
+    wsidicom = pytest.importorskip("wsidicom", reason="wsidicom is not installed")
+    demo, files, folder, _, original = served
+    files.dircache.clear()
+    demo.forget()
+    options = {"endpoint": demo.address.endpoint}
+    with (
+        wsidicom.WsiDicom.open(f"harvester://{folder}", file_options=options) as slide,
+        wsidicom.WsiDicom.open(original) as local,
+    ):
+        for place in ((0, 0), (700, 300)):
+            region = slide.read_region(place, 0, (400, 300))
+            expected = local.read_region(place, 0, (400, 300))
+            np.testing.assert_array_equal(np.asarray(region), np.asarray(expected))
+    assert len(demo.listings) == 1
+
+
+@needs_corpus
+@pytest.mark.filterwarnings("ignore")
+def test_wsidicom_reads_all_levels_of_a_slide_without_a_table(tmp_path):
+    wsidicom = pytest.importorskip("wsidicom", reason="wsidicom is not installed")
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    for path in (CORPUS / "dicom-wsi-sample" / "cmu-1-small-region").glob("level-*.dcm"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    with recorded_demo(tmp_path) as demo:
+        files = fsspec.filesystem("harvester", endpoint=demo.address.endpoint)
+        (series,) = files.ls("s3/idc-open-data", detail=False)
+        options = {"endpoint": demo.address.endpoint}
+        with (
+            wsidicom.WsiDicom.open(f"harvester://{series}", file_options=options) as slide,
+            wsidicom.WsiDicom.open(folder) as local,
+        ):
+            assert len(slide.levels) == len(local.levels) == 3
+            for level in (0, 1, 2):
+                region = slide.read_region((100, 100), level, (300, 300))
+                expected = local.read_region((100, 100), level, (300, 300))
+                np.testing.assert_array_equal(np.asarray(region), np.asarray(expected))
+
+
+@needs_corpus
+def test_tifffile_reads_the_pixels_of_a_file_that_is_both():
+    tifffile = pytest.importorskip("tifffile", reason="tifffile is not installed")
+    original = CORPUS / "generated" / "sm_dual_personality_tiff.dcm"
+    files = fsspec.filesystem("harvester", offset_table="none")
+    with files.open(f"file{original.resolve()}") as file, tifffile.TiffFile(file) as tiff:
+        page = tiff.pages[0]
+        place, length = page.dataoffsets[3], page.databytecounts[3]
+        ((tile, _),) = tiff.filehandle.read_segments([place], [length])
+    assert tile == original.read_bytes()[place : place + length]
