@@ -145,7 +145,8 @@ def lacks_table(header: Header | None) -> bool:
         and not header.deflated
         and not header.big_endian
         and not header.basic_offset_table
-        and not any(element[0] >> 16 == 0x7FE0 for element in header.elements)
+        # A group length is retired, and nobody reads it (PS3.5 7.2).
+        and not any(element[0] >> 16 == 0x7FE0 and element[0] & 0xFFFF for element in header.elements)
     )
 
 
