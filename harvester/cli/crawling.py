@@ -96,6 +96,20 @@ class _Told:
             typer.echo(_said(result), err=True)
 
 
+def crawl_first(settings: CrawlConfig) -> bool:
+    """Harvest what a dataset lacks before it is looked at; whether it was not interrupted.
+
+    Objects that fail are rows of `failures`: what looks at the dataset finds them there.
+    """
+    told = _Told(in_json=False, metrics_port=None)
+    result = anyio.run(_crawl_shown, settings, CrawlOptions(), told)
+    if result is None or result.stopped:
+        told.say("interrupted; what was committed stays, and the same command goes on from there")
+        return False
+    told.conclude(result, {})
+    return True
+
+
 async def _crawl_shown(settings: CrawlConfig, options: CrawlOptions, told: _Told) -> CrawlResult | None:
     """Crawl until it is done or interrupted; None if it was stopped at once, by a second signal."""
     progress = Progress()

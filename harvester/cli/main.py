@@ -9,7 +9,17 @@ from typing import Annotated, Any, Final
 import typer
 
 from harvester import __version__
-from harvester.cli import compacting, crawling, frames, increments, indexing, objects, querying, serving
+from harvester.cli import (
+    auditing,
+    compacting,
+    crawling,
+    frames,
+    increments,
+    indexing,
+    objects,
+    querying,
+    serving,
+)
 from harvester.config import one_line
 from harvester.errors import HarvesterError, HarvestError, UserError
 from harvester.worker import collect_garbage_rarely
@@ -32,12 +42,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=(
         "Exit status: 0 done; 1 a bug; 2 the configuration or the command line is wrong; "
-        "3 some objects failed (they are in `failures`); 130 interrupted, what was committed stays."
+        "3 some objects failed (they are in `failures`), or an audit found violations; "
+        "130 interrupted, what was committed stays."
     ),
 )
 crawling.add_to(app)
 querying.add_to(app)
 indexing.add_to(app)
+auditing.add_to(app)
 objects.add_to(app)
 frames.add_to(app)
 compacting.add_to(app)
