@@ -63,17 +63,31 @@ class Slide:
             return stream.tell()
 
 
-def made_slide(rows: int, columns: int, *, noise: int = 40, series_instance_uid: str | None = None) -> Slide:
-    """A slide of so many rows and columns of tiles; more noise makes larger tiles."""
-    dataset = _dataset(
-        pydicom.uid.VLWholeSlideMicroscopyImageStorage, JPEGBaseline8Bit, "SM", series_instance_uid
-    )
+def made_slide(
+    rows: int,
+    columns: int,
+    *,
+    noise: int = 40,
+    spacing: float = 0.0005,
+    series_instance_uid: str | None = None,
+) -> Slide:
+    """A slide of so many rows and columns of tiles.
+
+    Args:
+        rows: Of tiles.
+        columns: Of tiles.
+        noise: More of it makes larger tiles.
+        spacing: Of pixels, in mm: larger for another level of the same slide.
+        series_instance_uid: What it belongs to.
+    """
+    sop_class = pydicom.uid.VLWholeSlideMicroscopyImageStorage
+    dataset = _dataset(sop_class, JPEGBaseline8Bit, "SM", series_instance_uid, rows * columns)
     dataset.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
     dataset.NumberOfFrames = rows * columns
     dataset.Rows = dataset.Columns = TILE
     dataset.TotalPixelMatrixRows, dataset.TotalPixelMatrixColumns = rows * TILE, columns * TILE
     dataset.TotalPixelMatrixFocalPlanes, dataset.NumberOfOpticalPaths = 1, 1
-    dataset.ImagedVolumeWidth, dataset.ImagedVolumeHeight = columns * TILE * 0.0005, rows * TILE * 0.0005
+    dataset.ImagedVolumeWidth, dataset.ImagedVolumeHeight = columns * TILE * spacing, rows * TILE * spacing
     dataset.ImagedVolumeDepth = 0.001
     dataset.DimensionOrganizationType = "TILED_FULL"
     dataset.DimensionOrganizationSequence = [_item(DimensionOrganizationUID="1.2.826.0.1.3680043.8.498.22")]
@@ -93,7 +107,7 @@ def made_slide(rows: int, columns: int, *, noise: int = 40, series_instance_uid:
     dataset.LossyImageCompressionRatio = 10.0
     dataset.ContainerIdentifier = "C3L-00088-21"
     dataset.OpticalPathSequence = [_optical_path()]
-    measures = _item(SliceThickness=0.001, PixelSpacing=[0.0005, 0.0005], SpacingBetweenSlices=0.001)
+    measures = _item(SliceThickness=0.001, PixelSpacing=[spacing, spacing], SpacingBetweenSlices=0.001)
     frame_type = _item(FrameType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"])
     dataset.SharedFunctionalGroupsSequence = [
         _item(PixelMeasuresSequence=[measures], WholeSlideMicroscopyImageFrameTypeSequence=[frame_type])
