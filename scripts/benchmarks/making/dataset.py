@@ -45,7 +45,7 @@ def make_dataset(
     Args:
         target: Where to; `target.toml` and `target.catalog.parquet` are written beside it.
         instances: About how many objects the crawl met.
-        collections: Of how many collections; None means all.
+        collections: Of how many collections, the largest; None means all.
         shard_instances: The bound of a shard, and so of a part.
         processes: How many write; 0 means one a core.
 

@@ -25,7 +25,7 @@ _SHARE = """
 
 _SOME = """
     WHERE collection_id IN (SELECT collection_id FROM read_parquet({release}) GROUP BY collection_id
-                            ORDER BY hash(collection_id), collection_id LIMIT {count})"""
+                            ORDER BY sum(instanceCount) DESC LIMIT {count})"""
 
 
 def select_series(instances: int, target: Path, collections: int | None = None) -> int:
@@ -34,7 +34,7 @@ def select_series(instances: int, target: Path, collections: int | None = None) 
     Args:
         instances: How many to have; every collection and modality has at least one.
         target: The Parquet file to write.
-        collections: Of how many collections; None means all.
+        collections: Of how many collections, the largest; None means all.
 
     Returns:
         How many instances it has.

@@ -1,0 +1,1 @@
+"""Questions to a dataset: of many parts, of compacted ones, and of headers kept as JSON text."""

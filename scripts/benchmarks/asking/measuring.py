@@ -1,0 +1,104 @@
+"""Seconds, bytes and files that an answer takes, and the peak of memory that a program takes."""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from harvester.query import run_query
+
+Rows = list[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The rows of an answer, in no order, and the median of the seconds that it took."""
+
+    rows: Rows
+    seconds: float
+
+
+def measured(ask: Callable[[], Rows], runs: int) -> Answer:
+    """Ask once to warm up, then so many times."""
+    rows = ask()
+    times = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        ask()
+        times.append(time.perf_counter() - started)
+    return Answer(sorted(rows, key=repr), statistics.median(times))
+
+
+def rows_of(connection: duckdb.DuckDBPyConnection, sql: str) -> Rows:
+    """The whole answer to a query of a dataset."""
+    batches = run_query(connection, sql).batches()
+    return [tuple(row.values()) for batch in batches for row in batch.to_pylist()]
+
+
+def first_answer(dataset: Path, runs: int) -> tuple[float, float]:
+    """In new processes: seconds from open_dataset to the first answer, and of `harvester sql` in all."""
+    program = (
+        "import sys, time; from harvester.query import open_dataset; started = time.perf_counter();"
+        " open_dataset(sys.argv[1]).execute('SELECT 1').fetchall(); print(time.perf_counter() - started)"
+    )
+    command = [str(Path(sys.executable).with_name("harvester")), "sql", "-d", str(dataset), "SELECT 1"]
+    opened, whole = [], []
+    for number in range(runs + 1):
+        told = subprocess.run(
+            [sys.executable, "-c", program, str(dataset)], capture_output=True, text=True, check=True
+        )
+        started = time.perf_counter()
+        subprocess.run(command, capture_output=True, check=True)
+        if number:
+            opened.append(float(told.stdout))
+            whole.append(time.perf_counter() - started)
+    return statistics.median(opened), statistics.median(whole)
+
+
+def peak_of(process: subprocess.Popen[str]) -> int:
+    """Wait for a process; return the most memory that it held, in MB, as it was last seen (Linux)."""
+    peak = 0
+    while process.poll() is None:
+        told = Path(f"/proc/{process.pid}/status").read_text()
+        peak = max([peak, *(int(line.split()[1]) for line in told.splitlines() if line.startswith("VmHWM:"))])
+        time.sleep(0.05)
+    return peak // 1024
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a query read: files, of how many; bytes; and the rows that it kept of them."""
+
+    files: int
+    of_files: int
+    bytes: int
+    rows: int
+
+
+def scanned(connection: duckdb.DuckDBPyConnection, sql: str) -> Scan:
+    """What DuckDB says, and the kernel, of one query over instances."""
+    before = _bytes_read()
+    text = connection.execute(f"EXPLAIN (ANALYZE, FORMAT json) {sql}").fetchall()[0][1]
+    after = _bytes_read()
+    (scan,) = [one for one in _operators(json.loads(text)) if "Total Files Read" in one.get("extra_info", {})]
+    told = scan["extra_info"]
+    files = int(told["Total Files Read"])
+    of_files = int(told.get("Scanning Files", f"/{files}").partition("/")[2])
+    return Scan(files, of_files, after - before, int(scan["operator_cardinality"]))
+
+
+def _operators(node: dict[str, Any]) -> list[dict[str, Any]]:
+    return [node, *(one for child in node["children"] for one in _operators(child))]
+
+
+def _bytes_read() -> int:
+    """What this process has read so far, of the disk or of what the kernel remembers of it (Linux)."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return next(int(line.partition(":")[2]) for line in lines if line.startswith("rchar:"))

@@ -1,0 +1,70 @@
+"""SQL: a dataset of millions of rows, before and after compaction, and beside headers as JSON text."""
+
+import argparse
+import os
+import platform
+import subprocess
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+from asking.json_text import ask_json, write_json
+from asking.parts import ask_both, compact_copy, show_pruning
+from making.dataset import make_dataset
+
+PARTS = ("make", "compact", "ask", "json")
+
+
+def main() -> None:
+    """Run the parts that were asked for, and say what they were measured on."""
+    parser = argparse.ArgumentParser(prog="scripts/bench sql", description=__doc__)
+    parser.add_argument("--part", choices=PARTS, action="append", help="only this one; else all")
+    parser.add_argument("--instances", type=int, default=10_000_000)
+    parser.add_argument("--json-instances", type=int, default=300_000, help="how many of them as JSON text")
+    parser.add_argument("--collections", type=int, help="of so many collections; else of all")
+    parser.add_argument("--shard-instances", type=int, default=2000, help="the most that a part holds")
+    parser.add_argument("--folder", type=Path, help="where datasets are made, kept, and found again")
+    parser.add_argument("--runs", type=int, default=5, help="of which the medians are told")
+    arguments = parser.parse_args()
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    print(
+        f"commit {commit.stdout.strip() or 'unknown'}, Python {platform.python_version()},"
+        f" DuckDB {version('duckdb')}, pyarrow {version('pyarrow')}, {os.cpu_count()} cores,"
+        f" load {os.getloadavg()[0]:.1f} before"
+    )
+    with tempfile.TemporaryDirectory(prefix="sql-benchmark-") as temporary:
+        folder = arguments.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        run(folder, arguments, arguments.part or PARTS)
+
+
+def run(folder: Path, arguments: argparse.Namespace, wanted: tuple[str, ...]) -> None:
+    """The wanted parts; what a part needs and is not there is made first."""
+    sizes = {"": arguments.instances, "-sample": arguments.json_instances}
+    for name, instances in sizes.items():
+        needed = set(wanted) - {"json"} if not name else set(wanted) & {"json"}
+        parts, compacted = folder / f"parts{name}", folder / f"compacted{name}"
+        if needed and not parts.exists():
+            made = make_dataset(
+                parts,
+                instances,
+                collections=arguments.collections,
+                shard_instances=arguments.shard_instances,
+            )
+            print(f"made {made.instances:,} instances in {made.parts:,} parts")
+        if needed - {"make"} and not compacted.exists():
+            compact_copy(parts, compacted)
+    if "ask" in wanted:
+        ask_both(folder / "parts", folder / "compacted", arguments.runs)
+        show_pruning(folder / "compacted")
+    if "json" in wanted:
+        texts = folder / "texts.parquet"
+        if not texts.exists():
+            write_json(folder / "compacted-sample", texts)
+        ask_json(folder / "compacted-sample", texts, arguments.runs)
+
+
+if __name__ == "__main__":
+    main()
