@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,13 +17,14 @@ from harvester.catalog import Catalog, open_catalog
 from harvester.catalog.clouds import schemes_of
 from harvester.config import CrawlConfig, LimitsConfig
 from harvester.dataset import Dataset, Lock
+from harvester.dataset.plans import SpooledShards, spool
 from harvester.dicom import HeaderColumns
 from harvester.errors import ungrouped
 from harvester.expand import expand
 from harvester.harvest import Outcome, Progress
 from harvester.increment import Done, Increment, Survey
-from harvester.model import ListedObject, Plan, Series, Shard
-from harvester.plan import INSTANCES_UNKNOWN, make_plan
+from harvester.model import ListedObject, Plan, Shard
+from harvester.plan import INSTANCES_UNKNOWN, in_order, make_shards, plan_name
 from harvester.pool import ThisProcess, WorkerPool, Workers, start_workers
 from harvester.rows import Columns
 from harvester.run_record import RunRecord
@@ -210,7 +211,9 @@ class _Run:
         with catalog:
             processes = self._used = self._processes(catalog)
             async with self._pool(processes) as pool:
-                self._plan = await in_thread(make_plan, *self._selected(catalog))
+                shards = await in_thread(_planned, *self._selected(catalog))
+                self._plan = Plan(plan_name(shards.names), shards)
+                self.series, self.progress.expected_instances = shards.series, shards.instances
                 dataset = self._dataset = Dataset.create(self.config.dataset)
                 lock = self._lock = await anyio.to_thread.run_sync(held.enter_context, dataset.lock())
                 dataset = self._dataset = dataset.under(lock)
@@ -245,8 +248,8 @@ class _Run:
                     finally:
                         self._telemetry = harvester.store.telemetry()
 
-    def _selected(self, catalog: Catalog) -> tuple[Iterator[Series], LimitsConfig]:
-        return catalog.series(self.options.limit_series), self.config.limits
+    def _selected(self, catalog: Catalog) -> tuple[Catalog, int | None, LimitsConfig]:
+        return catalog, self.options.limit_series, self.config.limits
 
     def _processes(self, catalog: Catalog) -> int:
         """How many processes there is work for, before the plan is made."""
@@ -271,10 +274,6 @@ class _Run:
     def _count(self, before: Done) -> None:
         self.before = before
         self.progress.skipped = before.instances + before.failures
-        counts = [one.instance_count for shard in self._plan.shards for one in shard.series]
-        self.series = len(counts)
-        if None not in counts:
-            self.progress.expected_instances = sum(count or 0 for count in counts)
 
     async def _harvest(self, harvester: Harvester, workers: Workers, totals: _Totals) -> None:
         """Harvest what is left of the plan; or take again what failed."""
@@ -286,25 +285,39 @@ class _Run:
         self._plan = await self._increment.relist(self._plan, harvester.store, self.config.limits)
         self.progress.requests += self._increment.requests
         self.before = self._increment.done
-        shards = list(self.before.remaining(self._plan, self.config.limits))
-        found = await _list_buckets(shards, totals, harvester.store, self.config.limits)
-        self.progress.requests += found.requests
-        landed = await self._each(survival, self._tasks(shards, found))
+        found = FoundObjects(harvester.dataset.storage.spill)
+        try:
+            await _list_buckets(self._remaining, totals, harvester.store, found, self.config.limits)
+            self.progress.requests += found.requests
+            landed = await self._each(survival, self._tasks(found))
+        finally:
+            found.close()
         again = [replace(task, again="transient", given_up=frozenset()) for task in landed]
         if again and not self.stop.made:
             _logger.info("taking again what failed in %d shards and may pass", len(again))
             await self._each(survival, iter(again))
 
-    def _tasks(self, shards: Iterable[Shard], found: FoundObjects) -> Iterator[ShardTask]:
-        for shard in shards:
+    def _remaining(self) -> Iterator[Shard]:
+        return self.before.remaining(self._plan, self.config.limits)
+
+    def _tasks(self, found: FoundObjects) -> Iterator[ShardTask]:
+        for shard in self._remaining():
             listed = replace(shard, series=tuple(found.fill(series) for series in shard.series))
             yield ShardTask(self._plan.name, listed, known=self._increment.known_of(listed))
 
     def _failed(self, dataset: Dataset) -> list[ShardTask]:
         """The commits that have failures of selected series."""
-        selected = {series.key: series for shard in self._plan.shards for series in shard.series}
+        failed = {
+            key for commit in dataset.commits() for key in commit.series if commit.counts.get(key, (0, 0))[1]
+        }
+        selected = {
+            series.key: series
+            for shard in self._plan.shards
+            for series in shard.series
+            if series.key in failed
+        }
         tasks = []
-        for commit in dataset.commits():
+        for commit in dataset.commits() if selected else ():
             keys = [key for key in commit.series if key in selected and commit.counts.get(key, (0, 0))[1]]
             if keys:
                 shard = Shard(commit.shard, tuple(selected[key] for key in keys))
@@ -346,13 +359,27 @@ async def _committed(dataset: Dataset, task: ShardTask) -> Outcome | None:
 
 
 async def _list_buckets(
-    shards: Iterable[Shard], totals: _Totals, store: Store, limits: LimitsConfig
-) -> FoundObjects:
+    shards: Callable[[], Iterable[Shard]],
+    totals: _Totals,
+    store: Store,
+    found: FoundObjects,
+    limits: LimitsConfig,
+) -> None:
     """List whole buckets where that asks less often than a listing of each series."""
-    listings = choose_buckets((one for shard in shards for one in shard.series), totals)
+    if not totals:
+        return
+    listings = await anyio.to_thread.run_sync(
+        choose_buckets, (one for shard in shards() for one in shard.series), totals
+    )
     for listing in listings:
         _logger.debug("%s: listing most of the bucket, in %d pieces", listing.bucket.url, len(listing.pieces))
-    return await list_buckets(listings, store, concurrency=max(1, limits.concurrency // 4))
+    await list_buckets(listings, store, found, concurrency=max(1, limits.concurrency // 4))
+
+
+def _planned(catalog: Catalog, limit: int | None, limits: LimitsConfig) -> SpooledShards:
+    """The shards of a selection, on a disk: of a million series none is held in memory."""
+    series = catalog.series(limit)
+    return spool(make_shards(series if catalog.is_ordered else in_order(series), limits))
 
 
 def _cores() -> int:

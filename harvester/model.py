@@ -2,9 +2,10 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from harvester.errors import ConfigError
@@ -131,6 +132,16 @@ class Series:
     idc_version: int | None = None
 
 
+class SeriesOutline(NamedTuple):
+    """What decides which shard a series falls into, and nothing of where it lies."""
+
+    key: str
+    collection_id: str | None
+    modality: str | None
+    instance_count: int | None
+    size: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Shard:
     """The unit of work and of commit: some series, harvested by one worker, named for their keys."""
@@ -141,10 +152,13 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a crawl will do: the same selection gives the same name and the same shards."""
+    """What a crawl will do: the same selection gives the same name and the same shards.
+
+    `shards` can be gone through again and again, but may lie on a disk: all of IDC is a million series.
+    """
 
     name: str
-    shards: tuple[Shard, ...]
+    shards: Collection[Shard]
 
 
 @dataclass(frozen=True, slots=True)

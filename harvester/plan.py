@@ -2,11 +2,11 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 
 from harvester.config import LimitsConfig
-from harvester.model import Plan, Series, Shard, Summary, Tally
+from harvester.model import Plan, Series, SeriesOutline, Shard, Summary
 
 KiB = 1024
 
@@ -105,16 +105,26 @@ def make_plan(series: Iterable[Series], limits: LimitsConfig | None = None) -> P
         series: What to harvest. All of it is held in memory, about 1.5 KB a series.
         limits: The bounds of a shard (`shard_instances`, `shard_header_bytes`) and the read windows.
     """
+    shards = tuple(make_shards(in_order(series), limits))
+    return Plan(name=plan_name(shard.name for shard in shards), shards=shards)
+
+
+def in_order(series: Iterable[Series]) -> list[Series]:
+    """The series by collection, modality and key, each once, as `make_shards` takes them."""
     unique = {one.key: one for one in series}
-    shards = tuple(make_shards(sorted(unique.values(), key=_place_in_order), limits))
-    return Plan(name=_name(shard.name for shard in shards), shards=shards)
+    return sorted(unique.values(), key=_place_in_order)
+
+
+def plan_name(shards: Iterable[str]) -> str:
+    """What a plan of these shards, in their order, is called."""
+    return _name(shards)
 
 
 def make_shards(series: Iterable[Series], limits: LimitsConfig | None = None) -> Iterator[Shard]:
     """Put series into shards as they come, holding no more than one shard of them.
 
     Only neighbours share a shard, and only of one collection and one modality: a shard then writes one
-    partition. So the series have to come sorted by those, as every catalog gives them.
+    partition. So the series have to come sorted by those; see `in_order`.
 
     Args:
         series: What to harvest, each once.
@@ -122,19 +132,70 @@ def make_shards(series: Iterable[Series], limits: LimitsConfig | None = None) ->
     """
     limits = limits or LimitsConfig()
     held: list[Series] = []
-    instances = header_bytes = 0
+    filling = _Filling(limits)
     for one in series:
         count = expected_instances(one)
-        weight = expected_read(one, limits).bytes
-        full = instances + count > limits.shard_instances or header_bytes + weight > limits.shard_header_bytes
-        if held and (full or _partition(one) != _partition(held[0])):
+        if filling.begins_anew(one.collection_id, one.modality, count, one.size) and held:
             yield shard_of(held)
-            held, instances, header_bytes = [], 0, 0
+            held = []
         held.append(one)
-        instances += count
-        header_bytes += weight
     if held:
         yield shard_of(held)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOutline:
+    """What a plan will be: its name, and how many shards it has."""
+
+    name: str
+    shards: int
+
+
+def outline(series: Iterable[SeriesOutline], limits: LimitsConfig | None = None) -> PlanOutline:
+    """Say what `make_plan` would make of the series, holding none of them.
+
+    Args:
+        series: By collection, modality and key, each once.
+        limits: As for `make_plan`.
+    """
+    filling = _Filling(limits or LimitsConfig())
+    name, shard, shards = hashlib.sha256(), hashlib.sha256(), 0
+    for key, collection, modality, count, size in series:
+        expected = INSTANCES_UNKNOWN if count is None else count
+        if filling.begins_anew(collection, modality, expected, size):
+            if shards:
+                name.update(_short(shard).encode() + b"\n")
+            shard, shards = hashlib.sha256(), shards + 1
+        shard.update(key.encode("utf-8", "surrogateescape") + b"\n")
+    if shards:
+        name.update(_short(shard).encode() + b"\n")
+    return PlanOutline(_short(name), shards)
+
+
+@dataclass(slots=True)
+class _Filling:
+    """The shard that is being filled: how much it holds, and of which partition."""
+
+    limits: LimitsConfig
+    _partition: tuple[str | None, str | None] | None = None
+    _instances: int = 0
+    _header_bytes: int = 0
+
+    def begins_anew(self, collection: str | None, modality: str | None, count: int, size: int | None) -> bool:
+        """Whether a series opens a shard of its own; it is in the one that is filled now, either way."""
+        weight = _cost_of(modality, count, size or 0, self.limits).bytes
+        limits = self.limits
+        anew = (
+            self._partition != (collection, modality)
+            or self._instances + count > limits.shard_instances
+            or self._header_bytes + weight > limits.shard_header_bytes
+        )
+        if anew:
+            self._partition, self._instances, self._header_bytes = (collection, modality), count, weight
+        else:
+            self._instances += count
+            self._header_bytes += weight
+        return anew
 
 
 def estimate(summary: Summary, limits: LimitsConfig | None = None, *, processes: int = 1) -> Estimate:
@@ -150,7 +211,7 @@ def estimate(summary: Summary, limits: LimitsConfig | None = None, *, processes:
     requests = listings = read = instances = 0
     for modality, tally in summary.by_modality.items():
         count = tally.instances + tally.uncounted * INSTANCES_UNKNOWN
-        cost = _cost_of(modality, replace(tally, instances=count), limits)
+        cost = _cost_of(modality, count, tally.size, limits)
         instances += count
         requests += cost.requests
         read += cost.bytes
@@ -181,14 +242,14 @@ def expected_instances(series: Series) -> int:
 def expected_read(series: Series, limits: LimitsConfig) -> ReadCost:
     """What reading a series' headers is expected to take."""
     count = expected_instances(series)
-    return _cost_of(series.modality, Tally(1, count, series.size or 0), limits)
+    return _cost_of(series.modality, count, series.size or 0, limits)
 
 
-def _cost_of(modality: str | None, tally: Tally, limits: LimitsConfig) -> ReadCost:
+def _cost_of(modality: str | None, instances: int, size: int, limits: LimitsConfig) -> ReadCost:
     """The mean object's cost, times the objects."""
-    if not tally.instances:
+    if not instances:
         return ReadCost(0, 0)
-    mean = tally.size / tally.instances if tally.size else None
+    mean = size / instances if size else None
     if modality in WHOLE_OBJECT and mean is not None:
         header = mean
     else:
@@ -201,11 +262,7 @@ def _cost_of(modality: str | None, tally: Tally, limits: LimitsConfig) -> ReadCo
         requests, read, window = requests + 1, read + window, min(2 * window, LONGEST_WINDOW)
     if mean is not None:
         read = min(read, ceil(mean))  # a window ends where the object does
-    return ReadCost(requests=tally.instances * requests, bytes=tally.instances * read)
-
-
-def _partition(series: Series) -> tuple[str | None, str | None]:
-    return series.collection_id, series.modality
+    return ReadCost(requests=instances * requests, bytes=instances * read)
 
 
 def _place_in_order(series: Series) -> tuple[str, str, str]:
@@ -222,4 +279,8 @@ def _name(parts: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part.encode("utf-8", "surrogateescape") + b"\n")
+    return _short(digest)
+
+
+def _short(digest: "hashlib._Hash") -> str:
     return digest.hexdigest()[:16]

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harvester.bucket_listing import BucketListing, FoundObjects, choose_buckets, list_buckets
+from harvester.bucket_listing import BucketListing, FoundObjects, Piece, choose_buckets, list_buckets
 from harvester.catalog import open_catalog
 from harvester.config import CrawlConfig
 from harvester.errors import ListingError
@@ -45,10 +45,17 @@ class ListedStore(MemoryStore):
 
 
 def listed(listings: list[BucketListing], store: ListedStore) -> FoundObjects:
-    async def run() -> FoundObjects:
-        return await list_buckets(listings, store, concurrency=4)
+    found = FoundObjects()
 
-    return anyio.run(run)
+    async def run() -> None:
+        await list_buckets(listings, store, found, concurrency=4)
+
+    anyio.run(run)
+    return found
+
+
+def piece(selected: list[Series]) -> Piece:
+    return Piece(len(selected), sum(one.instance_count or 0 for one in selected))
 
 
 def test_a_selection_of_a_whole_bucket_is_listed_whole() -> None:
@@ -72,9 +79,8 @@ def test_a_large_bucket_is_listed_in_pieces_by_hexadecimal_digits() -> None:
     selected = [series(number, 1000) for number in range(2000)]
     (listing,) = choose_buckets(selected, {BUCKET: 300_000})
     assert len(listing.pieces) == 256
-    assert all(
-        one.prefixes[0].key.startswith(start) for start, held in listing.pieces.items() for one in held
-    )
+    assert sum(held.series for held in listing.pieces.values()) == 2000
+    assert listing.pieces["00"].instances == 1000 * sum(folder(n).startswith("00") for n in range(2000))
 
 
 def test_only_the_pieces_that_hold_selected_series_are_listed() -> None:
@@ -114,34 +120,26 @@ def test_series_that_need_no_listing_or_have_other_names_are_left_alone() -> Non
     assert choose_buckets(half, {BUCKET: 600}) == []
 
 
-def test_objects_of_other_series_are_not_kept() -> None:
-    store = ListedStore(range(20))
-    selected = [series(number) for number in range(0, 20, 2)]
-    found = listed([BucketListing(ObjectRef("b", ""), {"": tuple(selected)}, 1000)], store)
-    assert found.fill(series(1)).objects == ()
-    assert len(found.fill(series(2)).objects) == 2
-
-
 def test_a_piece_that_fails_is_left_to_a_listing_of_each_series() -> None:
     store = ListedStore(range(32), broken="3")
-    pieces = {digit: tuple(series(n) for n in range(32) if folder(n)[0] == digit) for digit in "34"}
+    selected = {digit: [series(n) for n in range(32) if folder(n)[0] == digit] for digit in "34"}
+    pieces = {digit: piece(here) for digit, here in selected.items()}
     found = listed([BucketListing(ObjectRef("b", ""), pieces, 1000)], store)
     assert sorted(store.listed) == ["3", "4"]
-    assert [found.fill(one).objects for one in pieces["3"]] == [(), ()]
-    assert [len(found.fill(one).objects) for one in pieces["4"]] == [2, 2]
+    assert [found.fill(one).objects for one in selected["3"]] == [(), ()]
+    assert [len(found.fill(one).objects) for one in selected["4"]] == [2, 2]
 
 
 def test_a_bucket_that_holds_far_more_than_expected_is_given_up() -> None:
     store = ListedStore(range(5000))
-    found = listed([BucketListing(ObjectRef("b", ""), {"": (series(0), series(1))}, 2500)], store)
+    found = listed([BucketListing(ObjectRef("b", ""), {"": piece([series(0), series(1)])}, 2500)], store)
     assert found.requests == 3
     assert found.fill(series(0)).objects == ()
 
 
 def test_a_series_that_lacks_objects_is_left_to_a_listing_of_its_own() -> None:
-    found = listed(
-        [BucketListing(ObjectRef("b", ""), {"": (series(1, 3), series(9, None))}, 99)], ListedStore(range(3))
-    )
+    selected = [series(1, 3), series(9, None)]
+    found = listed([BucketListing(ObjectRef("b", ""), {"": piece(selected)}, 99)], ListedStore(range(3)))
     assert found.fill(series(1, 3)).objects == ()
     assert found.fill(series(9, None)).objects == ()
 
@@ -151,9 +149,32 @@ def test_keys_of_any_form_come_back_as_they_are() -> None:
     odd = ["Grüße/日本\n.dcm", "a", "b" * 900, "00/0/1"]
     for name in odd:
         store.put(f"s3://b/{folder(0)}{name}", b"123")
-    found = listed([BucketListing(ObjectRef("b", ""), {"": (series(0),)}, 99)], store)
+    found = listed([BucketListing(ObjectRef("b", ""), {"": piece([series(0)])}, 99)], store)
     keys = {held.ref.key for held in found.fill(series(0)).objects}
     assert keys == {folder(0) + name for name in (*odd, "0.dcm", "1.dcm")}
+
+
+def test_folders_whose_names_begin_alike_are_kept_apart() -> None:
+    store = ListedStore(range(0))
+    for key in ("a/1.dcm", "a/b/2.dcm", "a0/3.dcm", "a-/4.dcm", "aa/5.dcm"):
+        store.put(f"s3://b/{key}", b"x")
+    found = listed([BucketListing(ObjectRef("b", ""), {"": Piece(1, 2)}, 99)], store)
+    filled = found.fill(Series("s", (ObjectRef("b", "a/"),), instance_count=2))
+    assert [one.ref.key for one in filled.objects] == ["a/1.dcm", "a/b/2.dcm"]
+
+
+def test_what_was_found_of_a_bucket_lies_on_a_disk_and_leaves_no_file(tmp_path: Path) -> None:
+    found = FoundObjects(tmp_path / "spill")
+    bucket = ObjectRef("b", "")
+    page = [ListedObject(ObjectRef("b", f"{folder(1)}{number}.dcm"), number) for number in range(1000)]
+    found.add(bucket, page[:600])
+    found.add(bucket, page[600:])
+    assert found.fill(series(1, 1000)).objects == ()  # the piece is not listed to its end yet
+    found.complete(bucket, "")
+    assert {one.size for one in found.fill(series(1, 1000)).objects} == set(range(1000))
+    assert list((tmp_path / "spill").iterdir()) == []
+    found.close()
+    assert found.fill(series(1, 1000)).objects == ()
 
 
 def test_a_catalog_knows_how_much_lies_in_each_bucket_and_its_copies(tmp_path: Path) -> None:

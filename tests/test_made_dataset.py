@@ -45,7 +45,7 @@ def test_the_dataset_is_that_of_a_crawl_which_has_nothing_left_to_do(made):
     with open_catalog(config) as catalog:
         plan = make_plan(catalog.series(), config.limits)
     dataset = Dataset.open(made)
-    assert dataset.load_plan(plan.name) == plan
+    assert tuple(dataset.load_plan(plan.name).shards) == plan.shards
     commits = list(dataset.commits())
     assert {commit.shard for commit in commits} == {shard.name for shard in plan.shards}
     counted = {key: sum(counts) for commit in commits for key, counts in commit.counts.items()}

@@ -8,8 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.config import LimitsConfig
-from harvester.model import ListedObject, ObjectRef, Series, Summary, Tally
-from harvester.plan import INSTANCES_UNKNOWN, estimate, expected_read, make_plan, make_shards
+from harvester.model import ListedObject, ObjectRef, Series, SeriesOutline, Summary, Tally
+from harvester.plan import (
+    INSTANCES_UNKNOWN,
+    PlanOutline,
+    estimate,
+    expected_read,
+    in_order,
+    make_plan,
+    make_shards,
+    outline,
+)
 
 LIMITS = LimitsConfig(shard_instances=100, shard_header_bytes=4 * 1024 * 1024)
 
@@ -92,6 +101,16 @@ def test_shards_stream_from_sorted_series_as_they_fill():
     assert [next(shards).series[0].collection_id for _ in range(3)] == ["000000000", "000000001", "000000002"]
     series = [*some(10, "a"), *some(10, "b")]
     assert tuple(make_shards(series, LIMITS)) == make_plan(series, LIMITS).shards
+
+
+@given(series_lists)
+def test_the_outline_of_a_plan_is_the_plan_s(series: list[Series]):
+    plan = make_plan(series, LIMITS)
+    outlines = [
+        SeriesOutline(one.key, one.collection_id, one.modality, one.instance_count, one.size)
+        for one in in_order(series)
+    ]
+    assert outline(outlines, LIMITS) == PlanOutline(plan.name, len(plan.shards))
 
 
 def test_nothing_to_do_is_a_plan_without_shards():

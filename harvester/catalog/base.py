@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from harvester.model import Series, Summary
+from harvester.model import Series, SeriesOutline, Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,24 @@ class Catalog(ABC):
         Raises:
             SelectionError: A row of the catalog does not say where its series lies.
         """
+
+    def outlines(self) -> Iterator[SeriesOutline]:
+        """The selected series, by collection, modality and key, without saying where they lie.
+
+        Raises:
+            SelectionError: The catalog cannot be read to its end.
+        """
+        for one in sorted(
+            self.series(), key=lambda one: (one.collection_id or "", one.modality or "", one.key)
+        ):
+            count = one.instance_count
+            count = len(one.objects) or None if count is None else count
+            yield SeriesOutline(one.key, one.collection_id, one.modality, count, one.size)
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether `series` gives each once, by collection, modality and key: a plan need not sort them."""
+        return False
 
     def studies(self) -> Iterator[tuple[str, str]]:
         """The selected series' keys with their Study Instance UIDs, where the catalog has these."""

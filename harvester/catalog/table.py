@@ -1,8 +1,11 @@
 """A catalog that is a table: idc-index's, or a Parquet file of one's own with the same columns."""
 
+import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import duckdb
 import pyarrow as pa
@@ -23,7 +26,7 @@ from harvester.catalog.views import (
 )
 from harvester.config import CrawlConfig
 from harvester.errors import ConfigError, SelectionError
-from harvester.model import ObjectRef, Series, Summary, Tally
+from harvester.model import ObjectRef, Series, SeriesOutline, Summary, Tally
 
 BATCH_ROWS = 4096
 
@@ -43,29 +46,43 @@ _PLACES = """
     FROM places WHERE harvest_place IS NOT NULL GROUP BY ALL HAVING COUNT(harvest_instances) > 0
 """
 
+_WHERE = "harvest_place, harvest_uuid, CAST(SeriesInstanceUID AS VARCHAR), harvest_release"
 _SERIES = """
-    SELECT harvest_key, harvest_place, harvest_uuid, CAST(SeriesInstanceUID AS VARCHAR),
-           CAST(collection_id AS VARCHAR), CAST(Modality AS VARCHAR), harvest_instances, harvest_size,
-           harvest_release
-    FROM selection ORDER BY collection_id, Modality, harvest_key
+    SELECT harvest_key, CAST(collection_id AS VARCHAR), CAST(Modality AS VARCHAR), harvest_instances,
+           harvest_size{more}
+    FROM (SELECT *, COALESCE(CAST(collection_id AS VARCHAR), '') AS harvest_collection,
+                 COALESCE(CAST(Modality AS VARCHAR), '') AS harvest_modality FROM selection)
+    WHERE (harvest_collection > $first OR harvest_collection = $first AND harvest_modality >= $from)
+      AND (harvest_collection < $last OR harvest_collection = $last AND harvest_modality <= $to)
+    ORDER BY harvest_collection, harvest_modality, harvest_key
 """
+
+# Sorting all of IDC at once takes 0.5 GB: it is read in runs of about so many series, one after the other.
+_SORTED_AT_ONCE = 200_000
 
 _STUDIES = """
     SELECT harvest_key, CAST(StudyInstanceUID AS VARCHAR) FROM selection WHERE StudyInstanceUID IS NOT NULL
 """
 
 
+# A series' folder, as IDC lays out its buckets.
+_FOLDER = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/\*")
+_FOLDER_LENGTH = 38
+
+_Group: TypeAlias = tuple[str, str]
+
+
 class _Row(NamedTuple):
-    """What `_SERIES` selects, in its order."""
+    """What `_SERIES` and `_WHERE` select, in their order."""
 
     key: str
-    place: str
-    uuid: str | None
-    series_instance_uid: str | None
     collection_id: str | None
     modality: str | None
     instances: int | None
     size: int | None
+    place: str
+    uuid: str | None
+    series_instance_uid: str | None
     release: int | None
 
 
@@ -86,6 +103,7 @@ class TableCatalog(Catalog):
         self._release: int | None = None
         self._partial: dict[str, ManifestSeries] = {}
         self._summary = Summary({})
+        self._buckets: dict[str, tuple[ObjectRef, ...]] = {}
 
     @classmethod
     def open(cls, config: CrawlConfig) -> "TableCatalog":
@@ -125,16 +143,46 @@ class TableCatalog(Catalog):
         Raises:
             SelectionError: A row says of its series' place what is no place in a bucket.
         """
-        sql = _SERIES if limit is None else f"{_SERIES} LIMIT {max(int(limit), 0)}"
+        rows = self._sorted(_SERIES.format(more=f", {_WHERE}"))
+        return islice((self._one(_Row(*row)) for row in rows), limit)
+
+    def outlines(self) -> Iterator[SeriesOutline]:
+        """The selected series in the same order, five columns of them.
+
+        Raises:
+            SelectionError: The table cannot be read to its end.
+        """
+        return (SeriesOutline(*row) for row in self._sorted(_SERIES.format(more="")))
+
+    @property
+    def is_ordered(self) -> bool:
+        """DuckDB sorts it, and a series that is named twice was refused."""
+        return True
+
+    def _sorted(self, sql: str) -> Iterator[tuple[Any, ...]]:
         cursor = self._connection.cursor()  # its own, so that two readers do not end each other
         try:
-            for batch in cursor.execute(sql).to_arrow_reader(BATCH_ROWS):
-                columns = [column.to_pylist() for column in batch.columns]
-                yield from (self._one(_Row(*row)) for row in zip(*columns, strict=True))
+            for first, last in self._runs():
+                bounds = {"first": first[0], "from": first[1], "last": last[0], "to": last[1]}
+                for batch in cursor.execute(sql, bounds).to_arrow_reader(BATCH_ROWS):
+                    yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
         except duckdb.Error as error:
             raise self._error(error) from None
         finally:
             cursor.close()
+
+    def _runs(self) -> Iterator[tuple[_Group, _Group]]:
+        """The first and the last collection and modality of what is sorted at once."""
+        counts: dict[_Group, int] = defaultdict(int)
+        for (collection, modality), tally in self._summary.groups.items():
+            counts[(collection or "", modality or "")] += tally.series
+        first: _Group | None = None
+        held = 0
+        for group, last in zip(sorted(counts), [*sorted(counts)[1:], None], strict=True):
+            first, held = first or group, held + counts[group]
+            if last is None or held + counts[last] > _SORTED_AT_ONCE:
+                yield first, group
+                first, held = None, 0
 
     def studies(self) -> Iterator[tuple[str, str]]:
         """The selected series' keys with their Study Instance UIDs.
@@ -276,6 +324,15 @@ class TableCatalog(Catalog):
         )
 
     def _prefixes(self, place: str) -> tuple[ObjectRef, ...]:
+        bucket, uuid = place[:-_FOLDER_LENGTH], place[-_FOLDER_LENGTH:]
+        if bucket in self._buckets and _FOLDER.fullmatch(uuid):  # as all of IDC's, a million of them
+            return tuple(ObjectRef(one.bucket, uuid[:-1], one.scheme) for one in self._buckets[bucket])
+        prefixes = self._parsed(place)
+        if _FOLDER.fullmatch(uuid) and all(prefix.key == uuid[:-1] for prefix in prefixes):
+            self._buckets[bucket] = prefixes
+        return prefixes
+
+    def _parsed(self, place: str) -> tuple[ObjectRef, ...]:
         try:
             prefix = parse_prefix(place if place.endswith(("/", "*")) else place + "/")
         except ConfigError as error:

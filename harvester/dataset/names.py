@@ -125,5 +125,5 @@ def commit_path(crawl: str, shard: str) -> str:
 
 
 def plan_path(plan: str) -> str:
-    """Say where a plan is kept."""
-    return f"{PLANS}/{require_name(plan)}.json.gz"
+    """Say where a plan is kept: Parquet, by a name that nobody takes for rows of the dataset."""
+    return f"{PLANS}/{require_name(plan)}.plan"

@@ -30,8 +30,10 @@ class Done:
     @classmethod
     def of(cls, survey: Survey, plan: Plan) -> "Done":
         """The series of a plan that are committed."""
-        wanted = {canonical_key(series.key) for shard in plan.shards for series in shard.series}
-        found = {key for key in wanted if key in survey.counts}
+        if not survey.counts:
+            return cls()
+        keys = (canonical_key(series.key) for shard in plan.shards for series in shard.series)
+        found = {key for key in keys if key in survey.counts}
         counts = [survey.counts[key] for key in found]
         return cls(frozenset(found), sum(count[0] for count in counts), sum(count[1] for count in counts))
 

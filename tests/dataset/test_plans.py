@@ -1,10 +1,13 @@
-import gzip
 import time
+from collections.abc import Collection
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from harvester.dataset import Dataset
+from harvester.dataset.plans import spool
 from harvester.errors import DatasetError
 from harvester.model import ListedObject, ObjectRef, Plan, Series, Shard
 
@@ -31,6 +34,14 @@ def whole_series(number: int) -> Series:
     )
 
 
+def shards_of(dataset: Dataset) -> tuple[Shard, ...]:
+    plan = dataset.load_plan("p")
+    assert plan is not None
+    assert isinstance(plan.shards, Collection)
+    assert len(plan.shards) == len(tuple(plan.shards))
+    return tuple(plan.shards)
+
+
 def test_a_plan_comes_back_whole(dataset: Dataset) -> None:
     listed = Series(
         key="k\n\0",
@@ -39,14 +50,36 @@ def test_a_plan_comes_back_whole(dataset: Dataset) -> None:
             ListedObject(ObjectRef("b", "k"), 2**40, "etag-1"),
         ),
     )
-    plan = Plan("p", (Shard("a", (whole_series(0), whole_series(7))), Shard("b", (listed,)), Shard("c", ())))
-    dataset.save_plan(plan)
-    assert dataset.load_plan("p") == plan
+    shards = (Shard("a", (whole_series(0), whole_series(7))), Shard("b", (listed,)))
+    dataset.save_plan(Plan("p", shards))
+    assert shards_of(dataset) == shards
+    spooled = spool(shards)
+    assert (spooled.names, spooled.series, spooled.instances) == (("a", "b"), 3, None)
+    assert tuple(spooled) == shards
+    dataset.save_plan(Plan("p", spooled))
+    assert shards_of(dataset) == shards
+
+
+def test_shards_in_a_file_are_gone_through_again_and_at_the_same_time() -> None:
+    shards = tuple(Shard(f"s{n}", tuple(whole_series(n * 10 + m) for m in range(10))) for n in range(500))
+    spooled = spool(iter(shards))
+    assert spooled.instances == sum(range(5000))
+    assert len(spooled) == 500
+    one, other = iter(spooled), iter(spooled)
+    assert next(one) == shards[0]
+    assert tuple(other) == shards
+    assert tuple(one) == shards[1:]
+
+
+def test_a_plan_that_has_no_room_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(DatasetError, match="set TMPDIR to a folder with room"):
+        spool([])
 
 
 def test_the_same_plan_gives_the_same_file(dataset: Dataset) -> None:
     plan = Plan("p", (Shard("a", (whole_series(1),)),))
-    path = Path(dataset.location) / "_harvest/plans/p.json.gz"
+    path = Path(dataset.location) / "_harvest/plans/p.plan"
     dataset.save_plan(plan)
     first = path.read_bytes()
     dataset.save_plan(plan)
@@ -62,28 +95,32 @@ def test_a_hundred_thousand_series_are_quick_and_compact(dataset: Dataset) -> No
     plan = Plan("p", tuple(Shard(f"s{n}", series[n * 100 : n * 100 + 100]) for n in range(1000)))
     began = time.process_time()
     dataset.save_plan(plan)
-    loaded = dataset.load_plan("p")
+    loaded = shards_of(dataset)
     seconds = time.process_time() - began
-    assert loaded == plan
-    assert (Path(dataset.location) / "_harvest/plans/p.json.gz").stat().st_size < 20_000_000
+    assert loaded == plan.shards
+    assert (Path(dataset.location) / "_harvest/plans/p.plan").stat().st_size < 20_000_000
     assert seconds < 10
 
 
-@pytest.mark.parametrize("damage", ["cut", "text", "shape", "empty", "name"])
-def test_a_corrupt_plan_names_its_file(dataset: Dataset, damage: str) -> None:
-    path = Path(dataset.location) / "_harvest/plans/p.json.gz"
+def other_table(folder: Path) -> bytes:
+    pq.write_table(pa.table({"shard": ["a"]}), folder / "other.parquet")
+    return (folder / "other.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "shape", "empty"])
+def test_a_corrupt_plan_names_its_file(dataset: Dataset, tmp_path: Path, damage: str) -> None:
+    path = Path(dataset.location) / "_harvest/plans/p.plan"
     dataset.save_plan(Plan("p", (Shard("a", (whole_series(1),)),)))
     whole = path.read_bytes()
     path.write_bytes(
         {
             "cut": whole[:-20],
             "text": b"{}",
-            "shape": gzip.compress(b'{"name": "p", "shards": [{"name": 1}]}'),
+            "shape": other_table(tmp_path),
             "empty": b"",
-            "name": gzip.compress(b'{"name": "q", "shards": []}'),
         }[damage]
     )
-    with pytest.raises(DatasetError, match=r"plans/p\.json\.gz.*delete it"):
+    with pytest.raises(DatasetError, match=r"plans/p\.plan.*delete it"):
         dataset.load_plan("p")
 
 
