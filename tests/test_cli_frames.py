@@ -8,6 +8,7 @@ import pytest
 from frame_reading import made
 from harvester_program import run
 from header_feeding import CORPUS, needs_corpus
+from made_part10 import element, part10
 from pydicom.pixels import pixel_array
 
 JPEG_START = b"\xff\xd8\xff\xe0"
@@ -66,6 +67,33 @@ def test_what_cannot_be_done_is_said_in_one_line(slide, tmp_path, arguments, sai
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["slide.dcm"]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("missing.dcm", "no such file"),
+        ("page.html", "no DICM at byte 128"),
+        ("report.dcm", "the object has no pixel data, and so no frames"),
+    ],
+)
+def test_an_object_that_has_no_frames_is_said_in_one_line(tmp_path, name, said):
+    (tmp_path / "page.html").write_text("<html>" * 100)
+    (tmp_path / "report.dcm").write_bytes(part10(element(0x00080060, "CS", b"SR")))
+    done = run("frames", tmp_path / name)
+    assert done.status == 3
+    assert said in done.stderr
+    assert name in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_decoder_that_does_not_exist_is_said_in_one_line(tmp_path):
+    path = tmp_path / "slide.dcm"
+    path.write_bytes(made([[JPEG_START], [JPEG_START]], uid="1.2.840.10008.1.2.4.112"))
+    done = run("frames", path, "--frames", "2", "--decode", "-o", tmp_path / "tiles")
+    assert done.status == 3
+    assert "frame 2: pydicom has no decoder for" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_an_object_without_frames_is_no_success(tmp_path):

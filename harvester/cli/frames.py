@@ -2,12 +2,15 @@
 
 import json
 import re
+import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from rich.console import Console
 
 from harvester.cli.text import count, size
 from harvester.dicom import Header
@@ -36,7 +39,9 @@ def add_to(app: typer.Typer) -> None:
     """Add this command."""
     app.command(
         "frames",
-        epilog="Example: `harvester frames s3://idc-open-data/SERIES/INSTANCE.dcm --frames 1,5-9 -o tiles`",
+        epilog="Examples: `harvester frames slide.dcm`,"
+        " `harvester frames s3://idc-open-data/SERIES/INSTANCE.dcm --frames 1,5-9 -o tiles`,"
+        " `harvester frames slide.dcm --frames 1 --decode -o tiles`",
     )(_frames)
 
 
@@ -49,7 +54,8 @@ def _frames(  # noqa: PLR0913  a command's options
     ],
     *,
     frames: Annotated[
-        str | None, typer.Option("--frames", help="Which, from 1: 1,5-9.", show_default=False)
+        str | None,
+        typer.Option("--frames", metavar="NUMBERS", help="Which, from 1: 1,5-9.", show_default=False),
     ] = None,
     output: Annotated[
         Path | None,
@@ -79,7 +85,8 @@ def _frames(  # noqa: PLR0913  a command's options
         raise ConfigError("--frames and --output go together: which frames, and where they are written")
     ref = ObjectRef.parse(url)
     known = NOTHING_KNOWN if dataset is None else look_up(dataset, ref)
-    opened = ENGINE.call(open_frames, ENGINE.store(endpoint), ref, known)
+    with _waiting():
+        opened = ENGINE.call(open_frames, ENGINE.store(endpoint), ref, known)
     if frames is None or output is None:
         typer.echo(_described(opened, as_json=as_json))
         return
@@ -90,6 +97,15 @@ def _frames(  # noqa: PLR0913  a command's options
         f"{count(len(numbers), 'frame')}, {size(written)}, into {output}; read in "
         f"{count(cost.requests, 'request')} and {size(cost.bytes_fetched)}",
         err=True,
+    )
+
+
+def _waiting() -> AbstractContextManager[object]:
+    """Tells who looks at a terminal what a scan of gigabytes keeps it waiting for."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    return Console(stderr=True).status(
+        "Looking where the frames lie; without an offset table, that takes all of it"
     )
 
 

@@ -4,9 +4,17 @@ from typing import TYPE_CHECKING, Final
 
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
 from pydicom.tag import BaseTag
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGLossless,
+    JPEGLosslessSV1,
+)
 
 from harvester.config import one_line
 from harvester.dicom import Header
@@ -30,6 +38,8 @@ _ATTRIBUTES: Final = frozenset(
         0x00280103,  # Pixel Representation
     }
 )
+# What only packages decode that are under the GPL, or that are built for some platforms.
+_NOT_IN_READER: Final = (JPEGLossless, JPEGLosslessSV1)
 _EMPTY_TABLE: Final = b"\xfe\xff\x00\xe0" + bytes(4)
 _DELIMITER: Final = b"\xfe\xff\xdd\xe0" + bytes(4)
 
@@ -58,8 +68,12 @@ def decode(header: Header, frame: bytes, vr: str) -> "np.ndarray":
     Raises:
         FrameDecodeError: The frame is damaged, or no decoder for it is installed.
     """
+    dataset = single_frame(header, frame, vr)
+    missing = _missing(dataset.file_meta.TransferSyntaxUID)
+    if missing is not None:
+        raise FrameDecodeError(missing)
     try:
-        return pixel_array(single_frame(header, frame, vr))
+        return pixel_array(dataset)
     except Exception as error:  # whatever a decoder raises over bytes that anybody may have written
         raise FrameDecodeError(f"it cannot be decoded: {one_line(str(error))}") from error
 
@@ -78,6 +92,28 @@ def single_frame(header: Header, frame: bytes, vr: str) -> Dataset:
     dataset.add_new(keyword, vr, value)
     dataset[keyword].is_undefined_length = bool(header.encapsulated)
     return dataset
+
+
+def _missing(uid: UID) -> str | None:
+    """What has to be installed before frames of a transfer syntax can be decoded; None if nothing has."""
+    if not _has_numpy():
+        return "NumPy is not installed: pip install 'harvester[reader]'"
+    try:
+        decoder = get_decoder(uid)
+    except NotImplementedError:
+        return f"pydicom has no decoder for {uid.name}; undecoded, the compressed image can be had"
+    if decoder.is_available:
+        return None
+    package = "pylibjpeg-libjpeg" if uid in _NOT_IN_READER else "'harvester[reader]'"
+    return f"no decoder for {uid.name} is installed: pip install {package}"
+
+
+def _has_numpy() -> bool:
+    try:
+        import numpy as np  # noqa: F401, PLC0415  whether it is there
+    except ImportError:
+        return False
+    return True
 
 
 def _transfer_syntax(header: Header) -> str:

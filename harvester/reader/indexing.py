@@ -15,6 +15,7 @@ from harvester.reader.engine import KEPT_INDEXES
 from harvester.reader.known import Known
 from harvester.reader.scanning import reading_ahead
 from harvester.reader.source import ObjectSource
+from harvester.reader.virtual import own_table
 
 _logger = logging.getLogger("harvester")
 
@@ -103,6 +104,10 @@ async def _scanned(source: ObjectSource, header: Header) -> FrameIndex:
 
 
 async def _found(source: ObjectSource, header: Header) -> FrameIndex:
+    believed = await _credible(source, header)
+    if believed is not None:
+        KEPT_INDEXES.put(source.ref.url, source.etag, believed)
+        return believed
     fetched = FetchedHeader(source.ref, header, source.size, source.etag)
     async with reading_ahead(source) as read:
         found = await search(fetched, "scan", read)
@@ -112,6 +117,19 @@ async def _found(source: ObjectSource, header: Header) -> FrameIndex:
     warn_of_refused(source.ref.url, found)
     KEPT_INDEXES.put(source.ref.url, source.etag, found.index)
     return found.index
+
+
+async def _credible(source: ObjectSource, header: Header) -> FrameIndex | None:
+    """The index of an extended table that need not be looked up: a frame that is read says if it is there."""
+    if not header.extended_offset_table:
+        return None
+    pixels = PixelData.of(header, source.size)
+    pixels.check_number_of_frames()
+    table = own_table(header, pixels.number_of_frames, b"")
+    if table is None or table.own is None:
+        return None
+    (own,) = await source.fetch([table.own])
+    return table.credible_index(own, source.size)
 
 
 async def _of(

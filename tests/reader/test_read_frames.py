@@ -1,12 +1,18 @@
 """Frames by number: the pixels of a file that was read whole, for fewer bytes."""
 
+import contextlib
+import subprocess
+import sys
+
 import numpy as np
 import pydicom
 import pytest
 from frame_reading import made
 from header_feeding import CORPUS, inventory, needs_corpus
+from made_part10 import element, part10
 from pydicom.encaps import generate_frames
-from pydicom.pixels import pixel_array
+from pydicom.pixels import get_decoder, pixel_array
+from pydicom.uid import UID, JPEGBaseline8Bit, JPEGLosslessSV1
 
 import harvester
 from harvester.errors import FrameDecodeError, FrameIndexError, NotDicomError
@@ -114,6 +120,41 @@ def test_a_frame_that_is_not_there_is_said(number):
 def test_what_cannot_be_decoded_is_said():
     with pytest.raises(FrameDecodeError, match=r"frame 1: .*slide.dcm"):
         harvester.read_frames(URL, [1], store=stored(made([[JPEG_START]])))
+
+
+@pytest.mark.parametrize(
+    ("uid", "said"),
+    [
+        (JPEGBaseline8Bit, r"no decoder for JPEG Baseline.* is installed: pip install 'harvester\[reader\]'"),
+        (JPEGLosslessSV1, "no decoder for JPEG Lossless.* is installed: pip install pylibjpeg-libjpeg"),
+        (UID("1.2.840.10008.1.2.4.112"), "pydicom has no decoder for .* the compressed image can be had"),
+    ],
+)
+def test_a_decoder_that_is_missing_is_said_with_what_brings_it(uid, said, monkeypatch):
+    with contextlib.suppress(NotImplementedError):
+        monkeypatch.setattr(get_decoder(uid), "_available", {})
+    store = stored(made([[JPEG_START], [JPEG_START]], uid=uid))
+    with pytest.raises(FrameDecodeError, match=rf"frame 2: {said}.*slide.dcm"):
+        harvester.read_frames(URL, [2], store=store)
+    assert harvester.read_frames(URL, [2], False, store=store) == [JPEG_START]
+
+
+def test_without_numpy_frames_are_read_and_not_decoded(tmp_path):
+    path = tmp_path / "slide.dcm"
+    path.write_bytes(made([[JPEG_START], [JPEG_START]]))
+    program = (
+        "import sys; sys.modules['numpy'] = None; import harvester\n"
+        f"print(harvester.read_frames({str(path)!r}, [1], False))\n"
+        f"harvester.read_frames({str(path)!r}, [1])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout == f"[{JPEG_START}]\n"
+    assert "NumPy is not installed: pip install 'harvester[reader]'" in done.stderr
+
+
+def test_an_object_without_pixel_data_has_no_frames():
+    with pytest.raises(FrameIndexError, match="no pixel data, and so no frames"):
+        harvester.read_frames(URL, [1], store=stored(part10(element(0x00080060, "CS", b"SR"))))
 
 
 def test_what_is_no_dicom_has_no_frames():

@@ -40,6 +40,8 @@ class NativeFrames:
         Raises:
             FrameIndexError: The pixel data is not native, is deflated, or is shorter than its frames.
         """
+        if header.pixel_data_keyword is None:
+            raise FrameIndexError("the object has no pixel data, and so no frames")
         if header.encapsulated or header.pixel_data_offset is None or header.pixel_data_length is None:
             raise FrameIndexError("the object has no native pixel data")
         if header.deflated:
