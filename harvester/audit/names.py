@@ -50,3 +50,9 @@ def uids(kind: str, *, retired: bool = True) -> dict[str, str]:
         for uid, (_name, what, _info, gone, keyword) in UID_dictionary.items()
         if what == kind and keyword and (retired or not gone)
     }
+
+
+def uid_name(uid: str) -> str:
+    """What PS3.6 annex A calls a UID; the UID itself, where it does not know it."""
+    known = UID_dictionary.get(uid)
+    return uid if known is None else known[0].partition(":")[0]

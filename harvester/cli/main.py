@@ -18,6 +18,7 @@ from harvester.cli import (
     indexing,
     objects,
     querying,
+    reporting,
     serving,
 )
 from harvester.config import one_line
@@ -50,6 +51,7 @@ crawling.add_to(app)
 querying.add_to(app)
 indexing.add_to(app)
 auditing.add_to(app)
+reporting.add_to(app)
 objects.add_to(app)
 frames.add_to(app)
 compacting.add_to(app)
