@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from typer.models import ArgumentInfo, OptionInfo, ParameterInfo
 
-from harvester.cli import app
+from harvester.cli import application
 
 PAGE = Path(__file__).parents[1] / "docs" / "commands.md"
 INTRODUCTION = """\
@@ -54,6 +54,7 @@ def main() -> int:
 
 def command_reference() -> str:
     """The page, in Markdown."""
+    app = application()
     parts = [INTRODUCTION, f"{app.info.help}\n", f"{app.info.epilog}\n", "Before the command's name:\n"]
     if app.registered_callback is not None:
         parts.append(_table(_parameters(app.registered_callback.callback)))

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 import typer
 
-from harvester.cli import app
+from harvester.cli import application
 from harvester.config import CrawlConfig, load
 from harvester.crawl import crawl
 from harvester.dataset import FAILURE_COLUMNS, FRAME_COLUMNS, HARVEST_COLUMNS, REMAINDER_COLUMNS
@@ -31,7 +31,7 @@ DATA = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 WRITER = [sys.executable, str(ROOT / "scripts" / "command_reference.py")]
-COMMANDS = typer.main.get_command(app).commands
+COMMANDS = typer.main.get_command(application()).commands
 
 
 def blocks(text, language):

@@ -1,5 +1,5 @@
 """The commands: each parses its arguments, calls one function and prints."""
 
-from harvester.cli.main import app, main
+from harvester.cli.main import application, main
 
-__all__ = ["app", "main"]
+__all__ = ["application", "main"]

@@ -20,6 +20,7 @@ from harvester.crawl import CrawlOptions, CrawlResult, StopRequest, crawl
 from harvester.errors import ungrouped
 from harvester.harvest import Progress
 from harvester.plan import Estimate, estimate
+from harvester.worker import collect_garbage_rarely
 
 _logger = logging.getLogger("harvester")
 
@@ -59,6 +60,7 @@ def _crawl(
     What the dataset holds already is not harvested again: a crawl that was interrupted goes on where
     it stopped, when started again.
     """
+    collect_garbage_rarely()
     log_as(log_format)
     settings = load(config)
     told = _Told(in_json=log_format is LogFormat.JSON, metrics_port=metrics_port)

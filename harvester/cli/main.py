@@ -4,26 +4,14 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated, Any, Final
 
 import typer
 
 from harvester import __version__
-from harvester.cli import (
-    auditing,
-    compacting,
-    crawling,
-    frames,
-    increments,
-    indexing,
-    objects,
-    querying,
-    reporting,
-    serving,
-)
-from harvester.config import one_line
 from harvester.errors import HarvesterError, HarvestError, UserError
-from harvester.worker import collect_garbage_rarely
 
 DONE: Final = 0
 BUG: Final = 1
@@ -34,29 +22,52 @@ INTERRUPTED: Final = 130
 # typer carries its own copy of click, and does not name the error that all usage errors share.
 _USAGE_ERROR: Final[Any] = next(one for one in typer.BadParameter.__mro__ if one.__name__ == "ClickException")
 
-app = typer.Typer(
-    name="harvester",
-    help="Reads the headers of DICOM objects where they lie, and turns them into Parquet that answers SQL.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=(
-        "Exit status: 0 done; 1 a bug; 2 the configuration or the command line is wrong; "
-        "3 some objects failed (they are in `failures`), or an audit found violations; "
-        "130 interrupted, what was committed stays."
-    ),
-)
-crawling.add_to(app)
-querying.add_to(app)
-indexing.add_to(app)
-auditing.add_to(app)
-reporting.add_to(app)
-objects.add_to(app)
-frames.add_to(app)
-compacting.add_to(app)
-increments.add_to(app)
-serving.add_to(app)
+# In the order of the help: where each command is.
+_MODULES: Final = {
+    "crawl": "crawling",
+    "plan": "crawling",
+    "sql": "querying",
+    "index": "indexing",
+    "audit": "auditing",
+    "report": "reporting",
+    "header": "objects",
+    "frames": "frames",
+    "compact": "compacting",
+    "diff": "increments",
+    "prune": "increments",
+    "demo": "serving",
+}
+
+
+def application(arguments: Sequence[str] = ()) -> typer.Typer:
+    """The program with all of its commands, or with the one that is called.
+
+    Loading what all commands need takes longer than most answers do.
+
+    Args:
+        arguments: The command line, without the program's name.
+    """
+    app = typer.Typer(
+        name="harvester",
+        help=(
+            "Reads the headers of DICOM objects where they lie, and turns them into Parquet that answers SQL."
+        ),
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog=(
+            "Exit status: 0 done; 1 a bug; 2 the configuration or the command line is wrong; "
+            "3 some objects failed (they are in `failures`), or an audit found violations; "
+            "130 interrupted, what was committed stays."
+        ),
+    )
+    called = next((word for word in arguments if not word.startswith("-")), None)
+    modules = [_MODULES[called]] if called in _MODULES else dict.fromkeys(_MODULES.values())
+    for module in modules:
+        import_module(f"harvester.cli.{module}").add_to(app)
+    app.callback()(_options)
+    return app
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001  typer's callbacks take the value
@@ -65,7 +76,6 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001  typer's callbacks tak
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     *,
     version: Annotated[
@@ -85,13 +95,12 @@ def _options(
 
 def main() -> None:
     """Run the program and exit with the status of the contract."""
-    collect_garbage_rarely()
     sys.exit(_status())
 
 
 def _status() -> int:  # noqa: PLR0911  one line for each kind of end
     try:
-        status = app(standalone_mode=False)
+        status = application(sys.argv[1:])(standalone_mode=False)
         sys.stdout.flush()  # here, where a reader that has gone is no bug
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
@@ -129,7 +138,8 @@ def _say_usage(error: Any) -> None:
     while context is not None and context.parent is not None:
         names.insert(0, context.info_name)
         context = context.parent
-    _say(f"{one_line(error.format_message())} Say `{' '.join(['harvester', *names])} --help` for its usage.")
+    message = " ".join(error.format_message().split())
+    _say(f"{message} Say `{' '.join(['harvester', *names])} --help` for its usage.")
 
 
 def _say(message: str) -> None:

@@ -9,7 +9,6 @@ from typing import IO, Annotated, cast
 import typer
 
 from harvester.cli.announced import AnnouncedStream
-from harvester.cli.prompt import run_prompt
 from harvester.cli.watching import run_watched
 from harvester.errors import ConfigError
 from harvester.query import Dialect, Format, Result, open_dataset, run_query, write_result
@@ -80,6 +79,8 @@ def _sql(
 
     try:
         if text is None:
+            from harvester.cli.prompt import run_prompt  # noqa: PLC0415 - for most queries nobody is prompted
+
             run_prompt(connection, ask)
         else:
             ask(text)

@@ -71,10 +71,14 @@ class Marks:
 
     def series_table(self) -> pa.Table:
         """The marks of series."""
+        if not self.series:
+            return _empty(name for name in _COLUMNS.names if name != "instance_url")
         return self._table().filter(pc.field("instance_url").is_null()).drop_columns(["instance_url"])
 
     def object_table(self) -> pa.Table:
         """The marks of objects: `instance_url`, `superseded_at`."""
+        if not self.objects:
+            return _empty(("instance_url", "superseded_at"))
         named = self._table().filter(~pc.field("instance_url").is_null())
         return named.select(["instance_url", "superseded_at"])
 
@@ -94,6 +98,11 @@ class Marks:
             {"instance_url": url, "superseded_at": before} for url, before in sorted(self.objects.items())
         ]
         return pa.Table.from_pylist(rows, _COLUMNS)
+
+
+def _empty(names: Iterable[str]) -> pa.Table:
+    # From lists pyarrow makes arrays by loading pandas, which takes longer than most queries.
+    return pa.Table.from_batches([], pa.schema([_COLUMNS.field(name) for name in names]))
 
 
 def read_marks(storage: Storage) -> Marks:

@@ -6,6 +6,7 @@ from typing import Final
 import duckdb
 
 from harvester.dataset.marks import Marks
+from harvester.query.sql_types import identifier, sql_type
 
 CURRENT: Final = "superseded_at IS NULL"
 """Which rows of `instances` the newest release, or the last listing, still has."""
@@ -20,9 +21,12 @@ def add_marks(connection: duckdb.DuckDBPyConnection, marks: Marks) -> None:
     """Keep the marks as tables of the connection."""
     connection.execute("CREATE SCHEMA IF NOT EXISTS harvest")
     for name, table in ((_SERIES, marks.series_table()), (_OBJECTS, marks.object_table())):
-        connection.register("incoming", table)
-        connection.execute(f"CREATE TABLE {name} AS SELECT * FROM incoming")
-        connection.unregister("incoming")
+        columns = (f"{identifier(field.name)} {sql_type(field.type)}" for field in table.schema)
+        connection.execute(f"CREATE TABLE {name} ({', '.join(columns)})")
+        if table.num_rows:  # to look at a table of Arrow DuckDB loads pandas: longer than most queries take
+            connection.register("incoming", table)
+            connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM incoming")
+            connection.unregister("incoming")
 
 
 def marked(parts: str, marks: Marks, present: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from harvester.cli.main import app
+from harvester.cli import application
 from harvester.errors import QueryError
 from harvester.query import INDEX_NAMES, build_index
 
@@ -131,11 +131,11 @@ def test_the_command_writes_one_table_or_all_of_them(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     run = CliRunner().invoke
-    assert run(app, ["index", "ct_index", "-d", str(corpus.location)]).exit_code == 0
+    assert run(application(), ["index", "ct_index", "-d", str(corpus.location)]).exit_code == 0
     written = pq.ParquetFile("ct_index.parquet").read().to_pylist()
     agree(by(written, "SeriesInstanceUID"), index_truth.ct_index(corpus.headers))
-    everything = run(app, ["index", "--all", "-d", str(corpus.location), "-o", "all/of them"])
+    everything = run(application(), ["index", "--all", "-d", str(corpus.location), "-o", "all/of them"])
     assert everything.output.splitlines() == [f"all/of them/{name}.parquet" for name in INDEX_NAMES]
     assert {path.stem for path in Path("all/of them").iterdir()} == set(INDEX_NAMES)
-    assert run(app, ["index", "-d", str(corpus.location)]).exit_code != 0
-    assert run(app, ["index", "ct_index", "--all", "-d", str(corpus.location)]).exit_code != 0
+    assert run(application(), ["index", "-d", str(corpus.location)]).exit_code != 0
+    assert run(application(), ["index", "ct_index", "--all", "-d", str(corpus.location)]).exit_code != 0

@@ -8,7 +8,7 @@ import idc_index_data
 import pytest
 from typer.testing import CliRunner
 
-from harvester.cli.main import app
+from harvester.cli import application
 from harvester.errors import QueryError
 
 PACKAGE = Path(idc_index_data.__file__).parent
@@ -87,6 +87,6 @@ def test_the_command_takes_a_dialect(corpus: Any) -> None:
     sql = "SELECT COUNT(*) AS n FROM `bigquery-public-data.idc_v25.dicom_all`"
     run = CliRunner().invoke
     arguments = ["sql", "-d", str(corpus.location), "--format", "csv"]
-    answer = run(app, [*arguments, "--dialect", "bigquery", sql])
+    answer = run(application(), [*arguments, "--dialect", "bigquery", sql])
     assert answer.output == f"n\n{len(corpus.headers)}\n"
-    assert run(app, [*arguments, sql]).exit_code != 0
+    assert run(application(), [*arguments, sql]).exit_code != 0
