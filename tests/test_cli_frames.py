@@ -1,17 +1,36 @@
 """`harvester frames`: single frames of an object, as files."""
 
 import json
+import sys
 
 import numpy as np
 import pydicom
 import pytest
 from frame_reading import made
-from harvester_program import run
+from harvester_program import Ended
+from harvester_program import run as run_as_a_program
 from header_feeding import CORPUS, needs_corpus
 from made_part10 import element, part10
 from pydicom.pixels import pixel_array
 
+from harvester.cli.main import _status
+
 JPEG_START = b"\xff\xd8\xff\xe0"
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Runs the program in this process: its imports take longer than what it does."""
+
+    def run_here(*arguments, cwd=None):
+        monkeypatch.setattr(sys, "argv", ["harvester", *map(str, arguments)])
+        if cwd is not None:
+            monkeypatch.chdir(cwd)
+        status = _status()
+        printed = capsys.readouterr()
+        return Ended(status, printed.out, printed.err)
+
+    return run_here
 
 
 @pytest.fixture
@@ -22,7 +41,7 @@ def slide(tmp_path):
 
 
 def test_frames_are_written_as_they_are(slide, tmp_path):
-    done = run("frames", slide, "--frames", "1,5-7", "-o", tmp_path / "tiles")
+    done = run_as_a_program("frames", slide, "--frames", "1,5-7", "-o", tmp_path / "tiles")
     assert done.status == 0
     written = {path.name: path.read_bytes() for path in (tmp_path / "tiles").iterdir()}
     assert written == {f"frame-{number:02}.jpg": JPEG_START + bytes([number] * 6) for number in (1, 5, 6, 7)}
@@ -31,7 +50,7 @@ def test_frames_are_written_as_they_are(slide, tmp_path):
 
 
 @needs_corpus
-def test_frames_are_decoded(tmp_path):
+def test_frames_are_decoded(run, tmp_path):
     path = CORPUS / "pydicom-data/emri_small_RLE.dcm"
     done = run("frames", path, "--frames", "10,2", "--decode", "-o", tmp_path)
     assert done.status == 0
@@ -40,7 +59,7 @@ def test_frames_are_decoded(tmp_path):
         np.testing.assert_array_equal(np.load(tmp_path / f"frame-{number:02}.npy"), expected)
 
 
-def test_where_the_frames_lie_is_said(slide):
+def test_where_the_frames_lie_is_said(run, slide):
     assert run("frames", slide).stdout.startswith("12 frames (scan), the first at byte ")
     said = json.loads(run("frames", slide, "--json").stdout)
     assert said["source"] == "scan"
@@ -61,7 +80,7 @@ def test_where_the_frames_lie_is_said(slide):
         (("--frames", "1", "-o", "slide.dcm"), "cannot be written"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(slide, tmp_path, arguments, said):
+def test_what_cannot_be_done_is_said_in_one_line(run, slide, tmp_path, arguments, said):
     done = run("frames", slide, *arguments, cwd=tmp_path)
     assert done.status == 2
     assert said in done.stderr
@@ -77,7 +96,7 @@ def test_what_cannot_be_done_is_said_in_one_line(slide, tmp_path, arguments, sai
         ("report.dcm", "the object has no pixel data, and so no frames"),
     ],
 )
-def test_an_object_that_has_no_frames_is_said_in_one_line(tmp_path, name, said):
+def test_an_object_that_has_no_frames_is_said_in_one_line(run, tmp_path, name, said):
     (tmp_path / "page.html").write_text("<html>" * 100)
     (tmp_path / "report.dcm").write_bytes(part10(element(0x00080060, "CS", b"SR")))
     done = run("frames", tmp_path / name)
@@ -87,7 +106,7 @@ def test_an_object_that_has_no_frames_is_said_in_one_line(tmp_path, name, said):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_decoder_that_does_not_exist_is_said_in_one_line(tmp_path):
+def test_a_decoder_that_does_not_exist_is_said_in_one_line(run, tmp_path):
     path = tmp_path / "slide.dcm"
     path.write_bytes(made([[JPEG_START], [JPEG_START]], uid="1.2.840.10008.1.2.4.112"))
     done = run("frames", path, "--frames", "2", "--decode", "-o", tmp_path / "tiles")
@@ -96,7 +115,7 @@ def test_a_decoder_that_does_not_exist_is_said_in_one_line(tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_an_object_without_frames_is_no_success(tmp_path):
+def test_an_object_without_frames_is_no_success(run, tmp_path):
     path = tmp_path / "text"
     path.write_text("no DICOM at all" * 20)
     done = run("frames", path)

@@ -48,8 +48,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="read-benchmark-") as folder:
         home = Path(folder)
         home.chmod(0o755)  # nginx, started by root, reads it as nobody
-        os.environ["PYTHONPYCACHEPREFIX"] = str(home / "compiled")
-        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         root = home / "root"
         with far_bucket(root, home / "nginx", arguments.milliseconds / 1e3, width * 1e6) as bucket:
             for name, run in PARTS.items():
