@@ -19,8 +19,8 @@ from harvester.model import Series
 
 # One row of a slide with thousands of frames weighs megabytes, one of a CT some kilobytes: a part is
 # closed by whichever of the two comes first.
-ROWS_AT_ONCE: Final = 20_000
-BYTES_AT_ONCE: Final = 64 << 20
+ROWS_AT_ONCE: Final = 10_000
+BYTES_AT_ONCE: Final = 32 << 20
 
 _SOP_INSTANCE_UID: Final = 0x00080018
 _SERIES_INSTANCE_UID: Final = 0x0020000E
