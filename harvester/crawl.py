@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
@@ -136,6 +137,12 @@ async def crawl(
         return await anyio.to_thread.run_sync(run.conclude)
 
 
+def cpu_seconds() -> float:
+    """What this process and its children that have ended have used of the cores."""
+    spent = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in spent)
+
+
 @dataclass(slots=True)
 class _Run:
     """One crawl, from the catalog to the last commit."""
@@ -149,6 +156,7 @@ class _Run:
     _started: float = field(default_factory=time.monotonic)
     _started_at: datetime = field(default_factory=partial(datetime.now, UTC))
     _used: int = 1
+    _cpu_before: float = field(default_factory=cpu_seconds)
     _telemetry: Telemetry = field(default_factory=Telemetry)
     _dataset: Dataset | None = None
     _lock: Lock | None = None
@@ -201,6 +209,7 @@ class _Run:
                 totals=asdict(result),
                 telemetry=self._telemetry.merged(workers.telemetry),
                 deaths=tuple(workers.deaths),
+                cpu_seconds=cpu_seconds() - self._cpu_before,
             ).save(dataset)
         return result
 
@@ -260,7 +269,7 @@ class _Run:
             return max(1, min(wanted, series))
         instances = total.instances + total.uncounted * INSTANCES_UNKNOWN
         share = instances * series / max(total.series, 1)
-        return max(1, min(_cores(), int(share // _INSTANCES_WORTH_A_PROCESS)))
+        return max(1, min(cores(), int(share // _INSTANCES_WORTH_A_PROCESS)))
 
     @asynccontextmanager
     async def _pool(self, processes: int) -> AsyncIterator[WorkerPool | None]:
@@ -382,6 +391,6 @@ def _planned(catalog: Catalog, limit: int | None, limits: LimitsConfig) -> Spool
     return spool(make_shards(series if catalog.is_ordered else in_order(series), limits))
 
 
-def _cores() -> int:
+def cores() -> int:
     """How many cores this process may use, which can be fewer than there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -65,10 +65,14 @@ BYTES_PER_SECOND = 125e6
 
 @dataclass(frozen=True, slots=True)
 class ReadCost:
-    """What reading the headers of one or more objects takes: requests, and bytes that they answer."""
+    """What reading the headers of one or more objects takes: requests, and bytes that they answer.
+
+    `headers` are the bytes that are headers, and have to be parsed.
+    """
 
     requests: int
     bytes: int
+    headers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ class Estimate:
     `series`, `instances` and `object_bytes` are the catalog's own numbers. `header_bytes` is what will be
     read of them, `requests` counts range reads and listings. `seconds` follows from the assumed rates beside
     it. `uncounted` is how many series the catalog gives no instance count for, `INSTANCES_UNKNOWN` each.
+    `parsing` is how many headers of a usual CT slice cost a core as much as these do.
     """
 
     series: int
@@ -89,6 +94,7 @@ class Estimate:
     requests_per_second: float
     bytes_per_second: float
     uncounted: int = 0
+    parsing: float = 0.0
 
     @property
     def fraction(self) -> float:
@@ -209,12 +215,14 @@ def estimate(summary: Summary, limits: LimitsConfig | None = None, *, processes:
     limits = limits or LimitsConfig()
     total = summary.total
     requests = listings = read = instances = 0
+    parsing = 0.0
     for modality, tally in summary.by_modality.items():
         count = tally.instances + tally.uncounted * INSTANCES_UNKNOWN
         cost = _cost_of(modality, count, tally.size, limits)
         instances += count
         requests += cost.requests
         read += cost.bytes
+        parsing += max(count, cost.headers / TYPICAL_HEADER["CT"])
         listings += tally.series + count // KEYS_PER_LISTING
     rate = min(REQUESTS_PER_SECOND * max(processes, 1), BUCKET_REQUESTS_PER_SECOND)
     if limits.requests_per_second:
@@ -229,6 +237,83 @@ def estimate(summary: Summary, limits: LimitsConfig | None = None, *, processes:
         requests_per_second=rate,
         bytes_per_second=BYTES_PER_SECOND,
         uncounted=total.uncounted,
+        parsing=parsing,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """How fast a machine harvests.
+
+    Attributes:
+        headers_per_core_second: What one core harvests in a second, from the request to the Parquet part.
+        basis: Where that is known from, for a person.
+        of_selection: Whether it was measured on such objects as are planned; else on usual CT slices.
+    """
+
+    headers_per_core_second: float
+    basis: str
+    of_selection: bool = False
+
+
+ASSUMED_RATES = Rates(REQUESTS_PER_SECOND, "assumed, not measured")
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """How long each of the three takes that a crawl needs at the same time; the longest binds.
+
+    Attributes:
+        cores: How many harvest.
+        core_seconds: What all headers take of one core.
+        service_seconds: What all requests take at the rate that a bucket, or the configuration, allows.
+        network_seconds: What all bytes take on the way.
+    """
+
+    cores: int
+    core_seconds: float
+    service_seconds: float
+    network_seconds: float
+
+    @property
+    def seconds_by_cause(self) -> dict[str, float]:
+        """Seconds that each would take if it were alone."""
+        return {
+            "cpu": self.core_seconds / self.cores,
+            "service": self.service_seconds,
+            "network": self.network_seconds,
+        }
+
+    @property
+    def binds(self) -> str:
+        """Which of the three takes longest."""
+        times = self.seconds_by_cause
+        return max(times, key=lambda cause: times[cause])
+
+    @property
+    def seconds(self) -> float:
+        """How long the crawl takes."""
+        return max(self.seconds_by_cause.values())
+
+
+def forecast(expected: Estimate, rates: Rates, cores: int, limits: LimitsConfig | None = None) -> Forecast:
+    """Say what binds a crawl, and for how long.
+
+    Args:
+        expected: What it reads.
+        rates: How fast this machine is.
+        cores: How many of its cores harvest.
+        limits: `requests_per_second`, where it is less than what a bucket serves.
+    """
+    asked = limits.requests_per_second if limits else 0.0
+    service = min(asked or BUCKET_REQUESTS_PER_SECOND, BUCKET_REQUESTS_PER_SECOND)
+    objects = expected.instances + expected.uncounted * INSTANCES_UNKNOWN
+    headers = objects if rates.of_selection else expected.parsing
+    return Forecast(
+        cores=max(1, cores),
+        core_seconds=headers / rates.headers_per_core_second,
+        service_seconds=expected.requests / service,
+        network_seconds=expected.header_bytes / expected.bytes_per_second,
     )
 
 
@@ -262,7 +347,7 @@ def _cost_of(modality: str | None, instances: int, size: int, limits: LimitsConf
         requests, read, window = requests + 1, read + window, min(2 * window, LONGEST_WINDOW)
     if mean is not None:
         read = min(read, ceil(mean))  # a window ends where the object does
-    return ReadCost(requests=instances * requests, bytes=instances * read)
+    return ReadCost(instances * requests, instances * read, int(instances * header))
 
 
 def _place_in_order(series: Series) -> tuple[str, str, str]:

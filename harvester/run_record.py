@@ -38,6 +38,7 @@ class RunRecord:
         totals: What it did: the crawl's result.
         telemetry: How the servers answered.
         deaths: The workers that died.
+        cpu_seconds: Of all processes of this machine that harvested; None where they were elsewhere.
     """
 
     crawl: str
@@ -48,6 +49,7 @@ class RunRecord:
     totals: Mapping[str, Any]
     telemetry: Telemetry
     deaths: tuple[Death, ...] = ()
+    cpu_seconds: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON holds."""
@@ -59,6 +61,7 @@ class RunRecord:
             "versions": VERSIONS,
             "configuration": _short(self.config.model_dump(mode="json", exclude_defaults=True)),
             "processes": self.processes,
+            "cpu_seconds": self.cpu_seconds,
             "totals": dict(self.totals),
             "rates": self._rates(),
             "retries": dict(total.retries),

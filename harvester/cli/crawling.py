@@ -1,4 +1,4 @@
-"""`harvester crawl` and `harvester plan`."""
+"""`harvester crawl`."""
 
 import dataclasses
 import json
@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import anyio
 import typer
 
-from harvester.catalog import open_catalog
 from harvester.cli.logs import LogFormat, log_as
 from harvester.cli.metrics import served_metrics
 from harvester.cli.progress import shown
@@ -19,7 +18,6 @@ from harvester.config import CrawlConfig, load
 from harvester.crawl import CrawlOptions, CrawlResult, StopRequest, crawl
 from harvester.errors import ungrouped
 from harvester.harvest import Progress
-from harvester.plan import Estimate, estimate
 from harvester.worker import collect_garbage_rarely
 
 _logger = logging.getLogger("harvester")
@@ -33,7 +31,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on s
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     app.command("crawl", epilog="Example: `harvester crawl configs/quickstart.toml`")(_crawl)
-    app.command("plan", epilog="Example: `harvester plan configs/idc-sm.toml`")(_plan)
 
 
 def _crawl(
@@ -149,30 +146,4 @@ def _said(result: CrawlResult) -> str:
             '"SELECT reason, count(*) FROM failures GROUP BY ALL"'
         )
     lines.append(f"dataset: {result.dataset}")
-    return "\n".join(lines)
-
-
-def _plan(config: Config, *, as_json: AsJson = False) -> None:
-    """Say how many series and objects CONFIG selects, and what reading their headers will take.
-
-    Nothing is fetched.
-    """
-    settings = load(config)
-    with open_catalog(settings) as catalog:
-        planned = estimate(catalog.summary(), settings.limits)
-        name = catalog.name
-    typer.echo(json.dumps(dataclasses.asdict(planned)) if as_json else _planned(name, planned))
-
-
-def _planned(name: str, planned: Estimate) -> str:
-    uncounted = f" (and {count(planned.uncounted, 'series')} of unknown length)" if planned.uncounted else ""
-    selected = f"{count(planned.series, 'series')}, {count(planned.instances, 'instance')}{uncounted}"
-    read = f"{size(planned.header_bytes)} of that ({planned.fraction:.3%})"
-    rates = f"{planned.requests_per_second:,.0f} requests and {size(planned.bytes_per_second)} a second"
-    lines = (
-        name,
-        f"{selected}, {size(planned.object_bytes)}",
-        f"a crawl reads about {read} in {count(planned.requests, 'request')}",
-        f"and takes about {span(planned.seconds)} at {rates}",
-    )
     return "\n".join(lines)

@@ -25,7 +25,7 @@ _USAGE_ERROR: Final[Any] = next(one for one in typer.BadParameter.__mro__ if one
 # In the order of the help: where each command is.
 _MODULES: Final = {
     "crawl": "crawling",
-    "plan": "crawling",
+    "plan": "planning",
     "sql": "querying",
     "index": "indexing",
     "audit": "auditing",
