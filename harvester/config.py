@@ -5,6 +5,7 @@ tool would; `catalog`, `manifest`, `urls` and `root` from the folder of the TOML
 there (so that a configuration travels with its manifest), else from the current directory.
 """
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time
@@ -30,6 +31,8 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 """A TOML file may hold a long list of UIDs; more than this belongs in a manifest."""
 
 MiB = 1024 * 1024
+
+_SCHEDULER = re.compile(r"(tcp|tls)://[A-Za-z0-9_.\-\[\]:]{1,253}:[0-9]{1,5}")
 
 Provider = Literal["aws", "gcs"]
 Scalar = str | bool | int | float
@@ -168,8 +171,12 @@ class LimitsConfig(_Table):
     `read_ahead_bytes` the least that each further one does. `max_header_bytes` bounds one object's header.
     `timeout_seconds` bounds one request, `attempts` how often it is tried at each provider. A shard,
     the unit of commit, expects at most `shard_instances` objects and `shard_header_bytes` of headers.
+    `engine` "dask" harvests on a Dask cluster: that of `scheduler` (`tcp://HOST:PORT`), else one that is
+    started on this machine with `processes` workers. All limits are the same there.
     """
 
+    engine: Literal["processes", "dask"] = "processes"
+    scheduler: str | None = None
     processes: int = Field(default=0, ge=0, le=1024)
     concurrency: int = Field(default=256, ge=1, le=4096)
     requests_per_second: float = Field(default=0, ge=0, le=1e6, allow_inf_nan=False)
@@ -180,6 +187,18 @@ class LimitsConfig(_Table):
     attempts: int = Field(default=5, ge=1, le=100)
     shard_instances: int = Field(default=2000, ge=1, le=1_000_000)
     shard_header_bytes: int = Field(default=64 * MiB, ge=1, le=16 * 1024 * MiB)
+
+    @model_validator(mode="after")
+    def _check_scheduler(self) -> "LimitsConfig":
+        if self.scheduler is None:
+            return self
+        if self.engine != "dask":
+            raise ValueError('limits.scheduler: goes with engine = "dask"')
+        if not _SCHEDULER.fullmatch(self.scheduler):
+            raise ValueError(
+                f"limits.scheduler: {self.scheduler!r} is not tcp://HOST:PORT or tls://HOST:PORT"
+            )
+        return self
 
 
 class FramesConfig(_Table):
@@ -390,11 +409,13 @@ def _first_complaint(error: ValidationError) -> str:
         value = problem["input"]
         return f"{key}: {_short(value)} is not valid{did_you_mean(str(value), _words_of(location))}"
     if problem["type"] == "value_error":
-        return message if message.startswith("select") or not key else f"{key}: {message}"
+        return message if message.startswith(("select", "limits.")) or not key else f"{key}: {message}"
     return f"{key}: {message}, not {_short(problem['input'])}"
 
 
 def _words_of(location: list[str]) -> tuple[str, ...]:
+    if location[:2] == ["limits", "engine"]:
+        return ("processes", "dask")
     return get_args(FrameEffort) if location[:1] == ["frames"] else PROVIDERS
 
 

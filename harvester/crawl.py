@@ -5,11 +5,11 @@ import os
 import resource
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import anyio
 
@@ -20,7 +20,7 @@ from harvester.config import CrawlConfig, LimitsConfig
 from harvester.dataset import Dataset, Lock
 from harvester.dataset.plans import SpooledShards, spool
 from harvester.dicom import HeaderColumns
-from harvester.errors import ungrouped
+from harvester.errors import ConfigError, ungrouped
 from harvester.expand import expand
 from harvester.harvest import Outcome, Progress
 from harvester.increment import Done, Increment, Survey
@@ -33,6 +33,9 @@ from harvester.store.base import Store
 from harvester.store.telemetry import Telemetry
 from harvester.survival import Survival
 from harvester.worker import Harvester, ShardTask, WorkerSettings, failures_of, open_harvester
+
+if TYPE_CHECKING:
+    from harvester.cluster import ClusterWorkers
 
 _logger = logging.getLogger("harvester")
 
@@ -209,7 +212,7 @@ class _Run:
                 totals=asdict(result),
                 telemetry=self._telemetry.merged(workers.telemetry),
                 deaths=tuple(workers.deaths),
-                cpu_seconds=cpu_seconds() - self._cpu_before,
+                cpu_seconds=None if self.config.limits.scheduler else cpu_seconds() - self._cpu_before,
             ).save(dataset)
         return result
 
@@ -272,8 +275,12 @@ class _Run:
         return max(1, min(cores(), int(share // _INSTANCES_WORTH_A_PROCESS)))
 
     @asynccontextmanager
-    async def _pool(self, processes: int) -> AsyncIterator[WorkerPool | None]:
-        """Worker processes, which get ready while the plan is made; None where this one will do."""
+    async def _pool(self, processes: int) -> AsyncIterator["WorkerPool | ClusterWorkers | None"]:
+        """Workers elsewhere, which get ready while the plan is made; None where this process will do."""
+        if self.config.limits.engine == "dask":
+            async with _cluster(self.config.limits, processes, self.progress) as cluster:
+                yield cluster
+            return
         if processes == 1:
             yield None
             return
@@ -337,17 +344,23 @@ class _Run:
         """Bring all tasks home; those are returned that have failures which may pass."""
         failed: list[ShardTask] = []
 
-        async def harvest_some() -> None:
-            for task in queue:
-                for done, outcome in await survival.harvest(task):
-                    if outcome.may_pass:
-                        failed.append(done)
-                if self.stop.made:
-                    return
+        places = anyio.Semaphore(survival.workers.places)
+
+        async def bring_home(task: ShardTask) -> None:
+            try:
+                landed = await survival.harvest(task)
+            finally:
+                places.release()
+            failed.extend(done for done, outcome in landed if outcome.may_pass)
 
         async with anyio.create_task_group() as tasks:
-            for _ in range(survival.workers.places):
-                tasks.start_soon(harvest_some)
+            await places.acquire()
+            for task in queue:
+                await survival.workers.place()
+                if self.stop.made:
+                    break
+                tasks.start_soon(bring_home, task)
+                await places.acquire()
         return failed
 
 
@@ -383,6 +396,18 @@ async def _list_buckets(
     for listing in listings:
         _logger.debug("%s: listing most of the bucket, in %d pieces", listing.bucket.url, len(listing.pieces))
     await list_buckets(listings, store, found, concurrency=max(1, limits.concurrency // 4))
+
+
+def _cluster(
+    limits: LimitsConfig, processes: int, progress: Progress
+) -> "AbstractAsyncContextManager[ClusterWorkers]":
+    try:
+        from harvester.cluster import start_cluster  # noqa: PLC0415  Dask is an extra, and slow to import
+    except ImportError as error:
+        raise ConfigError(
+            f"limits.engine: \"dask\" needs {error.name or 'distributed'}; pip install 'harvester[dask]'"
+        ) from None
+    return start_cluster(limits, processes, progress)
 
 
 def _planned(catalog: Catalog, limit: int | None, limits: LimitsConfig) -> SpooledShards:

@@ -56,6 +56,10 @@ class Workers(Protocol):
         """How many tasks they take at once."""
         ...
 
+    async def place(self) -> None:
+        """Wait until one task more is worth having made."""
+        ...
+
     async def harvest(self, task: ShardTask) -> Outcome:
         """Harvest a shard.
 
@@ -89,6 +93,9 @@ class ThisProcess:
         """Nothing beyond what the harvester's own store tells."""
         return Telemetry()
 
+    async def place(self) -> None:
+        """There are as many as there are places."""
+
     async def harvest(self, task: ShardTask) -> Outcome:
         """Harvest a shard."""
         return await self.harvester.harvest(task, self.progress)
@@ -101,7 +108,7 @@ class ThisProcess:
 
 
 @dataclass(slots=True)
-class _Job:
+class Job:
     """A task that a worker has, as far as is known of it."""
 
     seen: Progress = field(default_factory=Progress)
@@ -134,7 +141,7 @@ class _Worker:
         self._channel = channel
         self._total = total
         self._ready = anyio.Event()
-        self._jobs: dict[int, _Job] = {}
+        self._jobs: dict[int, Job] = {}
         self._numbers = itertools.count()
 
     @classmethod
@@ -191,7 +198,7 @@ class _Worker:
 
     async def harvest(self, task: ShardTask) -> Outcome:
         """Harvest a shard; see `Workers`."""
-        number, job = next(self._numbers), _Job()
+        number, job = next(self._numbers), Job()
         if not self.ended.is_set():
             self._jobs[number] = job
             await self._channel.send(Begin(number, task))
@@ -285,6 +292,9 @@ class WorkerPool:
     def begin(self, settings: WorkerSettings, lock: int) -> None:
         """Say what the workers work with, and give each the dataset's lock (an open file) to hold."""
         self._greeting = settings, lock
+
+    async def place(self) -> None:
+        """There are as many as there are places."""
 
     async def harvest(self, task: ShardTask) -> Outcome:
         """Harvest a shard in the worker that has the fewest; see `Workers`."""

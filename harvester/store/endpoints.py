@@ -5,7 +5,7 @@ An endpoint is what answers or refuses as one: a bucket of S3 or Cloud Storage, 
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 
@@ -212,6 +212,17 @@ class Endpoints:
         where = (ref.scheme, ref.bucket)
         found = self._endpoints.get(where)
         return self._add(where) if found is None else found
+
+    def scale(self, factor: float) -> None:
+        """Let requests begin at so many times the rate, at those that are known and those to come."""
+        rules = self.rules
+        self.rules = replace(
+            rules,
+            requests_per_second=rules.requests_per_second * factor,
+            ramp_per_second=rules.ramp_per_second * factor,
+        )
+        for pace in {*self._paces, *(pace for one in self._endpoints.values() for pace in one.paces)}:
+            pace.per_second *= factor
 
     def telemetry(self) -> Telemetry:
         """What all of them did so far."""

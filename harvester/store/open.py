@@ -148,6 +148,7 @@ class OpenedStore(SchemeStore):
         super().__init__(stack(settings.retry))
         attempts = min(settings.retry.attempts, _HASTY_ATTEMPTS)
         self.endpoints = endpoints
+        self._processes = settings.processes
         self.hasty: Store = SchemeStore(
             stack(replace(settings.retry, attempts=attempts, patience_seconds=0.0))
         )
@@ -159,6 +160,12 @@ class OpenedStore(SchemeStore):
     def copy_reader(self, schemes: Sequence[str] = ()) -> CopyReader:
         """Reads objects that have copies, spread between some schemes."""
         return CopyReader(self.spread(schemes), self.hasty, self)
+
+    def share(self, processes: int) -> None:
+        """So many processes share the rates from now on, this one included."""
+        if processes != self._processes:
+            self.endpoints.scale(self._processes / processes)
+            self._processes = processes
 
     def telemetry(self) -> Telemetry:
         """What the requests so far did, by endpoint."""
