@@ -51,10 +51,9 @@ _MEASURED: Final = """
                     SELECT SeriesInstanceUID, collection_id, Modality, instance_url,
                            ImagePositionPatient AS p, ImageOrientationPatient AS o,
                            hash(PixelSpacing) AS spacing, hash("Rows", "Columns") AS size,
-                           hash(SOPInstanceUID) AS instance
+                           hash(SOPInstanceUID) AS instance, {excluded} AS excluded
                     FROM instances WHERE {scope})))
-        GROUP BY SeriesInstanceUID)
-    WHERE SeriesInstanceUID IS NOT NULL AND SeriesInstanceUID NOT IN ({excluded})"""
+        WHERE SeriesInstanceUID IS NOT NULL GROUP BY SeriesInstanceUID HAVING NOT bool_or(excluded))"""
 
 # Where rounding, or an instance that is there twice, could tell this look from IDC's, its own query decides.
 _DOUBTFUL: Final = """
@@ -63,7 +62,9 @@ _DOUBTFUL: Final = """
     OR abs(row_shift - 0.1) < 1e-6 OR abs(column_shift - 0.1) < 1e-6
     OR (spacing <> 0 AND abs(unevenness - 0.01 * abs(spacing)) <= 1e-4 * abs(spacing))"""
 
-_EXCLUDED: Final = "(list_contains(ImageType, 'LOCALIZER') OR array_to_string(ImageType, '|') LIKE '%MIP%')"
+_EXCLUDED: Final = (
+    "COALESCE(list_contains(ImageType, 'LOCALIZER') OR array_to_string(ImageType, '|') LIKE '%MIP%', false)"
+)
 
 
 class RegularVolume(Rule):
@@ -86,14 +87,11 @@ class RegularVolume(Rule):
         broken = [(f"{name} IS FALSE", literal(text)) for name, (text, _check) in _CHECKS.items()]
         problem = joined([*broken, ("uniform_slice_spacing IS NULL", literal(_ALONE))])
         names = ", ".join(_CHECKS)
-        excluded = f"""SELECT SeriesInstanceUID FROM instances
-                       WHERE {self.narrowing()} AND SeriesInstanceUID IS NOT NULL
-                         AND COALESCE({_EXCLUDED}, false)"""
         return f"""
             WITH measured AS MATERIALIZED (
                 SELECT SeriesInstanceUID, collection_id, Modality, instance_url, n, spacing, unevenness,
                        COALESCE({_DOUBTFUL}, false) AS doubtful, {checks}
-                FROM ({_MEASURED.format(scope=self.scope(), excluded=excluded)})),
+                FROM ({_MEASURED.format(scope=self._scope(), excluded=_EXCLUDED)})),
             dicom_all AS (
                 SELECT SeriesInstanceUID, SOPInstanceUID, Modality, SOPClassUID, ImagePositionPatient,
                        ImageOrientationPatient, PixelSpacing, "Rows", "Columns", ImageType
@@ -114,9 +112,13 @@ class RegularVolume(Rule):
         """It is about what IDC's definition is about."""
         return f"SOPClassUID IN ({', '.join(map(literal, _CLASSES))})"
 
+    def _scope(self) -> str:
+        """What the definition is about, and whatever excludes a series: that can be of another class."""
+        return f"({self.scope()}) OR ({self.narrowing()} AND {_EXCLUDED})"
+
     def checked(self) -> str:
         """The series that the definition looks at."""
         return f"""
-            SELECT count(*) FROM (SELECT bool_or({self.scope()}) AS looked_at
-                                  FROM instances WHERE {self.narrowing()} GROUP BY SeriesInstanceUID
-                                  HAVING NOT bool_or(COALESCE({_EXCLUDED}, false))) WHERE looked_at"""
+            SELECT count(*) FROM (SELECT 1 FROM instances
+                                  WHERE SeriesInstanceUID IS NOT NULL AND ({self._scope()})
+                                  GROUP BY SeriesInstanceUID HAVING NOT bool_or({_EXCLUDED}))"""

@@ -117,7 +117,7 @@ def run_audit(config: AuditConfig, begin: Callable[[str], None] = lambda _: None
     cohort = read_cohort(config, dataset)
     folder = f"{AUDITS}/{started_at:%Y%m%dT%H%M%S.%fZ}-{_file_name(config.name)}"
     tables = {**cohort.tables, **_directories(config, dataset, cohort, begin)}
-    options = DatabaseOptions(memory=config.settings.memory, tables=tables, rows=cohort.rows)
+    options = DatabaseOptions(config.settings.memory, tables=tables, rows=cohort.rows, asked_often=True)
     surroundings = Surroundings(counted=cohort.counted, directories="tiff_directories" in tables)
     with (
         closing(open_dataset(dataset.location, options)) as connection,

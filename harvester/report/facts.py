@@ -110,7 +110,7 @@ def gather(path: str, attributes: Iterable[str] = (), memory: str = "2500MB") ->
     chosen = [_attribute(name) for name in attributes]
     dataset = Dataset.open(path)
     audit = latest_audit(dataset)
-    with closing(open_dataset(dataset.location, DatabaseOptions(memory=memory))) as connection:
+    with closing(open_dataset(dataset.location, DatabaseOptions(memory, asked_often=True))) as connection:
         asked = _Asked(connection)
         coverage = asked.rows(f"""
             SELECT collection_id, {_TABLE} AS source, count(*) AS instances,
