@@ -8,12 +8,14 @@ there (so that a configuration travels with its manifest), else from the current
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
+from cronsim import CronSim, CronSimError
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -212,6 +214,57 @@ class FramesConfig(_Table):
     index: FrameEffort | None = None
 
 
+class ScheduleConfig(_Table):
+    """[schedule]: when `harvester schedule` runs this, and who is told how it went.
+
+    `cron` has five fields (minute, hour, day, month, weekday) and is read in `time_zone`, as Debian's cron
+    reads it: what falls into an hour that the clock skips runs right after it. `webhook` gets a POST, and
+    `command` (a program and its arguments) gets on its stdin, one JSON object when a run has ended;
+    `notify_on` "failure": only when its exit status is not 0.
+    """
+
+    cron: str
+    time_zone: str = "UTC"
+    webhook: str | None = None
+    command: Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(strict=False)] = ()
+    notify_on: Literal["finish", "failure"] = "finish"
+
+    @field_validator("cron")
+    @classmethod
+    def _check_cron(cls, value: str) -> str:
+        if len(value.split()) != 5:
+            raise ValueError(f"{value!r} has not five fields: minute, hour, day of month, month, day of week")
+        try:
+            next(CronSim(value, datetime(2024, 1, 1, tzinfo=UTC)))
+        except (CronSimError, StopIteration) as error:
+            raise ValueError(f"{value!r}: {error or 'never comes'}") from None
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _check_time_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            hint = did_you_mean(value, available_timezones())
+            raise ValueError(f"{value!r} is no time zone of this machine{hint}") from None
+        return value
+
+    @field_validator("webhook")
+    @classmethod
+    def _check_webhook(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value)
+            good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            good = False
+        if not good or any(letter <= " " or letter == "\x7f" for letter in value):
+            raise ValueError("is not an http:// or https:// address")
+        return value
+
+
 class CrawlConfig(_Table):
     """A whole crawl: what is read from where, what of it, into which dataset.
 
@@ -223,6 +276,7 @@ class CrawlConfig(_Table):
     select: SelectConfig = Field(default_factory=SelectConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
     frames: FramesConfig = Field(default_factory=FramesConfig)
+    schedule: ScheduleConfig | None = None
     _path: Path | None = PrivateAttr(default=None)
 
     @property

@@ -29,7 +29,7 @@ _ENTRY: Final = "from harvester.worker_process import main; main()"
 _SECONDS_TO_END: Final = 5.0
 
 # Parts are made in changing threads: few arenas, which they share, keep a fifth less memory (measured).
-_MEMORY: Final = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+MEMORY: Final = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system"}
 
 # A worker that ends before it is ready is replaced, so many times.
 _STARTS: Final = 3
@@ -156,7 +156,7 @@ class _Worker:
                 stderr=None,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C in a terminal is for the crawl's own process
-                env={**_MEMORY, **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env={**MEMORY, **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
         return cls(process, await Channel.over(ours), total)
 

@@ -35,6 +35,7 @@ _MODULES: Final = {
     "compact": "compacting",
     "diff": "increments",
     "prune": "increments",
+    "schedule": "scheduling",
     "demo": "serving",
 }
 
