@@ -25,6 +25,7 @@ _LONGEST: Final = 300
 _SUMMED: Final = ("series", "instances", "bytes")
 _MOST_BARS: Final = 15
 _MOST_ROWS: Final = 200
+_MOST_GROUPS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ def render(facts: Facts, title: str = "") -> str:
         made_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         version=__version__,
         cohort=_cohort(facts),
+        groups=_groups(facts),
         coverage=_coverage(facts.coverage),
         without=_without(facts),
         headers=_headers(facts),
@@ -116,6 +118,24 @@ def _cohort(facts: Facts) -> list[Figure]:
         drawing = charts.bars(shown, "label", "instances", title=caption, unit="instances")
         figures.append(_figure(caption, drawing, table))
     return figures
+
+
+def _groups(facts: Facts) -> Table:
+    """Every collection's modalities, the largest first."""
+    return Table(
+        ("collection", "modality", "studies", "series", "instances", "size"),
+        tuple(
+            (
+                _name(row["collection_id"]),
+                _name(row["Modality"]),
+                row["studies"],
+                row["series"],
+                row["instances"],
+                _size(row["bytes"]),
+            )
+            for row in facts.groups[:_MOST_GROUPS]
+        ),
+    )
 
 
 def _coverage(rows: Iterable[Row]) -> Figure | None:
