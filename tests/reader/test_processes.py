@@ -121,6 +121,14 @@ def test_an_object_that_is_replaced_in_its_bucket_is_read_no_further(bucket):
     assert again.read()[-2:] == b"??"
 
 
+def test_a_file_outlives_the_engine_that_it_was_opened_with(bucket):
+    demo, _ = bucket
+    file = harvester.open_object(url_of(demo), endpoint=demo.address.endpoint, offset_table="none")
+    file.read_at(700_000, 10)
+    ENGINE.close()
+    assert file.read_at(1_500_000, 10) == SLIDE[1_500_000:1_500_010]
+
+
 def test_a_forked_process_goes_on_reading_with_connections_of_its_own(bucket):
     demo, _ = bucket
     said = run(
