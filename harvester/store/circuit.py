@@ -61,6 +61,11 @@ class Circuit:
         self._last: StoreError | None = None
         self._changed = anyio.Event()
 
+    @property
+    def wants_probe(self) -> bool:
+        """Whether it is time for a call to find out if the endpoint is back; who enters next is that call."""
+        return self.is_open and not self._probing and self._clock() >= self._probe_at
+
     def succeeded(self) -> None:
         """The endpoint answered, if only that it has no such object."""
         if self._failures:

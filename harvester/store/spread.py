@@ -19,7 +19,7 @@ class Spread:
     The order that was given stands, but for two things. Copies of the spread schemes come first, one of
     them by lot: the lot is the key's hash, so that it is the same for the same load, and it is weighted
     by the slots that each endpoint has for a call that would join it now. And what lies at an endpoint
-    that is down comes last.
+    that is down comes last, but for the one call that finds out whether it is back.
 
     Args:
         endpoints: Whose load it is.
@@ -52,7 +52,10 @@ class Spread:
         return -math.log(u) * self._endpoints.of(ref).load
 
     def _is_down(self, ref: ObjectRef) -> bool:
-        return self._endpoints.of(ref).circuit.is_open
+        circuit = self._endpoints.of(ref).circuit
+        # Where every object has another copy, nobody waits here: a probe must come from among them, or an
+        # endpoint that is back would never be asked again.
+        return circuit.is_open and not circuit.wants_probe
 
 
 class CopyReader:

@@ -137,3 +137,20 @@ async def test_a_reader_that_is_cancelled_asks_no_other():
     with anyio.move_on_after(0):
         await reader.read(copies(1), read)
     assert asked == [copies(1)[0]]
+
+
+async def test_an_endpoint_that_was_down_is_asked_again_by_one_call_at_a_time():
+    now = 0.0
+    rules = EndpointRules(circuit=CircuitRules(failures=1, silent_seconds=0.0), clock=lambda: now)
+    known = Endpoints(rules)
+    first, second = copies(1)
+    circuit = known.of(first).circuit
+    circuit.failed(ConnectionFailedError("gone"))
+    spread = Spread(known)
+    assert spread.order((first, second)) == (second, first)
+    now = 5.0
+    assert spread.order((first, second)) == (first, second)
+    assert await circuit.passage(now)  # the call that probes
+    assert spread.order((first, second)) == (second, first)
+    circuit.succeeded()
+    assert spread.order((first, second)) == (first, second)
