@@ -97,7 +97,7 @@ def a_toml(folder: Path, text: str) -> Path:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ('dataset = "d"\n[selekt]\n', r"selekt: unknown key; did you mean select\?"),
+        ('dataset = "d"\n[selekt]\n', r"selekt: unknown key; did you mean select"),
         (
             'dataset = "d"\n[limits]\nconcurency = 1\n',
             r"limits\.concurency: unknown key; did you mean concurrency\?",
