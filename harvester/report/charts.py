@@ -160,7 +160,14 @@ def heat_map(rows: Iterable[Mapping[str, Any]], order: Iterable[str], *, title: 
         "field": "column",
         "type": "nominal",
         "sort": list(order),
-        "axis": {"title": None, "orient": "top", "labelAngle": 0, "domain": False, "ticks": False},
+        "axis": {
+            "title": None,
+            "orient": "top",
+            "labelAngle": 0,
+            "labelFontSize": 10,
+            "domain": False,
+            "ticks": False,
+        },
     }
     y = {
         "field": "row",
