@@ -92,6 +92,8 @@ def _options(
     logging.getLogger("harvester").setLevel(level)
     # pydicom warns of each odd value in the files it reads; for us they are rows in `invalid_elements`.
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    # sqlglot warns of each statement that it leaves as it is; what it cannot translate is an error of ours.
+    logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
 
 def main() -> None:

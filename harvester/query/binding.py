@@ -19,6 +19,7 @@ from sqlglot.errors import SqlglotError
 from harvester.dataset import INSTANCE_COLUMNS
 from harvester.dicom.dictionary import Attribute, attributes_by_keyword
 from harvester.errors import QueryError
+from harvester.query.closed import explained
 from harvester.query.paths import Path, attribute_paths
 from harvester.query.sql_types import Fields, absent_type, arrow_type, identifier, sql_type, widened
 from harvester.query.views import CURATED, DICOM_TABLES, dicom_view
@@ -77,7 +78,7 @@ def bind(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
         connection.execute(f"DROP VIEW IF EXISTS temp.main.{view}")
     names = {name.lower() for name in re.findall(r"\w+", sql)}
     tables = [table for table in DICOM_TABLES if table in names]
-    statement = _parsed(sql)
+    statement = _parsed(explained(sql))
     columns = _Columns(_schema(connection), set() if statement is None else attribute_paths(statement))
     if "dicom_metadata_curated" in tables:
         for attribute in CURATED:

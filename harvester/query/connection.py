@@ -3,6 +3,7 @@
 import difflib
 import re
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import DatasetError, QueryError
 from harvester.query.bigquery import translate
 from harvester.query.binding import bind, define_instances, missing_name, with_fixed_columns
+from harvester.query.closed import close_doors, require_question
 from harvester.query.marked import add_marks, marked
 from harvester.query.sql_types import identifier, literal
 from harvester.query.views import (
@@ -33,13 +35,9 @@ from harvester.query.views import (
 # DuckDB's unit of work: a smaller batch only splits it, a larger one costs memory on wide rows.
 _BATCH_ROWS = 2048
 
-# Table functions of DuckDB that are a SELECT's to call, and yet write files or upset the connection.
-_REFUSED_FUNCTIONS = re.compile(r"\b(?:enable|disable)_(?:logging|profiling)\b", re.IGNORECASE)
 Dialect = Literal["duckdb", "bigquery"]
 
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
-
-_EXPLAIN = re.compile(r"\s*EXPLAIN\s+(?:ANALYZE\s+)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +109,9 @@ def open_dataset(path: str | Path, options: DatabaseOptions = _DEFAULT_OPTIONS) 
     """Open a dataset for SQL, its committed rows only, and close every other door.
 
     The views read the parts that count when this is called, also when the dataset is compacted
-    afterwards, for as long as that keeps them. The connection reads no file
-    outside the dataset, loads no extension, and its settings are locked. DuckDB has no read-only
-    directories: that nothing is written into the dataset is `run_query`'s work.
+    afterwards, for as long as that keeps them. The connection reads no file but these parts and the
+    release's, loads no extension, and its settings are locked. DuckDB has no read-only files: that a
+    part is not written over is `run_query`'s work.
 
     Args:
         path: The dataset's directory, or its address in a bucket.
@@ -172,15 +170,15 @@ def _opened(
             marked(parts["instances"], marks, columns["instances"].names),
             options.rows.get("instances"),
         )
+        # Of the disk's room DuckDB would leave a tenth to all others; as an option of connect it is not heeded.
+        room = shutil.disk_usage(tempfile.gettempdir()).free // 2
+        connection.execute(f"SET max_temp_directory_size = '{room // 1000}kB'")
         # How far a query is, for who asks the connection; DuckDB itself prints nothing.
         connection.execute("SET enable_progress_bar = true")
         if options.asked_often:
             connection.execute("SET parquet_metadata_cache = true")
         connection.execute("SET enable_progress_bar_print = false")
-        connection.execute(f"SET allowed_directories = [{literal(dataset.storage.folder)}]")
-        connection.execute(f"SET allowed_paths = [{', '.join(map(literal, release))}]")
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
+        close_doors(connection, [*release, *(file for kind in KINDS for file in snapshot.files(kind))])
     except duckdb.Error:
         connection.close()
         raise
@@ -205,7 +203,7 @@ def run_query(connection: duckdb.DuckDBPyConnection, sql: str, dialect: Dialect 
     if dialect == "bigquery":
         sql = translate(sql)
     try:
-        statements = _read_only(connection, sql)
+        statements = require_question(connection, sql)
         bind(connection, sql)
         for statement in statements:
             connection.execute(statement)
@@ -215,28 +213,13 @@ def run_query(connection: duckdb.DuckDBPyConnection, sql: str, dialect: Dialect 
     return Result(tuple(reader.schema.names), reader)
 
 
-def _read_only(connection: duckdb.DuckDBPyConnection, sql: str) -> list[duckdb.Statement]:
-    """Parse a text that asks and changes nothing."""
-    statements = connection.extract_statements(sql)
-    if not statements:
-        raise QueryError("the SQL text is empty; ask for example: SELECT count(*) FROM instances")
-    *before, last = statements
-    # PIVOT becomes statements of its own, whose text is empty: a list of values, then the query.
-    if any(statement.query for statement in before):
-        raise QueryError(f"{len(statements)} SQL statements at once; run them one by one")
-    explained = _EXPLAIN.match(sql)
-    if last.type == duckdb.StatementType.EXPLAIN and explained:
-        _read_only(connection, sql[explained.end() :])
-    elif last.type != duckdb.StatementType.SELECT:
-        raise QueryError(f"{last.type.name} statements are not allowed: a dataset is only read; use SELECT")
-    if refused := _REFUSED_FUNCTIONS.search(sql):
-        raise QueryError(f"{refused.group()} is not allowed: a dataset is only read")
-    return statements
-
-
 def _one_line(error: Exception) -> str:
-    """DuckDB's message without what follows it: an excerpt of the SQL text, and guesses by position."""
-    message = re.split(r"\n\nLINE |\nCandidate bindings", str(error), maxsplit=1)[0]
+    """DuckDB's message without what follows it: an excerpt, guesses by position, settings that are locked."""
+    message = re.split(
+        r"\n\nLINE |\nCandidate bindings|\n\nPossible solutions|\nBy default, this", str(error), maxsplit=1
+    )[0]
+    if "Out of Memory" in message:
+        message += "; ask for fewer rows or columns at once"
     return " ".join(message.split())
 
 

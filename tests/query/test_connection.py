@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import duckdb
@@ -11,7 +12,7 @@ from harvester.dataset import FRAME_COLUMNS, INSTANCE_COLUMNS, Dataset, Partitio
 from harvester.dataset.schema import failure_table
 from harvester.errors import DatasetError, QueryError
 from harvester.model import Failure
-from harvester.query import open_dataset, run_query
+from harvester.query import DatabaseOptions, open_dataset, run_query
 
 TEXT, NUMBER = pa.string(), pa.float64()
 CT = Partition("nlst", "CT")
@@ -254,6 +255,65 @@ REFUSED = [
     "SELECT * FROM glob('{dataset}/../*')",
     "SELECT * FROM sniff_csv('{outside}/secret.txt')",
     "SELECT * FROM a_python_variable",
+    "FROM '{outside}/secret.csv'",
+    "DESCRIBE '{outside}/secret.csv'",
+    "SUMMARIZE '{outside}/secret.csv'",
+    "SELECT * FROM query_table('{outside}/secret.csv')",
+    "SELECT * FROM query('FROM ''{outside}/secret.csv''')",
+    "SELECT * FROM parquet_schema('{outside}/secret.parquet')",
+    "SELECT * FROM parquet_metadata('{outside}/secret.parquet')",
+    "SELECT * FROM read_json('{outside}/secret.json')",
+    "SELECT * FROM read_blob('file://{outside}/secret.txt')",
+    "SELECT * FROM read_text('~/.bashrc')",
+    "SELECT * FROM read_text('/dev/stdin')",
+    "SELECT * FROM read_text('{dataset}/_harvest/dataset.json')",
+    "SELECT * FROM read_text('{dataset}/link/secret.txt')",
+    "SELECT * FROM read_parquet('{dataset}/instances/**/*.parquet')",
+    "SELECT * FROM glob('{dataset}/**')",
+    "SELECT * FROM read_csv('hf://datasets/x/y.csv')",
+    "SELECT * FROM read_duckdb('{outside}/x.db', table_name = 'x')",
+    "SELECT * FROM sqlite_scan('{outside}/x.db', 'x')",
+    "SELECT * FROM read_xlsx('{outside}/x.xlsx')",
+    "SELECT * FROM load_aws_credentials()",
+    "SELECT * FROM arrow_scan(1, 2, 3)",
+    "SELECT getenv('HOME')",
+    "SELECT * FROM duckdb_secrets()",
+    "SELECT * FROM which_secret('s3://bucket/x', 's3')",
+    "CREATE SECRET s (TYPE s3, KEY_ID 'a', SECRET 'b')",
+    "CREATE PERSISTENT SECRET s (TYPE s3, KEY_ID 'a', SECRET 'b')",
+    "IMPORT DATABASE '{outside}'",
+    "FORCE INSTALL httpfs FROM 'http://127.0.0.1:1/'",
+    "UPDATE EXTENSIONS",
+    "SET GLOBAL temp_directory = '{outside}'",
+    "SET memory_limit = '1TB'",
+    "RESET enable_external_access",
+    "PRAGMA enable_profiling = 'json'",
+    "PRAGMA profiling_output = '{dataset}/x.json'",
+    "PRAGMA add_parquet_key('k', '0123456789112345')",
+    "PRAGMA copy_database('memory', 'x')",
+    "CALL pragma_version()",
+    "USE memory.harvest",
+    "DETACH memory",
+    "BEGIN",
+    "CHECKPOINT",
+    "PREPARE p AS SELECT 1",
+    "COPY harvest.parts FROM '{outside}/secret.csv'",
+    "INSERT INTO harvest.parts SELECT * FROM harvest.parts",
+    "WITH x AS (INSERT INTO harvest.parts SELECT * FROM harvest.parts RETURNING 1) FROM x",
+    "DELETE FROM harvest.parts",
+    "CREATE MACRO f() AS 1",
+    "CREATE TEMP TABLE t AS SELECT 1",
+    "EXPLAIN (FORMAT json, ANALYZE) COPY (SELECT 1) TO '{part}'",
+    "EXPLAIN ANALYZE VERBOSE COPY (SELECT 1) TO '{part}'",
+    # What is called by a text within the text, or by another spelling of its name.
+    "SELECT * FROM query('SELECT * FROM ena' || 'ble_logging(storage = ''file'', storage_path = ''x'')')",
+    "SELECT * FROM \"Query\" /* */ ('SELECT 1')",
+    "FROM system.main.query('SELECT 1')",
+    "PRAGMA json_execute_serialized_sql('{{}}')",
+    "SELECT * FROM json_execute_serialized_sql(json_serialize_sql('SELECT * FROM ena' || 'ble_logging()'))",
+    "SELECT * FROM \"enable_logging\"(storage = 'stdout')",
+    "SELECT * FROM truncate_duckdb_logs()",
+    "EXPLAIN SELECT * FROM enable_logging()",
     "EXPLAIN ANALYZE SELECT * FROM read_text('{outside}/secret.txt')",
 ]
 
@@ -264,7 +324,9 @@ def test_a_query_only_reads_and_only_the_dataset(
 ) -> None:
     a_python_variable = pa.table({"x": [1]})
     assert a_python_variable.num_rows == 1
-    (tmp_path / "secret.txt").write_text("secret")
+    for kind in ("txt", "csv", "json"):
+        (tmp_path / f"secret.{kind}").write_text("1")
+    (Path(dataset.location) / "link").symlink_to(tmp_path)
     (Path(dataset.location).parent / "secret.txt").write_text("secret")
     part = f"{dataset.location}/{dataset.parts('instances')[0].path}"
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
@@ -291,12 +353,18 @@ def test_a_query_only_reads_and_only_the_dataset(
         "SUMMARIZE SELECT PatientID FROM instances",
         "EXPLAIN SELECT 1",
         "explain analyze select PatientID from instances",
+        "EXPLAIN (ANALYZE, FORMAT json) SELECT SegmentSequence[1].SegmentLabel FROM instances",
+        "explain /* */ analyze select query from (select 1 as query)",
+        "SELECT 'enable_logging()' AS \"query\"",
         "PIVOT instances ON Modality USING count(*)",
         "-- a comment\nSELECT 1",
     ],
 )
-def test_whatever_asks_is_allowed(opened: duckdb.DuckDBPyConnection, sql: str) -> None:
+def test_whatever_asks_is_allowed(
+    opened: duckdb.DuckDBPyConnection, sql: str, caplog: pytest.LogCaptureFixture
+) -> None:
     assert sum(batch.num_rows for batch in run_query(opened, sql).batches()) > 0
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("sql", ["", "  ;", "-- nothing"])
@@ -338,3 +406,40 @@ def test_a_query_leaves_nothing_in_the_working_directory(
     monkeypatch.chdir(tmp_path / "here")
     assert len(ask(dataset, "SELECT x FROM range(300000) t(x) ORDER BY hash(x)")) == 300_000
     assert list((tmp_path / "here").iterdir()) == []
+
+
+BIG_SORT = "SELECT x || repeat('a', 200) AS text FROM range(400000) t(x) ORDER BY hash(x)"
+
+
+def test_what_outgrows_memory_goes_to_the_disk_and_is_gone_with_the_connection(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with open_dataset(dataset.location, DatabaseOptions(memory="40MB", threads=1)) as connection:
+        result = run_query(connection, BIG_SORT)
+        spilled = list(tmp_path.glob("harvester-query-*/*"))
+        assert sum(batch.num_rows for batch in result.batches()) == 400_000
+    assert spilled
+    assert list(tmp_path.glob("harvester-query-*")) == []
+
+
+def test_a_query_takes_no_more_than_half_of_the_room_on_the_disk(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _folder: SimpleNamespace(free=4_000_000))
+    with (
+        open_dataset(dataset.location, DatabaseOptions(memory="40MB", threads=1)) as connection,
+        pytest.raises(QueryError, match="max_temp_directory_size") as caught,
+    ):
+        list(run_query(connection, BIG_SORT).batches())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("target", ["{dataset}/x.csv", "{dataset}/instances/x.parquet", "{outside}/x.csv"])
+def test_a_connection_alone_makes_no_file(
+    opened: duckdb.DuckDBPyConnection, dataset: Dataset, tmp_path: Path, target: str
+) -> None:
+    file = target.format(dataset=dataset.location, outside=tmp_path)
+    with pytest.raises(duckdb.PermissionException):
+        opened.execute("COPY (SELECT 1) TO '{}'".format(file.replace("'", "''")))
+    assert not Path(file).exists()
