@@ -170,7 +170,7 @@ def _opened(
             marked(parts["instances"], marks, columns["instances"].names),
             options.rows.get("instances"),
         )
-        # Of the disk's room DuckDB would leave a tenth to all others; as an option of connect it is not heeded.
+        # Of the disk's room DuckDB would leave others a tenth; as an option of connect it is not heeded.
         room = shutil.disk_usage(tempfile.gettempdir()).free // 2
         connection.execute(f"SET max_temp_directory_size = '{room // 1000}kB'")
         # How far a query is, for who asks the connection; DuckDB itself prints nothing.
