@@ -8,11 +8,11 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from asking.json_text import ask_json, write_json
+from asking.json_text import ask_texts, write_texts
 from asking.parts import ask_both, compact_copy, show_pruning
 from making.dataset import make_dataset
 
-PARTS = ("make", "compact", "ask", "json")
+PARTS = ("make", "compact", "ask", "texts", "json")
 
 
 def main() -> None:
@@ -20,7 +20,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench sql", description=__doc__)
     parser.add_argument("--part", choices=PARTS, action="append", help="only this one; else all")
     parser.add_argument("--instances", type=int, default=10_000_000)
-    parser.add_argument("--json-instances", type=int, default=300_000, help="how many of them as JSON text")
     parser.add_argument("--collections", type=int, help="of so many collections; else of all")
     parser.add_argument("--shard-instances", type=int, default=2000, help="the most that a part holds")
     parser.add_argument("--folder", type=Path, help="where datasets are made, kept, and found again")
@@ -42,28 +41,24 @@ def main() -> None:
 
 def run(folder: Path, arguments: argparse.Namespace, wanted: tuple[str, ...]) -> None:
     """The wanted parts; what a part needs and is not there is made first."""
-    sizes = {"": arguments.instances, "-sample": arguments.json_instances}
-    for name, instances in sizes.items():
-        needed = set(wanted) - {"json"} if not name else set(wanted) & {"json"}
-        parts, compacted = folder / f"parts{name}", folder / f"compacted{name}"
-        if needed and not parts.exists():
-            made = make_dataset(
-                parts,
-                instances,
-                collections=arguments.collections,
-                shard_instances=arguments.shard_instances,
-            )
-            print(f"made {made.instances:,} instances in {made.parts:,} parts")
-        if needed - {"make"} and not compacted.exists():
-            compact_copy(parts, compacted)
+    parts, compacted, texts = folder / "parts", folder / "compacted", folder / "texts"
+    if not parts.exists():
+        made = make_dataset(
+            parts,
+            arguments.instances,
+            collections=arguments.collections,
+            shard_instances=arguments.shard_instances,
+        )
+        print(f"made {made.instances:,} instances in {made.parts:,} parts")
+    if set(wanted) - {"make"} and not compacted.exists():
+        compact_copy(parts, compacted)
+    if "texts" in wanted:
+        write_texts(compacted, texts)
     if "ask" in wanted:
-        ask_both(folder / "parts", folder / "compacted", arguments.runs)
-        show_pruning(folder / "compacted")
+        ask_both(parts, compacted, arguments.runs)
+        show_pruning(compacted)
     if "json" in wanted:
-        texts = folder / "texts.parquet"
-        if not texts.exists():
-            write_json(folder / "compacted-sample", texts)
-        ask_json(folder / "compacted-sample", texts, arguments.runs)
+        ask_texts(compacted, texts, arguments.runs)
 
 
 if __name__ == "__main__":

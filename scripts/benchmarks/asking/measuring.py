@@ -16,24 +16,31 @@ from harvester.query import run_query
 
 Rows = list[tuple[Any, ...]]
 
+_LONG = 8.0
+
 
 @dataclass(frozen=True)
 class Answer:
-    """The rows of an answer, in no order, and the median of the seconds that it took."""
+    """The rows of an answer, in no order, and the seconds that it took: a median, or what one run took."""
 
     rows: Rows
     seconds: float
+    once: bool = False
 
 
 def measured(ask: Callable[[], Rows], runs: int) -> Answer:
-    """Ask once to warm up, then so many times."""
-    rows = ask()
+    """Ask once to warm up, then so many times; or once in all, where that takes long."""
+    started = time.perf_counter()
+    rows = sorted(ask(), key=repr)
+    seconds = time.perf_counter() - started
+    if seconds > _LONG:
+        return Answer(rows, seconds, once=True)
     times = []
     for _ in range(runs):
         started = time.perf_counter()
         ask()
         times.append(time.perf_counter() - started)
-    return Answer(sorted(rows, key=repr), statistics.median(times))
+    return Answer(rows, statistics.median(times))
 
 
 def rows_of(connection: duckdb.DuckDBPyConnection, sql: str) -> Rows:
