@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from harvester.dataset.commits import Part, read_commits_at
-from harvester.dataset.names import COMMITS, GENERATIONS, KINDS, NEXT_SNAPSHOT, SNAPSHOT, Kind
+from harvester.dataset.names import COMMITS, GENERATIONS, KINDS, NEXT_SNAPSHOT, REPLACED, SNAPSHOT, Kind
 from harvester.dataset.storage import LocalStorage, Storage
 from harvester.dataset.union import unite
 from harvester.errors import DatasetError
@@ -86,6 +86,11 @@ class Snapshot:
         """Where DuckDB finds one table's parts, which a compaction meanwhile does not take away."""
         lead = self._lead(kind)
         return [f"{self.storage.folder}/{lead}{part.path}" for part in self.parts if part.kind == kind]
+
+    @property
+    def kept_folder(self) -> str:
+        """Where the links among these files lead, after a compaction: to kept parts, and nothing else."""
+        return f"{self.storage.folder}/{REPLACED}/{self.record.generation}"
 
     def columns(self, kind: Kind) -> pa.Schema:
         """The columns of all parts of a table, united.

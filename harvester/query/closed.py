@@ -28,12 +28,15 @@ _REFUSED_FUNCTIONS: Final = frozenset(
 _TOKEN: Final = re.compile(rb'"(?:[^"]|"")*"|[\w\x80-\xff]+|.', re.DOTALL)
 
 
-def close_doors(connection: duckdb.DuckDBPyConnection, files: Iterable[str]) -> None:
-    """Let a connection read these files and, but for what it spills, nothing else; this is for good.
+def close_doors(
+    connection: duckdb.DuckDBPyConnection, files: Iterable[str], folders: Iterable[str] = ()
+) -> None:
+    """Let a connection read these files and folders and, but for what it spills, nothing else, for good.
 
     DuckDB has no read-only files: that none of them is written is `require_question`'s work.
     """
     connection.execute(f"SET allowed_paths = [{', '.join(map(literal, files))}]")
+    connection.execute(f"SET allowed_directories = [{', '.join(map(literal, folders))}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
 

@@ -178,7 +178,8 @@ def _opened(
         if options.asked_often:
             connection.execute("SET parquet_metadata_cache = true")
         connection.execute("SET enable_progress_bar_print = false")
-        close_doors(connection, [*release, *(file for kind in KINDS for file in snapshot.files(kind))])
+        parts_files = (file for kind in KINDS for file in snapshot.files(kind))
+        close_doors(connection, [*release, *parts_files], [snapshot.kept_folder])
     except duckdb.Error:
         connection.close()
         raise
