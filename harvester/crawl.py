@@ -102,6 +102,7 @@ class CrawlResult:
         bytes_fetched: Bytes of bodies received.
         seconds: From the start to the last commit.
         stopped: Whether it was asked to stop before it was done.
+        carried: How many of the instances were not read: a revision left their objects as they were.
     """
 
     dataset: str
@@ -113,6 +114,7 @@ class CrawlResult:
     bytes_fetched: int
     seconds: float
     stopped: bool = False
+    carried: int = 0
 
 
 async def crawl(
@@ -201,6 +203,7 @@ class _Run:
             bytes_fetched=self.progress.bytes_fetched,
             seconds=time.monotonic() - self._started,
             stopped=self.stop.made,
+            carried=self.progress.carried,
         )
         if dataset is not None and workers is not None:
             RunRecord(
@@ -301,6 +304,7 @@ class _Run:
         self._plan = await self._increment.relist(self._plan, harvester.store, self.config.limits)
         self.progress.requests += self._increment.requests
         self.before = self._increment.done
+        await anyio.to_thread.run_sync(self._look_back)
         found = FoundObjects(harvester.dataset.storage.spill)
         try:
             await _list_buckets(self._remaining, totals, harvester.store, found, self.config.limits)
@@ -316,10 +320,19 @@ class _Run:
     def _remaining(self) -> Iterator[Shard]:
         return self.before.remaining(self._plan, self.config.limits)
 
+    def _look_back(self) -> None:
+        if next(self._remaining(), None) is not None:
+            self._increment.look_back()
+
     def _tasks(self, found: FoundObjects) -> Iterator[ShardTask]:
         for shard in self._remaining():
             listed = replace(shard, series=tuple(found.fill(series) for series in shard.series))
-            yield ShardTask(self._plan.name, listed, known=self._increment.known_of(listed))
+            yield ShardTask(
+                self._plan.name,
+                listed,
+                known=self._increment.known_of(listed),
+                earlier=self._increment.earlier_than(listed),
+            )
 
     def _failed(self, dataset: Dataset) -> list[ShardTask]:
         """The commits that have failures of selected series."""

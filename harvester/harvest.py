@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 import anyio
 
 from harvester import __version__
+from harvester.carried_over import CarriedOver
 from harvester.catalog.clouds import canonical_url
 from harvester.dataset import Partition, ShardWriter
 from harvester.dicom import HeaderColumns
@@ -32,7 +33,7 @@ VERSIONS: Final = {"harvester": __version__, "pydicom": version("pydicom"), "pya
 
 @dataclass(slots=True)
 class Progress:
-    """What a crawl has done so far; read it at any time."""
+    """What a crawl has done so far; read it at any time. `carried` are those of its instances not read."""
 
     series: int = 0
     instances: int = 0
@@ -40,6 +41,7 @@ class Progress:
     skipped: int = 0
     requests: int = 0
     bytes_fetched: int = 0
+    carried: int = 0
     expected_instances: int | None = None
 
     def spend(self, cost: Cost) -> None:
@@ -59,6 +61,7 @@ class Terms:
         columns: Makes what takes the headers.
         frames: Finds where the frames of an object lie; None: nobody asks.
         known: Objects (`canonical_url`) that have a row already.
+        earlier: Rows of earlier versions of its series, which objects that were not revised take over.
     """
 
     again: FailedAgain | None = None
@@ -67,6 +70,7 @@ class Terms:
     columns: Columns = HeaderColumns
     frames: FrameSearch | None = None
     known: frozenset[str] = frozenset()
+    earlier: CarriedOver | None = None
 
 
 _DEFAULT_TERMS: Final = Terms()
@@ -134,6 +138,8 @@ class ShardHarvest:
         dropped = frozenset(keys).difference(done)
         if dropped & self._written or not done:  # a part is not written twice for a crawl that ends
             done, dropped = [], frozenset(keys)
+        if self.terms.earlier is not None and done:
+            await self._carry_over(self.terms.earlier, done)
         for partition, rows in list(self._rows.items()) if done else ():
             await self._write(partition, rows, dropped)
         return await anyio.to_thread.run_sync(self._conclude, done, time.monotonic() - started)
@@ -203,6 +209,8 @@ class ShardHarvest:
                 elif more := surplus(expanded):
                     _logger.warning("%s: %d objects more than the catalog counts", series.key, more)
                 objects = [listed for listed in expanded.objects if not self._is_known(expanded, listed)]
+                if self.terms.earlier is not None:
+                    objects = [listed for listed in objects if not self._is_carried_over(series, listed)]
                 self._unread[series.key] = len(objects)
                 self.progress.series += 1
                 async with turn:
@@ -218,6 +226,29 @@ class ShardHarvest:
         if self.terms.known and canonical_url(listed.ref.url) in self.terms.known:
             return True
         return again is not None and any(copy.url in again.known for copy in expanded.copies(listed))
+
+    def _is_carried_over(self, series: Series, listed: ListedObject) -> bool:
+        earlier = self.terms.earlier
+        return earlier is not None and (
+            listed.ref.url not in self.terms.given_up and earlier.take(series, listed)
+        )
+
+    async def _carry_over(self, earlier: CarriedOver, done: list[str]) -> None:
+        """Write the rows that the series which are whole take over."""
+        for key in done:
+            number = earlier.count(key)
+            before = self._counts.get(key, (0, 0))
+            self._counts[key] = (before[0] + number, before[1])
+            self.progress.instances += number
+            self.progress.carried += number
+        await anyio.to_thread.run_sync(self._write_earlier, earlier, done)
+
+    def _write_earlier(self, earlier: CarriedOver, done: list[str]) -> None:
+        for kind, partition, table in earlier.tables(done):
+            if kind == "frames":
+                self.writer.write_frames(table, partition)
+            else:
+                self.writer.write_instances(table, partition)
 
     async def _read_some(self, found: HandOut[_Found]) -> None:
         while (one := await found.take()) is not None:

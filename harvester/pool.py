@@ -122,6 +122,7 @@ class Job:
         total.failures += to.failures - self.seen.failures
         total.requests += to.requests - self.seen.requests
         total.bytes_fetched += to.bytes_fetched - self.seen.bytes_fetched
+        total.carried += to.carried - self.seen.carried
         self.seen = to
 
     def take_back(self, total: Progress) -> None:

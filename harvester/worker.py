@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 import anyio
 
+from harvester.carried_over import find_earlier
 from harvester.config import LimitsConfig
 from harvester.dataset import Dataset
 from harvester.dicom import HeaderColumns, WalkLimits
@@ -63,6 +64,7 @@ class ShardTask:
         given_up: Addresses of objects that are failures before they are read.
         trial: Only to see whether the process survives.
         known: Objects (`canonical_url`) that have a row already, and that a listing may find again.
+        earlier: Parts that hold rows of earlier versions of its series.
     """
 
     crawl: str
@@ -71,6 +73,7 @@ class ShardTask:
     given_up: frozenset[str] = frozenset()
     trial: bool = False
     known: frozenset[str] = frozenset()
+    earlier: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -102,6 +105,12 @@ class Harvester:
         )
         effort = self.settings.effort
         frames = None if effort is None else FrameSearch(self.store, effort)
+        earlier = None
+        if task.earlier:
+            look = partial(
+                find_earlier, self.dataset, task.earlier, shard.series, with_frames=effort is not None
+            )
+            earlier = await anyio.to_thread.run_sync(look)
         terms = Terms(
             again,
             task.given_up,
@@ -109,6 +118,7 @@ class Harvester:
             columns=self.settings.columns,
             frames=frames,
             known=task.known,
+            earlier=earlier,
         )
         concurrency = self.settings.limits.concurrency
         work = ShardHarvest(shard, self.fetcher, writer, progress, concurrency, terms)

@@ -66,7 +66,7 @@ def _crawl(
         told.say("interrupted; what was committed stays, and the same command goes on from there")
         return 130
     facts = dataclasses.asdict(result)
-    del facts["stopped"]
+    del facts["stopped"], facts["carried"]
     told.conclude(result, facts)
     if as_json:
         typer.echo(json.dumps(facts))
@@ -138,6 +138,8 @@ def _said(result: CrawlResult) -> str:
     done = f"{count(result.instances, 'instance')} of {count(result.series, 'series')}"
     spent = f"{count(result.requests, 'request')}, {size(result.bytes_fetched)}"
     lines = [f"{done} in {span(result.seconds)} ({rate:,.0f} a second), {spent}"]
+    if result.carried:
+        lines.append(f"{count(result.carried, 'instance')} of them not revised, and carried over unread")
     if result.skipped:
         lines.append(f"{count(result.skipped, 'object')} harvested before, not again")
     if result.failures:

@@ -15,6 +15,7 @@ from harvester.dataset import Dataset, Lock, Marks
 from harvester.increment.done import Comparison, Done, named_objects
 from harvester.increment.known import KnownObject, below, known_objects
 from harvester.increment.listings import listed_prefixes, relist
+from harvester.increment.predecessors import find_predecessors
 from harvester.increment.releases import hold_against_release
 from harvester.increment.survey import Survey
 from harvester.model import ListedObject, Plan, Shard
@@ -47,6 +48,7 @@ class Increment:
     _marks: Marks = field(default_factory=Marks)
     _known: Mapping[str, KnownObject] = field(default_factory=dict)
     _by_folder: dict[str, list[str]] = field(default_factory=dict)
+    _predecessors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def begin(self, catalog: Catalog, plan: Plan) -> Done:
         """Hold dataset, catalog and plan against each other; asks no server.
@@ -96,6 +98,20 @@ class Increment:
         if found.over:
             await anyio.to_thread.run_sync(partial(self._mark_over, found.over))
         return found.applied_to(plan)
+
+    def look_back(self) -> None:
+        """Find where rows of earlier versions of series are; needless where nothing is to be harvested.
+
+        Raises:
+            DatasetError: The dataset cannot be read.
+        """
+        dataset, _ = self._held()
+        self._predecessors = find_predecessors(dataset, self._marks)
+
+    def earlier_than(self, shard: Shard) -> tuple[str, ...]:
+        """The parts that hold rows of earlier versions of a shard's series."""
+        uids = [series.series_instance_uid for series in shard.series if series.crdc_series_uuid]
+        return tuple(sorted({part for uid in uids if uid for part in self._predecessors.get(uid, ())}))
 
     def known_of(self, shard: Shard) -> frozenset[str]:
         """The objects of a shard's folders that have a row under another series."""

@@ -73,7 +73,7 @@ def test_a_crawl_of_the_same_release_asks_for_nothing(
 
 def test_a_later_release_fetches_what_is_new_and_nothing_else(bucket: ChangingBucket, second: Path) -> None:
     assert {key.partition("/")[0] for key in bucket.asked} == {REVISED_AGAIN.uuid, NEW.uuid}
-    assert len(bucket.asked) == 4
+    assert len(bucket.asked) == 3, "3.3 was not revised: its row is carried over"
     assert second.is_dir()
 
 
