@@ -18,8 +18,9 @@ from distributed import Client, LocalCluster
 from harvester.cluster_worker import HarvesterPlugin, harvest_here, share_here, stop_here
 from harvester.config import LimitsConfig
 from harvester.errors import HarvesterError, WorkerDiedError, WorkerError, ungrouped
+from harvester.footprint import MEMORY
 from harvester.harvest import Outcome, Progress
-from harvester.pool import MEMORY, Job
+from harvester.pool import Job
 from harvester.run_record import Death
 from harvester.store.telemetry import Telemetry
 from harvester.worker import ShardTask, WorkerSettings

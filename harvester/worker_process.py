@@ -17,6 +17,7 @@ import anyio
 
 from harvester.channel import Channel
 from harvester.errors import HarvesterError, ungrouped
+from harvester.footprint import keep_small
 from harvester.harvest import Outcome, Progress
 from harvester.store.telemetry import Telemetry
 from harvester.worker import (
@@ -165,6 +166,7 @@ def main() -> None:
     _die_with_parent()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the crawl's own process says what is to be done
+    keep_small()
     collect_garbage_rarely()
     end = socket.socket(fileno=int(sys.argv[1]))
     try:

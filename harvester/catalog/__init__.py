@@ -3,10 +3,9 @@
 from harvester.catalog.base import Catalog
 from harvester.catalog.folder import FolderCatalog
 from harvester.catalog.listing import ListingCatalog
-from harvester.catalog.table import TableCatalog
 from harvester.config import CrawlConfig
 
-__all__ = ["Catalog", "FolderCatalog", "ListingCatalog", "TableCatalog", "open_catalog"]
+__all__ = ["Catalog", "FolderCatalog", "ListingCatalog", "open_catalog"]
 
 
 def open_catalog(config: CrawlConfig) -> Catalog:
@@ -22,4 +21,6 @@ def open_catalog(config: CrawlConfig) -> Catalog:
         return FolderCatalog.open(config)
     if config.source.catalog == "listing":
         return ListingCatalog.open(config)
+    from harvester.catalog.table import TableCatalog  # noqa: PLC0415 - loads DuckDB, which no other needs
+
     return TableCatalog.open(config)

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from harvester import __version__
-from harvester.errors import HarvesterError, HarvestError, UserError
+from harvester.errors import DatasetBusyError, HarvesterError, HarvestError, UserError
+from harvester.footprint import keep_small
 
 DONE: Final = 0
 BUG: Final = 1
@@ -63,12 +64,16 @@ def application(arguments: Sequence[str] = ()) -> typer.Typer:
             "130 interrupted, what was committed stays."
         ),
     )
-    called = next((word for word in arguments if not word.startswith("-")), None)
+    called = _called(arguments)
     modules = [_MODULES[called]] if called in _MODULES else dict.fromkeys(_MODULES.values())
     for module in modules:
         import_module(f"harvester.cli.{module}").add_to(app)
     app.callback()(_options)
     return app
+
+
+def _called(arguments: Sequence[str]) -> str | None:
+    return next((word for word in arguments if not word.startswith("-")), None)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001  typer's callbacks take the value
@@ -96,12 +101,18 @@ def _options(
     logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
 
-def main() -> None:
-    """Run the program and exit with the status of the contract."""
-    sys.exit(_status())
+def main(busy: int = USAGE) -> None:
+    """Run the program and exit with the status of the contract.
+
+    Args:
+        busy: The status where another process is writing the dataset: a schedule tells it from a mistake.
+    """
+    sys.exit(_status(busy))
 
 
-def _status() -> int:  # noqa: PLR0911  one line for each kind of end
+def _status(busy: int) -> int:  # noqa: PLR0911  one line for each kind of end
+    if _called(sys.argv[1:]) == "crawl":
+        keep_small()
     try:
         status = application(sys.argv[1:])(standalone_mode=False)
         sys.stdout.flush()  # here, where a reader that has gone is no bug
@@ -109,7 +120,7 @@ def _status() -> int:  # noqa: PLR0911  one line for each kind of end
         return INTERRUPTED
     except UserError as error:
         _say(str(error))
-        return USAGE
+        return busy if isinstance(error, DatasetBusyError) else USAGE
     except HarvestError as error:
         _say(f"{error} ({error.reason})")
         return SOME_FAILED

@@ -1,6 +1,5 @@
 """Reads ranges of public objects over HTTP, from S3, GCS or any server that knows ranges."""
 
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -76,7 +75,6 @@ async def open_http_store(
     session = aiohttp.ClientSession(
         connector=connector
         or aiohttp.TCPConnector(
-            ssl=ssl.create_default_context(),  # once: making one costs 25 ms
             limit=limits.concurrency,
             keepalive_timeout=15.0,  # S3 drops a connection that was idle for 20 s
         ),
