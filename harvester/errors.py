@@ -6,7 +6,8 @@
     ├── UserError                what the user wrote: exit status 2
     │   ├── ConfigError            a configuration file or a command line
     │   ├── SelectionError         a selection that matches nothing, or names what is not there
-    │   ├── DatasetError           a dataset that is missing, locked or not one of ours
+    │   ├── DatasetError           a dataset that is missing or not one of ours
+    │   │   └── DatasetBusyError     ... or that another process is writing: try again later
     │   └── QueryError             an SQL text that cannot run
     ├── WorkerError              a worker process cannot be started, or ends whatever it is given
     │   └── WorkerDiedError        a worker process died over a shard, which is harvested again
@@ -55,6 +56,10 @@ class SelectionError(UserError):
 
 class DatasetError(UserError):
     """A dataset that is missing, locked by another crawl, or not a dataset."""
+
+
+class DatasetBusyError(DatasetError):
+    """A dataset that another process is writing: nothing is wrong with it, and later it will be free."""
 
 
 class QueryError(UserError):

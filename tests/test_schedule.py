@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from aiohttp import web
 from harvester_program import run
 
 from harvester.config import ScheduleConfig, load
+from harvester.dataset import Dataset
 from harvester.errors import ConfigError
 from harvester.schedule import Job, State, load_job, run_due, run_for_ever
 from harvester.schedule.notice import tell
@@ -117,16 +119,63 @@ def test_a_schedule_runs_again_and_again_until_it_is_stopped(tmp_path: Path) -> 
     assert state.runs[str(config)].status == 3
 
 
-def test_a_run_whose_dataset_is_held_by_another_is_refused_and_told_as_failed(tmp_path: Path) -> None:
-    from harvester.dataset import Dataset  # noqa: PLC0415
+def test_a_run_whose_dataset_is_held_by_another_is_busy_and_caught_up_when_it_is_free(tmp_path: Path) -> None:
+    told = tmp_path / "told.jsonl"
+    program = f"import sys; open({str(told)!r}, 'ab').write(sys.stdin.buffer.read() + b'\\n')"
+    config = configured(tmp_path, f"command = {json.dumps([sys.executable, '-c', program])}")
+    state = tmp_path / "state.json"
+    State(state).note(config, LastRun(at("2026-01-01T00:00:00")))
+    with Dataset.create(tmp_path / "data").lock():
+        for _ in range(2):
+            refused = run("schedule", config, "--once", "--state", state)
+            assert refused.status == 0, refused.stderr
+        shown = run("schedule", "--status", config, "--state", state).stdout
+    assert "busy" in shown
+    last = State.open(state).runs[str(config)]
+    assert "another crawl is writing this dataset" in last.summary
+    assert run("schedule", config, "--once", "--state", state).status == 3
+    (busy, done) = map(json.loads, told.read_text().splitlines())
+    assert (busy["busy"], busy["failed"], busy["result"]) == (True, False, None)
+    assert (done["busy"], done["failed"], done["status"]) == (False, True, 3)
+    assert State.open(state).runs[str(config)].due > last.due
 
-    config = configured(tmp_path)
+
+def test_whoever_hears_of_failures_only_hears_nothing_of_a_busy_dataset(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    command = [sys.executable, "-c", f"open({str(told)!r}, 'w')"]
+    config = configured(tmp_path, f'notify_on = "failure"\ncommand = {json.dumps(command)}')
     state = State(tmp_path / "state.json")
     state.note(config, LastRun(at("2026-01-01T00:00:00")))
     with Dataset.create(tmp_path / "data").lock():
         (ran,) = anyio.run(run_due, [load_job(config)], state)
-    assert ran.run.status == 2
-    assert "another crawl is writing this dataset" in ran.run.summary
+    assert ran.run.busy
+    assert not told.exists()
+
+
+def test_a_schedule_that_waits_for_a_busy_dataset_catches_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configured(tmp_path).rename(tmp_path / "yearly.toml")
+    config.write_text(config.read_text().replace("* * * * *", "0 0 1 1 *"))
+    state = State(tmp_path / "state.json")
+    state.note(config, LastRun(at("2020-01-01T12:00:00")))
+    monkeypatch.setattr("harvester.schedule.run._LONGEST_WAIT_SECONDS", 0.05)
+
+    async def watch() -> None:
+        async with anyio.create_task_group() as tasks:
+            with Dataset.create(tmp_path / "data").lock():
+                tasks.start_soon(run_for_ever, [load_job(config)], state)
+                await until(lambda: state.runs[str(config)].busy)
+            await until(lambda: state.runs[str(config)].status == 3)
+            tasks.cancel_scope.cancel()
+
+    async def until(happened: Callable[[], bool]) -> None:
+        with anyio.fail_after(60):
+            while not happened():  # noqa: ASYNC110  the schedule tells nobody
+                await anyio.sleep(0.01)
+
+    anyio.run(watch)
+    assert not state.runs[str(config)].busy
 
 
 @pytest.mark.parametrize("status", [200, 500])

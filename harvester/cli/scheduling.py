@@ -43,8 +43,8 @@ def _schedule(
 ) -> int:
     """Run crawls and audits when their [schedule] says, until Ctrl-C.
 
-    Times that were missed while this did not run are caught up once. A run that is due while another one
-    writes the same dataset is refused by the dataset's lock, and told as failed.
+    Times that were missed while this did not run are caught up once. A run that is due while another
+    process writes the same dataset finds it busy: that is no failure, and it runs when the dataset is free.
     """
     jobs = [load_job(config) for config in configs]
     remembered = State.open(state)
@@ -59,6 +59,8 @@ def _schedule(
 
 
 def _status(ran: Ran) -> int:
+    if ran.run.busy:
+        return 0
     return 1 if ran.run.status is None or ran.run.status < 0 else ran.run.status
 
 
@@ -84,6 +86,8 @@ def _show(jobs: list[Job], state: State) -> None:
             ended = "never ran"
         elif last.ended is None:
             ended = "runs, or was killed"
+        elif last.busy:
+            ended = "busy, runs when it is free"
         else:
             ended = str(last.status)
         table.add_row(

@@ -94,7 +94,7 @@ class Dataset:
         """Hold the dataset for one crawl while the block runs.
 
         Raises:
-            DatasetError: Another process holds it; the message says which.
+            DatasetBusyError: Another process holds it; the message says which.
         """
         return self.storage.lock()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from harvester.dataset.names import LOCK
-from harvester.errors import DatasetError
+from harvester.errors import DatasetBusyError, DatasetError
 
 _MAXIMUM_NOTE = 1000
 _HOLDER = re.compile(r"process (\d+) on (\S+) since")
@@ -45,7 +45,8 @@ def hold_lock(root: Path) -> Iterator[Lock]:
     next crawl, which waits for the end of such orphans for a few seconds.
 
     Raises:
-        DatasetError: Another process holds it (the message says which), or it cannot be made.
+        DatasetBusyError: Another process holds it; the message says which.
+        DatasetError: It cannot be made.
     """
     path = root / LOCK
     try:
@@ -57,7 +58,7 @@ def hold_lock(root: Path) -> Iterator[Lock]:
             _take(descriptor)
         except BlockingIOError as error:
             holder = _note(descriptor)
-            raise DatasetError(
+            raise DatasetBusyError(
                 f"{root}: another crawl is writing this dataset ({holder or 'just started'}); "
                 "wait for its end, or stop it, or crawl into another dataset"
             ) from error

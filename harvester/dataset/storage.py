@@ -55,7 +55,8 @@ class Storage(ABC):
         """Hold the dataset for one writer while the block runs.
 
         Raises:
-            DatasetError: Another one holds it (the message says who), or it cannot be locked.
+            DatasetBusyError: Another one holds it; the message says who.
+            DatasetError: It cannot be locked.
         """
 
     @abstractmethod

@@ -19,7 +19,8 @@ from harvester.schedule.state import LastRun, State
 
 _logger = logging.getLogger("harvester")
 
-_ENTRY: Final = "from harvester.cli import main; main()"
+_BUSY: Final = 75  # EX_TEMPFAIL of sysexits.h
+_ENTRY: Final = f"from harvester.cli import main; main(busy={_BUSY})"
 # A clock can be set, and a machine can sleep: nobody waits longer than this without looking again.
 _LONGEST_WAIT_SECONDS: Final = 60.0
 _LONGEST_SUMMARY: Final = 2000
@@ -79,10 +80,11 @@ async def run_for_ever(jobs: Sequence[Job], state: State) -> None:
             moment = due(job, state, now)
             if moment is not None:
                 async with locks[job.dataset]:
-                    await _run(job, moment, state)
-            else:
-                wait = (job.due_after(now) - now).total_seconds()
-                await anyio.sleep(min(max(wait, 0.05), _LONGEST_WAIT_SECONDS))
+                    run = await _run(job, moment, state)
+                if not run.busy:
+                    continue
+            wait = (job.due_after(now) - now).total_seconds()
+            await anyio.sleep(min(max(wait, 0.05), _LONGEST_WAIT_SECONDS))
 
     for job in jobs:
         if str(job.path) not in state.runs:
@@ -93,19 +95,24 @@ async def run_for_ever(jobs: Sequence[Job], state: State) -> None:
 
 
 async def _run(job: Job, moment: datetime, state: State) -> LastRun:
+    before = state.runs[str(job.path)]
     started = datetime.now(UTC)
     state.note(job.path, LastRun(moment, started))
     _logger.info("%s %s begins, due at %s", job.command, job.path, moment.isoformat())
     status, output, errors = await _end_of(job)
     said = errors.strip().splitlines()
-    run = LastRun(moment, started, datetime.now(UTC), status, (said[-1] if said else "")[:_LONGEST_SUMMARY])
+    summary = (said[-1] if said else "")[:_LONGEST_SUMMARY]
+    busy = status == _BUSY
+    run = LastRun(before.due if busy else moment, started, datetime.now(UTC), status, summary, busy)
     state.note(job.path, run)
-    failed = status != 0
+    if busy and before.busy:
+        return run  # that it waits was told when it began to
+    failed = status != 0 and not busy
     level = logging.WARNING if failed else logging.INFO
     _logger.log(level, "%s %s ended with %d: %s", job.command, job.path, status, run.summary)
     facts: dict[str, Any] = {
         **asdict(run),
-        **{name: moment.isoformat() for name, moment in (("due", run.due), ("started", started))},
+        **{name: at.isoformat() for name, at in (("due", moment), ("started", started))},
         "ended": datetime.now(UTC).isoformat(),
         "configuration": str(job.path),
         "command": job.command,

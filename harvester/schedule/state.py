@@ -16,11 +16,13 @@ class LastRun:
     """The last run of one job.
 
     Attributes:
-        due: The time that it was for; until the first run, when the job was first seen.
+        due: The time that it was for; until the first run, when the job was first seen. A run that found
+            its dataset busy was for none: it is still due.
         started: When it began.
         ended: When it was over; None while it runs, or if it was killed.
         status: Its exit status.
         summary: What it said, in one line.
+        busy: Whether another process was writing the dataset, so that nothing was done.
     """
 
     due: datetime
@@ -28,6 +30,7 @@ class LastRun:
     ended: datetime | None = None
     status: int | None = None
     summary: str = ""
+    busy: bool = False
 
 
 _RECORD = TypeAdapter(dict[str, LastRun])

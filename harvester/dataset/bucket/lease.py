@@ -26,7 +26,7 @@ from harvester.dataset.bucket.conditional import ConditionalObject, ConflictErro
 from harvester.dataset.bucket.refusals import no_credentials
 from harvester.dataset.lock import is_gone
 from harvester.dataset.names import LEASE
-from harvester.errors import DatasetError
+from harvester.errors import DatasetBusyError, DatasetError
 
 LIFETIME: Final = 60.0
 """Seconds after which a lock that was not renewed is free."""
@@ -123,8 +123,8 @@ def hold_lease(access: BucketAccess) -> Iterator[Lease]:
     """Hold a dataset in a bucket while the block runs.
 
     Raises:
-        DatasetError: Somebody else holds it (the message says who), there are no credentials, or the
-            bucket refuses.
+        DatasetBusyError: Somebody else holds it; the message says who.
+        DatasetError: There are no credentials, or the bucket refuses.
     """
     if access.anonymous:
         raise no_credentials(access.address)
@@ -172,7 +172,7 @@ def _taken(access: BucketAccess, place: ConditionalObject) -> Lease:
         seen = place.read()
         before = None if seen is None else _owner(seen)
         if seen is not None and before is not None and not _is_free(seen, before):
-            raise DatasetError(
+            raise DatasetBusyError(
                 f"{access.address.url}: another crawl is writing this dataset ({before.name}); wait for its "
                 "end, or stop it, or crawl into another dataset; a holder that has died loses it in "
                 f"{_left(seen, before):.0f} s"
@@ -182,7 +182,9 @@ def _taken(access: BucketAccess, place: ConditionalObject) -> Lease:
             return Lease(place, owner, _held_to_conditions(access, place, owner, version))
         except ConflictError:
             continue  # somebody else was quicker, or has let it go: look again
-    raise DatasetError(f"{access.address.url}: the dataset's lock changes hands again and again; try again")
+    raise DatasetBusyError(
+        f"{access.address.url}: the dataset's lock changes hands again and again; try again"
+    )
 
 
 def _put(place: ConditionalObject, owner: Owner, seen: str | None) -> str:
