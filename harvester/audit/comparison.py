@@ -1,6 +1,6 @@
 """Two audits compared: which findings are new, which are gone, which are still there."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harvester.audit.findings import FINDING_COLUMNS, Finding
-from harvester.audit.run import AUDITS, FINDINGS
+from harvester.audit.run import AUDITS, FINDINGS, file_name
 from harvester.dataset import Dataset
+from harvester.dataset.bucket import BucketAddress, BucketStorage
+from harvester.dataset.bucket.address import is_bucket_address
 from harvester.errors import ConfigError
 
 LATEST: Final = "latest"
@@ -85,27 +87,37 @@ def find_earlier(given: str, dataset: str, name: str) -> EarlierAudit:
     """Read the findings that an audit is to be compared with, before it adds its own.
 
     Args:
-        given: A file, a folder that holds one, or `latest`.
+        given: A file, a folder that holds one, either here or in a bucket, or `latest`.
         dataset: Of the audit that is about to be made.
         name: Of that audit.
 
     Raises:
         ConfigError: There are none, or they are no findings.
-        DatasetError: The dataset cannot be read.
+        DatasetError: The dataset, or the bucket, cannot be read.
     """
     if given == LATEST:
         opened = Dataset.open(dataset)
-        ending = f"Z-{name}/{FINDINGS}"
+        ending = f"Z-{file_name(name)}/{FINDINGS}"
         known = sorted(path for path in opened.storage.list_files(AUDITS) if path.endswith(ending))
         if not known:
             raise ConfigError(f"--against latest: {dataset} has no earlier audit called {name!r}")
         return EarlierAudit(known[-1], read_findings(opened.storage.read(known[-1]), known[-1]))
+    if is_bucket_address(given):
+        return _in_bucket(BucketAddress.parse(given))
     path = Path(given)
     found = path / FINDINGS if path.is_dir() else path
     try:
         return EarlierAudit(str(found), read_findings(found.read_bytes(), given))
     except OSError as error:
         raise ConfigError(f"--against {given}: {found} cannot be read ({error.strerror or error})") from None
+
+
+def _in_bucket(address: BucketAddress) -> EarlierAudit:
+    folder, _, name = address.prefix.rpartition("/")
+    if not name.endswith(".parquet"):
+        folder, name = address.prefix, FINDINGS
+    storage = BucketStorage.open(replace(address, prefix=folder).location)
+    return EarlierAudit(storage.location_of(name), read_findings(storage.read(name), name))
 
 
 def read_findings(content: bytes, name: str) -> pa.Table:

@@ -70,12 +70,12 @@ def latest_audit(dataset: Dataset) -> KeptAudit | None:
     content = dataset.storage.read(path)
     try:
         if len(content) > _MOST_BYTES:
-            raise DatasetError(f"{dataset.location}/{path}: larger than any audit's record")
+            raise DatasetError(f"{dataset.storage.folder}/{path}: larger than any audit's record")
         return KeptAudit.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise DatasetError(
-            f"{dataset.location}/{path}: corrupt record of an audit ({where}: {first['msg']}); "
+            f"{dataset.storage.folder}/{path}: corrupt record of an audit ({where}: {first['msg']}); "
             "delete its folder, or audit again"
         ) from error

@@ -50,6 +50,7 @@ class AuditResult:
         name: The configuration's.
         dataset: Where its rows are.
         folder: Where in the dataset its findings are kept.
+        findings: The address of the findings' file.
         started_at: When, with its zone.
         seconds: What it took, without a harvest.
         fail_on: The least severity that counts; `never`: none does.
@@ -60,16 +61,12 @@ class AuditResult:
     name: str
     dataset: str
     folder: str
+    findings: str
     started_at: datetime
     seconds: float
     fail_on: str
     cohort: CohortSize
     outcomes: tuple[RuleOutcome, ...] = field(repr=False)
-
-    @property
-    def findings(self) -> str:
-        """The path of the findings' file."""
-        return f"{self.dataset}/{self.folder}/{FINDINGS}"
 
     def table(self) -> pa.Table:
         """The findings, read back.
@@ -115,7 +112,7 @@ def run_audit(config: AuditConfig, begin: Callable[[str], None] = lambda _: None
     dataset = Dataset.open(config.crawl.dataset)
     begin("the cohort")
     cohort = read_cohort(config, dataset)
-    folder = f"{AUDITS}/{started_at:%Y%m%dT%H%M%S.%fZ}-{_file_name(config.name)}"
+    folder = f"{AUDITS}/{started_at:%Y%m%dT%H%M%S.%fZ}-{file_name(config.name)}"
     tables = {**cohort.tables, **_directories(config, dataset, cohort, begin)}
     options = DatabaseOptions(config.settings.memory, tables=tables, rows=cohort.rows, asked_often=True)
     surroundings = Surroundings(counted=cohort.counted, directories="tiff_directories" in tables)
@@ -137,6 +134,7 @@ def run_audit(config: AuditConfig, begin: Callable[[str], None] = lambda _: None
         name=config.name,
         dataset=dataset.location,
         folder=folder,
+        findings=dataset.storage.location_of(f"{folder}/{FINDINGS}"),
         started_at=started_at,
         seconds=time.monotonic() - start,
         fail_on=config.settings.fail_on,
@@ -264,7 +262,7 @@ def _rows(connection: duckdb.DuckDBPyConnection, sql: str, what: str) -> Iterato
         raise QueryError(f"{what}: {error}") from error
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """A name as a part of a file's: what a configuration is called can hold anything."""
     kept = "".join(
         letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "_" for letter in name

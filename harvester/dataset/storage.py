@@ -36,6 +36,10 @@ class Storage(ABC):
     def folder(self) -> str:
         """What stands before `/` and a path where a file is named: to a person, or to DuckDB."""
 
+    @abstractmethod
+    def location_of(self, path: str) -> str:
+        """A file's own address, as `location` is the dataset's."""
+
     @property
     @abstractmethod
     def filesystem(self) -> fs.FileSystem | None:
@@ -152,6 +156,10 @@ class LocalStorage(Storage):
     def folder(self) -> str:
         """The same."""
         return str(self.root)
+
+    def location_of(self, path: str) -> str:
+        """The absolute path."""
+        return f"{self.root}/{path}"
 
     @property
     def filesystem(self) -> None:

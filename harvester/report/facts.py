@@ -151,7 +151,7 @@ def gather(path: str, attributes: Iterable[str] = (), memory: str = "2500MB") ->
         shown += [] if audit is None else [one.series_instance_uid for r in audit.rules for one in r.examples]
         studies = asked.studies({uid for uid in shown if uid})
     return Facts(
-        dataset=dataset.location,
+        dataset=dataset.storage.folder,
         totals=totals,
         groups=groups,
         coverage=coverage,
@@ -251,6 +251,6 @@ def _runs(dataset: Dataset) -> tuple[Row, ...]:
             )
         except (ValueError, TypeError, KeyError) as error:
             raise DatasetError(
-                f"{dataset.location}/{path}: corrupt record of a crawl ({error}); delete it"
+                f"{dataset.storage.folder}/{path}: corrupt record of a crawl ({error}); delete it"
             ) from error
     return tuple(found)

@@ -61,6 +61,10 @@ class BucketStorage(Storage):
         """`s3://BUCKET/PREFIX` or `gs://BUCKET/PREFIX`."""
         return self.address.url
 
+    def location_of(self, path: str) -> str:
+        """`s3://BUCKET/PREFIX/path`, with the endpoint where there is one."""
+        return replace(self.address, prefix=f"{self.address.prefix}/{path}").location
+
     @property
     def filesystem(self) -> fs.FileSystem:
         """pyarrow's, for S3 or GCS."""
