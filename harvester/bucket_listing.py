@@ -248,4 +248,4 @@ def _unpacked(place: ObjectRef, packed: bytes) -> Iterator[ListedObject]:
         at += _PACKED.size
         rest = packed[at : at + length].decode()
         at += length
-        yield ListedObject(replace(place, key=place.key + rest), size)
+        yield ListedObject(ObjectRef(place.bucket, place.key + rest, place.scheme), size)

@@ -15,7 +15,7 @@ import anyio
 import dask
 from distributed import Client, LocalCluster
 
-from harvester.cluster_worker import HarvesterPlugin, harvest_here, share_here, stop_here
+from harvester.cluster_worker import HarvesterPlugin, harvest_here, packed, share_here, stop_here
 from harvester.config import LimitsConfig
 from harvester.errors import HarvesterError, WorkerDiedError, WorkerError, ungrouped
 from harvester.footprint import MEMORY
@@ -32,11 +32,18 @@ _TASKS_AT_ONCE: Final = 2
 # For how long a cluster may have no worker at all before the crawl gives up.
 _PATIENCE_SECONDS: Final = 600.0
 _CONNECT_SECONDS: Final = 30.0
-# Workers on this machine: without Dask's sampling of their stacks, each 10 ms, and with the memory
-# allocator as the crawl's own processes have it, not handing back each 64 KiB at once.
+# On this machine, where who watches takes the cores of those who work. Without: samples of stacks, each
+# 10 ms; looks at whether each of the five event loops still turns, each 20 ms; and what moves tasks and
+# their results between workers, for each is bound to one. The allocator is set as the crawl's own
+# processes have it, not to hand back each 64 KiB at once.
 _LOCAL: Final[dict[str, Any]] = {
-    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.admin.tick.cycle": "10s",
+    "distributed.admin.tick.interval": "1s",
     "distributed.nanny.pre-spawn-environ": MEMORY,
+    "distributed.scheduler.active-memory-manager.start": False,
+    "distributed.scheduler.work-stealing": False,
+    "distributed.worker.profile.enabled": False,
 }
 
 # Tasks that wait for a worker; a cluster can grow to so many while a crawl runs.
@@ -133,7 +140,7 @@ class ClusterWorkers:
         self._client.subscribe_topic(self._name, self._heed)
         lonely_since: float | None = None
         while True:
-            living = set((await self._client.scheduler.identity(n_workers=-1))["workers"])
+            living = set(await self._client.scheduler.ncores())
             now = anyio.current_time()
             lonely_since = None if living else lonely_since or now
             if lonely_since is not None and now - lonely_since > _PATIENCE_SECONDS:
@@ -193,7 +200,7 @@ class ClusterWorkers:
         future = self._client.submit(
             harvest_here,
             self._name,
-            task,
+            packed(task),
             number,
             max(1, len(self._remotes)),
             key=f"{self._name}-{number}",

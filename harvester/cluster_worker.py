@@ -1,6 +1,7 @@
 """What a Dask worker harvests with: one harvester for as long as the crawl lasts, as other processes have."""
 
 import logging
+import pickle
 import signal
 import threading
 from contextlib import AbstractContextManager, ExitStack
@@ -124,9 +125,18 @@ class HarvesterPlugin(WorkerPlugin):
         return Landed(outcome, progress, harvester.store.telemetry())
 
 
-def harvest_here(plugin: str, task: ShardTask, number: int, workers: int) -> Landed:
-    """Harvest a shard on the Dask worker that runs this."""
-    return _plugin(get_worker(), plugin).harvest(task, number, workers)
+def packed(task: ShardTask) -> bytes:
+    """A task as bytes, which Dask passes on as they are.
+
+    A task itself it would take apart and put together twice on the way, in the processes' busiest threads.
+    """
+    return pickle.dumps(task, pickle.HIGHEST_PROTOCOL)
+
+
+def harvest_here(plugin: str, task: bytes, number: int, workers: int) -> Landed:
+    """Harvest a `packed` shard on the Dask worker that runs this."""
+    unpacked: ShardTask = pickle.loads(task)  # noqa: S301  Dask's own messages are pickles of the same sender
+    return _plugin(get_worker(), plugin).harvest(unpacked, number, workers)
 
 
 def stop_here(dask_worker: Any, plugin: str, seconds: float) -> None:

@@ -41,6 +41,10 @@ class ObjectRef:
     key: str
     scheme: str = "s3"
 
+    def __reduce__(self) -> tuple[type["ObjectRef"], tuple[str, str, str]]:
+        # Thousands go to a worker with each shard: as arguments they are pickled three times as fast.
+        return ObjectRef, (self.bucket, self.key, self.scheme)
+
     @property
     def url(self) -> str:
         """The object's address, as `instance_url` keeps it."""
@@ -82,6 +86,10 @@ class ListedObject:
     ref: ObjectRef
     size: int | None
     etag: str | None = None
+
+    def __reduce__(self) -> tuple[type["ListedObject"], tuple[ObjectRef, int | None, str | None]]:
+        # As an `ObjectRef`'s.
+        return ListedObject, (self.ref, self.size, self.etag)
 
 
 def file_etag(status: os.stat_result) -> str:

@@ -1,6 +1,7 @@
 """Crawls on a Dask cluster: the same rows, whichever worker comes or goes, within the same limits."""
 
 import os
+import pickle
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -15,15 +16,17 @@ import pytest
 from deadly_columns import DeadlyColumns
 from distributed import LocalCluster
 
+from harvester.cluster_worker import packed
 from harvester.config import CrawlConfig, LimitsConfig, load
 from harvester.crawl import CrawlOptions, CrawlResult, StopRequest, crawl
 from harvester.dataset import Dataset
 from harvester.errors import ConfigError, WorkerError
 from harvester.harvest import Progress
-from harvester.model import ObjectRef
+from harvester.model import ListedObject, ObjectRef, Series, Shard
 from harvester.store.demo.made import MadeBucket, made_bucket
 from harvester.store.demo.made.header import instance_uid
 from harvester.store.open import StoreSettings, open_store
+from harvester.worker import ShardTask
 
 INSTANCES = 2000
 
@@ -106,10 +109,6 @@ def test_an_object_that_kills_its_workers_is_a_failure_and_all_others_are_rows(
     first = sorted(range(bucket.series), key=lambda series: bucket.key(series * 56))[:2]
     selected = {instance for series in first for instance in bucket.instances_of(series)}
     victim = min(selected) + 7
-    bucket = MadeBucket(INSTANCES)
-    first = sorted(range(bucket.series), key=lambda series: bucket.key(series * 56))[:2]
-    selected = {instance for series in first for instance in bucket.instances_of(series)}
-    victim = min(selected) + 7
     options = CrawlOptions(limit_series=2, columns=partial(DeadlyColumns, instance_uid(victim)))
     result = anyio.run(partial(_crawled, tmp_path, {"scheduler": shared.scheduler_address}, options=options))
     dataset = tmp_path / "data"
@@ -140,6 +139,13 @@ def test_a_crawl_that_is_asked_to_stop_commits_what_is_whole_and_goes_on_later(
     rest = anyio.run(_crawled, tmp_path, limits)
     assert rest.skipped == first.instances
     assert uids(tmp_path / "data") == everything()
+
+
+def test_a_task_arrives_as_it_was_sent() -> None:
+    found = ListedObject(ObjectRef("b", "s/1.dcm", "gs"), 5, "e")
+    unknown = ListedObject(ObjectRef("", "/\udce4 \u00e4.dcm", "file"), None)
+    task = ShardTask("crawl", Shard("shard", (Series("s", (ObjectRef("b", "s/"),), (found, unknown)),)))
+    assert pickle.loads(packed(task)) == task
 
 
 def test_a_scheduler_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
