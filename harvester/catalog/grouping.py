@@ -37,16 +37,20 @@ def split(listed: ListedObject) -> tuple[str, str]:
 
 def series_of(folder: str, objects: Sequence[ListedObject]) -> Series:
     """One series of objects that lie in the same folder."""
-    digest = hashlib.sha256()
-    for listed in objects:
-        version = "" if listed.etag is None else f"\0{listed.etag}"
-        text = f"{listed.ref.url}\0{listed.size}{version}\n"
-        digest.update(text.encode("utf-8", "surrogateescape"))
     sizes = [listed.size for listed in objects if listed.size is not None]
     return Series(
-        key=f"{folder}#{digest.hexdigest()[:16]}",
+        key=series_key(folder, ((listed.ref.url, listed.size, listed.etag) for listed in objects)),
         objects=tuple(objects),
         crdc_series_uuid=series_uuid(folder) if is_idc_bucket(objects[0].ref.bucket) else None,
         instance_count=len(objects),
         size=sum(sizes) if len(sizes) == len(objects) else None,
     )
+
+
+def series_key(folder: str, objects: Iterable[tuple[str, int | None, str | None]]) -> str:
+    """What `series_of` names a series by: the address, the size and the ETag of each object."""
+    digest = hashlib.sha256()
+    for url, size, etag in objects:
+        version = "" if etag is None else f"\0{etag}"
+        digest.update(f"{url}\0{size}{version}\n".encode("utf-8", "surrogateescape"))
+    return f"{folder}#{digest.hexdigest()[:16]}"

@@ -1,17 +1,38 @@
 """Addresses that a user lists: objects (`select.urls`), or prefixes to list (`select.prefixes`)."""
 
-from collections.abc import Iterator
-from dataclasses import replace
-from itertools import islice, pairwise
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice, pairwise
 from pathlib import Path
+from typing import Self
 
 from harvester.catalog.base import Catalog
 from harvester.catalog.clouds import is_idc_bucket, parse_prefix, series_uuid
-from harvester.catalog.grouping import by_folder
+from harvester.catalog.grouping import OBJECTS_PER_SERIES, series_key, series_of
 from harvester.catalog.textfile import lines
 from harvester.config import CrawlConfig, SelectConfig
 from harvester.errors import ConfigError, SelectionError
-from harvester.model import ListedObject, ObjectRef, Series, Summary
+from harvester.model import ListedObject, ObjectRef, Series, Summary, Tally
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """Some listed objects of one folder: a tenth of the memory that a series of them takes."""
+
+    key: str
+    folder: str
+    names: str
+    count: int
+
+    @classmethod
+    def of(cls, folder: str, names: Sequence[str]) -> Self:
+        key = series_key(folder, ((folder + name, None, None) for name in names))
+        return cls(key, folder, "\n".join(names), len(names))
+
+    def series(self) -> Series:
+        refs = (ObjectRef.parse(self.folder + name) for name in self.names.split("\n"))
+        objects = tuple(ListedObject(ref, size=None) for ref in refs)
+        return replace(series_of(self.folder, objects), key=self.key)
 
 
 class ListingCatalog(Catalog):
@@ -20,8 +41,9 @@ class ListingCatalog(Catalog):
     An address is read where it says, from no other provider.
     """
 
-    def __init__(self, series: tuple[Series, ...], name: str) -> None:
-        self._series = series
+    def __init__(self, prefixes: Sequence[Series], listed: Sequence[_Listed], name: str) -> None:
+        self._prefixes = prefixes
+        self._listed = listed
         self._name = name
 
     @classmethod
@@ -33,24 +55,32 @@ class ListingCatalog(Catalog):
             SelectionError: The lists are empty.
         """
         select = config.select
-        prefixes = list(_of_prefixes(config.name, select))
-        series = [*prefixes, *_of_urls(select, tuple(prefix.key for prefix in prefixes))]
-        if not series:
+        prefixes = tuple(_of_prefixes(config.name, select))
+        listed = tuple(_of_urls(select, tuple(prefix.key for prefix in prefixes)))
+        if not prefixes and not listed:
             raise SelectionError(f"{config.name}: select.urls: {select.urls} names no object")
-        return cls(tuple(series), select.urls or "prefixes")
+        return cls(prefixes, listed, select.urls or "prefixes")
 
     @property
     def name(self) -> str:
         """The list's file, or "prefixes"."""
         return self._name
 
+    @property
+    def is_ordered(self) -> bool:
+        """They have neither collection nor modality, and come by key."""
+        return True
+
     def summary(self) -> Summary:
         """Count the series; how much lies under a prefix is not known before it is listed."""
-        return Summary.of(self._series)
+        objects = Tally(len(self._listed), sum(one.count for one in self._listed))
+        return Summary({(None, None): Summary.of(self._prefixes).total + objects})
 
     def series(self, limit: int | None = None) -> Iterator[Series]:
-        """Prefixes first, then folders of objects, both by address."""
-        return islice(self._series, limit)
+        """Prefixes and folders of objects by key; the first ones are prefixes, then both by address."""
+        every: Iterator[Series | _Listed] = chain(self._prefixes, self._listed)
+        chosen = sorted(islice(every, limit), key=lambda one: one.key)
+        return (one if isinstance(one, Series) else one.series() for one in chosen)
 
 
 def _of_prefixes(name: str, select: SelectConfig) -> Iterator[Series]:
@@ -71,19 +101,23 @@ def _of_prefixes(name: str, select: SelectConfig) -> Iterator[Series]:
         yield Series(key=prefix.url, prefixes=(prefix,), crdc_series_uuid=uuid)
 
 
-def _of_urls(select: SelectConfig, listed_anyway: tuple[str, ...]) -> Iterator[Series]:
+def _of_urls(select: SelectConfig, listed_anyway: tuple[str, ...]) -> Iterator[_Listed]:
     if select.urls is None:
         return
     path = Path(select.urls)
-    objects: dict[str, ListedObject] = {}
+    folders: dict[str, set[str]] = {}
     for number, text in lines(path):
         try:
-            listed = ListedObject(_object(text, path.parent), size=None)
+            url = _object(text, path.parent).url
         except ConfigError as error:
             raise ConfigError(f"{path}:{number}: {error}") from None
-        if not listed.ref.url.startswith(listed_anyway):
-            objects[listed.ref.url] = listed
-    yield from by_folder(objects.values())
+        if not url.startswith(listed_anyway):
+            folder, slash, name = url.rpartition("/")
+            folders.setdefault(folder + slash, set()).add(name)
+    for folder in sorted(folders):
+        names = sorted(folders.pop(folder))
+        for start in range(0, len(names), OBJECTS_PER_SERIES):
+            yield _Listed.of(folder, names[start : start + OBJECTS_PER_SERIES])
 
 
 def _object(text: str, folder: Path) -> ObjectRef:

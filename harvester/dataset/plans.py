@@ -36,9 +36,10 @@ _SCHEMA: Final = pa.schema(
     ]
 )
 
-# Series that are held to be written, and objects that end that earlier; series that are read at once.
+# Series that are held to be written, and objects that end that earlier; series that are read at once, of
+# what was written at once.
 _WRITTEN_ROWS: Final = 16_384
-_WRITTEN_OBJECTS: Final = 100_000
+_WRITTEN_OBJECTS: Final = 16_384
 _READ_ROWS: Final = 1024
 _COPIED_BYTES: Final = 1 << 20
 
@@ -249,8 +250,9 @@ def _shards(file: pq.ParquetFile) -> Iterator[Shard]:
     """Neighbours of one shard's name, gathered."""
     name: str | None = None
     held: list[Series] = []
-    batches = file.iter_batches(batch_size=_READ_ROWS, use_threads=False)
-    for row in chain.from_iterable(_rows(batch) for batch in batches):
+    groups = range(file.num_row_groups)
+    batches = (file.iter_batches(_READ_ROWS, row_groups=[group], use_threads=False) for group in groups)
+    for row in chain.from_iterable(_rows(batch) for batch in chain.from_iterable(batches)):
         if row[0] != name:
             if name is not None:
                 yield Shard(name, tuple(held))

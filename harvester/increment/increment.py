@@ -63,11 +63,13 @@ class Increment:
         if self.whole:
             self._marks = hold_against_release(dataset, lock, catalog, survey)
         self.done = Done.of(survey, plan)
+        if not survey.counts:  # nothing to hold the plan's objects against, of which there may be millions
+            return self.done
         named = named_objects(plan, self.done)
         places = [one.prefixes[0].url for one in listed_prefixes(plan)] if self.whole else []
         rooms = list(catalog.places) if self.whole else []
         folders = self._unlisted(plan) if survey.has_parts_of_series else _NOTHING
-        if survey.counts and (named or places or folders):
+        if named or places or folders:
             is_below = below([*places, *rooms])
             self._known = known_objects(
                 dataset,
@@ -86,7 +88,7 @@ class Increment:
         Raises:
             DatasetError: What is over cannot be marked.
         """
-        if not self.whole:
+        if not self.whole or not self._known:
             return plan
         found = await relist(
             listed_prefixes(plan), self._known, store, concurrency=max(1, limits.concurrency // 4)

@@ -1,6 +1,7 @@
 """Lists of addresses, prefixes, and folders on this machine."""
 
 import os
+import tracemalloc
 
 import pytest
 
@@ -9,6 +10,7 @@ from harvester.catalog.grouping import OBJECTS_PER_SERIES
 from harvester.config import CrawlConfig
 from harvester.errors import ConfigError, SelectionError
 from harvester.model import ObjectRef, Tally
+from harvester.plan import in_order
 
 
 def crawl(**select) -> CrawlConfig:
@@ -167,3 +169,31 @@ def test_a_root_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SelectionError, match="is not a folder"):
         open_catalog(crawl(root=str(tmp_path / "file")))
+
+
+def test_series_of_a_list_come_in_the_order_of_a_plan(urls):
+    named = urls("s3://b/x/1.dcm", "s3://b/x!/2.dcm", *(f"s3://b/y/{number}.dcm" for number in range(2500)))
+    listed = named.model_copy(
+        update={"select": named.select.model_copy(update={"prefixes": ("s3://b/z/", "s3://a/")})}
+    )
+    with open_catalog(listed) as catalog:
+        assert catalog.is_ordered
+        every = list(catalog.series())
+        assert every == in_order(every)
+        assert [one.key for one in catalog.series(2)] == ["s3://a/", "s3://b/z/"]
+        assert catalog.summary().total == Tally(7, 2502, 0, uncounted=2)
+
+
+def test_a_long_list_takes_little_more_memory_than_its_text(urls):
+    lines = [f"https://h/{number // 100:08x}/{number:036x}.dcm" for number in range(20_000)]
+    config = urls(*lines)
+    tracemalloc.start()
+    try:
+        with open_catalog(config) as catalog:
+            held = tracemalloc.get_traced_memory()[0]
+            assert sum(len(one.objects) for one in catalog.series()) == 20_000
+            highest = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert held < 100 * 20_000
+    assert highest < 300 * 20_000

@@ -1,5 +1,6 @@
 import time
-from collections.abc import Collection
+import tracemalloc
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -105,6 +106,25 @@ def test_a_hundred_thousand_series_are_quick_and_compact(dataset: Dataset) -> No
 def other_table(folder: Path) -> bytes:
     pq.write_table(pa.table({"shard": ["a"]}), folder / "other.parquet")
     return (folder / "other.parquet").read_bytes()
+
+
+def test_of_a_plan_of_named_objects_few_are_held_at_a_time() -> None:
+    def shards() -> Iterator[Shard]:
+        for number in range(60):
+            refs = (ObjectRef("b", f"{number:032x}/{one:032x}.dcm") for one in range(1000))
+            yield Shard(
+                f"{number}", (Series(f"s{number}", objects=tuple(ListedObject(ref, 1) for ref in refs)),)
+            )
+
+    assert len(spool([Shard("s", (Series("k"),))])) == 1  # Arrow loads pandas when it is first given a list
+    tracemalloc.start()
+    try:
+        spooled = spool(shards())
+        assert sum(len(one.objects) for shard in spooled for one in shard.series) == 60_000
+        highest = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert highest < 10_000_000
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "shape", "empty"])
