@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from harvester.catalog.clouds import canonical_key, canonical_url
+from harvester.catalog.clouds import canonical_key, canonical_url, is_series_uuid
 from harvester.config import LimitsConfig
 from harvester.increment.known import KnownObject, is_unchanged
 from harvester.increment.survey import Survey
@@ -15,13 +15,17 @@ from harvester.plan import make_shards
 class Done:
     """What need not be harvested.
 
+    A crawl that goes on has most of a million series done, in whole shards: these are held by their names.
+
     Attributes:
-        series: By `canonical_key`.
+        shards: The names of shards of which all series are done.
+        series: Other series, by `canonical_key`.
         instances: Rows of `instances` that there are of it.
         failures: Rows of `failures`.
         objects: Objects of other series, by `canonical_url`.
     """
 
+    shards: frozenset[str] = frozenset()
     series: frozenset[str] = frozenset()
     instances: int = 0
     failures: int = 0
@@ -32,28 +36,41 @@ class Done:
         """The series of a plan that are committed."""
         if not survey.counts:
             return cls()
-        keys = (canonical_key(series.key) for shard in plan.shards for series in shard.series)
-        found = {key for key in keys if key in survey.counts}
-        counts = [survey.counts[key] for key in found]
-        return cls(frozenset(found), sum(count[0] for count in counts), sum(count[1] for count in counts))
+        shards: set[str] = set()
+        found: set[str] = set()
+        instances = failures = 0
+        for shard in plan.shards:
+            keys = {canonical_key(series.key) for series in shard.series}
+            here = {key for key in keys if key in survey.counts} - found
+            # Two addresses can be one series, and a prefix that is listed again can have more: one by one.
+            if len(here) == len(shard.series) and all(is_series_uuid(one.key) for one in shard.series):
+                shards.add(shard.name)
+            else:
+                found |= here
+            instances += sum(survey.counts[key][0] for key in here)
+            failures += sum(survey.counts[key][1] for key in here)
+        return cls(frozenset(shards), frozenset(found), instances, failures)
 
     def plus(self, other: "Done") -> "Done":
         """Both."""
         return Done(
+            self.shards | other.shards,
             self.series | other.series,
             self.instances + other.instances,
             self.failures + other.failures,
             self.objects | other.objects,
         )
 
-    def has(self, series: Series) -> bool:
-        """Whether all of a series is done."""
-        return canonical_key(series.key) in self.series
+    def left_of(self, shard: Shard) -> tuple[Series, ...]:
+        """The series of a shard that are not done; of some there may be objects that are."""
+        if shard.name in self.shards:
+            return ()
+        return tuple(one for one in shard.series if canonical_key(one.key) not in self.series)
 
     def remaining(self, plan: Plan, limits: LimitsConfig) -> Iterator[Shard]:
         """The plan's shards without the series and the objects that are done."""
         for shard in plan.shards:
-            series = tuple(self._left(one) for one in shard.series if not self.has(one))
+            series = tuple(self._left(one) for one in self.left_of(shard))
             series = tuple(one for one in series if one.objects or one.prefixes)
             if series == shard.series:
                 yield shard
@@ -96,7 +113,8 @@ class Comparison:
         changed = [
             known[url].url for url in named if url in known and url not in same and not known[url].failed
         ]
-        return cls(Done(frozenset(), len(same) - failures, failures, frozenset(same)), changed)
+        done = Done(instances=len(same) - failures, failures=failures, objects=frozenset(same))
+        return cls(done, changed)
 
 
 def named_objects(plan: Plan, done: Done) -> dict[str, ListedObject]:
@@ -104,7 +122,6 @@ def named_objects(plan: Plan, done: Done) -> dict[str, ListedObject]:
     return {
         canonical_url(one.ref.url): one
         for shard in plan.shards
-        for series in shard.series
-        if series.objects and not done.has(series)
+        for series in done.left_of(shard)
         for one in series.objects
     }

@@ -95,7 +95,7 @@ class Increment:
         )
         self.requests += found.requests
         # What a committed prefix has is counted by its commit already.
-        there = Done(found.done.series, 0, 0, found.done.objects)
+        there = Done(series=found.done.series, objects=found.done.objects)
         self.done = self.done.plus(there)
         if found.over:
             await anyio.to_thread.run_sync(partial(self._mark_over, found.over))
@@ -127,8 +127,8 @@ class Increment:
         return frozenset(
             canonical_url(prefix.url)
             for shard in plan.shards
-            for series in shard.series
-            if not series.objects and not self.done.has(series)
+            for series in self.done.left_of(shard)
+            if not series.objects
             for prefix in series.prefixes
         )
 

@@ -96,7 +96,7 @@ async def _relist(series: Series, known: Mapping[str, KnownObject], store: Store
     except StoreError as error:
         found.requests += error.requests
         _logger.warning("%s; what was harvested of it stays as it is", error)
-        found.done = found.done.plus(Done(frozenset({canonical_key(series.key)})))
+        found.done = found.done.plus(Done(series=frozenset({canonical_key(series.key)})))
         return
     found.requests += pages(len(named))
     comparison = Comparison.of(named, known)

@@ -34,6 +34,7 @@ class Survey:
         counts: dict[str, _Counts] = {}
         collections: dict[str, str | None] = {}
         others = False
+        shared: dict[_Counts, _Counts] = {}
         for commit in commits:
             folders = {part.path.split("/")[1] for part in commit.parts if part.kind == "instances"}
             # A shard is of one collection; where it is not, nobody says which series is in which.
@@ -41,7 +42,8 @@ class Survey:
             for name in commit.series:
                 key = canonical_key(name)
                 before, now = counts.get(key, (0, 0)), commit.counts.get(name, (0, 0))
-                counts[key] = (before[0] + now[0], before[1] + now[1])
+                pair = (before[0] + now[0], before[1] + now[1])
+                counts[key] = shared.setdefault(pair, pair)  # of a million series most have the same ones
                 if not is_series_uuid(key):
                     others = others or "://" in key
                 elif collection is not _UNKNOWN:
