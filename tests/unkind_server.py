@@ -20,11 +20,12 @@ class Reply:
 
 @dataclass
 class UnkindServer:
-    """A running server; `heads` are the requests it got, as they were sent."""
+    """A running server; `heads` are the requests it got, as they were sent, over so many `connections`."""
 
     replies: list[Reply]
     port: int = 0
     heads: list[str] = field(default_factory=list)
+    connections: int = 0
 
     @property
     def endpoint(self) -> str:
@@ -40,6 +41,7 @@ class UnkindServer:
         return [head.split(" ")[1] for head in self.heads]
 
     async def serve(self, stream: ByteStream) -> None:
+        self.connections += 1
         async with stream:
             buffered = b""
             while True:

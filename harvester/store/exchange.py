@@ -1,8 +1,9 @@
 """Reads one HTTP answer, bounded and checked, and turns whatever goes wrong into an error of the tree."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
@@ -53,6 +54,62 @@ class Cost:
             raise _broken(error) from error
 
 
+class Answer(Protocol):
+    """One answer, whose body has still to be read."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers, by names of any case."""
+
+    @property
+    def body_length(self) -> int | None:
+        """How long it says that its body is; None where only its end will tell."""
+
+    @property
+    def received(self) -> int:
+        """How many bytes of the body have come."""
+
+    async def read(self, least: int) -> tuple[bytes, bool]:
+        """Wait for so many bytes of the body, or for its end: what has come, and whether it is all."""
+
+
+@dataclass(slots=True)
+class ClientAnswer:
+    """An answer as aiohttp's client gives it."""
+
+    response: aiohttp.ClientResponse
+    received: int = 0
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self.response.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers, by names of any case."""
+        return self.response.headers
+
+    @property
+    def body_length(self) -> int | None:
+        """How long it says that its body is; None where only its end will tell."""
+        return None if "Transfer-Encoding" in self.headers else self.response.content_length
+
+    async def read(self, least: int) -> tuple[bytes, bool]:
+        """Wait for so many bytes of the body, or for its end: what has come, and whether it is all."""
+        pieces: list[bytes] = []
+        content = self.response.content
+        while self.received < least and not content.at_eof():
+            piece = await content.readany()
+            pieces.append(piece)
+            self.received += len(piece)
+        return b"".join(pieces), content.at_eof()
+
+
 @contextmanager
 def errors_of(ref: ObjectRef, offset: int | None = None) -> Iterator[Cost]:
     """Run an exchange; every failure of the network leaves as a `StoreError` that names the object.
@@ -78,44 +135,38 @@ def errors_of(ref: ObjectRef, offset: int | None = None) -> Iterator[Cost]:
         raise _named(rejected, ref, offset, cost) from error
 
 
-async def read_range(
-    wanted: ByteRange, etag: str | None, cost: Cost, response: aiohttp.ClientResponse
-) -> RangeAnswer:
+async def read_range(wanted: ByteRange, etag: str | None, cost: Cost, answer: Answer) -> RangeAnswer:
     """Read the answer to a range request, not a byte more than was asked for and promised.
 
     Args:
         wanted: The range that was asked for.
         etag: The ETag that the object must still have.
-        cost: Where the bytes are counted.
-        response: The answer, of any status but a redirect's.
+        cost: What the exchange has cost before this answer.
+        answer: Of any status but a redirect's.
 
     Raises:
         StoreError: The answer is an error, or is not that range.
-        aiohttp.ClientError: The connection broke.
-        TimeoutError: The answer took too long.
     """
-    if response.status == 412 and etag is not None:
+    status, headers = answer.status, answer.headers
+    if status == 412 and etag is not None:
         raise ObjectChangedError(f"the object was replaced: its ETag was {etag!r}", status=412)
-    found = unquoted(response.headers.get("ETag"))
-    if response.status == 416:
+    found = unquoted(headers.get("ETag"))
+    if status == 416:
         check_etag(etag, found)
-        body = await _excerpt_of(response, cost)
-        size = size_of_unsatisfied(wanted, response.headers, body)
-        return RangeAnswer(
-            data=b"", size=size, etag=found, requests=cost.requests, discarded=cost.bytes_fetched
-        )
-    await _check_status(response, (200, 206), cost)
-    check_encoding(response.headers)
+        size = size_of_unsatisfied(wanted, headers, await _excerpt_of(answer))
+        discarded = cost.bytes_fetched + answer.received
+        return RangeAnswer(data=b"", size=size, etag=found, requests=cost.requests, discarded=discarded)
+    await _check_status(answer, (200, 206))
+    check_encoding(headers)
     check_etag(etag, found)
-    body_length = _body_length(response)
-    if response.status == 206:
-        promise = promise_of_partial(wanted, response.headers, body_length)
+    if status == 206:
+        promise = promise_of_partial(wanted, headers, answer.body_length)
     else:
-        promise = promise_of_whole(wanted, body_length)
+        promise = promise_of_whole(wanted, answer.body_length)
     # One byte more shows whether the body ends where it should; where the size is known and the rest of
     # the object would follow, nobody waits for it.
     beyond = 0 if promise.whole and promise.size is not None else 1
-    data, ended = await _read_at_most(response, promise.length + beyond, cost)
+    data, ended = await answer.read(promise.length + beyond)
     size = _checked_size(promise, data, ended=ended)
     data = data[: promise.length]
     return RangeAnswer(
@@ -123,11 +174,11 @@ async def read_range(
         size=size,
         etag=found,
         requests=cost.requests,
-        discarded=cost.bytes_fetched - len(data),
+        discarded=cost.bytes_fetched + answer.received - len(data),
     )
 
 
-async def read_document(limit: int, cost: Cost, response: aiohttp.ClientResponse) -> bytes:
+async def read_document(limit: int, answer: Answer) -> bytes:
     """Read the whole body of a 200, if it is no longer than `limit` bytes.
 
     Raises:
@@ -135,9 +186,9 @@ async def read_document(limit: int, cost: Cost, response: aiohttp.ClientResponse
         aiohttp.ClientError: The connection broke.
         TimeoutError: The answer took too long.
     """
-    await _check_status(response, (200,), cost)
-    check_encoding(response.headers)
-    data, ended = await _read_at_most(response, limit + 1, cost)
+    await _check_status(answer, (200,))
+    check_encoding(answer.headers)
+    data, ended = await answer.read(limit + 1)
     if len(data) > limit or not ended:
         raise ListingError(f"a page of the listing is longer than {limit} bytes")
     return data
@@ -158,38 +209,21 @@ def _checked_size(promise: Promise, data: bytes, *, ended: bool) -> int:
     return len(data)
 
 
-async def _read_at_most(response: aiohttp.ClientResponse, limit: int, cost: Cost) -> tuple[bytes, bool]:
-    """The body up to the piece that reaches `limit`, and whether that was its end."""
-    pieces: list[bytes] = []
-    length = 0
-    content = response.content
-    while length < limit and not content.at_eof():
-        piece = await content.readany()
-        pieces.append(piece)
-        length += len(piece)
-        cost.bytes_fetched += len(piece)
-    return b"".join(pieces), content.at_eof()
-
-
-async def _check_status(response: aiohttp.ClientResponse, good: tuple[int, ...], cost: Cost) -> None:
-    if response.status in good:
+async def _check_status(answer: Answer, good: tuple[int, ...]) -> None:
+    if answer.status in good:
         return
-    if response.status < 400:
-        raise BadAnswerError(f"the server answers {response.status}", status=response.status)
-    raise refusal(response.status, response.headers, await _excerpt_of(response, cost))
+    if answer.status < 400:
+        raise BadAnswerError(f"the server answers {answer.status}", status=answer.status)
+    raise refusal(answer.status, answer.headers, await _excerpt_of(answer))
 
 
-async def _excerpt_of(response: aiohttp.ClientResponse, cost: Cost) -> bytes:
+async def _excerpt_of(answer: Answer) -> bytes:
     """The beginning of an error's body; what it says is a courtesy, so that its loss changes nothing."""
     try:
-        data, _ = await _read_at_most(response, EXCERPT_BYTES, cost)
-    except (aiohttp.ClientError, HttpProcessingError, OSError):
+        data, _ = await answer.read(EXCERPT_BYTES)
+    except (StoreError, aiohttp.ClientError, HttpProcessingError, OSError):
         return b""
     return data[:EXCERPT_BYTES]
-
-
-def _body_length(response: aiohttp.ClientResponse) -> int | None:
-    return None if "Transfer-Encoding" in response.headers else response.content_length
 
 
 def _named(error: StoreError, ref: ObjectRef, offset: int | None, cost: Cost) -> StoreError:

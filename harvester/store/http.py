@@ -1,20 +1,23 @@
 """Reads ranges of public objects over HTTP, from S3, GCS or any server that knows ranges."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import ssl
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
-from typing import TypeVar
+from typing import Final, TypeAlias
 
 import aiohttp
 import anyio
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from harvester.errors import ListingError, RequestRejectedError, StoreError
 from harvester.model import ByteRange, ListedObject, ObjectRef, RangeAnswer
 from harvester.store import address
-from harvester.store.exchange import Cost, errors_of, read_document, read_range
+from harvester.store.connections import ConnectionBounds, Connections, open_connections
+from harvester.store.exchange import Answer, ClientAnswer, errors_of, read_document, read_range
 from harvester.store.listing import (
     DEFAULT_LISTING_LIMITS,
     ListingPage,
@@ -24,11 +27,13 @@ from harvester.store.listing import (
 )
 from harvester.store.range_answer import if_match
 
-T = TypeVar("T")
+# An address, by the region of the bucket.
+Where: TypeAlias = Callable[[str | None], str]
 
 # What a server that has no JSON listing answers to one.
 _NO_JSON_LISTING = frozenset({400, 404, 405, 501})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_USER_AGENT: Final = f"harvester/{version('harvester')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,45 +63,55 @@ async def open_http_store(
     *,
     endpoint: str | None = None,
     limits: HttpLimits = DEFAULT_HTTP_LIMITS,
-    connector: aiohttp.BaseConnector | None = None,
+    tls: ssl.SSLContext | None = None,
+    resolver: AbstractResolver | None = None,
 ) -> AsyncIterator["HttpStore"]:
-    """An HTTP store with its own connection pool, which is closed at the end.
+    """An HTTP store with its own connections, which are closed at the end.
 
     Requests are anonymous: no cookies, and neither proxies nor .netrc from the environment.
 
     Args:
         endpoint: Replaces the addresses of S3 and GCS, with the bucket in the path.
         limits: Bounds of every exchange.
-        connector: Another pool, for example with certificates of one's own.
+        tls: Which certificates are trusted; None: those that the operating system trusts.
+        resolver: Finds the addresses of hosts; None: the operating system does.
 
     Raises:
         ConfigError: The endpoint is no address.
     """
+    bounds = ConnectionBounds(
+        kept=limits.concurrency,
+        connect_seconds=limits.connect_seconds,
+        silence_seconds=limits.silence_seconds,
+        total_seconds=limits.total_seconds,
+    )
     session = aiohttp.ClientSession(
-        connector=connector
-        or aiohttp.TCPConnector(
+        connector=aiohttp.TCPConnector(
+            ssl=tls or True,
+            resolver=resolver,
             limit=limits.concurrency,
-            keepalive_timeout=15.0,  # S3 drops a connection that was idle for 20 s
+            keepalive_timeout=bounds.idle_seconds,
         ),
         timeout=aiohttp.ClientTimeout(
             total=limits.total_seconds,
             sock_connect=limits.connect_seconds,
             sock_read=limits.silence_seconds,
         ),
-        headers={"Accept-Encoding": "identity", "User-Agent": f"harvester/{version('harvester')}"},
+        headers={"Accept-Encoding": "identity", "User-Agent": _USER_AGENT},
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,
     )
-    async with session:
-        yield HttpStore(session, endpoint=endpoint, limits=limits)
+    async with session, open_connections(bounds, tls=tls, resolver=resolver) as connections:
+        yield HttpStore(session, connections, endpoint=endpoint, limits=limits)
 
 
 class HttpStore:
     """A store over `s3`, `gs`, `https` and `http` refs, one request a call; see `open_http_store`.
 
     Args:
-        session: The connection pool; it must not decompress.
+        session: Asks for listings; it must not decompress.
+        connections: Over which ranges are asked for.
         endpoint: Replaces the addresses of S3 and GCS, with the bucket in the path.
         limits: Bounds of every exchange.
     """
@@ -104,11 +119,13 @@ class HttpStore:
     def __init__(
         self,
         session: aiohttp.ClientSession,
+        connections: Connections,
         *,
         endpoint: str | None = None,
         limits: HttpLimits = DEFAULT_HTTP_LIMITS,
     ) -> None:
         self._session = session
+        self._connections = connections
         self._endpoint = None if endpoint is None else address.checked_endpoint(endpoint)
         self._limits = limits
         self._slots = anyio.Semaphore(limits.concurrency, fast_acquire=True)
@@ -121,16 +138,30 @@ class HttpStore:
         Raises:
             StoreError: One of its children, whatever the server or the network does.
         """
-        headers = {"Range": f"bytes={wanted.start}-{wanted.stop - 1}"}
+        fields = f"Range: bytes={wanted.start}-{wanted.stop - 1}\r\n"
         pinned = if_match(etag)
         if pinned is not None:
-            headers["If-Match"] = pinned
+            fields += f"If-Match: {pinned}\r\n"
 
-        def where(region: str | None) -> URL:
+        def where(region: str | None) -> str:
             return address.object_address(ref, endpoint=self._endpoint, region=region)
 
         with errors_of(ref, wanted.start) as cost:
-            return await self._exchange(ref, where, headers, cost, partial(read_range, wanted, etag, cost))
+            url = where(self._regions.get(ref.bucket))
+            async with self._slots:
+                for _ in range(self._limits.redirects + 1):
+                    origin, request = _request(url, fields)
+                    cost.requests += 1
+                    connection = await self._connections.take(origin)
+                    try:
+                        await connection.ask(request)
+                        if connection.status not in _REDIRECTS:
+                            return await read_range(wanted, etag, cost, connection)
+                        url = self._redirected(ref, where, connection, url)
+                    finally:
+                        cost.bytes_fetched += connection.received
+                        self._connections.give_back(connection)
+            raise RequestRejectedError(f"redirected more than {self._limits.redirects} times")
 
     async def list_objects(self, prefix: ObjectRef) -> AsyncIterator[ListedObject]:
         """All objects whose key starts with the prefix's key.
@@ -167,50 +198,53 @@ class HttpStore:
         return parse_json_page(document, prefix.bucket)
 
     async def _xml_page(self, prefix: ObjectRef, token: str | None) -> ListingPage:
-        def where(region: str | None) -> URL:
+        def where(region: str | None) -> str:
             return address.xml_listing_address(prefix, token, endpoint=self._endpoint, region=region)
 
         return parse_xml_page(await self._document(prefix, where), prefix.bucket, prefix.scheme)
 
-    async def _document(self, prefix: ObjectRef, where: Callable[[str | None], URL]) -> bytes:
+    async def _document(self, prefix: ObjectRef, where: Where) -> bytes:
+        """Ask for a page of a listing, at the address that `where` gives for a region."""
+        url = where(self._regions.get(prefix.bucket))
         with errors_of(prefix) as cost:
-            return await self._exchange(
-                prefix, where, {}, cost, partial(read_document, DEFAULT_LISTING_LIMITS.page_bytes, cost)
-            )
+            async with self._slots:
+                for _ in range(self._limits.redirects + 1):
+                    # Leaving the block closes a connection whose answer was not read to its end.
+                    async with self._session.get(
+                        URL(url, encoded=True), allow_redirects=False, middlewares=(cost.count,)
+                    ) as response:
+                        answer = ClientAnswer(response)
+                        try:
+                            if answer.status not in _REDIRECTS:
+                                return await read_document(DEFAULT_LISTING_LIMITS.page_bytes, answer)
+                        finally:
+                            cost.bytes_fetched += answer.received
+                        url = self._redirected(prefix, where, answer, url)
+            raise RequestRejectedError(f"redirected more than {self._limits.redirects} times")
 
-    async def _exchange(
-        self,
-        ref: ObjectRef,
-        where: Callable[[str | None], URL],
-        headers: dict[str, str],
-        cost: Cost,
-        read: Callable[[aiohttp.ClientResponse], Awaitable[T]],
-    ) -> T:
-        url = where(self._regions.get(ref.bucket))
-        async with self._slots:
-            for _ in range(self._limits.redirects + 1):
-                # Leaving the block closes a connection whose answer was not read to its end.
-                async with self._session.get(
-                    url, headers=headers, allow_redirects=False, middlewares=(cost.count,)
-                ) as response:
-                    if response.status not in _REDIRECTS:
-                        return await read(response)
-                    url = self._redirected(ref, where, response)
-        raise RequestRejectedError(f"redirected more than {self._limits.redirects} times")
-
-    def _redirected(
-        self, ref: ObjectRef, where: Callable[[str | None], URL], response: aiohttp.ClientResponse
-    ) -> URL:
-        region = response.headers.get("x-amz-bucket-region", "")
+    def _redirected(self, ref: ObjectRef, where: Where, answer: Answer, url: str) -> str:
+        headers = answer.headers
+        region = headers.get("x-amz-bucket-region", "")
         if ref.scheme == "s3" and self._endpoint is None and address.is_region(region):
             self._regions[ref.bucket] = region
             return where(region)
-        location = response.headers.get("Location", "")
-        target = address.redirect_target(response.url, location) if location else None
+        location = headers.get("Location", "")
+        target = address.redirect_target(url, location) if location else None
         if target is None:
             raise RequestRejectedError(
                 f"the server redirects to {location[:200]!r}, which is not followed; name that address"
                 " itself if it is trusted",
-                status=response.status,
+                status=answer.status,
             )
         return target
+
+
+def _request(url: str, fields: str) -> tuple[str, bytes]:
+    """The server that an address is at, and the request that it gets, with these header fields."""
+    scheme, _, rest = url.partition("://")
+    authority, _, target = rest.partition("/")
+    request = (
+        f"GET /{target} HTTP/1.1\r\nHost: {authority}\r\nAccept: */*\r\nAccept-Encoding: identity\r\n"
+        f"User-Agent: {_USER_AGENT}\r\n{fields}\r\n"
+    )
+    return f"{scheme}://{authority}", request.encode("ascii")

@@ -1,7 +1,6 @@
 import ssl
 from datetime import UTC, datetime, timedelta
 
-import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver
 from cryptography import x509
@@ -43,7 +42,7 @@ from harvester.store.http import open_http_store
     ],
 )
 def test_an_object_has_one_address(ref, expected):
-    assert str(object_address(ref)) == expected
+    assert object_address(ref) == expected
 
 
 def test_a_region_and_an_endpoint_take_their_places():
@@ -78,11 +77,11 @@ def test_a_bucket_or_a_key_cannot_name_another_host(ref):
 
 def test_a_listing_keeps_the_prefix_and_the_token_apart():
     prefix = ObjectRef("scans", "a&b=c/ü +")
-    query = xml_listing_address(prefix, "t&o+k=", endpoint="http://h").query
+    query = URL(xml_listing_address(prefix, "t&o+k=", endpoint="http://h"), encoded=True).query
     assert query["prefix"] == "a&b=c/ü +"
     assert query["continuation-token"] == "t&o+k="
     assert query["list-type"] == "2"
-    address = json_listing_address(ObjectRef("scans", "a&b=c/ü +", "gs"), "t&o+k=")
+    address = URL(json_listing_address(ObjectRef("scans", "a&b=c/ü +", "gs"), "t&o+k="), encoded=True)
     assert (address.host, address.path) == ("storage.googleapis.com", "/storage/v1/b/scans/o")
     assert (address.query["prefix"], address.query["pageToken"]) == ("a&b=c/ü +", "t&o+k=")
 
@@ -111,13 +110,13 @@ def test_an_endpoint_loses_its_slash():
     ],
 )
 def test_a_redirect_stays_on_its_host(location, expected):
-    target = redirect_target(URL("http://host/a/x"), location)
-    assert (target and str(target)) == expected
+    target = redirect_target("http://host/a/x", location)
+    assert target == expected
 
 
 def test_a_redirect_does_not_leave_encryption():
-    assert redirect_target(URL("https://host/a"), "http://host/b") is None
-    assert redirect_target(URL("https://host/a"), "http://host:443/b") is None
+    assert redirect_target("https://host/a", "http://host/b") is None
+    assert redirect_target("https://host/a", "http://host:443/b") is None
 
 
 def test_a_region_is_no_host_name():
@@ -179,10 +178,8 @@ async def test_a_bucket_of_another_region_is_found_once_and_remembered(certifica
     )
     async with answering(moved, partial(0, b"ab", 2), tls=server_side) as server:
         resolver = LoopbackResolver(server.port)
-        connector = aiohttp.TCPConnector(
-            ssl=ssl.create_default_context(cafile=str(certificate)), resolver=resolver
-        )
-        async with open_http_store(connector=connector) as store:
+        tls = ssl.create_default_context(cafile=str(certificate))
+        async with open_http_store(tls=tls, resolver=resolver) as store:
             first = await store.get_range(ObjectRef("scans", "one"), ByteRange(0, 2))
             second = await store.get_range(ObjectRef("scans", "one"), ByteRange(0, 2))
     assert (first.requests, second.requests) == (2, 1)
