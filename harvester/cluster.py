@@ -15,7 +15,14 @@ import anyio
 import dask
 from distributed import Client, LocalCluster
 
-from harvester.cluster_worker import HarvesterPlugin, harvest_here, packed, share_here, stop_here
+from harvester.cluster_worker import (
+    HarvesterPlugin,
+    harvest_here,
+    load_here,
+    packed,
+    share_here,
+    stop_here,
+)
 from harvester.config import LimitsConfig
 from harvester.errors import HarvesterError, WorkerDiedError, WorkerError, ungrouped
 from harvester.footprint import MEMORY
@@ -151,6 +158,10 @@ class ClusterWorkers:
                 await self._take_note(living)
             await anyio.sleep(_LOOK_SECONDS)
 
+    async def prepare(self) -> None:
+        """Let the workers load what they need, while the plan is made."""
+        await self._client.run(load_here, on_error="ignore")
+
     async def end(self) -> None:
         """Let the cluster forget the crawl."""
         if self._registered:
@@ -266,6 +277,7 @@ async def start_cluster(
         async with _client(limits, processes) as client, anyio.create_task_group() as tasks:
             workers = ClusterWorkers(client, progress, is_ours=limits.scheduler is None)
             tasks.start_soon(workers.watch)
+            tasks.start_soon(workers.prepare)
             try:
                 yield workers
             finally:

@@ -13,6 +13,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from distributed import WorkerPlugin, get_worker
 
 from harvester.errors import ungrouped
+from harvester.footprint import keep_small
 from harvester.harvest import Outcome, Progress
 from harvester.store.telemetry import Telemetry
 from harvester.worker import Harvester, ShardTask, WorkerSettings, collect_garbage_rarely, open_harvester
@@ -65,6 +66,7 @@ class HarvesterPlugin(WorkerPlugin):
         self._opening = threading.Lock()
         if self._is_ours and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            keep_small()
         logging.getLogger("pydicom").setLevel(logging.CRITICAL)
         collect_garbage_rarely()
 
@@ -123,6 +125,10 @@ class HarvesterPlugin(WorkerPlugin):
                 outcome = await harvester.harvest(task, progress)
                 tasks.cancel_scope.cancel()
         return Landed(outcome, progress, harvester.store.telemetry())
+
+
+def load_here() -> None:
+    """Do nothing: this module, and all that it needs, is loaded in a worker that is asked for it."""
 
 
 def packed(task: ShardTask) -> bytes:

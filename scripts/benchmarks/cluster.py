@@ -1,68 +1,72 @@
-"""Two workers of a Dask cluster against two processes, on made-up objects; start and end left out."""
+"""Two workers of a Dask cluster against two processes: instances a second, CPU an instance; start apart."""
 
 import argparse
+import json
 import statistics
 import subprocess
-import tempfile
-import time
+import sys
 from pathlib import Path
 
-import anyio
+from clustering.side import Mark, Side
+from crawling import child
 
-from harvester.config import CrawlConfig
-from harvester.crawl import crawl
-from harvester.harvest import Progress
-from harvester.store.demo.made import MadeBucket, made_server
+from harvester.store.demo.made import made_server
 
-LOOK_SECONDS = 0.1
+ENGINES = ("processes", "dask")
+HERE = str(Path(__file__).parent)
+# As the program itself is started: without a main module that each worker would load again.
+ENTRY = f"import sys; sys.path.insert(0, {HERE!r}); from clustering.side import main; main()"
 
 
-async def rate(config: CrawlConfig, instances: int) -> float:
-    """Instances a second between a fifth and nine tenths of them; progress is told twice a second or more."""
-    progress, times = Progress(), {}
+def run(engine: str, instances: int, endpoint: str) -> tuple[Side, child.Spent]:
+    """Run one side in a process of its own, with all that it starts."""
+    spent = child.run([sys.executable, "-c", ENTRY, engine, endpoint, str(instances)])
+    told = json.loads(spent.output)
+    return Side(**{name: Mark(**mark) for name, mark in told.items()}), spent
 
-    async def look() -> None:
-        while True:
-            times[time.perf_counter()] = progress.instances
-            await anyio.sleep(LOOK_SECONDS)
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(look)
-        result = await crawl(config, progress)
-        tasks.cancel_scope.cancel()
-    if result.instances != instances:
-        raise SystemExit(f"{result.instances} of {instances} instances")
-    within = [(at, done) for at, done in times.items() if 0.2 * instances <= done <= 0.9 * instances]
-    return (within[-1][1] - within[0][1]) / (within[-1][0] - within[0][0])
+def tell(sides: dict[str, list[tuple[Side, child.Spent]]]) -> None:
+    """Print medians of both, and their ratios run by run."""
+    rows = {
+        "instances a second": lambda one, _: one.rate,
+        "CPU an instance, us": lambda one, _: 1e6 * one.cost,
+        "to the first instance, s": lambda one, _: one.first.clock,
+        "... its CPU, s": lambda one, _: one.first.cpu,
+        "the whole program, s": lambda _, spent: spent.wall,
+        "... and all its CPU, s": lambda _, spent: spent.cpu,
+    }
+    print(f"  {'':26}" + "".join(f"{engine:>12}" for engine in ENGINES))
+    for name, figure in rows.items():
+        medians = [statistics.median(figure(*one) for one in sides[engine]) for engine in ENGINES]
+        print(f"  {name:26}" + "".join(f"{value:12,.{2 if value < 100 else 0}f}" for value in medians))
+    pairs = list(zip(*(sides[engine] for engine in ENGINES), strict=True))
+    clock = sorted(dask.rate / local.rate for (local, _), (dask, _) in pairs)
+    cpu = sorted(dask.cost / local.cost for (local, _), (dask, _) in pairs)
+    print(
+        f"  dask is {statistics.median(clock):.2f} times as fast ({clock[0]:.2f} to {clock[-1]:.2f})"
+        f" for {statistics.median(cpu):.2f} times the CPU ({cpu[0]:.2f} to {cpu[-1]:.2f})"
+    )
 
 
 def main() -> None:
     """Alternate between the two, so that both see the same machine."""
     parser = argparse.ArgumentParser(prog="scripts/bench cluster", description=__doc__)
-    parser.add_argument("--instances", type=int, default=40_000)
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--instances", type=int, default=60_000)
+    parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
-    rates: dict[str, list[float]] = {"processes": [], "dask": []}
+    sides: dict[str, list[tuple[Side, child.Spent]]] = {engine: [] for engine in ENGINES}
     with made_server(arguments.instances) as address:
-        for _ in range(arguments.runs):
-            for engine, found in rates.items():
-                with tempfile.TemporaryDirectory(prefix="harvester-cluster-") as folder:
-                    catalog = Path(folder) / "catalog.parquet"
-                    MadeBucket(arguments.instances).write_catalog(catalog)
-                    config = {
-                        "dataset": f"{folder}/data",
-                        "source": {"catalog": str(catalog), "endpoint": address.endpoint},
-                        "limits": {"processes": 2, "engine": engine},
-                    }
-                    found.append(anyio.run(rate, CrawlConfig.model_validate(config), arguments.instances))
+        for number in range(arguments.runs):
+            for engine in ENGINES if number % 2 == 0 else ENGINES[::-1]:
+                sides[engine].append(run(engine, arguments.instances, address.endpoint))
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     )
-    print(f"commit {commit.stdout.strip()}, {arguments.instances:,} instances, medians of {arguments.runs}")
-    for engine, found in rates.items():
-        print(f"  {engine:<10} {statistics.median(found):7,.0f} instances a second")
-    ratios = [one / other for one, other in zip(rates["dask"], rates["processes"], strict=True)]
-    print(f"  dask is {statistics.median(ratios):.2f} times as fast as processes")
+    print(
+        f"commit {commit.stdout.strip()}, {arguments.instances:,} instances, two workers each and their"
+        f" server on the same cores; medians of {arguments.runs}"
+    )
+    tell(sides)
 
 
 if __name__ == "__main__":
