@@ -16,8 +16,10 @@ from crawling import child, mixed_bucket, nginx
 from crawling.cpu import configure, harvest
 from crawling.idiom_clients import IDIOMS, THREADS
 
+LINK = child.HERE.parent / "reading" / "link.py"
 PACKAGES = ("google.cloud.storage", "smart_open", "s3fs", "boto3")
 ONE_WAY_SECONDS = 0.010
+GIGABIT = 125_000_000  # bytes a second
 SHARE = 20  # an idiom reads one of so many of what harvester reads: its rate does not change with more
 
 
@@ -37,13 +39,23 @@ def are_installed() -> bool:
         return False
 
 
+@dataclass(frozen=True)
+class Setting:
+    """Where the clients run, and over what they reach the server at `address`."""
+
+    name: str
+    address: str
+    cores: tuple[int, ...] = (1,)
+
+
 @contextlib.contextmanager
-def delayed(address: str) -> Iterator[str]:
-    """The address of a relay to this one, 10 ms away each way."""
-    port = address.rpartition(":")[2]
-    command = [sys.executable, str(child.HERE / "relay.py"), port, str(ONE_WAY_SECONDS)]
+def far(address: str, *program: object) -> Iterator[str]:
+    """The address of a relay to this one; the program is given the port, and then its own arguments."""
+    path, *arguments = program
+    command = [sys.executable, str(path), address.rpartition(":")[2], *map(str, arguments)]
     with subprocess.Popen(
         command,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: os.sched_setaffinity(0, {0}),  # noqa: PLW1509
@@ -68,27 +80,32 @@ def run(home: Path, instances: int, runs: int) -> None:
         f"\nToday's idioms, {THREADS} threads and {len(few)} instances each;"
         f" harvester {len(paths)}, start included;"
         f" in a hundred {mixed_bucket.PROPORTIONS},"
-        f" {mean / 1e6:.2f} MB each; clients on one core, the server on another; medians of {runs}"
+        f" {mean / 1e6:.2f} MB each; medians of {runs}"
     )
     with nginx.serving(home / "root", home / "nginx") as bucket:
-        print("  without latency")
-        _compare(home, bucket, bucket.logging, (paths, few), runs)
-        with delayed(bucket.logging) as address:
-            print(f"  {ONE_WAY_SECONDS * 2e3:.0f} ms away")
-            _compare(home, bucket, address, (paths, few), runs)
+        near = bucket.logging
+        away = f"{ONE_WAY_SECONDS * 2e3:.0f} ms away"
+        one_core = "clients on one core, the server on another"
+        _compare(home, bucket, Setting(f"loopback, {one_core}", near), (paths, few), runs)
+        with far(near, child.HERE / "relay.py", ONE_WAY_SECONDS) as address:
+            _compare(home, bucket, Setting(f"{away}, {one_core}", address), (paths, few), runs)
+        with far(near, LINK, ONE_WAY_SECONDS, GIGABIT) as address:
+            setting = Setting(f"{away} over a link of 1 Gbit/s, clients on both cores", address, (0, 1))
+            _compare(home, bucket, setting, (paths, few), runs)
     shutil.rmtree(home)
 
 
 def _compare(
-    home: Path, bucket: nginx.Bucket, address: str, of: tuple[list[str], list[str]], runs: int
+    home: Path, bucket: nginx.Bucket, setting: Setting, of: tuple[list[str], list[str]], runs: int
 ) -> None:
+    print(f"  {setting.name}")
     paths, few = of
     measured: dict[str, list[Figures]] = {name: [] for name in ("harvester", *IDIOMS)}
-    configuration = configure(home, address, paths)
+    configuration = configure(home, setting.address, paths, processes=len(setting.cores))
     (home / "few.txt").write_text("\n".join(few))
     for _ in range(runs):
         before = _bytes_sent(bucket)
-        spent = harvest(configuration, (1,), len(paths))
+        spent = harvest(configuration, setting.cores, len(paths))
         sent = _bytes_sent(bucket) - before
         measured["harvester"].append(Figures(len(paths) / spent.wall, sent / len(paths)))
         for name in IDIOMS:
@@ -97,10 +114,10 @@ def _compare(
                 sys.executable,
                 str(child.HERE / "idiom_clients.py"),
                 name,
-                address,
+                setting.address,
                 str(home / "few.txt"),
             ]
-            seconds = json.loads(child.run(program, cores=(1,)).output)["seconds"]
+            seconds = json.loads(child.run(program, cores=setting.cores).output)["seconds"]
             sent = _bytes_sent(bucket) - before
             measured[name].append(Figures(len(few) / seconds, sent / len(few)))
     ours = _median(measured["harvester"])
