@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harvester.dicom import WalkLimits
-from harvester.dicom.columns import _DEEPEST, _LONG_PATHS, _MOST_COLUMNS
+from harvester.dicom import WalkLimits, tally
+from harvester.dicom.columns import _DEEPEST
+from harvester.dicom.limits import ColumnLimits
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "parser.md").read_text(encoding="utf-8")
@@ -43,8 +44,16 @@ def test_the_bounds_on_the_page_are_the_program_s() -> None:
     assert f"Bounds for one header: {limits.header_bytes >> 20} MiB (`max_header_bytes`" in words
     assert f"{limits.elements:,} elements and items" in words
     assert f"sequences {limits.depth} deep" in words
-    assert f"{_MOST_COLUMNS:,} different attributes" in words
-    assert f"{_LONG_PATHS >> 20} Mi characters of paths" in words
+    columns = ColumnLimits()
+    assert f"{columns.attributes:,} different attributes" in words
+    assert f"{columns.cells:,} cells" in words
+    assert f"{columns.character_sets:,} different character sets" in words
+    assert f"{columns.path_characters >> 20} Mi characters of paths" in words
+    assert f"about {columns.work // 10**6} seconds" in words
+    assert f"{columns.work // tally._ENTRY:,} private elements" in words
+    assert f"{columns.work // (tally._ENTRY + tally._INVALID) // 1000 * 1000:,} invalid ones" in words
+    assert f"names, dates and times ({columns.work // tally._VALUE:,})" in words
+    assert f"escape sequences ({columns.work // tally._ESCAPE:,})" in words
     assert f"deeper than {_DEEPEST} levels" in words
     kept, longest = limits.kept_value >> 10, limits.longest_value >> 20
     assert f"longer than {kept} KiB, or any other longer than {longest} MiB" in words

@@ -27,10 +27,12 @@ from harvester.dicom.element import Items, RawElement, Recipe, Run
 from harvester.dicom.header import Header
 from harvester.dicom.leftovers import ListOfStructs, OtherEntries, OtherEntry
 from harvester.dicom.levels import Column, Level
+from harvester.dicom.limits import ColumnLimits
 from harvester.dicom.schema import BULK_DATA, INVALID_ELEMENT, OTHER_ELEMENT
 from harvester.dicom.surroundings import Surroundings, in_order, name_of, private_creators
+from harvester.dicom.tally import Tally
 from harvester.dicom.text import DEFAULT, character_set, is_plain
-from harvester.dicom.values import CHARACTER_SET_VRS, DECODERS, NUMBER_LETTERS, Decoder
+from harvester.dicom.values import CHARACTER_SET_VRS, DECODERS, NUMBER_LETTERS, Decoder, Values
 from harvester.errors import HeaderLimitError
 
 LEFTOVERS: Final = {
@@ -41,15 +43,15 @@ LEFTOVERS: Final = {
 _REMEMBERED: Final = 512  # raw values a column
 _REMEMBERED_LENGTH: Final = 96  # bytes of a raw value
 _LONG_RUN: Final = 4  # items, from which on it pays to go column by column
+_MUCH_WORK: Final = 65_536  # of one header; its later entries would only displace each other in memory
 _UNSEEN: Final = object()
+_ESCAPE: Final = b"\x1b"
 # DuckDB's cost of reading a nested column doubles with each level, and pyarrow opens no file with more
 # than 32: what lies deeper goes to `OtherElements`.
 _DEEPEST: Final = 20
-# Parquet costs some kilobytes for each column, however short. A header that came with 200,000 of them in
-# 2 MB took 1.5 GB; real ones have some hundred.
-_MOST_COLUMNS: Final = 5_000  # that one header may add
 _MANY_COLUMNS: Final = 10_000  # from which on they are finished
 _LONG_PATHS: Final = 64 << 20  # characters
+_MANY_ITEMS: Final = 4096  # after which cells are counted: fewer can't make too many
 _NUMBER_VRS: Final = frozenset({"AT", "FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"})
 _UNSPLIT_VRS: Final = frozenset({"LT", "ST", "UT", "UR"})
 
@@ -63,18 +65,26 @@ class _OutOfOrderError(Exception):
 
 
 class HeaderColumns:
-    """The `instances` columns that follow from headers; `append` one after the other, then `finish`."""
+    """The `instances` columns that follow from headers; `append` one after the other, then `finish`.
 
-    def __init__(self) -> None:
+    Args:
+        limits: What one header may take in them.
+    """
+
+    def __init__(self, limits: ColumnLimits | None = None) -> None:
+        self._limits = limits or ColumnLimits()
         self._top = Level()
         self._other, self._bulk, self._invalid = (ListOfStructs(struct) for struct in LEFTOVERS.values())
         self._character_set = DEFAULT
-        self._surroundings = Surroundings()
+        self._tally = Tally(self._limits)
+        self._surroundings = Surroundings(self._tally)
         # What the header at hand changed: values that were empty before it, and columns that were not there.
         self._opened: list[list[Any]] = []
         self._created: list[tuple[dict[int, Column], int]] = []
         self._width = 0
         self._path_length = 0
+        # Cells when they were last counted; gaps that were filled and items that were added since.
+        self._cells = self._gaps = self._items = 0
         self._other_entries = OtherEntries()
 
     @property
@@ -85,7 +95,11 @@ class HeaderColumns:
     @property
     def crowded(self) -> bool:
         """Whether it is time to finish: they take more memory than the headers' length tells."""
-        return self._width > _MANY_COLUMNS or self._path_length > _LONG_PATHS
+        return (
+            self._width > _MANY_COLUMNS
+            or self._path_length > _LONG_PATHS
+            or self._cells > self._limits.cells // 4  # the next header may need the rest of them
+        )
 
     def append(self, header: Header) -> None:
         """Add one header's row: all of it, or, if anything is raised, nothing.
@@ -100,13 +114,17 @@ class HeaderColumns:
             except _OutOfOrderError:
                 self._roll_back(row)
                 self._append_in_order(header.elements)
+            self._items += 1
+            if self._items > _MANY_ITEMS:
+                self._count_cells()
         except BaseException:
             self._roll_back(row)
+            self._gaps, self._cells = 0, self._top.cells()
             self._top.forget_unknown(_NO_COLUMN, _MOST_UNKNOWN)
             raise
         self._opened.clear()
         self._created.clear()
-        self._path_length += self._surroundings.path_length
+        self._path_length += self._tally.path_characters
 
     def finish(self) -> dict[str, pa.Array]:
         """All columns by name, and begin anew; what was remembered of raw values stays."""
@@ -114,7 +132,7 @@ class HeaderColumns:
         leftovers = (self._other, self._bulk, self._invalid)
         arrays.update(zip(LEFTOVERS, (column.array() for column in leftovers), strict=True))
         self._truncate(0)
-        self._path_length = 0
+        self._path_length = self._cells = self._gaps = 0
         if self._width > _MANY_COLUMNS:
             self._top, self._width = Level(), 0
         self._top.forget_unknown(_NO_COLUMN, _MOST_UNKNOWN)
@@ -136,9 +154,9 @@ class HeaderColumns:
         if entry is None:
             columns[tag] = _NO_COLUMN
             return _NO_COLUMN
-        if len(self._created) >= _MOST_COLUMNS:
+        if len(self._created) >= self._limits.attributes:
             raise HeaderLimitError(
-                f"more than {_MOST_COLUMNS} different attributes, each at a place of its own"
+                f"more than {self._limits.attributes} different attributes, each at a place of its own"
             )
         column = columns[tag] = Column(entry)
         self._created.append((columns, tag))
@@ -151,7 +169,23 @@ class HeaderColumns:
             raise _OutOfOrderError  # the same tag twice
         if not values:
             self._opened.append(values)
+        self._gaps += missing
+        if self._gaps > self._limits.cells:
+            raise self._too_many_cells()
         values.extend(repeat(None, missing))
+
+    def _count_cells(self) -> None:
+        """Count them by now and then: where the last items lack what the first ones had, nothing shows it."""
+        self._items = self._gaps = 0
+        self._cells = self._top.cells()
+        if self._cells > self._limits.cells:
+            raise self._too_many_cells()
+
+    def _too_many_cells(self) -> HeaderLimitError:
+        return HeaderLimitError(
+            f"its columns would have more than {self._limits.cells} cells, most of them empty:"
+            " too many items with too many different attributes"
+        )
 
     def _truncate(self, rows: int) -> None:
         self._top.truncate(rows)
@@ -170,8 +204,7 @@ class HeaderColumns:
         ordered, replaced = in_order(elements, self._surroundings)
         self._append(ordered)
         for path, element in replaced:
-            self._surroundings.count(path)
-            self._invalid.add((path, element[1], self._text_of(element), "repeated, the last one counts"))
+            self._invalid.add_new((path, element[1], self._text_of(element), "repeated, the last one counts"))
 
     def _fill(self, level: Level, elements: list[RawElement]) -> None:  # noqa: C901, PLR0912  no calls
         """Add one data set to its level. The hot path: each element of each header comes through here."""
@@ -184,7 +217,7 @@ class HeaderColumns:
             tag, vr, raw, _, length = element
             column = columns.get(tag)
             if column is None:
-                column = self._create(columns, tag)
+                column = _NO_COLUMN if tag & 0x10000 else self._create(columns, tag)
             if vr is column.usual_vr:
                 value = column.memo.get(raw, _UNSEEN)
                 if value is _UNSEEN:
@@ -204,16 +237,14 @@ class HeaderColumns:
                 if creators is None:
                     creators = private_creators(elements)
                     other_entries = self._other_entries.below(self._surroundings.prefix())
-                known = None
-                if length <= _REMEMBERED_LENGTH:
-                    owner = creators.get(tag & 0xFFFF0000 | tag >> 8 & 0xFF)
-                    known = other_entries.get((tag, vr, raw, owner))
+                owner = creators.get(tag & 0xFFFF0000 | tag >> 8 & 0xFF)
+                known = other_entries.get((tag, vr, raw, owner)) if length <= _REMEMBERED_LENGTH else None
                 if known is None or known[1]:
-                    self._add_other(element, elements, creators)
+                    self._add_other(element, elements, owner, known)
                 else:
                     self._other.add(known[0])
                     if level is not self._top:
-                        self._surroundings.count(known[0][0])
+                        self._tally.path(known[0][0])
             else:
                 self._put(column, row, element, elements)
 
@@ -239,6 +270,7 @@ class HeaderColumns:
                 self._fill(level, item)
                 self._character_set = outside  # PS3.5 7.5.3: an item's character set ends with it
                 index += 1
+        self._items += index
         sequences.pop()
 
     def _fill_run(self, level: Level, run: Run) -> bool:
@@ -282,7 +314,7 @@ class HeaderColumns:
             distinct = {}
             try:
                 for raw in set(raws):
-                    values = decode(raw, self._character_set)
+                    values = self._values(decode, column.usual_vr or "", raw)
                     if not many and len(values) > 1:
                         return False
                     distinct[raw] = values if many else values[0] if values else None
@@ -305,7 +337,7 @@ class HeaderColumns:
         """The column's value of an element in the column's usual VR, remembered if that is safe."""
         _, vr, raw, offset, length = element
         if raw is None:  # too long, it was hopped over
-            self._bulk.add((self._surroundings.path(name_of(element[0])), vr, offset, length))
+            self._bulk.add_new((self._surroundings.path(name_of(element[0])), vr, offset, length))
             return None
         value, valid = self._shaped(column.attribute, column.decode, element)
         if valid:
@@ -315,7 +347,7 @@ class HeaderColumns:
     def _shaped(self, entry: Attribute, decode: Decoder, element: RawElement) -> tuple[Any, bool]:
         """One value or a list, as the column wants it; else an entry in `invalid_elements` and NULL."""
         try:
-            values = decode(element[2], self._character_set)
+            values = self._values(decode, element[1], element[2])
         except (ValueError, OverflowError) as error:
             self._refuse(element, str(error))
             return None, False
@@ -326,18 +358,28 @@ class HeaderColumns:
             return None, False
         return (values[0] if values else None), True
 
+    def _values(self, decode: Decoder, vr: str, raw: bytes) -> Values:
+        """What a raw value is; it is counted where that costs far more than its bytes tell."""
+        if _ESCAPE in raw:
+            self._tally.escapes(raw)
+        values = decode(raw, self._character_set)
+        if len(values) > 1:
+            self._tally.values(vr, values)
+        return values
+
     def _put(self, column: Column, row: int, element: RawElement, elements: list[RawElement]) -> None:
         """Put an element where it belongs when it is not a plain value in its column's usual VR."""
         tag, vr, raw, offset, length = element
         entry = column.attribute
         if entry.repeating or isinstance(raw, Items):
-            self._add_other(element, elements, {})
+            known = self._other_entries.below(self._surroundings.prefix()).get((tag, vr, raw, None))
+            self._add_other(element, elements, None, known)
             if not entry.first or isinstance(raw, Items):
                 return
         vr = self._surroundings.settled(vr, tag, elements)
         if vr in BINARY_VRS or raw is None or (column.type is None and column.level is None):
             if not entry.repeating:
-                self._bulk.add((self._surroundings.path(entry.keyword), vr, offset, length))
+                self._bulk.add_new((self._surroundings.path(entry.keyword), vr, offset, length))
         elif column.type is None:
             self._refuse(element, f"{vr} where {entry.keyword} is a sequence")
         else:
@@ -355,43 +397,42 @@ class HeaderColumns:
                 raise _OutOfOrderError  # text before it was read without it
             if tag == SPECIFIC_CHARACTER_SET:
                 break
+        self._tally.character_set(raw)
         self._character_set = character_set(raw)
 
-    def _add_other(self, element: RawElement, elements: list[RawElement], creators: dict[int, str]) -> None:
-        """An element without a column of its own, with everything in it.
-
-        PS3.5 7.8.1: the private element (gggg,xxee) belongs to the creator at (gggg,00xx).
-        """
+    def _add_other(
+        self, element: RawElement, elements: list[RawElement], owner: str | None, known: OtherEntry | None
+    ) -> None:
+        """An element without a column of its own, with everything in it."""
         tag, vr, raw, offset, length = element
-        creator = creators.get(tag & 0xFFFF0000 | tag >> 8 & 0xFF)
         if vr == "SQ" and isinstance(raw, Items):
-            self._other.add((self._surroundings.path(name_of(tag)), f"{tag:08X}", vr, creator, []))
+            name = f"{tag:08X}"
+            path = self._surroundings.path(name if tag & 0x10000 else name_of(tag))
+            self._other.add_new((path, name, vr, owner, []))
             self._add_items(raw, element, elements)
             return
-        known = None
-        if length <= _REMEMBERED_LENGTH:
-            known = self._other_entries.below(self._surroundings.prefix()).get((tag, vr, raw, creator))
         if known is None:
-            entry, binary = self._other_entry(element, elements, creator)
+            entry, binary = self._other_entry(element, elements, owner)
+            self._other.add_new(entry)
         else:
             entry, binary = known
-            self._surroundings.count(entry[0])
-        self._other.add(entry)
+            self._tally.path(entry[0])
+            self._other.add(entry)
         if binary:
-            self._bulk.add((entry[0], entry[2], offset, length))
+            self._bulk.add_new((entry[0], entry[2], offset, length))
 
-    def _other_entry(
-        self, element: RawElement, elements: list[RawElement], creator: str | None
-    ) -> OtherEntry:
+    def _other_entry(self, element: RawElement, elements: list[RawElement], owner: str | None) -> OtherEntry:
         """What `OtherElements` says of an element, remembered if it says so whenever it stands there."""
         tag, vr, raw, _, length = element
-        settled = self._surroundings.settled(vr, tag, elements)
+        settled = self._surroundings.settled(vr, tag, elements) if len(vr) > 2 else vr
         binary = settled in BINARY_VRS or raw is None
-        texts = [] if binary else self._texts(settled, raw)
-        entry = ((self._surroundings.path(name_of(tag)), f"{tag:08X}", settled, creator, texts), binary)
-        anywhere = settled == vr and raw is not None and (vr not in CHARACTER_SET_VRS or is_plain(raw))
-        if length <= _REMEMBERED_LENGTH and anywhere:
-            self._other_entries.keep(self._surroundings.prefix(), (tag, vr, raw, creator), entry)
+        name = f"{tag:08X}"
+        path = self._surroundings.path(name if tag & 0x10000 else name_of(tag))
+        entry = ((path, name, settled, owner, [] if binary else self._texts(settled, raw)), binary)
+        if length <= _REMEMBERED_LENGTH and raw is not None and self._tally.work < _MUCH_WORK:
+            anywhere = settled == vr and (vr not in CHARACTER_SET_VRS or is_plain(raw))
+            if anywhere:
+                self._other_entries.keep(self._surroundings.prefix(), (tag, vr, raw, owner), entry)
         return entry
 
     def _add_items(self, items: Items, element: RawElement, elements: list[RawElement]) -> None:
@@ -404,15 +445,16 @@ class HeaderColumns:
             for inner in item:
                 tag, vr, raw, _, _ = inner
                 if tag == SPECIFIC_CHARACTER_SET and isinstance(raw, bytes):
+                    self._tally.character_set(raw)
                     self._character_set = character_set(raw)
-                known = None
-                if vr != "SQ":
-                    known = entries.get((tag, vr, raw, creators.get(tag & 0xFFFF0000 | tag >> 8 & 0xFF)))
+                # PS3.5 7.8.1: the private element (gggg,xxee) belongs to the creator at (gggg,00xx).
+                owner = creators.get(tag & 0xFFFF0000 | tag >> 8 & 0xFF)
+                known = entries.get((tag, vr, raw, owner)) if vr != "SQ" else None
                 if known is None or known[1]:
-                    self._add_other(inner, item, creators)
+                    self._add_other(inner, item, owner, known)
                 else:
                     self._other.add(known[0])
-                    self._surroundings.count(known[0][0])
+                    self._tally.path(known[0][0])
             sequences.pop()
             self._character_set = outside  # PS3.5 7.5.3: an item's character set ends with it
 
@@ -420,16 +462,17 @@ class HeaderColumns:
         """The values of an element without a column, as text."""
         if vr in _NUMBER_VRS:
             try:
-                return as_texts(vr)(raw, self._character_set)
+                return self._values(as_texts(vr), "", raw)
             except ValueError:
                 return [raw.hex()]
         # DS, IS and dates stay what they are: nothing is gained by reading them.
         decode = DECODERS[vr if vr in _UNSPLIT_VRS else "LO" if vr in CHARACTER_SET_VRS else "CS"]
-        return [value or "" for value in decode(raw, self._character_set)]
+        return [value or "" for value in self._values(decode, "", raw)] if raw else []
 
     def _refuse(self, element: RawElement, reason: str) -> None:
+        self._tally.invalid()
         path = self._surroundings.path(name_of(element[0]))
-        self._invalid.add((path, element[1], self._text_of(element), reason))
+        self._invalid.add_new((path, element[1], self._text_of(element), reason))
 
     def _text_of(self, element: RawElement) -> str:
         raw = element[2]
@@ -437,6 +480,8 @@ class HeaderColumns:
             return ""
         if element[1] in _NUMBER_VRS or element[1] in BINARY_VRS or " or " in element[1]:
             return raw.hex()
+        if _ESCAPE in raw:
+            self._tally.escapes(raw)
         return self._character_set.decode(raw).rstrip(" \0")
 
 

@@ -63,6 +63,18 @@ BINARY_VRS: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _FIRST_REPEATERS: Final = frozenset(mask.replace("x", "0").upper() for mask in RepeatersDictionary)
 
 
+def _masks() -> dict[int, frozenset[int]]:
+    masks: dict[int, set[int]] = {}
+    for text in RepeatersDictionary:
+        fixed = int("".join("0" if digit == "x" else "F" for digit in text), 16)
+        masks.setdefault(fixed, set()).add(int(text.replace("x", "0"), 16))
+    return {fixed: frozenset(tags) for fixed, tags in masks.items()}
+
+
+# The repeating attributes, by which bits of a tag are fixed: pydicom takes long to say that a tag is none.
+_REPEATING: Final = _masks()
+
+
 @dataclass(frozen=True, slots=True)
 class Attribute:
     """One standard attribute: what its column is called and what the column holds.
@@ -88,6 +100,8 @@ NO_ATTRIBUTE: Final = Attribute(0, "", "UN", many=False)
 def attribute(tag: int) -> Attribute | None:
     """The dictionary's entry for a tag; None for private, unknown and nameless ones."""
     if tag & 0x10000:  # PS3.5 7.8: odd groups are private, whatever a repeating group's mask says
+        return None
+    if tag not in DicomDictionary and not any(tag & fixed in tags for fixed, tags in _REPEATING.items()):
         return None
     try:
         vr, vm, _name, _retired, keyword = get_entry(tag)

@@ -13,6 +13,7 @@ _Element: TypeAlias = tuple[int, str, Any, str | None]
 _MOST_ENTRIES: Final = 16_384
 _LONGEST_PATH: Final = 256  # characters
 _NOTHING: Final[dict[_Element, OtherEntry]] = {}
+_PACKED_AT_ONCE: Final = 1 << 16  # entries
 _SHARED: Final = 4  # entries for each distinct one, from which on sharing is made use of
 
 
@@ -23,30 +24,50 @@ class ListOfStructs:
         struct: The type of one entry.
     """
 
-    __slots__ = ("_entries", "_offsets", "_struct", "add")
+    __slots__ = ("_entries", "_offsets", "_packed", "_packed_length", "_struct", "add")
 
     def __init__(self, struct: pa.StructType) -> None:
         self._struct = struct
         self._offsets: list[int] = []
+        self._packed: list[pa.StructArray] = []
+        self._packed_length = 0
         self._entries: list[tuple[Any, ...]] = []
         # Add one entry to the current row, its fields in the struct's order. No method around it: it is
         # called for each private element of each header.
         self.add = self._entries.append
 
+    def add_new(self, entry: tuple[Any, ...]) -> None:
+        """Add an entry that was not added before: many of them are packed, a third of the memory."""
+        self.add(entry)
+        if len(self._entries) >= _PACKED_AT_ONCE:
+            self._packed.append(self._structs())
+            self._packed_length += len(self._entries)
+            self._entries.clear()
+
     def start_row(self) -> None:
         """What is added from here on belongs to the next row."""
-        self._offsets.append(len(self._entries))
+        self._offsets.append(self._packed_length + len(self._entries))
 
     def truncate(self, rows: int) -> None:
         """Forget all rows from `rows` on."""
         if rows < len(self._offsets):
-            del self._entries[self._offsets[rows] :]
+            length = self._offsets[rows]
+            del self._entries[max(0, length - self._packed_length) :]
+            while self._packed_length > length:
+                last = self._packed.pop()
+                self._packed_length -= len(last)
+                if self._packed_length < length:
+                    self._packed.append(last.slice(0, length - self._packed_length))
+                    self._packed_length = length
             del self._offsets[rows:]
 
     def array(self) -> pa.ListArray:
         """The column so far; empty lists where nothing was added."""
-        offsets = pa.array([*self._offsets, len(self._entries)], pa.int32())
-        return pa.ListArray.from_arrays(offsets, self._structs())
+        offsets = pa.array([*self._offsets, self._packed_length + len(self._entries)], pa.int32())
+        structs = self._structs()
+        if self._packed:
+            structs = pa.concat_arrays([*self._packed, structs])
+        return pa.ListArray.from_arrays(offsets, structs)
 
     def _structs(self) -> pa.StructArray:
         # The same entry object stands for the same element of many headers: each is converted once.

@@ -75,7 +75,10 @@ class Level:
                 column.level.forget_unknown(unknown, most)
 
     def arrays(self) -> dict[str, pa.Array]:
-        """The level's columns by keyword, in the order of their tags; without those that have no value."""
+        """The level's columns by keyword, in the order of their tags; without those that have no value.
+
+        The values are gone then, but for where the items of sequences start: `truncate` needs that.
+        """
         arrays = {}
         for tag in sorted(self.columns):
             column = self.columns[tag]
@@ -86,7 +89,18 @@ class Level:
             elif column.type is not None:
                 column.values.extend(repeat(None, self.rows - len(column.values)))
                 arrays[column.attribute.keyword] = pa.array(column.values, column.type)
+                column.values.clear()  # here, not later: only one column is in memory twice
         return arrays
+
+    def cells(self) -> int:
+        """How many cells the columns have, filled or empty, of this level and of those below it."""
+        cells = 0
+        for column in self.columns.values():
+            if column.values:
+                cells += self.rows
+                if column.level is not None:
+                    cells += column.level.cells()
+        return cells
 
 
 def _sequence_array(starts: list[int | None], items: Level, rows: int) -> pa.ListArray:

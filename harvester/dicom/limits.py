@@ -17,7 +17,29 @@ class WalkLimits:
     """
 
     header_bytes: int = 64 << 20
-    elements: int = 5_000_000
+    elements: int = 2_500_000
     depth: int = 64
     kept_value: int = 1 << 16
     longest_value: int = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnLimits:
+    """Bounds on what one header may take in columns: far beyond what its bytes tell, if it is hostile.
+
+    Args:
+        attributes: How many different attributes, each at a place of its own, it may add. Parquet costs some
+            kilobytes for each column, however short.
+        cells: How many cells its columns may have, most of them empty: items times attributes.
+        work: About how many microseconds what is made one by one may take: entries of `OtherElements`,
+            `bulk_data` and `invalid_elements` that were not there before, lists of texts, escape sequences.
+        path_characters: How long the paths of those of them that are nested may be in all: an element of
+            eight bytes, nested deep, has a path of thousands.
+        character_sets: How many different Specific Character Sets its items may have.
+    """
+
+    attributes: int = 5_000
+    cells: int = 40_000_000
+    work: int = 6_000_000
+    path_characters: int = 64 << 20
+    character_sets: int = 1_000

@@ -14,6 +14,7 @@ from harvester.dicom.element import Items, RawElement, Recipe, Run
 
 FEWEST_ITEMS: Final = 4  # a shorter sequence is walked before a pattern could pay
 _MOST_TRIED: Final = 16  # patterns for one item
+_PATIENCE: Final = 4096  # attempts in vain, more than there were items that fit
 _MOST_LEARNT: Final = 256  # in one header: where hardly anything repeats, learning costs more than walking
 
 # The sequence's tag, the item's length as written, and whether it is in implicit VR.
@@ -40,10 +41,11 @@ class _Pattern(NamedTuple):
 class ItemPatterns:
     """The patterns of one header's items, learnt as they come."""
 
-    __slots__ = ("_left", "_patterns")
+    __slots__ = ("_in_vain", "_left", "_patterns")
 
     def __init__(self) -> None:
         self._patterns: dict[_Key, list[_Pattern]] = {}
+        self._in_vain = 0
         self._left = _MOST_LEARNT
 
     def learn_no_more(self) -> None:
@@ -64,7 +66,7 @@ class ItemPatterns:
             The items, and how many elements and items they are; None if not even the first equals a pattern.
         """
         patterns = self._patterns.get(key)
-        if patterns is None:
+        if patterns is None or self._in_vain > _PATIENCE:
             return None
         for place, pattern in enumerate(patterns):
             size, unpack, fixed, constants, recipe, headers = pattern
@@ -77,9 +79,11 @@ class ItemPatterns:
                 values.append(pieces[1::2] + constants)
                 position += size
             if values:
+                self._in_vain -= len(values)
                 if place:
                     patterns.insert(0, patterns.pop(place))
                 return Run(recipe, values, base + start, size), headers * len(values)
+            self._in_vain += 1
         return None
 
     def learn(self, key: _Key, item: bytes, elements: list[RawElement], offset: int) -> None:

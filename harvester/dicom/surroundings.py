@@ -1,7 +1,5 @@
 """What an element asks of the data sets around it: its path, its owner, whether pixels are signed."""
 
-from typing import Final
-
 from harvester.dicom.dictionary import (
     LONGEST_CREATOR,
     LUT_DATA,
@@ -10,10 +8,7 @@ from harvester.dicom.dictionary import (
     attribute,
 )
 from harvester.dicom.element import Items, RawElement
-from harvester.errors import HeaderLimitError
-
-# Of one header's paths, in characters: an element of eight bytes, nested deep, has a path of thousands.
-_LONGEST_PATHS: Final = 64 << 20
+from harvester.dicom.tally import Tally
 
 
 class Surroundings:
@@ -22,15 +17,15 @@ class Surroundings:
     Attributes:
         sequences: The open sequences: each one's name, which of its items is at hand, and the elements
             of the data set that holds it.
-        path_length: How many characters the paths of nested elements have so far.
+        tally: What the header has taken so far.
     """
 
-    __slots__ = ("_numbers", "_prefix", "path_length", "sequences")
+    __slots__ = ("_numbers", "_prefix", "sequences", "tally")
 
-    def __init__(self) -> None:
+    def __init__(self, tally: Tally | None = None) -> None:
         self.sequences: list[tuple[str, int, list[RawElement]]] = []
         self._prefix: tuple[object, str] = (None, "")
-        self.path_length = 0
+        self.tally = Tally() if tally is None else tally
         # Each data set is searched once for a tag, however many of its elements ask: which was searched
         # last at a depth, and what was found.
         self._numbers: dict[tuple[int, int], tuple[list[RawElement], int | None]] = {}
@@ -39,19 +34,20 @@ class Surroundings:
         """Begin the next header."""
         self.sequences.clear()
         self._prefix = (None, "")
-        self.path_length = 0
+        self.tally.forget()
         self._numbers.clear()
 
     def path(self, name: str) -> str:
         """The path of an element of the data set at hand: `SegmentSequence[0].00091001`.
 
         Raises:
-            HeaderLimitError: The header's paths take too much memory.
+            HeaderLimitError: The header has too many of them, or too long ones.
         """
+        self.tally.entry()
         if not self.sequences:
             return name
         path = self.prefix() + name
-        self.count(path)
+        self.tally.path(path)
         return path
 
     def prefix(self) -> str:
@@ -63,19 +59,6 @@ class Surroundings:
             prefix = "".join([f"{sequence}[{index}]." for sequence, index, _ in self.sequences])
             self._prefix = (self.sequences[-1], prefix)
         return prefix
-
-    def count(self, path: str) -> None:
-        """Add to what the header's paths take.
-
-        Raises:
-            HeaderLimitError: The header's paths take too much memory.
-        """
-        self.path_length += len(path)
-        if self.path_length > _LONGEST_PATHS:
-            raise HeaderLimitError(
-                f"the paths of nested private, binary and invalid elements have more than {_LONGEST_PATHS}"
-                " characters: too many of them are nested too deep"
-            )
 
     def settled(self, vr: str, tag: int, elements: list[RawElement]) -> str:
         """What an ambiguous value representation of the dictionary means here (PS3.5 annex A.1)."""
@@ -152,7 +135,8 @@ def in_order(
                 replaced += within
         if tag in latest:
             path = prefix + name_of(tag)
-            surroundings.count(path)
+            surroundings.tally.entry()
+            surroundings.tally.path(path)
             replaced.append((path, latest[tag]))
         latest[tag] = (tag, vr, value, offset, length)
     return [latest[tag] for tag in sorted(latest)], replaced

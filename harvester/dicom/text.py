@@ -15,7 +15,7 @@ from pydicom.valuerep import TEXT_VR_DELIMS
 _ESCAPE = b"\x1b"
 # A backslash is one: codecs of Python's own escapes read more into it.
 _PLAIN = bytes(range(0x20, 0x7F)) + b"\t\n\f\r" + rb"\n\u0041"
-_LONGEST = 1024  # bytes of Specific Character Set that count: all terms that there are take fewer
+LONGEST_CHARACTER_SET = 1024  # bytes of Specific Character Set that count: all there are take fewer
 
 
 def is_plain(raw: bytes) -> bool:
@@ -33,6 +33,14 @@ class CharacterSet:
         """The text; what the character set can't decode becomes replacement characters, as in pydicom."""
         if is_plain(raw):
             return raw.decode("ascii")
+        if _ESCAPE not in raw:
+            try:
+                text = raw.decode(self.encodings[0])
+                text.encode()  # lone surrogates are no text: they would fail with the whole column
+            except (UnicodeError, LookupError, ValueError):
+                pass
+            else:
+                return text
         return self._decode_slowly(raw)
 
     def _decode_slowly(self, raw: bytes) -> str:
@@ -40,7 +48,7 @@ class CharacterSet:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 text = str(decode_bytes(raw, list(self.encodings), TEXT_VR_DELIMS))
-            text.encode()  # lone surrogates are no text: they would fail with the whole column
+            text.encode()
         except (UnicodeError, LookupError, ValueError):
             # A codec that refuses even replacement characters, named by a hostile file.
             return raw.decode("latin-1")
@@ -56,7 +64,7 @@ def _is_ascii_compatible(encoding: str) -> bool:
 
 def character_set(raw: bytes) -> CharacterSet:
     """What the raw value of Specific Character Set (0008,0005) says; ISO_IR 6 where it says nothing."""
-    return _character_set(raw[:_LONGEST])
+    return _character_set(raw[:LONGEST_CHARACTER_SET])
 
 
 @lru_cache(maxsize=256)

@@ -8,11 +8,13 @@ rules decide what is a value; whatever is not in its plainest form is handed to 
 import datetime as dt
 import re
 import struct
+import sys
 import warnings
+from array import array
 from collections.abc import Callable
 from typing import Any, Final
 
-from pydicom.valuerep import DA, DT, IS, TM
+from pydicom.valuerep import DA, DT, TM
 
 from harvester.dicom.text import CharacterSet
 
@@ -21,9 +23,17 @@ Decoder = Callable[[bytes, CharacterSet], Values]
 
 _PADDING: Final = " \0"
 _DATE: Final = re.compile(rb"\d{8}").fullmatch
-_TIME: Final = re.compile(rb"([01]\d|2[0-3])(?:([0-5]\d)(?:([0-5]\d)(?:\.(\d{1,6}))?)?)? *").fullmatch
+_TIME: Final = re.compile(
+    r"([01][0-9]|2[0-3])(?:([0-5][0-9])(?:([0-5][0-9]|60)(?:\.([0-9]{1,6}))?)?)? *"
+).fullmatch
+_DATETIME: Final = re.compile(
+    r"([0-9]{4})(?:([0-9]{2})(?:([0-9]{2})(?:([0-9]{2})(?:([0-9]{2})(?:([0-9]{2})(?:\.([0-9]{1,6}))?)?)?)?)?)?"
+    r"(?:([+-])([0-9]{2})([0-9]{2}))? *"
+).fullmatch
 _INTEGER: Final = re.compile(r"\s*[+-]?[0-9]+\s*").fullmatch
 _DECIMAL: Final = re.compile(r"\s*[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*").fullmatch
+_DAY: Final = dt.timedelta(days=1)
+LONG_LIST: Final = 16  # numbers, from which on they are kept as C's: a fourth of the memory
 _INT64: Final = range(-(2**63), 2**63)
 
 
@@ -96,13 +106,21 @@ def decode_decimal_string(raw: bytes, _: CharacterSet) -> Values:
         ValueError: One of them is no number.
     """
     text = raw.decode("latin-1").strip().rstrip(_PADDING)
-    return [_decimal(value) for value in text.split("\\")] if text else []
+    if not text:
+        return []
+    values = text.split("\\")
+    if len(values) >= LONG_LIST and "_" not in text:
+        try:
+            return array("d", map(float, values))  # type: ignore[return-value]  # as good as a list
+        except ValueError:
+            pass  # an empty one, perhaps
+    return [_decimal(value) for value in values]
 
 
 def _decimal(text: str) -> float | None:
     if not text.strip(_PADDING):
         return None
-    if _DECIMAL(text) is None and "_" in text:  # float() takes 1_000, DS doesn't
+    if "_" in text and _DECIMAL(text) is None:  # float() takes 1_000, DS doesn't
         raise ValueError(f"not a decimal string: {text!r}")
     return float(text.rstrip(_PADDING))
 
@@ -114,7 +132,15 @@ def decode_integer_string(raw: bytes, _: CharacterSet) -> Values:
         ValueError: One of them is no integer, or is beyond 64 bits.
     """
     text = raw.decode("latin-1").rstrip(_PADDING)
-    return [_integer(value) for value in text.split("\\")] if text else []
+    if not text:
+        return []
+    values = text.split("\\")
+    if len(values) >= LONG_LIST and "_" not in text:
+        try:
+            return array("q", map(int, values))  # type: ignore[return-value]  # as good as a list
+        except (ValueError, OverflowError):
+            pass  # an empty one, perhaps, or one with a decimal point
+    return [_integer(value) for value in values]
 
 
 def _integer(text: str) -> int | None:
@@ -124,12 +150,10 @@ def _integer(text: str) -> int | None:
     if _INTEGER(text):
         number = int(text)
     elif _DECIMAL(text):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            exact = IS(text)
-        if not isinstance(exact, int):
-            raise ValueError(f"not an integer: {text!r}")
+        exact = float(text)
         number = int(exact)
+        if number != exact:
+            raise ValueError(f"not an integer: {text!r}")
     else:
         raise ValueError(f"not an integer string: {text!r}")
     if number not in _INT64:
@@ -159,19 +183,33 @@ def decode_time(raw: bytes, _: CharacterSet) -> Values:
     Raises:
         ValueError: One of them is no time.
     """
-    match = _TIME(raw)
-    if match:
-        hour, minute, second, fraction = match.groups()
-        microsecond = int(fraction.ljust(6, b"0")) if fraction else 0
-        return [dt.time(int(hour), int(minute or 0), int(second or 0), microsecond)]
     return [_time(value) for value in _texts(raw.decode("latin-1"))]
 
 
 def _time(text: str | None) -> dt.time | None:
-    if not text or text.isspace():
+    if not text:
+        return None
+    match = _TIME(text)
+    if match is None:
+        return _unusual_time(text)
+    hour, minute, second, fraction = match.groups()
+    return dt.time(int(hour), int(minute or 0), _second(second), _microsecond(fraction))
+
+
+def _second(text: str | None) -> int:
+    second = int(text) if text else 0
+    return 59 if second == 60 else second  # PS3.5 6.2: a leap second, as in pydicom; more is an error
+
+
+def _microsecond(fraction: str | None) -> int:
+    return int(fraction.ljust(6, "0")) if fraction else 0
+
+
+def _unusual_time(text: str) -> dt.time | None:
+    if text.isspace():
         return None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a leap second becomes 59
+        warnings.simplefilter("ignore")
         time = TM(text.rstrip())
     return dt.time(time.hour, time.minute, time.second, time.microsecond)
 
@@ -188,16 +226,40 @@ def decode_datetime(raw: bytes, _: CharacterSet) -> Values:
 def _datetime(text: str | None) -> dt.datetime | None:
     if not text or text.isspace():
         return None
+    match = _DATETIME(text)
+    if match is None:
+        naive, offset = _unusual_datetime(text)
+    else:
+        year, month, day, hour, minute, second, fraction, sign, hours, minutes = match.groups()
+        naive = dt.datetime(  # noqa: DTZ001  the contract's column has no zone
+            int(year),
+            int(month or 1),
+            int(day or 1),
+            int(hour or 0),
+            int(minute or 0),
+            _second(second),
+            _microsecond(fraction),
+        )
+        if sign is None:
+            return naive
+        offset = dt.timedelta(hours=int(hours), minutes=int(minutes))
+        if offset >= _DAY:
+            raise ValueError(f"an offset of a day or more: {text!r}")
+        offset = -offset if sign == "-" else offset
+    try:
+        return naive - offset
+    except OverflowError:
+        raise ValueError(f"beyond the calendar in UTC: {text!r}") from None
+
+
+def _unusual_datetime(text: str) -> tuple[dt.datetime, dt.timedelta]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a leap second becomes 59
+        warnings.simplefilter("ignore")
         value = DT(text.rstrip())
     naive = dt.datetime(  # noqa: DTZ001  the contract's column has no zone
         value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond
     )
-    try:
-        return naive - (value.utcoffset() or dt.timedelta())
-    except OverflowError:
-        raise ValueError(f"beyond the calendar in UTC: {text!r}") from None
+    return naive, value.utcoffset() or dt.timedelta()
 
 
 def decode_attribute_tag(raw: bytes, _: CharacterSet) -> Values:
@@ -223,6 +285,11 @@ def _numbers(letter: str) -> Decoder:
     def decode(raw: bytes, _: CharacterSet) -> Values:
         if len(raw) == width:
             return [*unpack_one(raw)]
+        if len(raw) >= LONG_LIST * width and not len(raw) % width:
+            values = array(letter, raw)
+            if sys.byteorder == "big":
+                values.byteswap()
+            return values  # type: ignore[return-value]  # as good as a list
         return [*_unpack(raw, letter, width)]
 
     return decode

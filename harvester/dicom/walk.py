@@ -411,9 +411,11 @@ class Walker:
                 if length:
                     group, element, _ = implicit_header(buffer, value) if length >= 8 else (0, 0, 0)
                     vr = self._kind_of_items(vr, group << 16 | element, length, base + value)
-            if end <= within and vr != "SQ":
-                raw: bytes | None = buffer[value:end]
-                if length > kept_value and (vr in BINARY_VRS or length > longest_value):
+            if end <= within and (vr != "SQ" or not length):
+                raw: bytes | Items | None = buffer[value:end]
+                if vr == "SQ":
+                    raw = Items()
+                elif length > kept_value and (vr in BINARY_VRS or length > longest_value):
                     raw = None
                 elif swapped:
                     raw = little_endian(buffer[value:end], vr)

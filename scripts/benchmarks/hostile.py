@@ -24,6 +24,7 @@ from pydicom.datadict import DicomDictionary
 
 from harvester.dicom import Header, HeaderColumns, HeaderParser, NeedMore
 from harvester.errors import ObjectError
+from harvester.worker import collect_garbage_rarely
 
 FIRST, WINDOW = 16 << 10, 1 << 20
 UNDEFINED = 0xFFFFFFFF
@@ -176,6 +177,112 @@ def lut_data(scale: float) -> Iterator[bytes]:
     yield part10(struct.pack("<HHL", 0x0008, 0x0060, 2) + b"MR" + body, b"1.2.840.10008.1.2\0")
 
 
+def attributes(vr: str, *, many: bool = False) -> list[int]:
+    """The tags of all attributes of a value representation."""
+    return [
+        tag
+        for tag, entry in sorted(DicomDictionary.items())
+        if entry[0] == vr and 0x00090000 < tag < 0x7FE00000 and (entry[1].endswith("n") or not many)
+    ]
+
+
+def sparse_items(scale: float) -> Iterator[bytes]:
+    """1,200,000 items of one element, of 300 different attributes."""
+    items = b"".join(item(element(tag, "LO", b"")) for tag in attributes("LO")[:300])
+    yield part10(element(0x00081140, "SQ", items * int(4000 * scale)))
+
+
+def empty_sequences(scale: float) -> Iterator[bytes]:
+    """2,300,000 empty sequences in items."""
+    tags = attributes("SQ")[:400]
+    items = b"".join(
+        item(b"".join(element(tag, "SQ", b"") for tag in tags[at : at + 20])) for at in range(0, 380, 20)
+    )
+    yield part10(element(0x00081140, "SQ", items * int(6053 * scale)))
+
+
+def uneven_nesting(scale: float) -> Iterator[bytes]:
+    """2,400,000 sequences and items, 18 deep, hardly two alike."""
+    tags, items = attributes("SQ"), []
+    for number in range(100):
+        inside = b""
+        for level in range(18):
+            inside = element(tags[(number >> level % 7) % 2 + level], "SQ", item(inside))
+        items.append(item(inside))
+    yield part10(element(0x00081115, "SQ", b"".join(items) * int(650 * scale)))
+
+
+def private_sequences(scale: float) -> Iterator[bytes]:
+    """1,400,000 elements in the items of a private sequence."""
+    items = item(b"".join(element(0x00080100 + 2 * number, "SH", b"") for number in range(50)))
+    yield part10(element(0x00091001, "SQ", items * int(28_000 * scale)))
+
+
+def invalid_values(scale: float) -> Iterator[bytes]:
+    """500,000 dates that are none, in items."""
+    tags = attributes("DA")[:20]
+    dates = (item(element(tags[i % 20], "DA", b"%06d" % i)) for i in range(int(500_000 * scale)))
+    yield part10(element(0x00081140, "SQ", b"".join(dates)))
+
+
+def small_names(scale: float) -> Iterator[bytes]:
+    """1,200,000 names, each in an item."""
+    tags = attributes("PN")[:20]
+    names = (item(element(tags[i % 20], "PN", b"%06d" % (i % 10**6))) for i in range(int(1_200_000 * scale)))
+    yield part10(element(0x00081140, "SQ", b"".join(names)))
+
+
+def lists(vr: str, values: bytes, count: int) -> bytes:
+    """Long values of a multi-valued attribute, in implicit VR, which has room for them."""
+    body, longest = b"", (4 << 20) // len(values)
+    for tag in attributes(vr, many=True):
+        value = values * min(count, longest)
+        count -= min(count, longest)
+        value = value[:-1] + b" " if value.endswith(b"\\") else value
+        body += struct.pack("<HHL", tag >> 16, tag & 0xFFFF, len(value)) + value
+        if not count:
+            break
+    return part10(body, b"1.2.840.10008.1.2\0")
+
+
+def names(scale: float) -> Iterator[bytes]:
+    """Lists of 1,400,000 names."""
+    yield lists("PN", b"ab^c=d=e\\", int(1_400_000 * scale))
+
+
+def timestamps(scale: float) -> Iterator[bytes]:
+    """Lists of 1,400,000 timestamps with offsets."""
+    yield lists("DT", b"19990101+0100\\", int(1_400_000 * scale))
+
+
+def decimals(scale: float) -> Iterator[bytes]:
+    """Lists of 8,000,000 decimal strings, 64 MB."""
+    yield lists("DS", b"-12.345\\", int(8_000_000 * scale))
+
+
+def numbers(scale: float) -> Iterator[bytes]:
+    """Lists of 32,000,000 numbers of two bytes, 64 MB."""
+    yield lists("US", b"\0\x10", int(32_000_000 * scale))
+
+
+def known_escapes(scale: float) -> Iterator[bytes]:
+    """450,000 escape sequences, one in each text."""
+    codes = (
+        item(element(0x00080104, "LO", b"\x1b$B%05d" % (i % 10**5))) for i in range(int(450_000 * scale))
+    )
+    body = element(0x00080005, "CS", b"\\ISO 2022 IR 87 ")
+    yield part10(body + element(0x00081140, "SQ", b"".join(codes)))
+
+
+def character_sets(scale: float) -> Iterator[bytes]:
+    """100,000 items, each with a character set of its own."""
+    sets = (
+        item(element(0x00080005, "CS", b"X%05d" % i) + element(0x00080104, "LO", b"\xe4 "))
+        for i in range(int(100_000 * scale))
+    )
+    yield part10(element(0x00081140, "SQ", b"".join(sets)))
+
+
 CASES: dict[str, Callable[[float], Iterator[bytes]]] = {
     one.__name__: one
     for one in (
@@ -190,6 +297,8 @@ CASES: dict[str, Callable[[float], Iterator[bytes]]] = {
             long_header,
         ),
         *(long_numbers, escapes, repeated_tags, lut_data),
+        *(sparse_items, empty_sequences, uneven_nesting, private_sequences, invalid_values, small_names),
+        *(names, timestamps, decimals, numbers, known_escapes, character_sets),
     )
 }
 
@@ -209,6 +318,7 @@ def parsed(raw: bytes) -> tuple[Header, int]:
 
 def measured(name: str, scale: float) -> dict[str, object]:
     """Run one case in this process."""
+    collect_garbage_rarely()  # as every process that harvests
     raws = list(CASES[name](scale))
     gc.collect()
     before = memory("VmRSS")
@@ -223,7 +333,7 @@ def measured(name: str, scale: float) -> dict[str, object]:
         pq.write_table(pa.table(columns.finish()), io.BytesIO())
     except ObjectError as error:
         looked_at = int(error.__notes__[0]) if hasattr(error, "__notes__") else looked_at
-        outcome = f"{type(error).__name__}: {error}"
+        outcome = f"{type(error).__name__}: {error.message}"
     return {
         "case": name,
         "what": (CASES[name].__doc__ or "").rstrip("."),

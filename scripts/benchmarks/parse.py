@@ -29,6 +29,7 @@ CORPUS = Path(__file__).parents[2] / "../shared/corpus"
 SIBLINGS = 8  # instances of a made-up series
 # What differs between the instances of a series.
 VARYING = {0x00020003, 0x00080018, 0x00080013, 0x00080032, 0x00080033, 0x00200013, 0x00200032, 0x00201041}
+TIMES = {0x00080013, 0x00080032, 0x00080033}
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,11 @@ def siblings(instance: Instance) -> list[Instance]:
         content = bytearray(instance.content)
         for tag, vr, _raw, offset, length in header.elements:
             if tag in VARYING and vr != "SQ":
+                # Of twos and ones every time of day is one; what is no time takes harvester longer.
+                last = 0x32 if tag in TIMES else 0x39
                 for at in range(offset, min(offset + length, len(content))):
                     if 0x31 <= content[at] <= 0x39:
-                        content[at] = chance.randrange(0x31, 0x3A)
+                        content[at] = chance.randrange(0x31, last + 1)
         made.append(Instance(bytes(content), instance.size))
     return made
 

@@ -19,6 +19,7 @@ from pydicom.datadict import DicomDictionary
 from harvester.dicom import HeaderColumns
 from harvester.dicom.columns import _MOST_UNKNOWN
 from harvester.dicom.header import Header
+from harvester.dicom.limits import ColumnLimits
 from harvester.dicom.surroundings import Surroundings
 from harvester.errors import HeaderLimitError
 
@@ -136,13 +137,13 @@ def test_a_header_that_raises_leaves_nothing_behind(method: str) -> None:
 
 
 def test_a_header_whose_paths_are_too_long_leaves_nothing_behind() -> None:
-    good, columns = read(GOOD), HeaderColumns()
+    good, columns = read(GOOD), HeaderColumns(ColumnLimits(path_characters=9000))
     columns.append(good)
     deep = CODE
     for _ in range(30):
         deep = sequence(REFERENCES, item(element(0x00091001, "LO", b"x "), deep))
     for body in (deep, element(0x00100020, "LO", b"id") * 2 + deep):  # the second is put in order first
-        with patch("harvester.dicom.surroundings._LONGEST_PATHS", 9000), pytest.raises(HeaderLimitError):
+        with pytest.raises(HeaderLimitError, match="more than 9000 characters"):
             columns.append(read(part10(body)))
     assert columns.rows == 1
     expected = HeaderColumns()

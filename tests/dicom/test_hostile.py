@@ -33,6 +33,18 @@ BOUNDS = {
     "escapes": ("rows", 10, 120),
     "repeated_tags": ("rows", 50_010, 150),
     "lut_data": ("rows", 20_010, 150),
+    "sparse_items": ("rows", 240_010, 500),
+    "empty_sequences": ("rows", 245_000, 250),
+    "uneven_nesting": ("rows", 241_000, 200),
+    "private_sequences": ("rows", 142_810, 180),
+    "invalid_values": ("rows", 100_010, 180),
+    "small_names": ("rows", 240_010, 200),
+    "names": ("rows", 10, 160),
+    "timestamps": ("rows", 10, 120),
+    "decimals": ("rows", 10, 140),
+    "numbers": ("rows", 10, 160),
+    "known_escapes": ("rows", 90_010, 120),
+    "character_sets": ("HeaderLimitError: more than 1000 different", 30_010, 80),
 }
 
 
