@@ -7,7 +7,6 @@ instance UUID, which names these very bytes. So its header need not be read a se
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
@@ -73,7 +72,7 @@ class CarriedOver:
         """
         if series.crdc_series_uuid is None or series.series_instance_uid is None:
             return False
-        uuid = PurePosixPath(listed.ref.key).stem
+        uuid = listed.ref.stem
         one = self._earlier.get((series.series_instance_uid, uuid))
         if one is None or one.size != listed.size or not is_series_uuid(uuid):
             return False

@@ -56,6 +56,12 @@ class ObjectRef:
         key = quote(_STRAY_PERCENT.sub("%25", self.key), safe="%/?=&;~@:+,$!*()'[]", errors="surrogatepass")
         return f"{self.scheme}://{self.bucket}/{key}"
 
+    @property
+    def stem(self) -> str:
+        """The key's last part without its extension: IDC's `crdc_instance_uuid`."""
+        name = self.key.rpartition("/")[2]
+        return name.rpartition(".")[0] or name
+
     @classmethod
     def parse(cls, url: str) -> "ObjectRef":
         """Read an address: `s3://`, `gs://`, `https://`, `http://`, `file://` or a path.

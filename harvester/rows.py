@@ -5,7 +5,6 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import accumulate, chain
-from pathlib import PurePosixPath
 from typing import Any, Final
 
 import pyarrow as pa
@@ -58,7 +57,7 @@ class Rows:
             "instance_size": fetched.size,
             "etag": None if fetched.etag is None else _storable(fetched.etag),
             "crdc_series_uuid": series.crdc_series_uuid,
-            "crdc_instance_uuid": PurePosixPath(ref.key).stem if series.crdc_series_uuid else None,
+            "crdc_instance_uuid": ref.stem if series.crdc_series_uuid else None,
             "idc_version": series.idc_version,
             "preamble": header.preamble,
             "header_bytes": header.header_bytes,

@@ -176,6 +176,7 @@ class Connections:
             reached = await aiohappyeyeballs.start_connection(
                 await self._addresses.of(url.raw_host, url.port),
                 happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS,
+                interleave=1,  # of the two families in turn
             )
             try:
                 _, connection = await self._loop.create_connection(

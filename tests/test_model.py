@@ -1,0 +1,28 @@
+import pytest
+
+from harvester.model import ObjectRef
+
+
+@pytest.mark.parametrize(
+    ("key", "stem"),
+    [("series/one.dcm", "one"), ("one", "one"), ("a.b/one.two.dcm", "one.two"), (".dcm", ".dcm")],
+)
+def test_the_stem_is_the_file_name_without_its_extension(key, stem):
+    assert ObjectRef("scans", key).stem == stem
+
+
+@pytest.mark.parametrize(
+    ("url", "written"),
+    [
+        ("https://host/a/b.dcm", "https://host/a/b.dcm"),
+        ("https://host/a b?c=%2B", "https://host/a%20b?c=%2B"),
+        ("https://host/100%", "https://host/100%25"),
+        ("https://host/ü", "https://host/%C3%BC"),
+        ("s3://scans/a b%", "s3://scans/a b%"),
+        ("/a b/c", "file:///a%20b/c"),
+    ],
+)
+def test_an_address_is_written_as_it_can_be_read_again(url, written):
+    ref = ObjectRef.parse(url)
+    assert ref.url == written
+    assert ObjectRef.parse(written).url == written
