@@ -1,10 +1,7 @@
 """Makes connections to servers, keeps those that are free for a while, and ends what takes too long."""
 
 import asyncio
-import ipaddress
-import socket
 import ssl
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,10 +16,10 @@ from yarl import URL
 
 from harvester.errors import ConnectionFailedError, TimedOutError
 from harvester.store.connection import Connection
+from harvester.store.hosts import Hosts
 
 # RFC 8305 8: before the next address of a host is tried beside the one that does not answer.
 _NEXT_ADDRESS_SECONDS: Final = 0.25
-_ADDRESSES_KEPT_SECONDS: Final = 10.0
 _LOOKS_IN_THE_SHORTEST_BOUND: Final = 8
 
 
@@ -59,7 +56,7 @@ async def open_connections(
         tls: For https: which certificates are trusted; None: those that the operating system trusts.
         resolver: Finds the addresses of a host; None: the operating system does.
     """
-    connections = Connections(bounds, tls=tls, addresses=_Addresses(resolver or aiohttp.ThreadedResolver()))
+    connections = Connections(bounds, tls=tls, hosts=Hosts(resolver or aiohttp.ThreadedResolver()))
     try:
         yield connections
     finally:
@@ -73,12 +70,10 @@ class Connections:
     A connection is taken for one exchange and given back after it, whatever became of that.
     """
 
-    def __init__(
-        self, bounds: ConnectionBounds, *, tls: ssl.SSLContext | None, addresses: "_Addresses"
-    ) -> None:
+    def __init__(self, bounds: ConnectionBounds, *, tls: ssl.SSLContext | None, hosts: Hosts) -> None:
         self._bounds = bounds
         self._tls = tls
-        self._addresses = addresses
+        self._hosts = hosts
         self._loop = asyncio.get_running_loop()
         self._busy: dict[Connection, str] = {}
         # The one that was given back last is the last of each.
@@ -129,7 +124,7 @@ class Connections:
             connection.abort()
         for connection in every:
             await connection.lost()
-        await self._addresses.close()
+        await self._hosts.close()
 
     def _idle_one(self, origin: str, now: float) -> Connection | None:
         while there := self._idle_at.get(origin):
@@ -174,7 +169,7 @@ class Connections:
             raise ConnectionFailedError(f"{origin!r} names no server")
         with anyio.fail_after(min(self._bounds.connect_seconds, self._bounds.total_seconds)):
             reached = await aiohappyeyeballs.start_connection(
-                await self._addresses.of(url.raw_host, url.port),
+                await self._hosts.addresses(url.raw_host, url.port),
                 happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS,
                 interleave=1,  # of the two families in turn
             )
@@ -189,66 +184,3 @@ class Connections:
                 reached.close()
                 raise
         return connection
-
-
-class _Addresses:
-    """The addresses of hosts, each looked up once in a while, in another order each time they are asked."""
-
-    def __init__(self, resolver: AbstractResolver) -> None:
-        self._resolver = resolver
-        self._found: dict[tuple[str, int], _Found] = {}
-        self._looking: dict[tuple[str, int], anyio.Lock] = {}
-
-    async def of(self, host: str, port: int) -> list[aiohappyeyeballs.AddrInfoType]:
-        """Where a host can be reached.
-
-        Raises:
-            OSError: Nobody knows it.
-        """
-        if _is_address(host):
-            return [_info(host, port)]
-        where = (host, port)
-        # Whoever else wants to know it meanwhile waits for the one that looks it up.
-        async with self._looking.setdefault(where, anyio.Lock()):
-            try:
-                if where not in self._found or self._found[where].until <= anyio.current_time():
-                    self._found[where] = await self._look_up(host, port)
-            finally:
-                self._looking.pop(where, None)
-            found = self._found[where].infos
-            found.rotate(-1)
-            return list(found)
-
-    async def _look_up(self, host: str, port: int) -> "_Found":
-        known = await self._resolver.resolve(host, port, socket.AF_UNSPEC)
-        infos = deque(_info(one["host"], one["port"]) for one in known)
-        if not infos:
-            raise OSError(f"no address of {host} is known")
-        now = anyio.current_time()
-        self._found = {where: found for where, found in self._found.items() if found.until > now}
-        return _Found(now + _ADDRESSES_KEPT_SECONDS, infos)
-
-    async def close(self) -> None:
-        """Let the resolver go."""
-        await self._resolver.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A host's addresses, and when they are looked up again."""
-
-    until: float
-    infos: deque[aiohappyeyeballs.AddrInfoType]
-
-
-def _info(address: str, port: int) -> aiohappyeyeballs.AddrInfoType:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    return (family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port))
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

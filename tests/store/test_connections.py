@@ -15,17 +15,14 @@ ANSWER = http(200, b"0123")
 
 
 class Names(AbstractResolver):
-    """Every name leads to these addresses; it is counted who asks."""
+    """Every name leads to these addresses."""
 
     def __init__(self, port, *addresses):
         self.port = port
         self.addresses = addresses
-        self.asked = []
 
     async def resolve(self, host, port=0, family=0):
         del port
-        self.asked.append(host)
-        await anyio.sleep(0.01)  # long enough for others to come and ask the same
         found = {"hostname": host, "port": self.port, "family": family, "proto": 0, "flags": 0}
         return [found | {"host": address} for address in self.addresses]
 
@@ -116,22 +113,6 @@ async def test_what_takes_too_long_is_ended(bounds):
     async with answering(Reply(b"HTTP/1.1 200 OK\r\n", "hang")) as server, opened(**bounds) as connections:
         with anyio.fail_after(5), pytest.raises(TimedOutError):
             await exchange(connections, server.endpoint)
-
-
-async def test_a_host_is_looked_up_once_for_all_that_dial_it_and_its_addresses_take_turns():
-    async with answering(ANSWER) as server:
-        names = Names(server.port, "127.0.0.1", "127.0.0.2")
-        async with opened(names, kept=8) as connections, anyio.create_task_group() as tasks:
-            for _ in range(4):
-                tasks.start_soon(exchange, connections, "http://scans.example")
-    assert names.asked == ["scans.example"]
-    assert server.connections == 4
-
-
-async def test_a_host_that_nobody_knows_is_an_error():
-    async with opened(Names(80)) as connections:
-        with pytest.raises(OSError, match=r"scans\.example"):
-            await connections.take("http://scans.example")
 
 
 async def test_the_next_address_of_a_host_is_tried():
