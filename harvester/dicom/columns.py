@@ -52,10 +52,8 @@ _DEEPEST: Final = 20
 _MANY_COLUMNS: Final = 10_000  # from which on they are finished
 _LONG_PATHS: Final = 64 << 20  # characters
 _MANY_ITEMS: Final = 4096  # after which cells are counted: fewer can't make too many
-_NUMBER_VRS: Final = frozenset({"AT", "FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"})
+_NUMBER_VRS: Final = frozenset({"AT", *NUMBER_LETTERS})
 _UNSPLIT_VRS: Final = frozenset({"LT", "ST", "UT", "UR"})
-
-
 _NO_COLUMN: Final = Column()  # of private and unknown elements
 _MOST_UNKNOWN: Final = 10_000  # tags without a column that are remembered to have none
 
@@ -360,7 +358,7 @@ class HeaderColumns:
 
     def _values(self, decode: Decoder, vr: str, raw: bytes) -> Values:
         """What a raw value is; it is counted where that costs far more than its bytes tell."""
-        if _ESCAPE in raw:
+        if _ESCAPE in raw and vr not in _NUMBER_VRS:
             self._tally.escapes(raw)
         values = decode(raw, self._character_set)
         if len(values) > 1:
@@ -462,9 +460,11 @@ class HeaderColumns:
         """The values of an element without a column, as text."""
         if vr in _NUMBER_VRS:
             try:
-                return self._values(as_texts(vr), "", raw)
+                values = as_texts(vr)(raw, self._character_set)
             except ValueError:
                 return [raw.hex()]
+            self._tally.values("", values)
+            return values
         # DS, IS and dates stay what they are: nothing is gained by reading them.
         decode = DECODERS[vr if vr in _UNSPLIT_VRS else "LO" if vr in CHARACTER_SET_VRS else "CS"]
         return [value or "" for value in self._values(decode, "", raw)] if raw else []

@@ -13,7 +13,7 @@ _Element: TypeAlias = tuple[int, str, Any, str | None]
 _MOST_ENTRIES: Final = 16_384
 _LONGEST_PATH: Final = 256  # characters
 _NOTHING: Final[dict[_Element, OtherEntry]] = {}
-_PACKED_AT_ONCE: Final = 1 << 16  # entries
+_PACKED_AT_ONCE: Final = 1 << 18  # entries
 _SHARED: Final = 4  # entries for each distinct one, from which on sharing is made use of
 
 

@@ -99,13 +99,15 @@ def test_an_invalid_value_counts_more_than_an_entry() -> None:
 
 
 def test_numbers_are_bounded_by_their_bytes_alone() -> None:
-    columns = HeaderColumns(ColumnLimits(work=100))
+    columns = HeaderColumns(ColumnLimits(work=10))
     numbers = b"\\".join(b"%d.5" % number for number in range(2000))
     columns.append(
         read(
             part10(
                 element(0x00720064, "IS", numbers.replace(b".5", b"")),
-                element(0x0072007A, "US", struct.pack("<2000H", *range(2000))),
+                element(
+                    0x0072007A, "US", struct.pack("<2000H", *range(2000))
+                ),  # some of whose bytes are those of an escape
                 element(0x30060050, "DS", numbers),
             )
         )
