@@ -39,11 +39,8 @@ _TASKS_AT_ONCE: Final = 2
 # For how long a cluster may have no worker at all before the crawl gives up.
 _PATIENCE_SECONDS: Final = 600.0
 _CONNECT_SECONDS: Final = 30.0
-# On this machine, where who watches takes the cores of those who work. Without: samples of stacks, each
-# 10 ms; looks at whether each of the five event loops still turns, each 20 ms; and what moves tasks and
-# their results between workers, for each is bound to one. The allocator is set as the crawl's own
-# processes have it, not to hand back each 64 KiB at once.
-_LOCAL: Final[dict[str, Any]] = {
+DASK_SETTINGS: Final[dict[str, Any]] = {
+    "distributed.admin.low-level-log-length": 10,
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.tick.cycle": "10s",
     "distributed.admin.tick.interval": "1s",
@@ -52,6 +49,13 @@ _LOCAL: Final[dict[str, Any]] = {
     "distributed.scheduler.work-stealing": False,
     "distributed.worker.profile.enabled": False,
 }
+"""How Dask is set for a cluster that does nothing else; where it is on this machine, the crawl sets it so.
+
+Whoever watches takes the cores of those who work. So without: samples of stacks, each 10 ms; looks at whether
+each event loop still turns, each 20 ms; and what moves tasks and their results between workers, for each is
+bound to one. Each end of a connection keeps the last messages, by default 1000: those hold tasks, of 200 kB
+each. The allocator is set as in the crawl's own processes, not to hand back each 64 KiB at once.
+"""
 
 # Tasks that wait for a worker; a cluster can grow to so many while a crawl runs.
 _MOST_TASKS: Final = 512
@@ -292,7 +296,7 @@ async def _client(limits: LimitsConfig, processes: int) -> AsyncIterator[Any]:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     cluster: Any = limits.scheduler
     connect = partial(Client, asynchronous=True, timeout=_CONNECT_SECONDS, set_as_default=False)
-    with dask.config.set({"distributed.comm.timeouts.connect": _CONNECT_SECONDS, **_LOCAL}):
+    with dask.config.set({"distributed.comm.timeouts.connect": _CONNECT_SECONDS, **DASK_SETTINGS}):
         try:
             if cluster is None:
                 cluster = await LocalCluster(  # type: ignore[no-untyped-call]

@@ -8,19 +8,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import anyio
+import dask
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from deadly_columns import DeadlyColumns
 from distributed import LocalCluster
 
+from harvester.cluster import DASK_SETTINGS
 from harvester.cluster_worker import packed
 from harvester.config import CrawlConfig, LimitsConfig, load
 from harvester.crawl import CrawlOptions, CrawlResult, StopRequest, crawl
 from harvester.dataset import Dataset
 from harvester.errors import ConfigError, WorkerError
+from harvester.footprint import MEMORY
 from harvester.harvest import Progress
 from harvester.model import ListedObject, ObjectRef, Series, Shard
 from harvester.store.demo.made import MadeBucket, made_bucket
@@ -146,6 +151,20 @@ def test_a_task_arrives_as_it_was_sent() -> None:
     unknown = ListedObject(ObjectRef("", "/\udce4 \u00e4.dcm", "file"), None)
     task = ShardTask("crawl", Shard("shard", (Series("s", (ObjectRef("b", "s/"),), (found, unknown)),)))
     assert pickle.loads(packed(task)) == task
+
+
+def test_the_settings_of_a_cluster_are_dasks_and_the_page_has_them() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "clusters.md").read_text()
+    settings = yaml.safe_load(dedent(page.partition("```yaml\n")[2].partition("```")[0]))
+    for name, value in DASK_SETTINGS.items():
+        assert dask.config.get(name, config=settings) == value
+        assert type(dask.config.get(name)) is type(value)
+    assert len(DASK_SETTINGS) == len(list(leaves(settings))) - len(MEMORY) + 1
+
+
+def leaves(settings: dict[str, Any]) -> Iterator[Any]:
+    for value in settings.values():
+        yield from leaves(value) if isinstance(value, dict) else [value]
 
 
 def test_a_scheduler_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
