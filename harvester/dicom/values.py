@@ -183,15 +183,21 @@ def decode_time(raw: bytes, _: CharacterSet) -> Values:
     Raises:
         ValueError: One of them is no time.
     """
-    return [_time(value) for value in _texts(raw.decode("latin-1"))]
+    text = raw.decode("latin-1")
+    match = _TIME(text)
+    if match:  # nearly always
+        return [_time_of(match)]
+    return [_time(value) for value in _texts(text)]
 
 
 def _time(text: str | None) -> dt.time | None:
     if not text:
         return None
     match = _TIME(text)
-    if match is None:
-        return _unusual_time(text)
+    return _time_of(match) if match else _unusual_time(text)
+
+
+def _time_of(match: re.Match[str]) -> dt.time:
     hour, minute, second, fraction = match.groups()
     return dt.time(int(hour), int(minute or 0), _second(second), _microsecond(fraction))
 
