@@ -171,7 +171,9 @@ class LimitsConfig(_Table):
     `concurrency` is each process's; `requests_per_second` (of the whole crawl) 0 means no limit but what
     the service answers. `first_window_bytes` is what the first request of an object asks for,
     `read_ahead_bytes` the least that each further one does. `max_header_bytes` bounds one object's header.
-    `timeout_seconds` bounds one request, `attempts` how often it is tried at each provider. A shard,
+    `timeout_seconds` bounds one request, `attempts` how often it is tried at each provider. For
+    `patience_seconds` a request waits for a server that is down. `hedge` asks a second time where an answer
+    takes longer than 99 in 100 do, of at most one request in 50, and takes what comes first. A shard,
     the unit of commit, expects at most `shard_instances` objects and `shard_header_bytes` of headers.
     `engine` "dask" harvests on a Dask cluster: that of `scheduler` (`tcp://HOST:PORT`), else one that is
     started on this machine with `processes` workers. All limits are the same there.
@@ -187,6 +189,8 @@ class LimitsConfig(_Table):
     max_header_bytes: int = Field(default=64 * MiB, ge=1024, le=2048 * MiB)
     timeout_seconds: float = Field(default=60, gt=0, le=3600, allow_inf_nan=False)
     attempts: int = Field(default=5, ge=1, le=100)
+    patience_seconds: float = Field(default=300, ge=0, le=86_400, allow_inf_nan=False)
+    hedge: bool = False
     shard_instances: int = Field(default=2000, ge=1, le=1_000_000)
     shard_header_bytes: int = Field(default=64 * MiB, ge=1, le=16 * 1024 * MiB)
 

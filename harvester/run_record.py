@@ -66,6 +66,7 @@ class RunRecord:
             "rates": self._rates(),
             "retries": dict(total.retries),
             "failed_attempts": dict(total.failures),
+            "hedges": {"sent": total.hedges, "won": total.hedges_won},
             "latency_seconds": {f"p{part}": total.latency.percentile(part) for part in (50, 90, 99)},
             "concurrency": {str(second): count for second, count in sorted(total.concurrency.items())},
             "concurrency_sample_seconds": total.sample_seconds,

@@ -163,7 +163,8 @@ async def open_harvester(settings: WorkerSettings) -> AsyncIterator[Harvester]:
         concurrency=limits.concurrency,
         requests_per_second=limits.requests_per_second,
         timeout_seconds=limits.timeout_seconds,
-        retry=RetryPolicy(attempts=limits.attempts),
+        retry=RetryPolicy(attempts=limits.attempts, patience_seconds=limits.patience_seconds),
+        hedge=limits.hedge,
         processes=settings.processes,
     )
     async with open_store(asking, endpoint=settings.endpoint) as store:

@@ -126,6 +126,15 @@ def test_a_path_beside_the_file_goes_before_one_here(tmp_path, monkeypatch):
         ),
         ('dataset = "d"\npath = "x"', "path: unknown key; valid: dataset, source, select, limits"),
         ("[select]\n", "dataset: missing"),
+        ('dataset = "d"\n[limits]\nhedged = true', "limits.hedged: unknown key; did you mean hedge?"),
+        (
+            'dataset = "d"\n[limits]\nhedge = 1',
+            "limits.hedge: Input should be a valid boolean, not 1",
+        ),
+        (
+            'dataset = "d"\n[limits]\npatience_seconds = -1',
+            "limits.patience_seconds: Input should be greater than or equal to 0, not -1",
+        ),
         (
             'dataset = "d"\n[limits]\nconcurrency = "3"',
             "limits.concurrency: Input should be a valid integer, not '3'",

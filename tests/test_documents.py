@@ -1,5 +1,6 @@
 """What the documents say is what the program does: commands, columns, floors, SQL."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 import typer
 
 from harvester.cli import application
-from harvester.config import CrawlConfig, load
+from harvester.config import CrawlConfig, LimitsConfig, load
 from harvester.crawl import crawl
 from harvester.dataset import FAILURE_COLUMNS, FRAME_COLUMNS, HARVEST_COLUMNS, REMAINDER_COLUMNS
 from harvester.dicom.dictionary import BINARY_VRS
@@ -235,3 +236,13 @@ def test_the_quickstart_asks_what_the_readme_shows():
     script = (ROOT / "scripts" / "quickstart").read_text()
     shown = re.findall(r'^\$ harvester sql -d \S+ "([^"]+)"', README, re.MULTILINE)
     assert re.findall(r'^ask "([^"]+)"', script, re.MULTILINE) == shown
+
+
+def test_the_page_of_limits_has_every_key_with_its_default():
+    page = (ROOT / "docs" / "limits.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", page, re.MULTILINE)
+    told = {key: default.strip("`").replace(",", "") for key, default in rows}
+    assert told == {
+        key: "none" if value is None else json.dumps(value)
+        for key, value in LimitsConfig().model_dump().items()
+    }
