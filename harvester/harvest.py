@@ -14,7 +14,8 @@ from harvester.carried_over import CarriedOver
 from harvester.catalog.clouds import canonical_url
 from harvester.dataset import Partition, ShardWriter
 from harvester.dicom import HeaderColumns
-from harvester.errors import HarvestError
+from harvester.dicom.frames import FrameIndex
+from harvester.errors import HarvestError, HeaderLimitError
 from harvester.expand import ExpandedSeries, expand, surplus
 from harvester.failed_again import FailedAgain, may_pass
 from harvester.fetch import Cost, FetchedHeader, HeaderFetcher
@@ -111,6 +112,7 @@ class ShardHarvest:
     concurrency: int
     terms: Terms = _DEFAULT_TERMS
     _rows: dict[Partition, Rows] = field(default_factory=dict)
+    _aside: list[tuple[Partition, Rows]] = field(default_factory=list)
     _failures: list[Failure] = field(default_factory=list)
     _writing: anyio.Lock = field(default_factory=anyio.Lock)
     _cost: Cost = field(default_factory=Cost)
@@ -140,7 +142,7 @@ class ShardHarvest:
             done, dropped = [], frozenset(keys)
         if self.terms.earlier is not None and done:
             await self._carry_over(self.terms.earlier, done)
-        for partition, rows in list(self._rows.items()) if done else ():
+        for partition, rows in [*self._rows.items(), *self._aside] if done else ():
             await self._write(partition, rows, dropped)
         return await anyio.to_thread.run_sync(self._conclude, done, time.monotonic() - started)
 
@@ -267,10 +269,7 @@ class ShardHarvest:
             frames = self.terms.frames
             index = None if frames is None else await frames.find(fetched, cost)
             partition = Partition(series.collection_id, series.modality or _modality(fetched))
-            rows = self._rows.get(partition)
-            if rows is None:
-                rows = self._rows[partition] = Rows(self.terms.columns)
-            rows.append(series, fetched, cost, index)
+            complete = self._add(partition, series, fetched, cost, index)
         except HarvestError as error:
             self._fail(series, _failure(error, series, listed))
         except Exception as error:  # one object must not end the crawl, whatever we did wrong
@@ -280,13 +279,38 @@ class ShardHarvest:
         else:
             self.progress.instances += 1
             self._count(series, instances=1)
-            if rows.full:
+            if complete is not None:
                 self._unread[series.key] -= 1
-                await self._write(partition, rows)
+                await self._write(partition, complete)
                 return
         finally:
             self._spend(cost)
         self._unread[series.key] -= 1
+
+    def _add(
+        self,
+        partition: Partition,
+        series: Series,
+        fetched: FetchedHeader,
+        cost: Cost,
+        index: FrameIndex | None,
+    ) -> Rows | None:
+        """Add one row to its partition; gives rows that are to be written now, if there are any."""
+        rows = self._rows.get(partition)
+        if rows is None:
+            rows = self._rows[partition] = Rows(self.terms.columns)
+        try:
+            rows.append(series, fetched, cost, index)
+        except HeaderLimitError:
+            if not rows.columns.rows:
+                raise
+            # What is too much beside others, whose attributes are columns of its items, may do alone.
+            alone = Rows(self.terms.columns)
+            alone.append(series, fetched, cost, index)
+            self._rows[partition] = alone
+            self._aside.append((partition, rows))
+            return rows
+        return rows if rows.full else None
 
     def _fail(self, series: Series, failure: Failure) -> None:
         self._failures.append(failure)
@@ -311,8 +335,12 @@ class ShardHarvest:
         async with self._writing:
             if self._rows.get(partition) is rows:
                 del self._rows[partition]
-                self._written |= rows.series
-                await anyio.to_thread.run_sync(self._write_part, rows, partition, dropped)
+            elif (partition, rows) in self._aside:
+                self._aside.remove((partition, rows))
+            else:
+                return  # somebody else has written them
+            self._written |= rows.series
+            await anyio.to_thread.run_sync(self._write_part, rows, partition, dropped)
 
     def _write_part(self, rows: Rows, partition: Partition, dropped: Container[str]) -> None:
         self.writer.write_instances(rows.table(dropped), partition)

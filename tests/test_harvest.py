@@ -16,6 +16,8 @@ from made_part10 import element, part10
 
 from harvester.config import LimitsConfig
 from harvester.dataset import Dataset, ShardWriter
+from harvester.dicom import HeaderColumns
+from harvester.errors import HeaderLimitError
 from harvester.fetch import HeaderFetcher
 from harvester.harvest import Outcome, Progress, ShardHarvest, Terms
 from harvester.model import ByteRange, ListedObject, ObjectRef, RangeAnswer, Series, Shard
@@ -94,6 +96,27 @@ def test_no_part_but_the_last_is_smaller_than_it_has_to_be(tmp_path: Path) -> No
     assert all(size >= 20 for size in sizes[:-1])
     assert max(sizes) < 20 + 16
     assert Counter(row["SOPInstanceUID"] for row in harvested.rows()).most_common(1)[0][1] == 1
+
+
+class NarrowColumns(HeaderColumns):
+    """Columns that refuse a third row beside two others."""
+
+    def append(self, header: Any) -> None:
+        if self.rows == 2:
+            raise HeaderLimitError("too much beside the others")
+        super().append(header)
+
+
+def test_a_header_that_is_too_much_beside_others_is_a_row_of_another_part(tmp_path: Path) -> None:
+    store = MemoryStore()
+    series = named_series("s", [dicom(number) for number in range(7)], store, modality="CT")
+    dataset = Dataset.create(tmp_path / "dataset")
+    writer = dataset.shard_writer("crawl", "shard")
+    terms = Terms(columns=NarrowColumns)
+    work = ShardHarvest(Shard("shard", (series,)), HeaderFetcher(store), writer, Progress(), 4, terms)
+    anyio.run(work.run)
+    assert sorted(part.rows for part in dataset.parts("instances")) == [1, 2, 2, 2]
+    assert not dataset.parts("failures")
 
 
 def test_a_part_is_closed_by_the_bytes_of_its_headers_inflated_ones_too(tmp_path: Path) -> None:
