@@ -13,7 +13,7 @@ from header_feeding import CORPUS, needs_corpus
 from made_part10 import element, part10
 from pydicom.pixels import pixel_array
 
-from harvester.cli.main import _status
+from harvester.cli import main
 
 JPEG_START = b"\xff\xd8\xff\xe0"
 
@@ -26,9 +26,10 @@ def run(capsys, monkeypatch):
         monkeypatch.setattr(sys, "argv", ["harvester", *map(str, arguments)])
         if cwd is not None:
             monkeypatch.chdir(cwd)
-        status = _status()
+        with pytest.raises(SystemExit) as ended:
+            main()
         printed = capsys.readouterr()
-        return Ended(status, printed.out, printed.err)
+        return Ended(int(ended.value.code or 0), printed.out, printed.err)
 
     return run_here
 
