@@ -20,6 +20,7 @@ _LEAST_KNOWN = 100
 _SORT_EVERY = 32
 _SHARE = 0.02
 _MOST_SAVED = 10.0
+_LOOK_AGAIN_SECONDS = 0.1
 
 
 @dataclass(slots=True)
@@ -54,11 +55,12 @@ class HedgeTimer:
         return None if recent is None else recent.slow
 
     def may_hedge(self) -> bool:
-        """Whether the allowance has one left; it is taken."""
-        if self._allowance < 1.0:
-            return False
+        """Whether the allowance has one left."""
+        return self._allowance >= 1.0
+
+    def hedged(self) -> None:
+        """Take one from the allowance."""
         self._allowance -= 1.0
-        return True
 
 
 @dataclass(slots=True)
@@ -85,7 +87,7 @@ class Race(Generic[T]):
     async def run(
         self, request: Callable[[], Awaitable[T]], delay: float, may_double: Callable[[], bool]
     ) -> T:
-        """Ask, and ask again after `delay` seconds where that may be.
+        """Ask, and ask again after `delay` seconds, or as soon after that as it may be.
 
         Raises:
             StoreError: The last one's error, where none answered.
@@ -95,7 +97,9 @@ class Race(Generic[T]):
                 self._running = 1
                 tasks.start_soon(self._ask, request, tasks.cancel_scope, False)
                 await anyio.sleep(delay)
-                if self._running and may_double():
+                while self._running and not may_double():  # noqa: ASYNC110 - a slot, or the allowance
+                    await anyio.sleep(max(delay, _LOOK_AGAIN_SECONDS))
+                if self._running:
                     self.hedged = True
                     self._running += 1
                     tasks.start_soon(self._ask, request, tasks.cancel_scope, True)

@@ -130,9 +130,10 @@ async def _hedged(endpoint: Endpoint, request: Callable[[], Awaitable[T]], delay
     race: Race[T] = Race()
 
     def may_double() -> bool:
-        if not endpoint.hedging.may_hedge():
+        if not (endpoint.hedging.may_hedge() and endpoint.enter_if_free(turn)):
             return False
-        return endpoint.enter_if_free(turn)
+        endpoint.hedging.hedged()
+        return True
 
     spent = Spent()
     try:

@@ -171,6 +171,22 @@ def test_without_a_free_slot_nothing_is_asked_again():
     in_virtual_time(main)
 
 
+def test_as_soon_as_a_slot_is_free_it_is_asked_again():
+    async def main():
+        hedged = Hedged(ceiling=2)
+        await hedged.learn()
+        hedged.slow(60.0)
+        hedged.slow(5.0, after=1)
+        start = anyio.current_time()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hedged.get)
+            tasks.start_soon(hedged.get)
+        assert 5.0 < anyio.current_time() - start < 6.0
+        assert hedged.told.hedges_won == 1
+
+    in_virtual_time(main)
+
+
 def test_a_slow_minute_is_not_made_worse():
     async def main():
         hedged = Hedged()
