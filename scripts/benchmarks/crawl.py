@@ -19,7 +19,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench crawl", description=__doc__)
     parser.add_argument("--part", choices=PARTS, help="only this one")
     parser.add_argument(
-        "--instances", type=int, help="how many objects; else 20,000, 8,000, 40,000 or 200,000"
+        "--instances", type=int, help="how many objects; else 20,000, 8,000, 120,000 or 200,000"
     )
     parser.add_argument("--runs", type=int, default=5, help="of which the medians are told")
     arguments = parser.parse_args()
@@ -47,7 +47,7 @@ def main() -> None:
         elif "idioms" in wanted:
             print("\nToday's idioms are not installed: scripts/environment bench, or --part idioms does it")
         if "processes" in wanted:
-            processes.run(home / "processes", count or 40_000, runs)
+            processes.run(home / "processes", count or 120_000, runs)
         if "memory" in wanted:
             memory.run(home / "memory", count or 200_000)
 
