@@ -147,17 +147,18 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         self.heard = self._loop.time()
-        before = self._phase
+        before, received = self._phase, self.received
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self.fail(ConnectionFailedError("the server wants to speak another protocol"))
         except httptools.HttpParserError as error:
             self._end_nonsense(error)
-        if self._phase is _Phase.HEAD:
+        if self._phase is before and self.received == received:
+            # No body yet, or none any more: the parser keeps a head and a trailer until they end.
             self._head_bytes += len(data)
-        if before is _Phase.HEAD and self._head_bytes > _LONGEST_HEAD:
-            self.fail(ConnectionFailedError(f"the head of the answer is longer than {_LONGEST_HEAD} bytes"))
+        if self._head_bytes > _LONGEST_HEAD:
+            self.fail(ConnectionFailedError(f"the head or the trailer is longer than {_LONGEST_HEAD} bytes"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the exchange: well, where the end of the connection is that of the body (RFC 9112 6.3)."""

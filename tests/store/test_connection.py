@@ -138,6 +138,19 @@ async def test_what_is_no_answer_is_a_failed_connection(said):
             await connection.lost()
 
 
+@pytest.mark.parametrize("behind", [b"0\r\nX: " + b"a" * (4 << 20), b"1;" + b"a" * (4 << 20)])
+async def test_what_is_no_body_within_a_body_has_a_bound(behind):
+    """A trailer or a chunk's extension without an end, from a server that goes on sending."""
+    head = b"HTTP/1.1 206 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n"
+    with anyio.fail_after(5):
+        async with answering(Reply(head + behind, "hang")) as server:
+            connection = await connected(server)
+            await connection.ask(REQUEST)
+            with pytest.raises(ConnectionFailedError, match="bytes"):
+                await connection.read(100)
+            assert connection.received == 2
+
+
 async def test_a_body_that_breaks_off_is_a_failed_connection():
     async with answering(Reply(http(200, b"0123", Content_Length="9"), "close")) as server:
         connection = await connected(server)
