@@ -13,6 +13,8 @@ from pydicom.filewriter import dcmwrite
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
 
+from harvester.store.demo.made.header import ATTRIBUTES, code
+
 OBJECT_BYTES = 526_000  # 512 x 512 pixels of 16 bits, and a header
 LONG_LENGTHS = frozenset({b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UN", b"UT", b"UC", b"UR"})
 
@@ -127,9 +129,9 @@ def _instance(chance: random.Random) -> bytes:
     dataset = FileDataset("made", {}, file_meta=meta, preamble=b"\0" * 128)
     for keyword, value in _attributes(chance, uid).items():
         setattr(dataset, keyword, value)
-    dataset.ProcedureCodeSequence = [_code("36572-6", "LN", "Chest CT")]
+    dataset.ProcedureCodeSequence = [code("36572-6", "LN", "Chest CT")]
     dataset.DeidentificationMethodCodeSequence = Sequence(
-        _code(value, "DCM", meaning)
+        code(value, "DCM", meaning)
         for value, meaning in (
             ("113100", "Basic Application Confidentiality Profile"),
             ("113101", "Clean Pixel Data Option"),
@@ -162,44 +164,30 @@ def _instance(chance: random.Random) -> bytes:
 
 
 def _attributes(chance: random.Random, uid: str) -> dict[str, object]:
+    """Those of the demo's slices, and what differs from series to series or IDC has besides."""
     day = f"{chance.randrange(1998, 2006)}{chance.randrange(1, 13):02}{chance.randrange(1, 29):02}"
     patient = f"LIDC-IDRI-{chance.randrange(10_000):04}"
     kernel = chance.choice(("STANDARD", "BONE", "LUNG", "B30f"))
     pixel = f"{chance.uniform(0.5, 0.9):.6f}"
     return {
-        "SpecificCharacterSet": "ISO_IR 100",
-        "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
+        **ATTRIBUTES,
         "InstanceCreationDate": day,
-        "InstanceCreationTime": "103411",
         "SOPClassUID": pydicom.uid.CTImageStorage,
         "SOPInstanceUID": uid,
         "StudyDate": day,
         "SeriesDate": day,
         "AcquisitionDate": day,
         "ContentDate": day,
-        "StudyTime": "102931",
-        "SeriesTime": "103122",
-        "AcquisitionTime": "103247",
-        "ContentTime": "103247",
         "AccessionNumber": f"{chance.randrange(10**16)}",
-        "Modality": "CT",
         "Manufacturer": chance.choice(("GE MEDICAL SYSTEMS", "SIEMENS", "TOSHIBA", "Philips")),
-        "InstitutionName": "",
-        "ReferringPhysicianName": "",
-        "TimezoneOffsetFromUTC": "-0500",
-        "StudyDescription": "CT CHEST W/O CONTRAST",
         "SeriesDescription": f"{chance.choice((1, 2, 3))}.25 MM {kernel}",
-        "ManufacturerModelName": "LightSpeed Plus",
         "PatientName": patient,
         "PatientID": patient,
-        "PatientBirthDate": "",
         "PatientSex": chance.choice("MF"),
         "PatientAge": f"{chance.randrange(40, 90):03}Y",
         "PatientSize": "1.72",
         "PatientWeight": f"{chance.uniform(50, 110):.2f}",
-        "EthnicGroup": "",
         "AdditionalPatientHistory": "",
-        "PatientIdentityRemoved": "YES",
         "DeidentificationMethod": "DCM:113100/113101/113104/113105/113107/113108/113109/113111",
         "ClinicalTrialSponsorName": "NCI",
         "ClinicalTrialProtocolID": "LIDC-IDRI",
@@ -209,70 +197,19 @@ def _attributes(chance: random.Random, uid: str) -> dict[str, object]:
         "ClinicalTrialSubjectID": patient,
         "ClinicalTrialTimePointID": "T0",
         "ClinicalTrialCoordinatingCenterName": "TCIA",
-        "ContrastBolusAgent": "NONE",
-        "BodyPartExamined": "CHEST",
-        "ScanOptions": "HELICAL MODE",
-        "SliceThickness": "2.500000",
-        "KVP": "120",
-        "DataCollectionDiameter": "500.000000",
-        "SoftwareVersions": ["LightSpeedApps10.5_2.8.2I_H1.M7", "06.01"],
-        "ReconstructionDiameter": "360.000000",
-        "DistanceSourceToDetector": "949.075012",
-        "DistanceSourceToPatient": "541.000000",
-        "GantryDetectorTilt": "0.000000",
-        "TableHeight": "144.399994",
-        "RotationDirection": "CW",
-        "ExposureTime": "570",
-        "XRayTubeCurrent": "400",
-        "Exposure": "100",
-        "FilterType": "BODY FILTER",
-        "GeneratorPower": "48000",
-        "FocalSpots": "1.200000",
         "DateOfLastCalibration": day,
         "TimeOfLastCalibration": "055112",
         "ConvolutionKernel": kernel,
-        "PatientPosition": "FFS",
-        "RevolutionTime": 0.5,
-        "SingleCollimationWidth": 1.25,
-        "TotalCollimationWidth": 20.0,
-        "TableSpeed": 55.0,
         "TableFeedPerRotation": 27.5,
-        "SpiralPitchFactor": 1.375,
         "StudyInstanceUID": _uid(chance),
         "SeriesInstanceUID": uid,
-        "StudyID": "",
         "SeriesNumber": f"{chance.randrange(1, 12)}",
-        "AcquisitionNumber": "1",
         "InstanceNumber": "1",
         "ImagePositionPatient": ["-166.000000", "-171.699997", "-207.500000"],
-        "ImageOrientationPatient": ["1.000000", "0.000000", "0.000000", "0.000000", "1.000000", "0.000000"],
         "FrameOfReferenceUID": _uid(chance),
         "Laterality": "",
-        "PositionReferenceIndicator": "SN",
         "SliceLocation": "-207.500000",
-        "SamplesPerPixel": 1,
-        "PhotometricInterpretation": "MONOCHROME2",
-        "Rows": 512,
-        "Columns": 512,
         "PixelSpacing": [pixel, pixel],
-        "BitsAllocated": 16,
-        "BitsStored": 16,
-        "HighBit": 15,
-        "PixelRepresentation": 1,
-        "PixelPaddingValue": -2000,
-        "LongitudinalTemporalInformationModified": "MODIFIED",
-        "WindowCenter": "-600",
-        "WindowWidth": "1600",
-        "RescaleIntercept": "-1024",
-        "RescaleSlope": "1",
-        "RescaleType": "HU",
-        "RequestedProcedureDescription": "CT CHEST W/O CONTRAST",
         "PerformedProcedureStepStartDate": day,
         "PerformedProcedureStepDescription": "CT CHEST W/O CONTRAST",
     }
-
-
-def _code(value: str, scheme: str, meaning: str) -> Dataset:
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
-    return item

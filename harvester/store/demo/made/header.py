@@ -62,16 +62,16 @@ def _marked() -> bytes:
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.ImplementationClassUID, meta.ImplementationVersionName = UID("1.2.40.0.13.1.1.1"), "dcm4che-1.4.35"
     dataset = FileDataset("made", {}, file_meta=meta, preamble=b"\0" * 128)
-    for keyword, value in _ATTRIBUTES.items():
+    for keyword, value in ATTRIBUTES.items():
         setattr(dataset, keyword, value)
     dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.SeriesInstanceUID = CTImageStorage, instance, series
     dataset.ImagePositionPatient = ["-166.000000", "-171.699997", place]
     dataset.SliceLocation, dataset.InstanceNumber = place, number
-    dataset.ProcedureCodeSequence = [_code("36572-6", "LN", "Chest CT")]
+    dataset.ProcedureCodeSequence = [code("36572-6", "LN", "Chest CT")]
     dataset.DeidentificationMethodCodeSequence = [
-        _code("113100", "DCM", "Basic Application Confidentiality Profile"),
-        _code("113107", "DCM", "Retain Longitudinal Temporal Information Modified Dates Option"),
-        _code("113109", "DCM", "Retain Device Identity Option"),
+        code("113100", "DCM", "Basic Application Confidentiality Profile"),
+        code("113107", "DCM", "Retain Longitudinal Temporal Information Modified Dates Option"),
+        code("113109", "DCM", "Retain Device Identity Option"),
     ]
     block = dataset.private_block(0x0013, "CTP", create=True)
     for offset, text in ((0x10, "MADE-UP"), (0x11, "62796001"), (0x12, "62796001")):
@@ -83,13 +83,14 @@ def _marked() -> bytes:
     return header[:-4] + (OBJECT_BYTES - len(header)).to_bytes(4, "little")
 
 
-def _code(value: str, scheme: str, meaning: str) -> Dataset:
+def code(value: str, scheme: str, meaning: str) -> Dataset:
+    """An item of a code sequence (PS3.3 8.8)."""
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
     return item
 
 
-_ATTRIBUTES: Final[dict[str, object]] = {
+ATTRIBUTES: Final[dict[str, object]] = {
     "SpecificCharacterSet": "ISO_IR 100",
     "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
     "InstanceCreationDate": "20010203",
@@ -175,3 +176,4 @@ _ATTRIBUTES: Final[dict[str, object]] = {
     "RescaleType": "HU",
     "RequestedProcedureDescription": "CT CHEST W/O CONTRAST",
 }
+"""What all slices have, by keyword; the benchmarks' slices begin with them, too."""
