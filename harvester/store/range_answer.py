@@ -99,8 +99,14 @@ def check_encoding(headers: Mapping[str, str]) -> None:
     """Refuse an encoded body: its bytes are not the object's, and ranges of it count otherwise.
 
     Raises:
-        BadAnswerError: There is a Content-Encoding that is not `identity`.
+        BadAnswerError: There is a Content-Encoding that is not `identity`, or a Transfer-Encoding that is
+            more than `chunked`.
     """
+    transfer = headers.get("Transfer-Encoding", "").strip().lower()
+    if transfer not in ("", "chunked", "identity"):
+        raise BadAnswerError(
+            f"the body is encoded for its way ({transfer[:40]!r}), though that was not asked for"
+        )
     encoding = headers.get("Content-Encoding", "").strip().lower()
     # S3 keeps `aws-chunked`, which only ever described the upload, on some objects' answers.
     if encoding not in ("", "identity", "aws-chunked"):

@@ -120,6 +120,12 @@ async def test_an_encoded_body_is_refused():
     await refused(BadAnswerError, http(200, body, Content_Encoding="gzip"))
 
 
+async def test_a_body_that_is_encoded_for_its_way_is_refused():
+    """Though it has as many bytes as were promised."""
+    both = CHUNKED | {"Transfer_Encoding": "gzip, chunked", "Content_Range": "bytes 0-9/50"}
+    await refused(BadAnswerError, http(206, chunked(b"0123456789"), **both))
+
+
 async def test_an_answer_of_another_version_is_refused():
     await refused(ObjectChangedError, partial(0, b"0123456789", 50, ETag='"v2"'), etag="v1")
     await refused(ObjectChangedError, http(200, b"0123456789", ETag='"v2"'), etag="v1")
