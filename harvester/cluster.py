@@ -4,7 +4,7 @@ import itertools
 import logging
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -169,8 +169,11 @@ class ClusterWorkers:
     async def end(self) -> None:
         """Let the cluster forget the crawl."""
         if self._registered:
-            with anyio.move_on_after(_CONNECT_SECONDS), suppress(Exception):
-                await self._client.unregister_worker_plugin(self._name)
+            try:
+                with anyio.move_on_after(_CONNECT_SECONDS):
+                    await self._client.unregister_worker_plugin(self._name)
+            except Exception as error:  # noqa: BLE001  whatever Dask raises here, the crawl itself is over
+                _logger.warning("the Dask cluster may still remember this crawl (%s)", error)
 
     async def _take_note(self, living: set[str]) -> None:
         for address in self._remotes.keys() - living:
