@@ -5,6 +5,7 @@ converted if the column's type can hold all of it, and refused otherwise.
 """
 
 import math
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
@@ -51,17 +52,17 @@ def _counting_from_zero(decode: Decoder) -> Decoder:
     def decode_descriptor(raw: bytes, character_set: CharacterSet) -> Values:
         values = decode(raw, character_set)
         if len(values) > 1 and values[0] is not None and values[0] < 0:
-            values[0] += 1 << 16
+            return [values[0] + (1 << 16), *values[1:]]
         return values
 
     return decode_descriptor
 
 
-def as_texts(vr: str) -> Decoder:
+def as_texts(vr: str) -> Callable[[bytes, CharacterSet], list[str]]:
     """A decoder that gives each value of `vr` as text, as `OtherElements` keeps it."""
     decode = DECODERS[vr]
 
-    def decode_to_text(raw: bytes, character_set: CharacterSet) -> Values:
+    def decode_to_text(raw: bytes, character_set: CharacterSet) -> list[str]:
         return [str(value) for value in decode(raw, character_set)]
 
     return decode_to_text

@@ -12,13 +12,13 @@ import sys
 import warnings
 from array import array
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from pydicom.valuerep import DA, DT, TM
 
 from harvester.dicom.text import CharacterSet
 
-Values = list[Any]
+Values: TypeAlias = "list[Any] | array[Any]"  # an array where there are many numbers
 Decoder = Callable[[bytes, CharacterSet], Values]
 
 _PADDING: Final = " \0"
@@ -111,7 +111,7 @@ def decode_decimal_string(raw: bytes, _: CharacterSet) -> Values:
     values = text.split("\\")
     if len(values) >= LONG_LIST and "_" not in text:
         try:
-            return array("d", map(float, values))  # type: ignore[return-value]  # as good as a list
+            return array("d", map(float, values))
         except ValueError:
             pass  # an empty one, perhaps
     return [_decimal(value) for value in values]
@@ -137,7 +137,7 @@ def decode_integer_string(raw: bytes, _: CharacterSet) -> Values:
     values = text.split("\\")
     if len(values) >= LONG_LIST and "_" not in text:
         try:
-            return array("q", map(int, values))  # type: ignore[return-value]  # as good as a list
+            return array("q", map(int, values))
         except (ValueError, OverflowError):
             pass  # an empty one, perhaps, or one with a decimal point
     return [_integer(value) for value in values]
@@ -295,7 +295,7 @@ def _numbers(letter: str) -> Decoder:
             values = array(letter, raw)
             if sys.byteorder == "big":
                 values.byteswap()
-            return values  # type: ignore[return-value]  # as good as a list
+            return values
         return [*_unpack(raw, letter, width)]
 
     return decode

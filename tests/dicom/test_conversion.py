@@ -12,7 +12,7 @@ from harvester.dicom import HeaderColumns, HeaderParser
 from harvester.dicom.conversion import as_texts, decoder_for
 from harvester.dicom.dictionary import Attribute, attribute
 from harvester.dicom.text import DEFAULT
-from harvester.dicom.values import DECODERS
+from harvester.dicom.values import DECODERS, Values
 
 PACKS = {"US": "<H", "SS": "<h", "UL": "<L", "SL": "<l", "SV": "<q", "UV": "<Q", "FL": "<f", "FD": "<d"}
 
@@ -23,7 +23,7 @@ def of(keyword: str) -> Attribute:
     return entry
 
 
-def converted(keyword: str, vr: str, raw: bytes) -> list[Any]:
+def converted(keyword: str, vr: str, raw: bytes) -> Values:
     return decoder_for(of(keyword), vr)(raw, DEFAULT)
 
 
@@ -104,6 +104,12 @@ def test_a_lut_s_count_is_never_negative() -> None:
         assert converted(keyword, "SS", struct.pack("<3h", -2, -5, 16)) == [65534, -5, 16]
         assert converted(keyword, "US", struct.pack("<3H", 65534, 0, 16)) == [65534, 0, 16]
         assert converted(keyword, "SS", b"") == []
+
+
+@pytest.mark.parametrize("count", [3, 16, 40])
+def test_a_lut_s_count_is_never_negative_however_many_numbers_follow(count: int) -> None:
+    raw = struct.pack(f"<{count}h", -2, *range(1, count))
+    assert [*converted("LUTDescriptor", "SS", raw)] == [65534, *range(1, count)]
 
 
 def test_other_elements_keep_numbers_as_text() -> None:

@@ -1,7 +1,7 @@
 """Values as the value representations say; how they equal pydicom's is held by `test_odd_values`."""
 
 import struct
-from typing import Any
+from array import array
 
 import pytest
 from hypothesis import given
@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from pydicom.valuerep import VR
 
 from harvester.dicom.text import DEFAULT
-from harvester.dicom.values import DECODERS
+from harvester.dicom.values import DECODERS, Values
 
 NUMBERS = {"FD": "d", "FL": "f", "SL": "i", "SS": "h", "SV": "q", "UL": "I", "US": "H", "UV": "Q"}
 
 
-def decoded(vr: str, raw: bytes) -> list[Any]:
+def decoded(vr: str, raw: bytes) -> Values:
     return DECODERS[vr](raw, DEFAULT)
 
 
@@ -35,7 +35,7 @@ def test_any_bytes_are_values_or_a_value_error(vr: str, raw: bytes) -> None:
         values = decoded(vr, raw)
     except (ValueError, OverflowError):
         return
-    assert isinstance(values, list)
+    assert isinstance(values, list | array)
 
 
 @pytest.mark.parametrize("vr", NUMBERS)
@@ -44,6 +44,22 @@ def test_numbers_that_do_not_fill_their_bytes_are_refused(vr: str) -> None:
     assert len(decoded(vr, bytes(3 * width))) == 3
     with pytest.raises(ValueError, match="not a multiple"):
         decoded(vr, bytes(3 * width + 1))
+
+
+@pytest.mark.parametrize("vr", NUMBERS)
+@pytest.mark.parametrize("count", [2, 15, 16, 17, 1000])
+def test_few_and_many_numbers_are_read_alike(vr: str, count: int) -> None:
+    numbers = [number % 100 for number in range(count)]
+    assert [*decoded(vr, struct.pack(f"<{count}{NUMBERS[vr]}", *numbers))] == numbers
+
+
+@pytest.mark.parametrize("vr", ["DS", "IS"])
+@pytest.mark.parametrize("count", [2, 15, 16, 17, 1000])
+def test_few_and_many_number_texts_are_read_alike(vr: str, count: int) -> None:
+    texts = [str(number) for number in range(count)]
+    assert [*decoded(vr, "\\".join(texts).encode())] == [*range(count)]
+    texts[1] = ""  # an empty one among them is none, however many they are
+    assert [*decoded(vr, "\\".join(texts).encode())] == [0, None, *range(2, count)]
 
 
 # With a pattern that can split digits in two ways these take minutes, and one test has two.
