@@ -2,7 +2,6 @@
 
 import math
 import struct
-from typing import Any
 
 import pytest
 from made_part10 import element, part10
