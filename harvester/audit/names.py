@@ -4,8 +4,8 @@ from functools import lru_cache
 
 from pydicom._uid_dict import UID_dictionary
 
-from harvester.config import did_you_mean
 from harvester.dicom.dictionary import BINARY_VRS, Attribute, attributes_by_keyword
+from harvester.wording import did_you_mean
 
 
 def attribute_of(name: str) -> Attribute:

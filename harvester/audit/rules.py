@@ -21,8 +21,8 @@ from harvester.audit.privacy import DeidentificationLeftovers, PrivateElements
 from harvester.audit.references import ReferencedInstances
 from harvester.audit.rule import Rule
 from harvester.audit.values import AllowedValues, RequiredAttributes, ValidValues, ValueRanges
-from harvester.config import did_you_mean, one_line
 from harvester.errors import ConfigError
+from harvester.wording import did_you_mean, one_line
 
 BUILT_IN: Final[tuple[type[Rule], ...]] = (
     Failures,

@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harvester.audit.rule import Rule, Severity
 from harvester.audit.rules import BUILT_IN, make_rule
-from harvester.config import CrawlConfig, crawl_config, did_you_mean, one_line, read_toml
+from harvester.config import CrawlConfig, crawl_config, read_toml
 from harvester.errors import ConfigError
+from harvester.wording import did_you_mean, one_line
 
 _CRAWL: Final = tuple(CrawlConfig.model_fields)
 _TABLES: Final = (*_CRAWL, "audit", "rules")

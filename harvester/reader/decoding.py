@@ -16,10 +16,10 @@ from pydicom.uid import (
     JPEGLosslessSV1,
 )
 
-from harvester.config import one_line
 from harvester.dicom import Header
 from harvester.dicom.frames import NativeFrames
 from harvester.errors import FrameDecodeError
+from harvester.wording import one_line
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,7 +11,6 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import FileDataset
 from pydicom.tag import BaseTag, Tag
 
-from harvester.config import did_you_mean
 from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import ConfigError, NotDicomError, ungrouped
 from harvester.foresight import Foresight
@@ -22,6 +21,7 @@ from harvester.reader.known import NOTHING_KNOWN, Known, look_up_all
 from harvester.reader.lengths import LAST_LENGTHS
 from harvester.reader.opening import Where, opened_view
 from harvester.store.base import Store
+from harvester.wording import did_you_mean
 
 Attributes: TypeAlias = Sequence[str | int | BaseTag] | None
 _AT_ONCE: Final = 64  # objects

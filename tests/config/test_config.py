@@ -8,7 +8,7 @@ import pytest
 from harvester.config import CrawlConfig, load
 from harvester.errors import ConfigError
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 @pytest.fixture

@@ -1,0 +1,143 @@
+"""Reads a crawl's TOML file, and says in one line what is wrong with it.
+
+Which folder a relative path is read from: `dataset` from the current directory, as any command line
+tool would; `catalog`, `manifest`, `urls` and `root` from the folder of the TOML file if they exist
+there (so that a configuration travels with its manifest), else from the current directory.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from harvester.config.tables import PROVIDERS, WORDS, CrawlConfig, FrameEffort
+from harvester.errors import ConfigError
+from harvester.wording import did_you_mean, nearest, one_line
+
+MAX_FILE_BYTES = 64 * 1024 * 1024
+"""A TOML file may hold a long list of UIDs; more than this belongs in a manifest."""
+
+
+def load(path: Path | str) -> CrawlConfig:
+    """Read and check a crawl's TOML file.
+
+    Args:
+        path: The file. Relative paths in it are resolved as this module's docstring says.
+
+    Raises:
+        ConfigError: One line: the file, the dotted key, what is wrong and the nearest valid names.
+    """
+    return crawl_config(Path(path), read_toml(Path(path)))
+
+
+def crawl_config(path: Path, document: dict[str, Any]) -> CrawlConfig:
+    """Check what a TOML file says of a crawl.
+
+    Args:
+        path: The file; see `load`.
+        document: What it holds, as `read_toml` returns it, less what is not a crawl's.
+
+    Raises:
+        ConfigError: As `load` does.
+    """
+    try:
+        config = CrawlConfig.model_validate(_resolve_paths(path, document))
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_first_complaint(error)}") from None
+    config._path = path  # noqa: SLF001 - pydantic's private attributes are set so
+    return config
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file of bounded size.
+
+    Raises:
+        ConfigError: It is not there, cannot be read, or is not TOML.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        siblings = [str(file) for file in sorted(path.parent.glob("*.toml"))] if path.parent.is_dir() else []
+        hint = nearest(str(path), siblings)
+        raise ConfigError(f"{path}: no such file" + (f"; did you mean {hint[0]}?" if hint else "")) from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(content) > MAX_FILE_BYTES:
+        raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; put long lists in a manifest")
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: byte {error.start} is not UTF-8, as TOML has to be") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {one_line(str(error))}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: not TOML that can be read: nested too deep") from None
+
+
+def _resolve_paths(path: Path, document: dict[str, Any]) -> dict[str, Any]:
+    resolved = dict(document)
+    for table, keys in (("source", ("catalog",)), ("select", ("manifest", "urls", "root"))):
+        values = document.get(table)
+        if isinstance(values, dict):
+            resolved[table] = {
+                key: _resolve(path, f"{table}.{key}", value) if key in keys else value
+                for key, value in values.items()
+            }
+    return resolved
+
+
+def _resolve(path: Path, key: str, value: object) -> object:
+    """Make a relative path absolute: beside the TOML file where it exists there, else from here."""
+    if not isinstance(value, str) or not value.strip() or "://" in value:
+        return value
+    if key == "source.catalog" and value in WORDS:
+        return value
+    if "\0" in value:
+        raise ConfigError(f"{path}: {key}: a path cannot hold a NUL character")
+    beside, here = path.resolve().parent / value, Path.cwd() / value
+    for candidate in (beside, here):
+        if candidate.exists():
+            return str(candidate)
+    hint = did_you_mean(value, WORDS) if key == "source.catalog" and "/" not in value else ""
+    raise ConfigError(
+        f"{path}: {key}: no such file or folder {value!r} in {beside.parent} or {here.parent}{hint}"
+    )
+
+
+def _first_complaint(error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    location = [str(part) for part in problem["loc"] if part != "columns" and not isinstance(part, int)]
+    key = ".".join(location)
+    message = one_line(problem["msg"].removeprefix("Value error, "))
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown key{did_you_mean(location[-1], _keys_of(location[:-1]))}"
+    if problem["type"] == "missing":
+        return f"{key}: missing"
+    if problem["type"] == "literal_error":
+        value = problem["input"]
+        return f"{key}: {_short(value)} is not valid{did_you_mean(str(value), _words_of(location))}"
+    if problem["type"] == "value_error":
+        return message if message.startswith(("select", "limits.")) or not key else f"{key}: {message}"
+    return f"{key}: {message}, not {_short(problem['input'])}"
+
+
+def _words_of(location: list[str]) -> tuple[str, ...]:
+    if location[:2] == ["limits", "engine"]:
+        return ("processes", "dask")
+    return get_args(FrameEffort) if location[:1] == ["frames"] else PROVIDERS
+
+
+def _keys_of(tables: list[str]) -> list[str]:
+    model: type[BaseModel] = CrawlConfig
+    for table in tables:
+        annotation = model.model_fields[table].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return list(model.model_fields)
+
+
+def _short(value: object) -> str:
+    text = one_line(repr(value))
+    return text if len(text) <= 60 else text[:57] + "..."
