@@ -21,39 +21,28 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from harvester.dicom.conversion import as_texts, decoder_for
+from harvester.dicom.conversion import decoder_for
 from harvester.dicom.dictionary import BINARY_VRS, SPECIFIC_CHARACTER_SET, Attribute, attribute
 from harvester.dicom.element import Items, RawElement, Recipe, Run
 from harvester.dicom.header import Header
-from harvester.dicom.leftovers import ListOfStructs, OtherEntries, OtherEntry
+from harvester.dicom.leftovers import REMEMBERED_LENGTH, Leftovers, OtherEntry
 from harvester.dicom.levels import Column, Level
 from harvester.dicom.limits import ColumnLimits
-from harvester.dicom.schema import BULK_DATA, INVALID_ELEMENT, OTHER_ELEMENT
 from harvester.dicom.surroundings import Surroundings, in_order, name_of, private_creators
 from harvester.dicom.tally import Tally
-from harvester.dicom.text import DEFAULT, character_set, is_plain
-from harvester.dicom.values import CHARACTER_SET_VRS, DECODERS, NUMBER_LETTERS, Decoder, Values
+from harvester.dicom.text import is_plain
+from harvester.dicom.values import CHARACTER_SET_VRS, DECODERS, NUMBER_LETTERS, Decoder
 from harvester.errors import HeaderLimitError
 
-LEFTOVERS: Final = {
-    "OtherElements": OTHER_ELEMENT,
-    "bulk_data": BULK_DATA,
-    "invalid_elements": INVALID_ELEMENT,
-}
 _REMEMBERED: Final = 512  # raw values a column
-_REMEMBERED_LENGTH: Final = 96  # bytes of a raw value
 _LONG_RUN: Final = 4  # items, from which on it pays to go column by column
-_MUCH_WORK: Final = 65_536  # of one header; its later entries would only displace each other in memory
 _UNSEEN: Final = object()
-_ESCAPE: Final = b"\x1b"
 # DuckDB's cost of reading a nested column doubles with each level, and pyarrow opens no file with more
 # than 32: what lies deeper goes to `OtherElements`.
 _DEEPEST: Final = 20
 _MANY_COLUMNS: Final = 10_000  # from which on they are finished
 _LONG_PATHS: Final = 64 << 20  # characters
 _MANY_ITEMS: Final = 4096  # after which cells are counted: fewer can't make too many
-_NUMBER_VRS: Final = frozenset({"AT", *NUMBER_LETTERS})
-_UNSPLIT_VRS: Final = frozenset({"LT", "ST", "UT", "UR"})
 _NO_COLUMN: Final = Column()  # of private and unknown elements
 _MOST_UNKNOWN: Final = 10_000  # tags without a column that are remembered to have none
 
@@ -72,10 +61,8 @@ class HeaderColumns:
     def __init__(self, limits: ColumnLimits | None = None) -> None:
         self._limits = limits or ColumnLimits()
         self._top = Level()
-        self._other, self._bulk, self._invalid = (ListOfStructs(struct) for struct in LEFTOVERS.values())
-        self._character_set = DEFAULT
-        self._tally = Tally(self._limits)
-        self._surroundings = Surroundings(self._tally)
+        self._surroundings = Surroundings(Tally(self._limits))
+        self._leftovers = Leftovers(self._surroundings)
         # What the header at hand changed: values that were empty before it, and columns that were not there.
         self._opened: list[list[Any]] = []
         self._created: list[tuple[dict[int, Column], int]] = []
@@ -83,7 +70,6 @@ class HeaderColumns:
         self._path_length = 0
         # Cells when they were last counted; gaps that were filled and items that were added since.
         self._cells = self._gaps = self._items = 0
-        self._other_entries = OtherEntries()
 
     @property
     def rows(self) -> int:
@@ -122,13 +108,11 @@ class HeaderColumns:
             raise
         self._opened.clear()
         self._created.clear()
-        self._path_length += self._tally.path_characters
+        self._path_length += self._surroundings.tally.path_characters
 
     def finish(self) -> dict[str, pa.Array]:
         """All columns by name, and begin anew; what was remembered of raw values stays."""
-        arrays = self._top.arrays()
-        leftovers = (self._other, self._bulk, self._invalid)
-        arrays.update(zip(LEFTOVERS, (column.array() for column in leftovers), strict=True))
+        arrays = self._top.arrays() | self._leftovers.arrays()
         self._truncate(0)
         self._path_length = self._cells = self._gaps = 0
         if self._width > _MANY_COLUMNS:
@@ -187,13 +171,10 @@ class HeaderColumns:
 
     def _truncate(self, rows: int) -> None:
         self._top.truncate(rows)
-        for column in (self._other, self._bulk, self._invalid):
-            column.truncate(rows)
+        self._leftovers.truncate(rows)
 
     def _append(self, elements: list[RawElement]) -> None:
-        for column in (self._other, self._bulk, self._invalid):
-            column.start_row()
-        self._character_set = DEFAULT
+        self._leftovers.start_row()
         self._surroundings.forget()
         self._fill(self._top, elements)
 
@@ -202,14 +183,14 @@ class HeaderColumns:
         ordered, replaced = in_order(elements, self._surroundings)
         self._append(ordered)
         for path, element in replaced:
-            self._invalid.add_new((path, element[1], self._text_of(element), "repeated, the last one counts"))
+            self._leftovers.add_replaced(path, element, "repeated, the last one counts")
 
     def _fill(self, level: Level, elements: list[RawElement]) -> None:  # noqa: C901, PLR0912  no calls
         """Add one data set to its level. The hot path: each element of each header comes through here."""
         row = level.rows
         level.rows = row + 1
         columns = level.columns
-        creators = None
+        leftovers, creators = self._leftovers, None
         other_entries: dict[Any, OtherEntry] = {}
         for element in elements:
             tag, vr, raw, _, length = element
@@ -234,23 +215,23 @@ class HeaderColumns:
             elif column is _NO_COLUMN:
                 if creators is None:
                     creators = private_creators(elements)
-                    other_entries = self._other_entries.below(self._surroundings.prefix())
+                    other_entries = leftovers.known()
                 owner = creators.get(tag & 0xFFFF0000 | tag >> 8 & 0xFF)
-                known = other_entries.get((tag, vr, raw, owner)) if length <= _REMEMBERED_LENGTH else None
+                known = other_entries.get((tag, vr, raw, owner)) if length <= REMEMBERED_LENGTH else None
                 if known is None or known[1]:
-                    self._add_other(element, elements, owner, known)
+                    leftovers.add(element, elements, owner, known)
                 else:
-                    self._other.add(known[0])
+                    leftovers.add_known(known[0])
                     if level is not self._top:
-                        self._tally.path(known[0][0])
+                        self._surroundings.tally.path(known[0][0])
             else:
                 self._put(column, row, element, elements)
 
     def _fill_items(self, column: Column, level: Level, items: Any, elements: list[RawElement]) -> None:
         """Add a sequence's items to the level below."""
         column.values.append(level.rows)
-        keyword, sequences = column.attribute.keyword, self._surroundings.sequences
-        outside = self._character_set
+        keyword, surroundings = column.attribute.keyword, self._surroundings
+        sequences, outside = surroundings.sequences, surroundings.character_set
         index = 0
         singles: Iterable[list[RawElement]]
         sequences.append((keyword, 0, elements))
@@ -266,7 +247,7 @@ class HeaderColumns:
                 if index:
                     sequences[-1] = (keyword, index, elements)
                 self._fill(level, item)
-                self._character_set = outside  # PS3.5 7.5.3: an item's character set ends with it
+                surroundings.character_set = outside  # PS3.5 7.5.3: an item's character set ends with it
                 index += 1
         self._items += index
         sequences.pop()
@@ -312,7 +293,7 @@ class HeaderColumns:
             distinct = {}
             try:
                 for raw in set(raws):
-                    values = self._values(decode, column.usual_vr or "", raw)
+                    values = self._surroundings.values(decode, column.usual_vr or "", raw)
                     if not many and len(values) > 1:
                         return False
                     distinct[raw] = values if many else values[0] if values else None
@@ -326,7 +307,7 @@ class HeaderColumns:
 
     def _remember(self, column: Column, raw: bytes, value: Any) -> None:
         """Keep what was made of a raw value, if it is the same wherever it stands."""
-        if len(raw) <= _REMEMBERED_LENGTH and (column.usual_vr not in CHARACTER_SET_VRS or is_plain(raw)):
+        if len(raw) <= REMEMBERED_LENGTH and (column.usual_vr not in CHARACTER_SET_VRS or is_plain(raw)):
             if len(column.memo) >= _REMEMBERED:
                 column.memo.clear()
             column.memo[raw] = value
@@ -335,7 +316,7 @@ class HeaderColumns:
         """The column's value of an element in the column's usual VR, remembered if that is safe."""
         _, vr, raw, offset, length = element
         if raw is None:  # too long, it was hopped over
-            self._bulk.add_new((self._surroundings.path(name_of(element[0])), vr, offset, length))
+            self._leftovers.add_bulk(name_of(element[0]), vr, offset, length)
             return None
         value, valid = self._shaped(column.attribute, column.decode, element)
         if valid:
@@ -345,41 +326,32 @@ class HeaderColumns:
     def _shaped(self, entry: Attribute, decode: Decoder, element: RawElement) -> tuple[Any, bool]:
         """One value or a list, as the column wants it; else an entry in `invalid_elements` and NULL."""
         try:
-            values = self._values(decode, element[1], element[2])
+            values = self._surroundings.values(decode, element[1], element[2])
         except (ValueError, OverflowError) as error:
-            self._refuse(element, str(error))
+            self._leftovers.add_invalid(element, str(error))
             return None, False
         if entry.many:
             return values, True
         if len(values) > 1:
-            self._refuse(element, f"{len(values)} values where {entry.keyword} has one")
+            self._leftovers.add_invalid(element, f"{len(values)} values where {entry.keyword} has one")
             return None, False
         return (values[0] if values else None), True
-
-    def _values(self, decode: Decoder, vr: str, raw: bytes) -> Values:
-        """What a raw value is; it is counted where that costs far more than its bytes tell."""
-        if _ESCAPE in raw and vr not in _NUMBER_VRS:
-            self._tally.escapes(raw)
-        values = decode(raw, self._character_set)
-        if len(values) > 1:
-            self._tally.values(vr, values)
-        return values
 
     def _put(self, column: Column, row: int, element: RawElement, elements: list[RawElement]) -> None:
         """Put an element where it belongs when it is not a plain value in its column's usual VR."""
         tag, vr, raw, offset, length = element
         entry = column.attribute
         if entry.repeating or isinstance(raw, Items):
-            known = self._other_entries.below(self._surroundings.prefix()).get((tag, vr, raw, None))
-            self._add_other(element, elements, None, known)
+            known = self._leftovers.known().get((tag, vr, raw, None))
+            self._leftovers.add(element, elements, None, known)
             if not entry.first or isinstance(raw, Items):
                 return
         vr = self._surroundings.settled(vr, tag, elements)
         if vr in BINARY_VRS or raw is None or (column.type is None and column.level is None):
             if not entry.repeating:
-                self._bulk.add_new((self._surroundings.path(entry.keyword), vr, offset, length))
+                self._leftovers.add_bulk(entry.keyword, vr, offset, length)
         elif column.type is None:
-            self._refuse(element, f"{vr} where {entry.keyword} is a sequence")
+            self._leftovers.add_invalid(element, f"{vr} where {entry.keyword} is a sequence")
         else:
             if tag == SPECIFIC_CHARACTER_SET:
                 self._enter_character_set(raw, elements)
@@ -395,94 +367,7 @@ class HeaderColumns:
                 raise _OutOfOrderError  # text before it was read without it
             if tag == SPECIFIC_CHARACTER_SET:
                 break
-        self._tally.character_set(raw)
-        self._character_set = character_set(raw)
-
-    def _add_other(
-        self, element: RawElement, elements: list[RawElement], owner: str | None, known: OtherEntry | None
-    ) -> None:
-        """An element without a column of its own, with everything in it."""
-        tag, vr, raw, offset, length = element
-        if vr == "SQ" and isinstance(raw, Items):
-            name = f"{tag:08X}"
-            path = self._surroundings.path(name if tag & 0x10000 else name_of(tag))
-            self._other.add_new((path, name, vr, owner, []))
-            self._add_items(raw, element, elements)
-            return
-        if known is None:
-            entry, binary = self._other_entry(element, elements, owner)
-            self._other.add_new(entry)
-        else:
-            entry, binary = known
-            self._tally.path(entry[0])
-            self._other.add(entry)
-        if binary:
-            self._bulk.add_new((entry[0], entry[2], offset, length))
-
-    def _other_entry(self, element: RawElement, elements: list[RawElement], owner: str | None) -> OtherEntry:
-        """What `OtherElements` says of an element, remembered if it says so whenever it stands there."""
-        tag, vr, raw, _, length = element
-        settled = self._surroundings.settled(vr, tag, elements) if len(vr) > 2 else vr
-        binary = settled in BINARY_VRS or raw is None
-        name = f"{tag:08X}"
-        path = self._surroundings.path(name if tag & 0x10000 else name_of(tag))
-        entry = ((path, name, settled, owner, [] if binary else self._texts(settled, raw)), binary)
-        if length <= _REMEMBERED_LENGTH and raw is not None and self._tally.work < _MUCH_WORK:
-            anywhere = settled == vr and (vr not in CHARACTER_SET_VRS or is_plain(raw))
-            if anywhere:
-                self._other_entries.keep(self._surroundings.prefix(), (tag, vr, raw, owner), entry)
-        return entry
-
-    def _add_items(self, items: Items, element: RawElement, elements: list[RawElement]) -> None:
-        outside, sequences = self._character_set, self._surroundings.sequences
-        name = name_of(element[0])
-        for index, item in enumerate(items):
-            sequences.append((name, index, elements))
-            creators = private_creators(item)
-            entries = self._other_entries.below(self._surroundings.prefix())
-            for inner in item:
-                tag, vr, raw, _, _ = inner
-                if tag == SPECIFIC_CHARACTER_SET and isinstance(raw, bytes):
-                    self._tally.character_set(raw)
-                    self._character_set = character_set(raw)
-                # PS3.5 7.8.1: the private element (gggg,xxee) belongs to the creator at (gggg,00xx).
-                owner = creators.get(tag & 0xFFFF0000 | tag >> 8 & 0xFF)
-                known = entries.get((tag, vr, raw, owner)) if vr != "SQ" else None
-                if known is None or known[1]:
-                    self._add_other(inner, item, owner, known)
-                else:
-                    self._other.add(known[0])
-                    self._tally.path(known[0][0])
-            sequences.pop()
-            self._character_set = outside  # PS3.5 7.5.3: an item's character set ends with it
-
-    def _texts(self, vr: str, raw: bytes) -> list[str]:
-        """The values of an element without a column, as text."""
-        if vr in _NUMBER_VRS:
-            try:
-                values = as_texts(vr)(raw, self._character_set)
-            except ValueError:
-                return [raw.hex()]
-            self._tally.values("", values)
-            return values
-        # DS, IS and dates stay what they are: nothing is gained by reading them.
-        decode = DECODERS[vr if vr in _UNSPLIT_VRS else "LO" if vr in CHARACTER_SET_VRS else "CS"]
-        return [value or "" for value in self._values(decode, "", raw)] if raw else []
-
-    def _refuse(self, element: RawElement, reason: str) -> None:
-        self._tally.invalid()
-        path = self._surroundings.path(name_of(element[0]))
-        self._invalid.add_new((path, element[1], self._text_of(element), reason))
-
-    def _text_of(self, element: RawElement) -> str:
-        raw = element[2]
-        if not isinstance(raw, bytes):
-            return ""
-        if element[1] in _NUMBER_VRS or element[1] in BINARY_VRS or " or " in element[1]:
-            return raw.hex()
-        if _ESCAPE in raw:
-            self._tally.escapes(raw)
-        return self._character_set.decode(raw).rstrip(" \0")
+        self._surroundings.enter_character_set(raw)
 
 
 def _extend_numbers(values: list[Any], letter: str, raws: tuple[bytes, ...], *, many: bool) -> bool:

@@ -1,6 +1,9 @@
-"""What an element asks of the data sets around it: its path, its owner, whether pixels are signed."""
+"""What an element asks of the data sets around it: its path, its owner, its characters, its pixels' sign."""
+
+from typing import Final
 
 from harvester.dicom.dictionary import (
+    BINARY_VRS,
     LONGEST_CREATOR,
     LUT_DATA,
     LUT_DESCRIPTOR,
@@ -9,6 +12,10 @@ from harvester.dicom.dictionary import (
 )
 from harvester.dicom.element import Items, RawElement
 from harvester.dicom.tally import Tally
+from harvester.dicom.text import DEFAULT, CharacterSet, character_set
+from harvester.dicom.values import NUMBER_VRS, Decoder, Values
+
+_ESCAPE: Final = b"\x1b"
 
 
 class Surroundings:
@@ -17,14 +24,16 @@ class Surroundings:
     Attributes:
         sequences: The open sequences: each one's name, which of its items is at hand, and the elements
             of the data set that holds it.
+        character_set: How the text of the data set at hand is encoded.
         tally: What the header has taken so far.
     """
 
-    __slots__ = ("_numbers", "_prefix", "sequences", "tally")
+    __slots__ = ("_numbers", "_prefix", "character_set", "sequences", "tally")
 
     def __init__(self, tally: Tally | None = None) -> None:
         self.sequences: list[tuple[str, int, list[RawElement]]] = []
         self._prefix: tuple[object, str] = (None, "")
+        self.character_set: CharacterSet = DEFAULT
         self.tally = Tally() if tally is None else tally
         # Each data set is searched once for a tag, however many of its elements ask: which was searched
         # last at a depth, and what was found.
@@ -34,6 +43,7 @@ class Surroundings:
         """Begin the next header."""
         self.sequences.clear()
         self._prefix = (None, "")
+        self.character_set = DEFAULT
         self.tally.forget()
         self._numbers.clear()
 
@@ -59,6 +69,44 @@ class Surroundings:
             prefix = "".join([f"{sequence}[{index}]." for sequence, index, _ in self.sequences])
             self._prefix = (self.sequences[-1], prefix)
         return prefix
+
+    def enter_character_set(self, raw: bytes) -> None:
+        """Read the text that follows in the data set at hand as a Specific Character Set says.
+
+        Raises:
+            HeaderLimitError: The header has too many different ones.
+        """
+        self.tally.character_set(raw)
+        self.character_set = character_set(raw)
+
+    def values(self, decode: Decoder, vr: str, raw: bytes) -> Values:
+        """What a raw value is; it is counted where that costs far more than its bytes tell.
+
+        Raises:
+            ValueError: It is not valid.
+            HeaderLimitError: The header has too many of them.
+        """
+        if _ESCAPE in raw and vr not in NUMBER_VRS:
+            self.tally.escapes(raw)
+        values = decode(raw, self.character_set)
+        if len(values) > 1:
+            self.tally.values(vr, values)
+        return values
+
+    def text(self, element: RawElement) -> str:
+        """An element's value as it can be shown, whatever is wrong with it: text, or hexadecimal digits.
+
+        Raises:
+            HeaderLimitError: The header has too many escape sequences.
+        """
+        _, vr, raw, _, _ = element
+        if not isinstance(raw, bytes):
+            return ""
+        if vr in NUMBER_VRS or vr in BINARY_VRS or " or " in vr:
+            return raw.hex()
+        if _ESCAPE in raw:
+            self.tally.escapes(raw)
+        return self.character_set.decode(raw).rstrip(" \0")
 
     def settled(self, vr: str, tag: int, elements: list[RawElement]) -> str:
         """What an ambiguous value representation of the dictionary means here (PS3.5 annex A.1)."""

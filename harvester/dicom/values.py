@@ -312,6 +312,8 @@ NUMBER_LETTERS: Final = {
     "US": "H",
     "UV": "Q",
 }
+NUMBER_VRS: Final = frozenset({"AT", *NUMBER_LETTERS})
+"""Those whose values are binary."""
 DECODERS: Final[dict[str, Decoder]] = {
     "AE": decode_stripped_string,
     "AS": decode_string,

@@ -19,6 +19,7 @@ from pydicom.datadict import DicomDictionary
 from harvester.dicom import HeaderColumns
 from harvester.dicom.columns import _MOST_UNKNOWN
 from harvester.dicom.header import Header
+from harvester.dicom.leftovers import Leftovers
 from harvester.dicom.limits import ColumnLimits
 from harvester.dicom.surroundings import Surroundings
 from harvester.errors import HeaderLimitError
@@ -95,6 +96,7 @@ BAD = part10(
     element(0x00090010, "LO", b"ACME"),
     element(0x00091002, "LO", b"new "),
     element(0x00091003, "OB", b"new "),
+    element(0x00281201, "OW", b"new "),
     sequence(
         REFERENCES, item(CODE, element(0x00080070, "LO", b"never "), sequence(CODES, *[item(CODE)] * 9))
     ),
@@ -104,26 +106,36 @@ BAD = part10(
 
 
 @pytest.mark.parametrize(
-    "method", ["_fill_items", "_put", "_shaped", "_add_other", "_other_entry", "_refuse"]
+    ("of", "method"),
+    [
+        (HeaderColumns, "_fill_items"),
+        (HeaderColumns, "_put"),
+        (HeaderColumns, "_shaped"),
+        (Leftovers, "add"),
+        (Leftovers, "add_bulk"),
+        (Leftovers, "add_invalid"),
+        (Surroundings, "path"),
+        (Surroundings, "values"),
+    ],
 )
-def test_a_header_that_raises_leaves_nothing_behind(method: str) -> None:
+def test_a_header_that_raises_leaves_nothing_behind(of: type, method: str) -> None:
     good, bad = read(GOOD), read(BAD)
     expected = HeaderColumns()
     expected.append(good)
     expected.append(good)
     rows = through_parquet(expected.finish())
-    original, raised = getattr(HeaderColumns, method), 0
+    original, raised = getattr(of, method), 0
     for call in range(100):
         columns, calls = HeaderColumns(), []
         columns.append(good)
 
-        def raise_at_last(self: HeaderColumns, *arguments: Any, at: int = call, calls: list = calls) -> Any:
+        def raise_at_last(self: Any, *arguments: Any, at: int = call, calls: list = calls) -> Any:
             calls.append(method)
             if len(calls) > at:
                 raise MemoryError
             return original(self, *arguments)
 
-        with patch.object(HeaderColumns, method, raise_at_last):
+        with patch.object(of, method, raise_at_last):
             try:
                 columns.append(bad)
             except MemoryError:
@@ -319,7 +331,7 @@ def test_what_is_remembered_of_values_stays_small() -> None:
         )
         columns.append(read(raw))
     columns.finish()
-    assert len(columns._other_entries) <= 16_384
+    assert len(columns._leftovers._entries) <= 16_384
     assert {len(column.memo) for column in columns._top.columns.values()} <= set(range(513))
 
 
