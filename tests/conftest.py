@@ -1,10 +1,18 @@
-"""Buckets that any test can write to."""
+"""Buckets that any test can write to, and signals as a person's shell has them."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 from bucket_servers import CREDENTIALS, Bucket, gcs_bucket, s3_bucket
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heard_interrupts() -> None:
+    """A shell that starts us in the background has SIGINT ignored, and our programs would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

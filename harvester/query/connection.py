@@ -221,6 +221,9 @@ def _one_line(error: Exception) -> str:
     )[0]
     if "Out of Memory" in message:
         message += "; ask for fewer rows or columns at once"
+    # Where a thread fails, DuckDB interrupts the others, and now and then theirs is the error that it keeps.
+    if message.startswith("INTERRUPT Error"):
+        message += " Unless you stopped the query, something in it failed: ask again to be told what"
     return " ".join(message.split())
 
 

@@ -393,10 +393,21 @@ def test_an_error_is_one_line_with_the_way_out(
     assert "\n" not in str(caught.value)
 
 
-def test_an_error_on_the_way_is_a_query_error(opened: duckdb.DuckDBPyConnection) -> None:
+def test_an_error_on_the_way_is_a_query_error(dataset: Dataset) -> None:
     sql = "SELECT CASE WHEN x = 500000 THEN error('late') ELSE x END FROM range(1000000) t(x)"
-    with pytest.raises(QueryError, match="late"):
-        list(run_query(opened, sql).batches())
+    # Of several threads one may be interrupted before the error of another is kept.
+    with open_dataset(dataset.location, DatabaseOptions(threads=1)) as connection:
+        batches = run_query(connection, sql).batches()
+        with pytest.raises(QueryError, match="late"):
+            list(batches)
+
+
+def test_a_query_that_is_interrupted_says_what_else_that_may_mean(opened: duckdb.DuckDBPyConnection) -> None:
+    batches = run_query(opened, "SELECT x FROM range(1000000000) t(x)").batches()
+    next(batches)
+    opened.interrupt()
+    with pytest.raises(QueryError, match=r"^INTERRUPT Error: Interrupted! Unless you stopped .*: ask again"):
+        list(batches)
 
 
 def test_a_query_leaves_nothing_in_the_working_directory(
