@@ -198,7 +198,9 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """Go on with the body, but for an answer before the answer (RFC 9110 15.2)."""
         status = self._parser.get_status_code()
-        if self._phase is _Phase.HEAD and status >= 200:
+        if status < 100:
+            self.fail(ConnectionFailedError(f"this is no HTTP: its status is {status:03}"))
+        elif self._phase is _Phase.HEAD and status >= 200:
             self.status = status
             self._phase = _Phase.BODY
             self._wake()

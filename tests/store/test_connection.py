@@ -126,6 +126,10 @@ async def test_a_long_body_comes_whole_where_all_of_it_is_wanted():
         Reply(b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"),
         Reply(b"HTTP/1.1 100 Continue\r\n\r\n" * 5_000),
         Reply(b"SSH-2.0-OpenSSH_9\r\n"),
+        *(
+            Reply(b"HTTP/1.1 %s\r\nContent-Length: 2\r\n\r\nab" % status)
+            for status in (b"099 ?", b"000 ?", b"7 ?")
+        ),
     ],
 )
 async def test_what_is_no_answer_is_a_failed_connection(said):
