@@ -60,6 +60,8 @@ def encode_value(value: str | None) -> str:
     if value is None:
         return NULL_PARTITION
     encoded = quote(value, safe="", errors="replace")
+    if encoded == NULL_PARTITION:  # a text of which only the encoding shows that it is one
+        encoded = encoded.replace("_", "%5F", 1)
     if len(encoded) <= MAXIMUM_ENCODED_VALUE:
         return encoded
     digest = hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()[:16]

@@ -57,6 +57,17 @@ def test_duckdb_decodes_every_partition_value(tmp_path: Path) -> None:
     assert rows == [(number, value, value) for number, value in enumerate(HARD_VALUES)]
 
 
+def test_a_value_that_looks_like_null_is_none(tmp_path: Path) -> None:
+    """For DuckDB; pyarrow decodes a folder's name before it looks for NULL."""
+    values = ["__HIVE_DEFAULT_PARTITION__", None, "%5F_HIVE_DEFAULT_PARTITION__"]
+    written_with_partitions(tmp_path, values)
+    rows = duckdb.execute(
+        "SELECT Modality FROM read_parquet(?, hive_partitioning=true) ORDER BY number",
+        [f"{tmp_path}/instances/**/*.parquet"],
+    ).fetchall()
+    assert rows == [(value,) for value in values]
+
+
 def test_pyarrow_decodes_every_partition_value(tmp_path: Path) -> None:
     written_with_partitions(tmp_path, HARD_VALUES)
     schema = pa.schema([("collection_id", pa.string()), ("Modality", pa.string())])
