@@ -1,12 +1,12 @@
 """Reads ranges of public objects over HTTP, from S3, GCS or any server that knows ranges."""
 
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import aiohttp
 import anyio
@@ -17,7 +17,7 @@ from harvester.errors import ListingError, RequestRejectedError, StoreError
 from harvester.model import ByteRange, ListedObject, ObjectRef, RangeAnswer
 from harvester.store import address
 from harvester.store.connections import ConnectionBounds, Connections, open_connections
-from harvester.store.exchange import Answer, ClientAnswer, errors_of, read_document, read_range
+from harvester.store.exchange import Answer, ClientAnswer, Cost, errors_of, read_document, read_range
 from harvester.store.listing import (
     DEFAULT_LISTING_LIMITS,
     ListingPage,
@@ -27,6 +27,7 @@ from harvester.store.listing import (
 )
 from harvester.store.range_answer import if_match
 
+T = TypeVar("T")
 # An address, by the region of the bucket.
 Where: TypeAlias = Callable[[str | None], str]
 
@@ -147,21 +148,9 @@ class HttpStore:
             return address.object_address(ref, endpoint=self._endpoint, region=region)
 
         with errors_of(ref, wanted.start) as cost:
-            url = where(self._regions.get(ref.bucket))
-            async with self._slots:
-                for _ in range(self._limits.redirects + 1):
-                    origin, request = _request(url, fields)
-                    cost.requests += 1
-                    connection = await self._connections.take(origin)
-                    try:
-                        await connection.ask(request)
-                        if connection.status not in _REDIRECTS:
-                            return await read_range(wanted, etag, cost, connection)
-                        url = self._redirected(ref, where, connection, url)
-                    finally:
-                        cost.bytes_fetched += connection.received
-                        self._connections.give_back(connection)
-            raise RequestRejectedError(f"redirected more than {self._limits.redirects} times")
+            return await self._followed(
+                ref, where, partial(self._asked, fields, cost), partial(read_range, wanted, etag, cost)
+            )
 
     async def list_objects(self, prefix: ObjectRef) -> AsyncIterator[ListedObject]:
         """All objects whose key starts with the prefix's key.
@@ -204,23 +193,57 @@ class HttpStore:
         return parse_xml_page(await self._document(prefix, where), prefix.bucket, prefix.scheme)
 
     async def _document(self, prefix: ObjectRef, where: Where) -> bytes:
-        """Ask for a page of a listing, at the address that `where` gives for a region."""
-        url = where(self._regions.get(prefix.bucket))
+        """Ask for a page of a listing."""
         with errors_of(prefix) as cost:
-            async with self._slots:
-                for _ in range(self._limits.redirects + 1):
-                    # Leaving the block closes a connection whose answer was not read to its end.
-                    async with self._session.get(
-                        URL(url, encoded=True), allow_redirects=False, middlewares=(cost.count,)
-                    ) as response:
-                        answer = ClientAnswer(response)
-                        try:
-                            if answer.status not in _REDIRECTS:
-                                return await read_document(DEFAULT_LISTING_LIMITS.page_bytes, answer)
-                        finally:
-                            cost.bytes_fetched += answer.received
-                        url = self._redirected(prefix, where, answer, url)
-            raise RequestRejectedError(f"redirected more than {self._limits.redirects} times")
+            return await self._followed(
+                prefix,
+                where,
+                partial(self._asked_by_client, cost),
+                partial(read_document, DEFAULT_LISTING_LIMITS.page_bytes),
+            )
+
+    async def _followed(
+        self,
+        ref: ObjectRef,
+        where: Where,
+        ask: Callable[[str], AbstractAsyncContextManager[Answer]],
+        read: Callable[[Answer], Awaitable[T]],
+    ) -> T:
+        """Ask at the address that `where` gives for a region, go where the server says, and read there."""
+        url = where(self._regions.get(ref.bucket))
+        async with self._slots:
+            for _ in range(self._limits.redirects + 1):
+                async with ask(url) as answer:
+                    if answer.status not in _REDIRECTS:
+                        return await read(answer)
+                    url = self._redirected(ref, where, answer, url)
+        raise RequestRejectedError(f"redirected more than {self._limits.redirects} times")
+
+    @asynccontextmanager
+    async def _asked(self, fields: str, cost: Cost, url: str) -> AsyncIterator[Answer]:
+        """Ask over a connection of our own."""
+        origin, request = _request(url, fields)
+        cost.requests += 1
+        connection = await self._connections.take(origin)
+        try:
+            await connection.ask(request)
+            yield connection
+        finally:
+            cost.bytes_fetched += connection.received
+            self._connections.give_back(connection)
+
+    @asynccontextmanager
+    async def _asked_by_client(self, cost: Cost, url: str) -> AsyncIterator[Answer]:
+        """Ask by aiohttp's client."""
+        # Leaving the block closes a connection whose answer was not read to its end.
+        async with self._session.get(
+            URL(url, encoded=True), allow_redirects=False, middlewares=(cost.count,)
+        ) as response:
+            answer = ClientAnswer(response)
+            try:
+                yield answer
+            finally:
+                cost.bytes_fetched += answer.received
 
     def _redirected(self, ref: ObjectRef, where: Where, answer: Answer, url: str) -> str:
         headers = answer.headers
