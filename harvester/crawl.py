@@ -1,15 +1,14 @@
 """The engine: a configuration in, a dataset out."""
 
 import logging
-import os
 import resource
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import anyio
 
@@ -20,27 +19,22 @@ from harvester.config import CrawlConfig, LimitsConfig
 from harvester.dataset import Dataset, Lock
 from harvester.dataset.plans import SpooledShards, spool
 from harvester.dicom import HeaderColumns
-from harvester.errors import ConfigError, ungrouped
+from harvester.errors import ungrouped
 from harvester.expand import expand
 from harvester.harvest import Outcome, Progress
 from harvester.increment import Done, Increment, Survey
 from harvester.model import ListedObject, Plan, Shard
-from harvester.plan import INSTANCES_UNKNOWN, in_order, make_shards, plan_name
-from harvester.pool import ThisProcess, WorkerPool, Workers, start_workers
+from harvester.plan import in_order, make_shards, plan_name
+from harvester.pool import ThisProcess, Workers
 from harvester.rows import Columns
 from harvester.run_record import RunRecord
+from harvester.staffing import processes_for, workers_elsewhere
 from harvester.store.base import Store
 from harvester.store.telemetry import Telemetry
 from harvester.survival import Survival
 from harvester.worker import Harvester, ShardTask, WorkerSettings, failures_of, open_harvester
 
-if TYPE_CHECKING:
-    from harvester.cluster import ClusterWorkers
-
 _logger = logging.getLogger("harvester")
-
-# A process takes half a second to be ready, in which another one harvests this many.
-_INSTANCES_WORTH_A_PROCESS: Final = 2000
 
 # When a crawl is told to stop: how long what was begun is read, and when it is given up.
 _READING_SECONDS: Final = 5.0
@@ -224,9 +218,9 @@ class _Run:
         in_thread = partial(anyio.to_thread.run_sync, abandon_on_cancel=True)
         catalog = await in_thread(open_catalog, self.config)
         with catalog:
-            processes = self._used = self._processes(catalog)
-            async with self._pool(processes) as pool:
-                shards = await in_thread(_planned, *self._selected(catalog))
+            processes = self._used = processes_for(catalog, self.options.limit_series, self.config.limits)
+            async with workers_elsewhere(self.config.limits, processes, self.progress) as pool:
+                shards = await in_thread(_planned, catalog, self.options.limit_series, self.config.limits)
                 self._plan = Plan(plan_name(shards.names), shards)
                 self.series, self.progress.expected_instances = shards.series, shards.instances
                 dataset = self._dataset = Dataset.create(self.config.dataset)
@@ -262,33 +256,6 @@ class _Run:
                         await self._harvest(harvester, self._workers, totals)
                     finally:
                         self._telemetry = harvester.store.telemetry()
-
-    def _selected(self, catalog: Catalog) -> tuple[Catalog, int | None, LimitsConfig]:
-        return catalog, self.options.limit_series, self.config.limits
-
-    def _processes(self, catalog: Catalog) -> int:
-        """How many processes there is work for, before the plan is made."""
-        total = catalog.summary().total
-        series = min(total.series, self.options.limit_series or total.series)
-        wanted = self.config.limits.processes
-        if wanted:
-            return max(1, min(wanted, series))
-        instances = total.instances + total.uncounted * INSTANCES_UNKNOWN
-        share = instances * series / max(total.series, 1)
-        return max(1, min(cores(), int(share // _INSTANCES_WORTH_A_PROCESS)))
-
-    @asynccontextmanager
-    async def _pool(self, processes: int) -> AsyncIterator["WorkerPool | ClusterWorkers | None"]:
-        """Workers elsewhere, which get ready while the plan is made; None where this process will do."""
-        if self.config.limits.engine == "dask":
-            async with _cluster(self.config.limits, processes, self.progress) as cluster:
-                yield cluster
-            return
-        if processes == 1:
-            yield None
-            return
-        async with start_workers(processes, self.progress) as pool:
-            yield pool
 
     def _count(self, before: Done) -> None:
         self.before = before
@@ -411,24 +378,7 @@ async def _list_buckets(
     await list_buckets(listings, store, found, concurrency=max(1, limits.concurrency // 4))
 
 
-def _cluster(
-    limits: LimitsConfig, processes: int, progress: Progress
-) -> "AbstractAsyncContextManager[ClusterWorkers]":
-    try:
-        from harvester.cluster import start_cluster  # noqa: PLC0415  Dask is an extra, and slow to import
-    except ImportError as error:
-        raise ConfigError(
-            f"limits.engine: \"dask\" needs {error.name or 'distributed'}; pip install 'harvester[dask]'"
-        ) from None
-    return start_cluster(limits, processes, progress)
-
-
 def _planned(catalog: Catalog, limit: int | None, limits: LimitsConfig) -> SpooledShards:
     """The shards of a selection, on a disk: of a million series none is held in memory."""
     series = catalog.series(limit)
     return spool(make_shards(series if catalog.is_ordered else in_order(series), limits))
-
-
-def cores() -> int:
-    """How many cores this process may use, which can be fewer than there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -11,7 +11,6 @@ from harvester.catalog import open_catalog
 from harvester.cli.crawling import AsJson, Config
 from harvester.cli.text import count, size, span
 from harvester.config import load
-from harvester.crawl import cores
 from harvester.plan import (
     ASSUMED_RATES,
     BUCKET_REQUESTS_PER_SECOND,
@@ -23,6 +22,7 @@ from harvester.plan import (
     forecast,
     outline,
 )
+from harvester.staffing import cores
 from harvester.worker import collect_garbage_rarely
 
 _BINDS: Final = {
