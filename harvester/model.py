@@ -11,7 +11,9 @@ from urllib.parse import quote, unquote, urlsplit
 from harvester.errors import ConfigError
 
 SCHEMES = ("s3", "gs", "https", "http", "file")
-_PLAIN_KEY = re.compile(r"[A-Za-z0-9_.~/-]*")
+PLAIN_KEY = re.compile(r"[A-Za-z0-9_.~/-]*")
+"""What stands in an address as it is: almost every key, and quoting takes longer than looking."""
+
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -51,7 +53,7 @@ class ObjectRef:
         """The object's address, as `instance_url` keeps it."""
         if self.scheme == "file":
             return "file://" + quote(self.key, errors="surrogateescape")
-        if self.scheme in ("s3", "gs") or _PLAIN_KEY.fullmatch(self.key):
+        if self.scheme in ("s3", "gs") or PLAIN_KEY.fullmatch(self.key):
             return f"{self.scheme}://{self.bucket}/{self.key}"
         key = quote(_STRAY_PERCENT.sub("%25", self.key), safe="%/?=&;~@:+,$!*()'[]", errors="surrogatepass")
         return f"{self.scheme}://{self.bucket}/{key}"

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from yarl import URL
 
 from harvester.errors import ConfigError, RequestRejectedError
-from harvester.model import ObjectRef
+from harvester.model import PLAIN_KEY, ObjectRef
 
 # Anything else in a bucket's or a host's place could name another host (`s3://other.example#/key`).
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}")
@@ -15,8 +15,6 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
 # A dot in the bucket breaks the wildcard certificate of *.s3.amazonaws.com; capitals are no host names.
 _HOST_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _REGION = re.compile(r"[a-z]{2}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}")
-# What is written in an address as it is: almost every key, and quoting takes longer than looking.
-_PLAIN_KEY = re.compile(r"[A-Za-z0-9_.~/-]*")
 
 PAGE_KEYS = 1000
 GCS_HOST = "https://storage.googleapis.com"
@@ -53,7 +51,7 @@ def object_address(ref: ObjectRef, *, endpoint: str | None = None, region: str |
             raise RequestRejectedError(f"{ref.bucket!r} is not a host name; write it in ASCII", url=ref.url)
         _check_text(ref, ref.key)
         return ref.url
-    key = ref.key if _PLAIN_KEY.fullmatch(ref.key) else _encoded(ref, ref.key, "/")
+    key = ref.key if PLAIN_KEY.fullmatch(ref.key) else _encoded(ref, ref.key, "/")
     return f"{_bucket_address(ref, endpoint, region)}/{key}"
 
 
