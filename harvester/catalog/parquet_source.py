@@ -20,6 +20,9 @@ from urllib.request import (
     Request,
 )
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from harvester.config import CrawlConfig
 from harvester.errors import ConfigError
 
@@ -117,13 +120,13 @@ def _installed() -> ParquetSource:
 def _check_parquet(path: Path, name: str) -> None:
     if any(letter in str(path) for letter in "*?["):
         raise ConfigError(f"{name}: a path with *, ? or [ would be read as a pattern; rename the file")
-    with path.open("rb") as file:
-        begin = file.read(4)
-        file.seek(max(path.stat().st_size - 4, 0))
-        if (
-            begin != b"PAR1" or file.read(4) != b"PAR1"
-        ):  # Parquet's magic number: a file begins and ends with it
-            raise ConfigError(f"{name}: is not a Parquet file, or not a whole one")
+    try:
+        pq.read_metadata(path)
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        # A footer that Arrow cannot read is an OSError, too, without a number.
+        raise ConfigError(f"{name}: is not a Parquet file, or not a whole one") from None
 
 
 def _download(url: str, path: Path) -> None:

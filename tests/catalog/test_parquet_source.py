@@ -89,6 +89,8 @@ def test_a_catalog_behind_an_address_is_read_and_then_deleted(downloads):
         (sends(b"", 404), "Not Found"),
         (sends(b"<html>"), "is not a Parquet file"),
         (sends(b"PAR1 and nothing more"), "not a whole one"),
+        (sends(b"PAR1" + bytes(5000) + b"\xff\xff\xff\x7fPAR1"), "not a whole one"),
+        (sends(b"PAR1" + bytes(5000) + b"\x10\0\0\0PAR1"), "not a whole one"),
         (sends(parquet(), Content_Length="100000"), "100000"),
         (sends(b"", 302, Location="file:///etc/hostname"), "file:///etc/hostname"),
         (sends(b"", 302, Location="ftp://127.0.0.1/x"), "ftp://127.0.0.1/x"),
