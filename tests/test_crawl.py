@@ -1,6 +1,7 @@
 """Crawls of real files over HTTP: each is a row or a failure, exactly once, and says what pydicom says."""
 
 import csv
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from harvester.dataset import Dataset
 from harvester.dicom import HeaderColumns
 from harvester.errors import DatasetError
 from harvester.harvest import Progress
+from harvester.model import ObjectRef
 from harvester.store.demo import lay_out
 
 CORPUS = Path(__file__).parents[1] / "../shared/corpus"
@@ -251,6 +253,28 @@ def test_a_folder_that_grew_gives_what_is_new_and_nothing_twice(tmp_path: Path) 
     assert (result.instances, result.skipped, result.failures) == (1, 3, 1)
     assert {Path(url).name for url in counts(tmp_path / "dataset")} == {"a.dcm", "b.dcm", "c.dcm", "d.dcm"}
     assert set(counts(tmp_path / "dataset").values()) == {1}
+    assert run(toml).instances == 0
+
+
+def test_links_to_nothing_and_names_of_another_encoding_cost_no_other_file(tmp_path: Path) -> None:
+    source, folder = Path(get_testdata_file("CT_small.dcm")), tmp_path / "dicom"
+    folder.mkdir()
+    for name in ("a.dcm", os.fsdecode(b"gr\xfc\xdfe 100%2F.dcm")):
+        shutil.copy(source, folder / name)
+    (folder / "linked.dcm").symlink_to(source)
+    (folder / "gone.dcm").symlink_to(folder / "nowhere")
+    (folder / "round.dcm").symlink_to(folder / "round.dcm")
+    os.mkfifo(folder / "pipe.dcm")
+    toml = tmp_path / "local.toml"
+    toml.write_text(f'dataset = "{tmp_path / "dataset"}"\n[select]\nroot = "{folder}"\n')
+    result = run(toml)
+    assert (result.instances, result.failures) == (3, 2)
+    failed = table(tmp_path / "dataset", "failures")
+    assert {row["reason"] for row in failed} == {"not_found"}
+    names = {
+        os.fsencode(ObjectRef.parse(url).key).rpartition(b"/")[2] for url in counts(tmp_path / "dataset")
+    }
+    assert names == {b"a.dcm", b"gr\xfc\xdfe 100%2F.dcm", b"linked.dcm", b"gone.dcm", b"round.dcm"}
     assert run(toml).instances == 0
 
 

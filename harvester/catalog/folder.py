@@ -1,6 +1,7 @@
 """A folder of files on this machine, walked without following links to folders."""
 
 import os
+import stat
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -75,10 +76,8 @@ def _walk(root: str) -> Iterator[Series]:
                         continue
                     if entry.is_dir(follow_symlinks=False):
                         subfolders.append(entry.path)
-                    elif entry.is_file():
-                        status = entry.stat()
-                        ref = ObjectRef("", entry.path, "file")
-                        files.append(ListedObject(ref, status.st_size, file_etag(status)))
+                    elif (listed := _listed(entry)) is not None:
+                        files.append(listed)
         except OSError as error:
             raise SelectionError(f"{error.filename or folder}: cannot be read: {error.strerror}") from None
         files.sort(key=lambda listed: listed.ref.key)
@@ -86,3 +85,17 @@ def _walk(root: str) -> Iterator[Series]:
         for start in range(0, len(files), OBJECTS_PER_SERIES):
             yield series_of(address, files[start : start + OBJECTS_PER_SERIES])
         waiting.extend(sorted(subfolders, reverse=True))
+
+
+def _listed(entry: "os.DirEntry[str]") -> ListedObject | None:
+    """A file; or a link to nothing, since reading it says what is wrong; but no pipe and no device."""
+    ref = ObjectRef("", entry.path, "file")
+    try:
+        status = entry.stat()
+    except OSError as error:
+        if entry.is_symlink():
+            return ListedObject(ref, size=0)
+        if isinstance(error, FileNotFoundError):  # gone since the folder was read
+            return None
+        raise
+    return ListedObject(ref, status.st_size, file_etag(status)) if stat.S_ISREG(status.st_mode) else None

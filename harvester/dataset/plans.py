@@ -273,10 +273,14 @@ def _series(key: str, prefixes: list[str], objects: list[dict[str, Any]], *rest:
 
 def _address(ref: ObjectRef) -> str:
     """An address that `_ref` takes apart again, whatever is in the key; `url` encodes some keys."""
+    if ref.scheme == "file":  # whose name need not be UTF-8
+        return ref.url
     return f"{ref.scheme}://{ref.bucket}/{ref.key}"
 
 
 def _ref(address: str) -> ObjectRef:
     scheme, _, rest = address.partition("://")
+    if scheme == "file":
+        return ObjectRef.parse(address)
     bucket, _, key = rest.partition("/")
     return ObjectRef(bucket, key, scheme)

@@ -48,6 +48,7 @@ def test_a_plan_comes_back_whole(dataset: Dataset) -> None:
         key="k\n\0",
         objects=(
             ListedObject(ObjectRef("", "/data/ä.dcm", "file"), 0, None),
+            ListedObject(ObjectRef("", "/data/a b %20?#\udcfc.dcm", "file"), 0, None),
             ListedObject(ObjectRef("b", "k"), 2**40, "etag-1"),
         ),
     )
