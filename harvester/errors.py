@@ -28,7 +28,7 @@
             ├── ConnectionFailedErrorrefused, reset, cut             (transient)
             │   └── EndpointDownError  ... and so for all requests, for as long as patience lasts
             ├── TimedOutError        no answer in time               (transient)
-            ├── BadAnswerError       the answer breaks HTTP's range rules (transient)
+            ├── BadResponseError       the answer breaks HTTP's range rules (transient)
             ├── ObjectChangedError   another ETag than the first window's
             └── ListingError         a listing that cannot be trusted
 """
@@ -231,7 +231,7 @@ class TimedOutError(StoreError):
     transient = True
 
 
-class BadAnswerError(StoreError):
+class BadResponseError(StoreError):
     """The answer is not the range that was asked for: another range, a short or an encoded body."""
 
     reason = "bad_answer"

@@ -107,7 +107,7 @@ def file_etag(status: os.stat_result) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class RangeAnswer:
+class RangeResponse:
     """The bytes of one range request, and what its answer said of the whole object.
 
     `data` starts at the byte that was asked for and is as long as was asked for, or reaches the
@@ -193,7 +193,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class SeriesTotals:
     """How much: series, the instances and bytes that are known of them, and what is not known.
 
     `uncounted` is how many of the series have no instance count: then `instances` is a floor.
@@ -204,8 +204,8 @@ class Tally:
     size: int = 0
     uncounted: int = 0
 
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally(
+    def __add__(self, other: "SeriesTotals") -> "SeriesTotals":
+        return SeriesTotals(
             self.series + other.series,
             self.instances + other.instances,
             self.size + other.size,
@@ -217,36 +217,36 @@ class Tally:
 class Summary:
     """What a selection holds, by collection and modality (None where the catalog does not say)."""
 
-    groups: Mapping[tuple[str | None, str | None], Tally]
+    groups: Mapping[tuple[str | None, str | None], SeriesTotals]
 
     @property
-    def total(self) -> Tally:
+    def total(self) -> SeriesTotals:
         """The whole selection."""
-        return sum(self.groups.values(), Tally())
+        return sum(self.groups.values(), SeriesTotals())
 
     @property
-    def by_collection(self) -> dict[str | None, Tally]:
+    def by_collection(self) -> dict[str | None, SeriesTotals]:
         """The selection by collection, in the groups' order."""
         return self._by(0)
 
     @property
-    def by_modality(self) -> dict[str | None, Tally]:
+    def by_modality(self) -> dict[str | None, SeriesTotals]:
         """The selection by modality, in the groups' order."""
         return self._by(1)
 
-    def _by(self, place: int) -> dict[str | None, Tally]:
-        tallies: dict[str | None, Tally] = {}
+    def _by(self, place: int) -> dict[str | None, SeriesTotals]:
+        tallies: dict[str | None, SeriesTotals] = {}
         for names, tally in self.groups.items():
-            tallies[names[place]] = tallies.get(names[place], Tally()) + tally
+            tallies[names[place]] = tallies.get(names[place], SeriesTotals()) + tally
         return tallies
 
     @classmethod
     def of(cls, series: Iterable[Series]) -> "Summary":
         """Count series one by one, for a catalog that has no table to ask."""
-        groups: dict[tuple[str | None, str | None], Tally] = {}
+        groups: dict[tuple[str | None, str | None], SeriesTotals] = {}
         for one in series:
             names = (one.collection_id, one.modality)
             count = one.instance_count
-            tally = Tally(1, count or 0, one.size or 0, uncounted=int(count is None))
-            groups[names] = groups.get(names, Tally()) + tally
+            tally = SeriesTotals(1, count or 0, one.size or 0, uncounted=int(count is None))
+            groups[names] = groups.get(names, SeriesTotals()) + tally
         return cls(groups)

@@ -4,7 +4,7 @@ import http.client
 import xml.etree.ElementTree as ET
 from urllib.parse import urlsplit
 
-from harvester.store.demo import DemoAddress
+from harvester.demo import DemoAddress
 
 SECRET = b"this must never be served"
 BIG = 3 * 1024 * 1024 + 17

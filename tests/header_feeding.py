@@ -8,12 +8,12 @@ from typing import Any
 
 import pydicom
 import pytest
+from checkout import CORPUS
 
 from harvester.dicom import Header, HeaderMemory, HeaderParser, NeedMore, WalkLimits
 from harvester.dicom.element import Items, RawElement
 from harvester.errors import ObjectError
 
-CORPUS = Path(__file__).parents[1] / "../shared/corpus"
 PACKAGE = Path(pydicom.__file__).parent / "data"
 WINDOW = 16 << 10
 

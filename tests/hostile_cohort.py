@@ -5,10 +5,10 @@ from pathlib import Path
 import anyio
 from made_cohort import ct, encoded, slide, write
 
-from harvester.audit import load_audit, run_audit
-from harvester.audit.records import as_json, dumped
-from harvester.crawl import crawl
-from harvester.harvest import Progress
+from harvester.audits import load_audit, run_audit
+from harvester.audits.output import as_json, dumped
+from harvester.engine.crawl import crawl
+from harvester.engine.shard import Progress
 
 HOSTILE = '"><img src=x onerror=alert(1)><script>alert(2)</script>'
 # An equals sign would end the name's alphabetic group.

@@ -9,8 +9,8 @@ from unittest.mock import patch
 from aiohttp import web
 from anyio.from_thread import start_blocking_portal
 
-from harvester.store.demo import CATALOG_BUCKET, DemoAddress, demo_bucket
-from harvester.store.demo.server import DemoServer
+from harvester.demo import CATALOG_BUCKET, DemoAddress, demo_bucket
+from harvester.demo.server import DemoServer
 
 Hold = Callable[[int], Awaitable[None]]
 

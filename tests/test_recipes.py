@@ -4,18 +4,19 @@ import re
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 from harvester_program import run
 from recorded_demo import recorded_demo
 from test_documents import blocks, typed_commands
 
 import harvester
 from harvester.query import open_dataset, run_query
-from harvester.reader.engine import ENGINE, KEPT_INDEXES
-from harvester.reader.lengths import LAST_LENGTHS
+from harvester.reader.event_loop import ENGINE, KEPT_INDEXES
+from harvester.reader.header_lengths import LAST_LENGTHS
 
 objects = pytest.importorskip("reading.objects", reason="highdicom is not installed")
 
-PAGE = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
 RECIPES = {
     heading: blocks(text, "python")
     for heading, text in re.findall(r"^## (.*?)$(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)

@@ -12,7 +12,7 @@ from harvester.catalog.grouping import OBJECTS_PER_SERIES, series_key, series_of
 from harvester.catalog.textfile import lines
 from harvester.config import CrawlConfig, SelectConfig
 from harvester.errors import ConfigError, SelectionError
-from harvester.model import ListedObject, ObjectRef, Series, Summary, Tally
+from harvester.model import ListedObject, ObjectRef, Series, SeriesTotals, Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class ListingCatalog(Catalog):
 
     def summary(self) -> Summary:
         """Count the series; how much lies under a prefix is not known before it is listed."""
-        objects = Tally(len(self._listed), sum(one.count for one in self._listed))
+        objects = SeriesTotals(len(self._listed), sum(one.count for one in self._listed))
         return Summary({(None, None): Summary.of(self._prefixes).total + objects})
 
     def series(self, limit: int | None = None) -> Iterator[Series]:

@@ -6,7 +6,7 @@ import pyarrow as pa
 from harvester.catalog.database import add_table, identifier, literal
 from harvester.config import SELECT_KEYS, CrawlConfig, Scalar
 from harvester.errors import SelectionError
-from harvester.wording import did_you_mean
+from harvester.messages import did_you_mean
 
 LOOKALIKE = 0.8
 """Least Jaro-Winkler similarity of a value that is offered in place of an unknown one."""

@@ -26,7 +26,7 @@ from harvester.catalog.views import (
 )
 from harvester.config import CrawlConfig
 from harvester.errors import ConfigError, SelectionError
-from harvester.model import ObjectRef, Series, SeriesOutline, Summary, Tally
+from harvester.model import ObjectRef, Series, SeriesOutline, SeriesTotals, Summary
 
 BATCH_ROWS = 4096
 
@@ -295,7 +295,7 @@ class TableCatalog(Catalog):
                 f"{self.name}: names series {twice[0]!r} more than once; keep one row a series"
             )
         self._summary = Summary(
-            {(row[0], row[1]): Tally(*(int(count) for count in row[2:6])) for row in rows}
+            {(row[0], row[1]): SeriesTotals(*(int(count) for count in row[2:6])) for row in rows}
         )
 
     def _given(self, key: str) -> bool:

@@ -12,14 +12,14 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from harvester.cli.text import count, size
+from harvester.cli.format import count, size
 from harvester.dicom import Header
 from harvester.dicom.frames import FrameIndex
 from harvester.errors import ConfigError
 from harvester.model import ObjectRef
-from harvester.reader.engine import ENGINE
+from harvester.reader.dataset_hints import NOTHING_KNOWN, look_up
+from harvester.reader.event_loop import ENGINE
 from harvester.reader.frames import OpenedFrames, open_frames
-from harvester.reader.known import NOTHING_KNOWN, look_up
 
 _AT_ONCE: Final = 64  # frames in memory
 _RANGE: Final = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from harvester import __version__
+from harvester.engine.workers.memory import keep_small
 from harvester.errors import DatasetBusyError, HarvesterError, HarvestError, UserError
-from harvester.footprint import keep_small
 
 DONE: Final = 0
 BUG: Final = 1
@@ -23,22 +23,22 @@ INTERRUPTED: Final = 130
 # typer carries its own copy of click, and does not name the error that all usage errors share.
 _USAGE_ERROR: Final[Any] = next(one for one in typer.BadParameter.__mro__ if one.__name__ == "ClickException")
 
-# In the order of the help: where each command is.
-_MODULES: Final = {
-    "crawl": "crawling",
-    "plan": "planning",
-    "sql": "querying",
-    "index": "indexing",
-    "audit": "auditing",
-    "report": "reporting",
-    "header": "objects",
-    "frames": "frames",
-    "compact": "compacting",
-    "diff": "increments",
-    "prune": "increments",
-    "schedule": "scheduling",
-    "demo": "serving",
-}
+# In the order of the help; each is a module of this package.
+_COMMANDS: Final = (
+    "crawl",
+    "plan",
+    "sql",
+    "index",
+    "audit",
+    "report",
+    "header",
+    "frames",
+    "compact",
+    "diff",
+    "prune",
+    "schedule",
+    "demo",
+)
 
 
 def application(arguments: Sequence[str] = ()) -> typer.Typer:
@@ -65,9 +65,8 @@ def application(arguments: Sequence[str] = ()) -> typer.Typer:
         ),
     )
     called = _called(arguments)
-    modules = [_MODULES[called]] if called in _MODULES else dict.fromkeys(_MODULES.values())
-    for module in modules:
-        import_module(f"harvester.cli.{module}").add_to(app)
+    for command in (called,) if called in _COMMANDS else _COMMANDS:
+        import_module(f"harvester.cli.{command}").add_to(app)
     app.callback()(_options)
     return app
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from harvester.engine.shard import Progress
 from harvester.errors import ConfigError
-from harvester.harvest import Progress
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from harvester.cli.text import count, size
+from harvester.cli.format import count, size
+from harvester.engine.shard import Progress
 from harvester.errors import ungrouped
-from harvester.harvest import Progress
 
 _logger = logging.getLogger("harvester")
 

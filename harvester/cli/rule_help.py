@@ -3,8 +3,8 @@
 import inspect
 from typing import Any
 
-from harvester.audit import BUILT_IN, Rule, parameters
-from harvester.audit.own import OwnRule
+from harvester.audits import BUILT_IN, Rule, parameters
+from harvester.audits.rules.sql import OwnRule
 
 _SHARED = frozenset(Rule.model_fields) - {"modality", "sop_class_uid"} | {"Modality", "SOPClassUID"}
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from harvester.config.tables import PROVIDERS, WORDS, CrawlConfig, FrameEffort
 from harvester.errors import ConfigError
-from harvester.wording import did_you_mean, nearest, one_line
+from harvester.messages import did_you_mean, nearest, one_line
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 """A TOML file may hold a long list of UIDs; more than this belongs in a manifest."""

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from harvester.wording import did_you_mean
+from harvester.messages import did_you_mean
 
 MiB = 1024 * 1024
 

@@ -1,12 +1,11 @@
 """Parquet parts, their commits, and the dataset they make."""
 
 from harvester.dataset.commits import Commit, Part
-from harvester.dataset.compaction import Compaction, CompactionOptions
-from harvester.dataset.directory import Dataset
+from harvester.dataset.dataset import Dataset
 from harvester.dataset.lock import Lock
-from harvester.dataset.marks import Marks, SeriesMark
-from harvester.dataset.names import KINDS, Kind, Partition
-from harvester.dataset.pruning import Pruned
+from harvester.dataset.maintenance.compact import Compaction, CompactionOptions
+from harvester.dataset.maintenance.prune import Pruned
+from harvester.dataset.paths import TABLES, Partition, TableName
 from harvester.dataset.schema import (
     FAILURE_COLUMNS,
     FRAME_COLUMNS,
@@ -15,28 +14,29 @@ from harvester.dataset.schema import (
     PARTITION_COLUMNS,
     REMAINDER_COLUMNS,
 )
-from harvester.dataset.shard import ShardWriter
+from harvester.dataset.shard_writer import ShardWriter
 from harvester.dataset.snapshot import Snapshot
+from harvester.dataset.tombstones import Tombstone, Tombstones
 
 __all__ = [
     "FAILURE_COLUMNS",
     "FRAME_COLUMNS",
     "HARVEST_COLUMNS",
     "INSTANCE_COLUMNS",
-    "KINDS",
     "PARTITION_COLUMNS",
     "REMAINDER_COLUMNS",
+    "TABLES",
     "Commit",
     "Compaction",
     "CompactionOptions",
     "Dataset",
-    "Kind",
     "Lock",
-    "Marks",
     "Part",
     "Partition",
     "Pruned",
-    "SeriesMark",
     "ShardWriter",
     "Snapshot",
+    "TableName",
+    "Tombstone",
+    "Tombstones",
 ]

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
-from harvester.dataset.names import COMMITS, KINDS, Kind, commit_path, is_part_path
+from harvester.dataset.paths import COMMITS, TABLES, TableName, commit_path, is_part_path
 from harvester.dataset.storage import Storage
 from harvester.errors import DatasetError
 
@@ -30,9 +30,9 @@ class Part:
             raise ValueError(f"{self.path!r} is not the path of a part")
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> TableName:
         """Which table it is a part of."""
-        return next(kind for kind in KINDS if self.path.startswith(f"{kind}/"))
+        return next(kind for kind in TABLES if self.path.startswith(f"{kind}/"))
 
 
 @with_config(ConfigDict(extra="forbid"))

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from harvester.dataset.names import LOCK
+from harvester.dataset.paths import LOCK
 from harvester.errors import DatasetBusyError, DatasetError
 
 _MAXIMUM_NOTE = 1000

@@ -12,7 +12,7 @@ from typing import IO, Any, BinaryIO, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harvester.dataset.names import plan_path
+from harvester.dataset.paths import plan_path
 from harvester.dataset.storage import Storage
 from harvester.errors import DatasetError
 from harvester.model import ListedObject, ObjectRef, Plan, Series, Shard

@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from harvester.dataset.commits import Part, read_commits_at
-from harvester.dataset.names import COMMITS, GENERATIONS, KINDS, NEXT_SNAPSHOT, REPLACED, SNAPSHOT, Kind
+from harvester.dataset.paths import COMMITS, GENERATIONS, NEXT_SNAPSHOT, REPLACED, SNAPSHOT, TABLES, TableName
+from harvester.dataset.schema_merge import unite
 from harvester.dataset.storage import LocalStorage, Storage
-from harvester.dataset.union import unite
 from harvester.errors import DatasetError
 
 # A part that is gone because the dataset changed while it was read: the dataset is read again.
@@ -56,7 +56,7 @@ class Record:
     compacted: tuple[Part, ...] = ()
     merged: tuple[str, ...] = ()
     commits: Mapping[str, Committed] = field(default_factory=dict)
-    columns: Mapping[Kind, str] = field(default_factory=dict)
+    columns: Mapping[TableName, str] = field(default_factory=dict)
     kept: Mapping[int, datetime] = field(default_factory=dict)
     format: Literal[1] = 1
 
@@ -82,7 +82,7 @@ class Snapshot:
         for commit in self.commits.values():
             yield from commit.parts
 
-    def files(self, kind: Kind) -> list[str]:
+    def files(self, kind: TableName) -> list[str]:
         """Where DuckDB finds one table's parts, which a compaction meanwhile does not take away."""
         lead = self._lead(kind)
         return [f"{self.storage.folder}/{lead}{part.path}" for part in self.parts if part.kind == kind]
@@ -92,7 +92,7 @@ class Snapshot:
         """Where the links among these files lead, after a compaction: to kept parts, and nothing else."""
         return f"{self.storage.folder}/{REPLACED}/{self.record.generation}"
 
-    def columns(self, kind: Kind) -> pa.Schema:
+    def columns(self, kind: TableName) -> pa.Schema:
         """The columns of all parts of a table, united.
 
         Raises:
@@ -105,7 +105,7 @@ class Snapshot:
         with ThreadPoolExecutor() as threads:
             return unite([known, *threads.map(partial(_schema, self.storage, self._lead(kind)), fresh)])
 
-    def _lead(self, kind: Kind) -> str:
+    def _lead(self, kind: TableName) -> str:
         """What stands before a part's path: in a directory a link, which compactions turn."""
         lead = f"{GENERATIONS}/{self.record.generation}/"
         there = isinstance(self.storage, LocalStorage) and (self.storage.root / lead / kind).is_symlink()
@@ -133,7 +133,7 @@ def read_snapshot(storage: Storage) -> Snapshot:
     return Snapshot(record, commits, storage)
 
 
-def read_columns(storage: Storage) -> tuple[Snapshot, dict[Kind, pa.Schema]]:
+def read_columns(storage: Storage) -> tuple[Snapshot, dict[TableName, pa.Schema]]:
     """Tell which parts count now, and which columns they have.
 
     Raises:
@@ -142,7 +142,7 @@ def read_columns(storage: Storage) -> tuple[Snapshot, dict[Kind, pa.Schema]]:
     for attempt in range(_ATTEMPTS):
         snapshot = read_snapshot(storage)
         try:
-            return snapshot, {kind: snapshot.columns(kind) for kind in KINDS}
+            return snapshot, {kind: snapshot.columns(kind) for kind in TABLES}
         except FileNotFoundError as error:
             # Gone for good, or only replaced since its commit was read.
             if attempt and read_snapshot(storage) == snapshot:
@@ -166,7 +166,7 @@ def write_checkpoint(storage: Storage) -> None:
         )
 
 
-def with_columns(record: Record, columns: Mapping[Kind, pa.Schema]) -> Record:
+def with_columns(record: Record, columns: Mapping[TableName, pa.Schema]) -> Record:
     """A record that knows its columns."""
     texts = {
         kind: base64.b64encode(schema.serialize().to_pybytes()).decode() for kind, schema in columns.items()

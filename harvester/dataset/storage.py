@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from harvester.dataset.lock import Lock, hold_lock
-from harvester.dataset.names import TEMPORARY
+from harvester.dataset.paths import TEMPORARY
 from harvester.errors import DatasetError
 
 

@@ -2,9 +2,9 @@
 
 from harvester.dicom.columns import HeaderColumns
 from harvester.dicom.element import RawElement
+from harvester.dicom.element_cache import HeaderMemories, HeaderMemory
 from harvester.dicom.header import Header
 from harvester.dicom.limits import WalkLimits
-from harvester.dicom.memory import HeaderMemories, HeaderMemory
 from harvester.dicom.part10 import HeaderParser
 from harvester.dicom.steps import NeedMore
 

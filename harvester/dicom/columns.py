@@ -21,17 +21,17 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from harvester.dicom.conversion import decoder_for
+from harvester.dicom.budget import HeaderBudget
+from harvester.dicom.charset import is_plain
+from harvester.dicom.column_tree import Column, Level
+from harvester.dicom.context import HeaderContext, in_order, name_of, private_creators
 from harvester.dicom.dictionary import BINARY_VRS, SPECIFIC_CHARACTER_SET, Attribute, attribute
 from harvester.dicom.element import Items, RawElement, Recipe, Run
 from harvester.dicom.header import Header
-from harvester.dicom.leftovers import REMEMBERED_LENGTH, Leftovers, OtherEntry
-from harvester.dicom.levels import Column, Level
 from harvester.dicom.limits import ColumnLimits
-from harvester.dicom.surroundings import Surroundings, in_order, name_of, private_creators
-from harvester.dicom.tally import Tally
-from harvester.dicom.text import is_plain
+from harvester.dicom.other_columns import REMEMBERED_LENGTH, OtherColumns, OtherEntry
 from harvester.dicom.values import CHARACTER_SET_VRS, DECODERS, NUMBER_LETTERS, Decoder
+from harvester.dicom.vr_conversion import decoder_for
 from harvester.errors import HeaderLimitError
 
 _REMEMBERED: Final = 512  # raw values a column
@@ -61,8 +61,8 @@ class HeaderColumns:
     def __init__(self, limits: ColumnLimits | None = None) -> None:
         self._limits = limits or ColumnLimits()
         self._top = Level()
-        self._surroundings = Surroundings(Tally(self._limits))
-        self._leftovers = Leftovers(self._surroundings)
+        self._surroundings = HeaderContext(HeaderBudget(self._limits))
+        self._leftovers = OtherColumns(self._surroundings)
         # What the header at hand changed: values that were empty before it, and columns that were not there.
         self._opened: list[list[Any]] = []
         self._created: list[tuple[dict[int, Column], int]] = []

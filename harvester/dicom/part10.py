@@ -18,11 +18,11 @@ from harvester.dicom.dictionary import (
     TRANSFER_SYNTAX_UID,
 )
 from harvester.dicom.element import UNDEFINED_LENGTH, RawElement
+from harvester.dicom.element_cache import HeaderMemory
 from harvester.dicom.header import Header
 from harvester.dicom.limits import WalkLimits
-from harvester.dicom.memory import HeaderMemory
 from harvester.dicom.steps import NeedMore, Stopped
-from harvester.dicom.walk import Walker
+from harvester.dicom.walker import Walker
 from harvester.errors import (
     HeaderLimitError,
     MalformedError,

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 
 from pydicom.valuerep import DA, DT, TM
 
-from harvester.dicom.text import CharacterSet
+from harvester.dicom.charset import CharacterSet
 
 Values: TypeAlias = "list[Any] | array[Any]"  # an array where there are many numbers
 Decoder = Callable[[bytes, CharacterSet], Values]

@@ -1,10 +1,10 @@
 """SQL over a dataset, in DuckDB's dialect or BigQuery's, and its answers in the formats of many tools."""
 
-from harvester.query.bigquery import translate
-from harvester.query.changes import changes
+from harvester.query.bigquery.translate import translate
 from harvester.query.connection import DIALECTS, DatabaseOptions, Dialect, Result, open_dataset, run_query
-from harvester.query.index import INDEX_NAMES, build_index, index_query
+from harvester.query.idc_tables import INDEX_NAMES, build_index, index_query
 from harvester.query.output import FORMATS, Format, write_result
+from harvester.query.release_diff import changes
 
 __all__ = [
     "DIALECTS",

@@ -14,7 +14,7 @@ import fsspec
 
 from harvester.dataset import Snapshot
 from harvester.dataset.bucket import BucketStorage
-from harvester.dataset.names import REPLACED
+from harvester.dataset.paths import REPLACED
 
 _THEN: Final = datetime(2000, 1, 1, tzinfo=UTC)  # parts are immutable: all of them have not changed since
 

@@ -14,15 +14,15 @@ import duckdb
 import pyarrow as pa
 
 from harvester.catalog.release import index_tables
-from harvester.dataset import INSTANCE_COLUMNS, KINDS, Dataset, Kind, Snapshot
+from harvester.dataset import INSTANCE_COLUMNS, TABLES, Dataset, Snapshot, TableName
 from harvester.dataset.bucket import BucketStorage
 from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import DatasetError, QueryError
-from harvester.query.bigquery import translate
-from harvester.query.binding import bind, define_instances, missing_name, with_fixed_columns
-from harvester.query.closed import close_doors, require_question
-from harvester.query.marked import add_marks, marked
+from harvester.query.bigquery.translate import translate
+from harvester.query.missing_attributes import bind, define_instances, missing_name, with_fixed_columns
+from harvester.query.sandbox import close_doors, require_question
 from harvester.query.sql_types import identifier, literal
+from harvester.query.supersession import add_marks, marked
 from harvester.query.views import (
     DICOM_TABLES,
     dicom_view,
@@ -56,7 +56,7 @@ class DatabaseOptions:
     memory: str | None = None
     threads: int | None = None
     tables: Mapping[str, pa.Table] = field(default_factory=dict)
-    rows: Mapping[Kind, str] = field(default_factory=dict)
+    rows: Mapping[TableName, str] = field(default_factory=dict)
     asked_often: bool = False
 
     @property
@@ -137,10 +137,10 @@ def open_dataset(path: str | Path, options: DatabaseOptions = _DEFAULT_OPTIONS) 
 
 
 def _opened(
-    dataset: Dataset, snapshot: Snapshot, columns: Mapping[Kind, pa.Schema], options: DatabaseOptions
+    dataset: Dataset, snapshot: Snapshot, columns: Mapping[TableName, pa.Schema], options: DatabaseOptions
 ) -> duckdb.DuckDBPyConnection:
     marks = dataset.marks()
-    parts = {kind: table_view(kind, snapshot.files(kind), columns[kind]) for kind in KINDS}
+    parts = {kind: table_view(kind, snapshot.files(kind), columns[kind]) for kind in TABLES}
     connection = duckdb.connect(
         config={
             "autoinstall_known_extensions": "false",
@@ -178,7 +178,7 @@ def _opened(
         if options.asked_often:
             connection.execute("SET parquet_metadata_cache = true")
         connection.execute("SET enable_progress_bar_print = false")
-        parts_files = (file for kind in KINDS for file in snapshot.files(kind))
+        parts_files = (file for kind in TABLES for file in snapshot.files(kind))
         close_doors(connection, [*release, *parts_files], [snapshot.kept_folder])
     except duckdb.Error:
         connection.close()
@@ -234,7 +234,7 @@ def _did_you_mean(connection: duckdb.DuckDBPyConnection, message: str) -> str:
         return ""
     of_dataset = {
         str(name).lower(): str(name)
-        for view in (*KINDS, "dicom_all")
+        for view in (*TABLES, "dicom_all")
         for name, *_ in connection.execute(f"DESCRIBE memory.main.{view}").fetchall()
     }
     of_dicom = {name: attribute.keyword for name, attribute in attributes_by_keyword().items()}

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harvester.dataset.parts import row_groups
+from harvester.dataset.parquet_writer import row_groups
 from harvester.errors import QueryError
 from harvester.query.connection import Result
 

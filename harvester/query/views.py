@@ -11,14 +11,14 @@ from harvester.dataset import (
     FRAME_COLUMNS,
     INSTANCE_COLUMNS,
     PARTITION_COLUMNS,
-    Kind,
+    TableName,
 )
-from harvester.dataset.names import NULL_PARTITION
+from harvester.dataset.paths import NULL_PARTITION
 from harvester.dicom.dictionary import attributes_by_keyword
-from harvester.query.marked import CURRENT, SUPERSEDED
 from harvester.query.sql_types import absent_type, identifier, literal, sql_type
+from harvester.query.supersession import CURRENT, SUPERSEDED
 
-FIXED_COLUMNS: Final[dict[Kind, pa.Schema]] = {
+FIXED_COLUMNS: Final[dict[TableName, pa.Schema]] = {
     "instances": INSTANCE_COLUMNS,
     "frames": FRAME_COLUMNS,
     "failures": FAILURE_COLUMNS,
@@ -109,7 +109,7 @@ _STUDY_ATTRIBUTES: Final = (
 )
 
 
-def table_view(kind: Kind, files: Sequence[str], columns: pa.Schema) -> str:
+def table_view(kind: TableName, files: Sequence[str], columns: pa.Schema) -> str:
     """Read the parts of one table; without parts it is empty and has the columns that every part has.
 
     DuckDB is told the columns, so it opens a part only when a query comes to it, and none whose folder

@@ -3,7 +3,7 @@
 from harvester.reader.file import AsyncObjectFile, ObjectFile
 from harvester.reader.frames import read_frames
 from harvester.reader.headers import read_header, read_headers
-from harvester.reader.opening import aopen_object, open_object
+from harvester.reader.open import aopen_object, open_object
 from harvester.reader.series import series_urls
 from harvester.reader.table_choice import OffsetTable
 

@@ -19,7 +19,7 @@ from pydicom.uid import (
 from harvester.dicom import Header
 from harvester.dicom.frames import NativeFrames
 from harvester.errors import FrameDecodeError
-from harvester.wording import one_line
+from harvester.messages import one_line
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,8 +10,8 @@ from typing import Any, Final, Self
 
 from harvester.dicom import Header
 from harvester.errors import UserError
-from harvester.fetch import Cost
-from harvester.reader.engine import Engine
+from harvester.fetch.headers import Cost
+from harvester.reader.event_loop import Engine
 from harvester.reader.view import ObjectView
 from harvester.store.base import Store
 
@@ -172,7 +172,7 @@ class ObjectFile(io.BufferedIOBase):
         Raises:
             ConfigError: The file was opened with a store of its own, which no other process has.
         """
-        from harvester.reader.reopening import reopened, ticket_of  # noqa: PLC0415  it imports this module
+        from harvester.reader.pickling import reopened, ticket_of  # noqa: PLC0415  it imports this module
 
         self._check_open()
         return reopened, (ticket_of(self),)

@@ -10,9 +10,9 @@ from fsspec.spec import AbstractFileSystem
 
 from harvester.errors import ConfigError, ListingError, NotFoundError, RequestRejectedError
 from harvester.model import ListedObject, ObjectRef
-from harvester.reader.engine import ENGINE
+from harvester.reader.event_loop import ENGINE
 from harvester.reader.file import ObjectFile
-from harvester.reader.opening import Where, open_object
+from harvester.reader.open import Where, open_object
 from harvester.reader.table_choice import OffsetTable
 from harvester.store.base import Store
 

@@ -12,11 +12,11 @@ from harvester.dicom import Header
 from harvester.dicom.frames import FrameIndex, NativeFrames, is_item
 from harvester.errors import FrameDecodeError, FrameIndexError, NotDicomError, ungrouped
 from harvester.model import ByteRange, ObjectRef
+from harvester.reader.dataset_hints import NOTHING_KNOWN, Known, look_up
 from harvester.reader.decoding import decode, frame_bits
-from harvester.reader.engine import ENGINE
-from harvester.reader.indexing import find_again, find_index
-from harvester.reader.known import NOTHING_KNOWN, Known, look_up
-from harvester.reader.opening import Where, opened_view
+from harvester.reader.event_loop import ENGINE
+from harvester.reader.frame_lookup import find_again, find_index
+from harvester.reader.open import Where, opened_view
 from harvester.reader.source import AT_ONCE, ObjectSource
 from harvester.store.base import Store
 

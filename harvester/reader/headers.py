@@ -13,15 +13,15 @@ from pydicom.tag import BaseTag, Tag
 
 from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import ConfigError, NotDicomError, ungrouped
-from harvester.foresight import Foresight
+from harvester.fetch.window_predictor import WindowPredictor
+from harvester.messages import did_you_mean
 from harvester.model import ObjectRef
-from harvester.reader.engine import ENGINE
+from harvester.reader.dataset_hints import NOTHING_KNOWN, Known, look_up_all
+from harvester.reader.event_loop import ENGINE
 from harvester.reader.file import ObjectFile
-from harvester.reader.known import NOTHING_KNOWN, Known, look_up_all
-from harvester.reader.lengths import LAST_LENGTHS
-from harvester.reader.opening import Where, opened_view
+from harvester.reader.header_lengths import LAST_LENGTHS
+from harvester.reader.open import Where, opened_view
 from harvester.store.base import Store
-from harvester.wording import did_you_mean
 
 Attributes: TypeAlias = Sequence[str | int | BaseTag] | None
 _AT_ONCE: Final = 64  # objects
@@ -88,12 +88,12 @@ async def _read_all(
 ) -> list[FileDataset]:
     headers: dict[int, FileDataset] = {}
     # Of a series the first object says how long the headers of the others are.
-    foresight = Foresight(_FIRST_WINDOW) if len(refs) > 1 else LAST_LENGTHS
+    predictor = WindowPredictor(_FIRST_WINDOW) if len(refs) > 1 else LAST_LENGTHS
     places = iter(range(len(refs)))
 
     async def read_some() -> None:
         for place in places:
-            headers[place] = await _read_one(store, refs[place], (known[place], foresight), tags)
+            headers[place] = await _read_one(store, refs[place], (known[place], predictor), tags)
 
     with ungrouped():
         async with anyio.create_task_group() as tasks:
@@ -103,10 +103,10 @@ async def _read_all(
 
 
 async def _read_one(
-    store: Store, ref: ObjectRef, expected: tuple[Known, Foresight], tags: list[int] | None
+    store: Store, ref: ObjectRef, expected: tuple[Known, WindowPredictor], tags: list[int] | None
 ) -> FileDataset:
-    known, foresight = expected
-    view = await opened_view(store, ref, known, "none", foresight)
+    known, predictor = expected
+    view = await opened_view(store, ref, known, "none", predictor)
     if view.source.header is None:
         raise view.source.refusal or NotDicomError("the object has no DICOM header", url=ref.url)
     # A thread, because the file asks this loop where a value is long and was hopped over.

@@ -8,9 +8,9 @@ from typing import Final
 from harvester.catalog import open_catalog
 from harvester.config import CrawlConfig, Provider
 from harvester.errors import ListingError, SelectionError
-from harvester.expand import expand
+from harvester.fetch.series_listing import expand
 from harvester.model import Series
-from harvester.reader.engine import ENGINE
+from harvester.reader.event_loop import ENGINE
 from harvester.store.base import Store
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -9,12 +9,12 @@ import anyio
 
 from harvester.dicom import Header
 from harvester.errors import ObjectChangedError, ObjectError, ungrouped
-from harvester.fetch import Cost, HeaderFetcher, Windows
-from harvester.foresight import Foresight
-from harvester.model import ByteRange, ListedObject, ObjectRef, RangeAnswer
-from harvester.reader.known import NOTHING_KNOWN, Known
-from harvester.reader.lengths import LAST_LENGTHS, kind_of
-from harvester.reader.spans import SpanCache
+from harvester.fetch.headers import Cost, HeaderFetcher, Windows
+from harvester.fetch.window_predictor import WindowPredictor
+from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse
+from harvester.reader.dataset_hints import NOTHING_KNOWN, Known
+from harvester.reader.header_lengths import LAST_LENGTHS, kind_of
+from harvester.reader.range_cache import SpanCache
 from harvester.store.base import Store
 
 
@@ -57,7 +57,7 @@ class ObjectSource:
     Args:
         store: Where it lies.
         ref: Its address.
-        foresight: Knows how much to ask for first.
+        predictor: Knows how much to ask for first.
         settings: How much is asked for at once.
 
     Attributes:
@@ -72,7 +72,7 @@ class ObjectSource:
         self,
         store: Store,
         ref: ObjectRef,
-        foresight: Foresight = LAST_LENGTHS,
+        predictor: WindowPredictor = LAST_LENGTHS,
         settings: ReadSettings = DEFAULT_READ_SETTINGS,
     ) -> None:
         self.ref = ref
@@ -82,7 +82,7 @@ class ObjectSource:
         self.refusal: ObjectError | None = None
         self.cost = Cost()
         self._store = store
-        self._foresight = foresight
+        self._foresight = predictor
         self._settings = settings
         self._cache = SpanCache(settings.cache)
         self._requests = anyio.CapacityLimiter(AT_ONCE)
@@ -110,8 +110,8 @@ class ObjectSource:
     async def _open(self, known: Known) -> None:
         settings, window = self._settings, known.header_window
         windows = Windows(window or settings.least, settings.header, settings.most)
-        foresight = self._foresight if window is None else None
-        fetcher = HeaderFetcher(_FirstReads(self, known.etag), windows, foresight=foresight)
+        predictor = self._foresight if window is None else None
+        fetcher = HeaderFetcher(_FirstReads(self, known.etag), windows, predictor=predictor)
         try:
             self.header = (await fetcher.fetch([self.ref], Cost(), kind_of(self.ref))).header
         except ObjectError as error:
@@ -239,12 +239,12 @@ class ObjectSource:
             raise ObjectChangedError(message, url=self.ref.url, offset=wanted.start)
         parts[place] = answer.data
 
-    async def _counted(self, wanted: ByteRange, etag: str | None) -> RangeAnswer:
+    async def _counted(self, wanted: ByteRange, etag: str | None) -> RangeResponse:
         answer = await self._store.get_range(self.ref, wanted, etag=etag)
         self.cost.add(answer)
         return answer
 
-    async def first_range(self, wanted: ByteRange, etag: str | None) -> RangeAnswer:
+    async def first_range(self, wanted: ByteRange, etag: str | None) -> RangeResponse:
         """A range while the object is opened: what it says of the object, and what it holds, is kept."""
         answer = await self._counted(wanted, etag)
         if wanted.start == 0:
@@ -262,7 +262,7 @@ class _FirstReads:
     source: ObjectSource
     etag: str | None
 
-    async def get_range(self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None) -> RangeAnswer:
+    async def get_range(self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None) -> RangeResponse:
         """A range of the source's object, whatever `ref` says: there is only the one."""
         del ref
         return await self.source.first_range(wanted, self.etag if etag is None else etag)

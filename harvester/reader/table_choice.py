@@ -6,10 +6,10 @@ from harvester.dicom import Header
 from harvester.dicom.frames import FrameIndex, PixelData
 from harvester.errors import FrameIndexError
 from harvester.model import ByteRange
-from harvester.reader.indexing import looked_up
+from harvester.reader.frame_lookup import looked_up
+from harvester.reader.offset_table import VirtualTable, fits_basic, lacks_table, own_table
 from harvester.reader.source import ObjectSource
 from harvester.reader.view import ObjectView
-from harvester.reader.virtual import VirtualTable, fits_basic, lacks_table, own_table
 
 OffsetTable = Literal["auto", "extended", "none"]
 """Which table is put into a file of many frames that has none.

@@ -7,10 +7,10 @@ import anyio
 from harvester.dicom.frames import FrameIndex, is_item
 from harvester.errors import FrameIndexError
 from harvester.model import ByteRange
-from harvester.reader.indexing import find_again, find_index
-from harvester.reader.order import ReadingOrder
+from harvester.reader.access_pattern import ReadingOrder
+from harvester.reader.frame_lookup import find_again, find_index
+from harvester.reader.offset_table import VirtualTable
 from harvester.reader.source import ObjectSource
-from harvester.reader.virtual import VirtualTable
 from harvester.store.base import Store
 
 _PREAMBLE: Final = 128  # PS3.10 7.1

@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from harvester.model import ByteRange, ListedObject, ObjectRef, RangeAnswer
+from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse
 
 
 class Store(Protocol):
     """A place where objects lie. One request a call; retrying is another room's work."""
 
-    async def get_range(self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None) -> RangeAnswer:
+    async def get_range(self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None) -> RangeResponse:
         """Read one range of an object.
 
         Args:

@@ -20,7 +20,7 @@ from harvester.errors import (
     ServerFaultError,
     StoreError,
 )
-from harvester.model import ByteRange, ListedObject, ObjectRef, RangeAnswer, file_etag
+from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse, file_etag
 
 _MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 _DENIED = frozenset({errno.EACCES, errno.EPERM})
@@ -36,7 +36,7 @@ class LocalStore:
     def __init__(self, concurrency: int = 8) -> None:
         self._threads = anyio.CapacityLimiter(concurrency)
 
-    async def get_range(self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None) -> RangeAnswer:
+    async def get_range(self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None) -> RangeResponse:
         """Read one range of a file. The ETag is made of the file's time of change, size and inode.
 
         Raises:
@@ -78,7 +78,7 @@ class _Found:
     below: tuple[str, ...] = ()
 
 
-def _read_range(ref: ObjectRef, wanted: ByteRange, etag: str | None) -> RangeAnswer:
+def _read_range(ref: ObjectRef, wanted: ByteRange, etag: str | None) -> RangeResponse:
     if ref.scheme != "file":
         raise RequestRejectedError(f"{ref.scheme}:// is not on this machine", url=ref.url)
     try:
@@ -94,7 +94,7 @@ def _read_range(ref: ObjectRef, wanted: ByteRange, etag: str | None) -> RangeAns
         raise RequestRejectedError(f"{ref.key!r} is not a path") from error
 
 
-def _read_open(descriptor: int, ref: ObjectRef, wanted: ByteRange, etag: str | None) -> RangeAnswer:
+def _read_open(descriptor: int, ref: ObjectRef, wanted: ByteRange, etag: str | None) -> RangeResponse:
     before = os.fstat(descriptor)
     if not stat.S_ISREG(before.st_mode):
         raise RequestRejectedError("not a regular file", url=ref.url)
@@ -109,7 +109,7 @@ def _read_open(descriptor: int, ref: ObjectRef, wanted: ByteRange, etag: str | N
         raise ObjectChangedError("the file changed while it was read", url=ref.url, offset=wanted.start)
     if position < stop:
         raise ServerFaultError("the file ends before its size", url=ref.url, offset=position)
-    return RangeAnswer(data=b"".join(parts), size=before.st_size, etag=file_etag(before))
+    return RangeResponse(data=b"".join(parts), size=before.st_size, etag=file_etag(before))
 
 
 def _look_at(path: str, visited: set[tuple[int, int]]) -> _Found:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import AsyncIterator, Mapping
 
 from harvester.errors import NotFoundError, ObjectChangedError
-from harvester.model import ByteRange, ListedObject, ObjectRef, RangeAnswer
+from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse
 
 
 class MemoryStore:
@@ -36,7 +36,7 @@ class MemoryStore:
         self._objects[ref] = (bytes(data), hashlib.md5(data, usedforsecurity=False).hexdigest())
         return ref
 
-    async def get_range(self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None) -> RangeAnswer:
+    async def get_range(self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None) -> RangeResponse:
         """Read one range.
 
         Raises:
@@ -51,7 +51,7 @@ class MemoryStore:
             raise ObjectChangedError("the object was replaced", url=ref.url, offset=wanted.start)
         part = data[wanted.start : wanted.stop]
         self.bytes_fetched += len(part)
-        return RangeAnswer(data=part, size=len(data), etag=found)
+        return RangeResponse(data=part, size=len(data), etag=found)
 
     async def list_objects(self, prefix: ObjectRef) -> AsyncIterator[ListedObject]:
         """All objects under a prefix, in the order of their keys' UTF-8 bytes, as S3 lists."""

@@ -5,15 +5,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from harvester.errors import ListingError, RequestRejectedError
-from harvester.model import ByteRange, ListedObject, ObjectRef, RangeAnswer
+from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse
 from harvester.store.base import Store
-from harvester.store.budget import RetryBudget
-from harvester.store.endpoints import EndpointRules, Endpoints
-from harvester.store.http import HttpLimits, HttpStore, open_http_store
-from harvester.store.limits import LimitedStore
+from harvester.store.http.store import HttpLimits, HttpStore, open_http_store
 from harvester.store.local import LocalStore
-from harvester.store.retry import DEFAULT_RETRY, RetryingStore, RetryPolicy
-from harvester.store.spread import CopyReader, Spread
+from harvester.store.replicas import CopyReader, ReplicaOrder
+from harvester.store.resilience.endpoints import EndpointRules, Endpoints
+from harvester.store.resilience.limited_store import LimitedStore
+from harvester.store.resilience.retry_budget import RetryBudget
+from harvester.store.resilience.retrying_store import DEFAULT_RETRY, RetryingStore, RetryPolicy
 from harvester.store.telemetry import Telemetry
 
 # https://cloud.google.com/storage/docs/request-rate: reads of a bucket a second, to begin with.
@@ -97,7 +97,7 @@ class SchemeStore:
     def __init__(self, stores: Mapping[str, Store]) -> None:
         self._stores = dict(stores)
 
-    async def get_range(self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None) -> RangeAnswer:
+    async def get_range(self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None) -> RangeResponse:
         """Read one range of an object from its scheme's store.
 
         Raises:
@@ -153,9 +153,9 @@ class OpenedStore(SchemeStore):
             stack(replace(settings.retry, attempts=attempts, patience_seconds=0.0))
         )
 
-    def spread(self, schemes: Sequence[str] = ()) -> Spread:
+    def spread(self, schemes: Sequence[str] = ()) -> ReplicaOrder:
         """In which order the copies of an object are tried, spread between some schemes."""
-        return Spread(self.endpoints, schemes)
+        return ReplicaOrder(self.endpoints, schemes)
 
     def copy_reader(self, schemes: Sequence[str] = ()) -> CopyReader:
         """Reads objects that have copies, spread between some schemes."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import duckdb
 
-from harvester.audit import AuditResult, load_audit, run_audit
+from harvester.audits import AuditResult, load_audit, run_audit
 
 HERE = Path(__file__).parent
 

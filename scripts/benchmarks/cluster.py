@@ -10,7 +10,7 @@ from pathlib import Path
 from clustering.side import Mark, Side
 from crawling import child
 
-from harvester.store.demo.made import made_server
+from harvester.demo.made import made_server
 
 ENGINES = ("processes", "dask")
 HERE = str(Path(__file__).parent)

@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 from pydicom.datadict import DicomDictionary
 
 from harvester.dicom import Header, HeaderColumns, HeaderParser, NeedMore
+from harvester.engine.shard_task import collect_garbage_rarely
 from harvester.errors import ObjectError
-from harvester.worker import collect_garbage_rarely
 
 FIRST, WINDOW = 16 << 10, 1 << 20
 UNDEFINED = 0xFFFFFFFF

@@ -22,8 +22,8 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from harvester.dicom import Header, HeaderColumns, HeaderMemory, HeaderParser, NeedMore
+from harvester.engine.shard_task import collect_garbage_rarely
 from harvester.errors import HarvestError
-from harvester.worker import collect_garbage_rarely
 
 CORPUS = Path(__file__).parents[2] / "../shared/corpus"
 SIBLINGS = 8  # instances of a made-up series

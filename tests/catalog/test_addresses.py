@@ -8,9 +8,9 @@ import pytest
 from harvester.catalog import open_catalog
 from harvester.catalog.grouping import OBJECTS_PER_SERIES
 from harvester.config import CrawlConfig
+from harvester.engine.plan import in_order
 from harvester.errors import ConfigError, SelectionError
-from harvester.model import ObjectRef, Tally
-from harvester.plan import in_order
+from harvester.model import ObjectRef, SeriesTotals
 
 
 def crawl(**select) -> CrawlConfig:
@@ -139,7 +139,7 @@ def test_a_folder_is_walked_folder_by_folder(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path)
     with open_catalog(crawl(root=str(tmp_path))) as catalog:
         series = list(catalog.series())
-        assert catalog.summary().total == Tally(series=3, instances=4, size=20)
+        assert catalog.summary().total == SeriesTotals(series=3, instances=4, size=20)
         assert list(catalog.series(1)) == series[:1]
     names = [[os.path.relpath(listed.ref.key, tmp_path) for listed in one.objects] for one in series]
     assert names == [["top.dcm"], ["a/x/3.dcm"], ["b/1.dcm", "b/2.dcm"]]
@@ -181,7 +181,7 @@ def test_series_of_a_list_come_in_the_order_of_a_plan(urls):
         every = list(catalog.series())
         assert every == in_order(every)
         assert [one.key for one in catalog.series(2)] == ["s3://a/", "s3://b/z/"]
-        assert catalog.summary().total == Tally(7, 2502, 0, uncounted=2)
+        assert catalog.summary().total == SeriesTotals(7, 2502, 0, uncounted=2)
 
 
 def test_a_long_list_takes_little_more_memory_than_its_text(urls):

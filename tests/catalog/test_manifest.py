@@ -1,9 +1,8 @@
 """Manifests as the IDC portal and idc-index write them, of both clouds, current and former series."""
 
-from pathlib import Path
-
 import pyarrow.parquet as pq
 import pytest
+from checkout import ROOT
 
 from harvester.catalog import open_catalog
 from harvester.catalog.manifest import read_manifest
@@ -12,7 +11,7 @@ from harvester.config import CrawlConfig, load
 from harvester.errors import ConfigError, SelectionError
 from harvester.model import ObjectRef
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = ROOT / "configs"
 A = "33592cff-cd96-4b83-a167-fc757a88c9b4"
 B = "0003a1c4-6f30-4275-a176-34a3ca79384a"
 UNKNOWN = "ffffffff-ffff-4fff-8fff-ffffffffffff"

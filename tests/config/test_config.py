@@ -4,11 +4,12 @@ import pickle
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 
 from harvester.config import CrawlConfig, load
 from harvester.errors import ConfigError
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = ROOT / "configs"
 
 
 @pytest.fixture

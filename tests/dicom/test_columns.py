@@ -18,10 +18,10 @@ from pydicom.datadict import DicomDictionary
 
 from harvester.dicom import HeaderColumns
 from harvester.dicom.columns import _MOST_UNKNOWN
+from harvester.dicom.context import HeaderContext
 from harvester.dicom.header import Header
-from harvester.dicom.leftovers import Leftovers
 from harvester.dicom.limits import ColumnLimits
-from harvester.dicom.surroundings import Surroundings
+from harvester.dicom.other_columns import OtherColumns
 from harvester.errors import HeaderLimitError
 
 MR = element(0x00080060, "CS", b"MR")
@@ -111,11 +111,11 @@ BAD = part10(
         (HeaderColumns, "_fill_items"),
         (HeaderColumns, "_put"),
         (HeaderColumns, "_shaped"),
-        (Leftovers, "add"),
-        (Leftovers, "add_bulk"),
-        (Leftovers, "add_invalid"),
-        (Surroundings, "path"),
-        (Surroundings, "values"),
+        (OtherColumns, "add"),
+        (OtherColumns, "add_bulk"),
+        (OtherColumns, "add_invalid"),
+        (HeaderContext, "path"),
+        (HeaderContext, "values"),
     ],
 )
 def test_a_header_that_raises_leaves_nothing_behind(of: type, method: str) -> None:
@@ -365,7 +365,7 @@ def test_numbers_of_ambiguous_vrs_are_what_their_surroundings_say() -> None:
 
 
 def test_paths_name_each_item_once() -> None:
-    surroundings = Surroundings()
+    surroundings = HeaderContext()
     items: list = []
     surroundings.sequences.append(("A", 0, items))
     assert surroundings.path("x") == "A[0].x"

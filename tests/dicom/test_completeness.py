@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from made_data_sets import MadeFile, made_files
 
 from harvester.dicom import Header, HeaderColumns
+from harvester.dicom.context import name_of
 from harvester.dicom.dictionary import attribute
 from harvester.dicom.element import Items, RawElement
-from harvester.dicom.surroundings import name_of
 
 FILES = whole_files()
 NAMED = ("OtherElements", "bulk_data", "invalid_elements")

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmarks" / "hostile.py"
+SCRIPT = ROOT / "scripts" / "benchmarks" / "hostile.py"
 MB = 1_000_000
 # How it ends; how many element and item headers are looked at, and how much memory it takes at most. Both
 # are for a tenth of those inputs that are made of many equal parts, and all of it for the others.

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pydicom
 import pytest
+from checkout import CORPUS
 from oracle_comparison import HARVEST_COLUMNS
 from pydicom_oracle import differences, expected_row, losses
 
@@ -18,7 +19,6 @@ from harvester.dicom.header import Header
 from harvester.dicom.part10 import HeaderParser
 from harvester.errors import NotDicomError, ObjectError, TruncatedError
 
-CORPUS = Path(__file__).parents[2] / "../shared/corpus"
 PACKAGE = Path(pydicom.__file__).parent / "data"
 WINDOW = 65_536
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.valuerep import VR
 
-from harvester.dicom.text import DEFAULT
+from harvester.dicom.charset import DEFAULT
 from harvester.dicom.values import DECODERS, Values
 
 NUMBERS = {"FD": "d", "FL": "f", "SL": "i", "SS": "h", "SV": "q", "UL": "I", "US": "H", "UV": "Q"}

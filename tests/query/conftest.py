@@ -12,16 +12,15 @@ import anyio
 import duckdb
 import pyarrow.parquet as pq
 import pytest
+from checkout import CORPUS
 from pydicom_oracle import expected_row
 from recorded_demo import recorded_demo
 
 from harvester.config import load
-from harvester.crawl import crawl
-from harvester.harvest import Progress
+from harvester.demo.layout import lay_out
+from harvester.engine.crawl import crawl
+from harvester.engine.shard import Progress
 from harvester.query import open_dataset, run_query
-from harvester.store.demo.layout import lay_out
-
-CORPUS = Path(__file__).parents[2] / "../shared/corpus"
 
 
 @dataclass(frozen=True)

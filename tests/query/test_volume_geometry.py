@@ -12,8 +12,8 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from harvester.config import load
-from harvester.crawl import crawl
-from harvester.harvest import Progress
+from harvester.engine.crawl import crawl
+from harvester.engine.shard import Progress
 from harvester.query import build_index, open_dataset
 
 AXIAL = [1, 0, 0, 0, 1, 0]

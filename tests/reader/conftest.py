@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from harvester.reader.engine import KEPT_INDEXES
-from harvester.reader.lengths import LAST_LENGTHS
+from harvester.reader.event_loop import KEPT_INDEXES
+from harvester.reader.header_lengths import LAST_LENGTHS
 
 
 @pytest.fixture(autouse=True)

@@ -16,10 +16,10 @@ from pydicom.pixels import pixel_array
 
 import harvester
 from harvester.config import CrawlConfig
-from harvester.crawl import crawl
 from harvester.dataset import Dataset
-from harvester.harvest import Progress
-from harvester.reader.engine import KEPT_INDEXES
+from harvester.engine.crawl import crawl
+from harvester.engine.shard import Progress
+from harvester.reader.event_loop import KEPT_INDEXES
 from harvester.store.memory import MemoryStore
 
 pytestmark = [needs_corpus, pytest.mark.filterwarnings("ignore::UserWarning")]

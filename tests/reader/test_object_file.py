@@ -18,7 +18,7 @@ from recorded_demo import recorded_demo
 
 import harvester
 from harvester.errors import ConfigError, NotFoundError, ObjectChangedError
-from harvester.reader.engine import Engine
+from harvester.reader.event_loop import Engine
 from harvester.store.memory import MemoryStore
 
 URL = "s3://bucket/one.dcm"

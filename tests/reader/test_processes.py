@@ -18,7 +18,7 @@ from recorded_demo import recorded_demo
 import harvester
 from harvester.errors import ConfigError, NotFoundError, ObjectChangedError
 from harvester.model import ObjectRef
-from harvester.reader.engine import ENGINE, KEPT_INDEXES
+from harvester.reader.event_loop import ENGINE, KEPT_INDEXES
 from harvester.store.memory import MemoryStore
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -235,7 +235,7 @@ def test_opening_and_closing_leaves_no_thread_socket_or_warning(bucket):
     said = run(
         """
         import gc, os, sys, threading, anyio, harvester
-        from harvester.reader.engine import ENGINE
+        from harvester.reader.event_loop import ENGINE
 
         def sockets():
             found = 0

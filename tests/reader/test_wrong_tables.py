@@ -13,10 +13,10 @@ from pydicom.encaps import get_frame
 
 import harvester
 from harvester.config import CrawlConfig
-from harvester.crawl import crawl
+from harvester.engine.crawl import crawl
+from harvester.engine.shard import Progress
 from harvester.errors import FrameIndexError
-from harvester.harvest import Progress
-from harvester.reader.engine import KEPT_INDEXES
+from harvester.reader.event_loop import KEPT_INDEXES
 from harvester.store.memory import MemoryStore
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

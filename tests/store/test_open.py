@@ -6,7 +6,7 @@ from harvester.model import ByteRange, ObjectRef
 from harvester.store.base import Store
 from harvester.store.memory import MemoryStore
 from harvester.store.open import SchemeStore, StoreSettings, open_store
-from harvester.store.retry import NO_WAITING
+from harvester.store.resilience.retrying_store import NO_WAITING
 
 pytestmark = pytest.mark.anyio
 

@@ -21,11 +21,16 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from harvester.dataset.bucket.access import BucketAccess
-from harvester.dataset.bucket.conditional import ConditionalObject, ConflictError, Seen, conditional_object
-from harvester.dataset.bucket.refusals import no_credentials
+from harvester.dataset.bucket.client import BucketAccess
+from harvester.dataset.bucket.conditional_put import (
+    ConditionalObject,
+    ConflictError,
+    Seen,
+    conditional_object,
+)
+from harvester.dataset.bucket.errors import no_credentials
 from harvester.dataset.lock import is_gone
-from harvester.dataset.names import LEASE
+from harvester.dataset.paths import LEASE
 from harvester.errors import DatasetBusyError, DatasetError
 
 LIFETIME: Final = 60.0

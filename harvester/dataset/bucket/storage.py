@@ -13,11 +13,11 @@ from typing import BinaryIO
 import pyarrow as pa
 from pyarrow import fs
 
-from harvester.dataset.bucket.access import BucketAccess, open_bucket
 from harvester.dataset.bucket.address import BucketAddress
-from harvester.dataset.bucket.conditional import conditional_object
+from harvester.dataset.bucket.client import BucketAccess, open_bucket
+from harvester.dataset.bucket.conditional_put import conditional_object
+from harvester.dataset.bucket.errors import no_bucket, no_credentials, refusal
 from harvester.dataset.bucket.lease import confirm_lease, hold_lease
-from harvester.dataset.bucket.refusals import no_bucket, no_credentials, refusal
 from harvester.dataset.lock import Lock
 from harvester.dataset.storage import Storage
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import anyio
 
 from harvester.config import CrawlConfig
-from harvester.crawl import crawl
-from harvester.footprint import keep_small
-from harvester.harvest import Progress
-from harvester.store.demo.made import MadeBucket
+from harvester.demo.made import MadeBucket
+from harvester.engine.crawl import crawl
+from harvester.engine.shard import Progress
+from harvester.engine.workers.memory import keep_small
 
 LOOK_SECONDS = 0.05
 # What lies between is the harvest alone: all workers are at work, and none waits for the last shards.

@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 from harvester.catalog import open_catalog
 from harvester.config import load
 from harvester.dataset import Dataset, Partition
-from harvester.harvest import VERSIONS
+from harvester.engine.plan import expected_instances, make_plan
+from harvester.engine.shard import VERSIONS
 from harvester.model import Shard
-from harvester.plan import expected_instances, make_plan
 from making.rows import RowMaker
 from making.selection import select_series
 

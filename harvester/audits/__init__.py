@@ -1,0 +1,25 @@
+"""Audits: rules over a dataset, from a TOML file, and what breaks them as a table of findings."""
+
+from harvester.audits.config import AuditConfig, AuditSettings, load_audit
+from harvester.audits.findings import FINDING_COLUMNS, Finding, RuleOutcome
+from harvester.audits.rules import BUILT_IN, parameters
+from harvester.audits.rules.base import SEVERITIES, Rule
+from harvester.audits.run import AUDITS, AuditResult, CohortSize, check_own_rules, run_audit
+
+__all__ = [
+    "AUDITS",
+    "BUILT_IN",
+    "FINDING_COLUMNS",
+    "SEVERITIES",
+    "AuditConfig",
+    "AuditResult",
+    "AuditSettings",
+    "CohortSize",
+    "Finding",
+    "Rule",
+    "RuleOutcome",
+    "check_own_rules",
+    "load_audit",
+    "parameters",
+    "run_audit",
+]

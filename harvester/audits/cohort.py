@@ -1,0 +1,146 @@
+"""The cohort of an audit as tables of a database: which series there should be, whose rows are looked at."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
+
+import duckdb
+import pyarrow as pa
+
+from harvester.audits.config import AuditConfig
+from harvester.catalog import open_catalog
+from harvester.catalog.release import index_tables
+from harvester.dataset import Dataset, TableName
+from harvester.dataset.paths import PLANS
+from harvester.model import Series
+from harvester.query.sql_types import literal
+
+EXPECTED: Final = pa.schema(
+    [
+        ("series_key", pa.string()),
+        ("SeriesInstanceUID", pa.string()),
+        ("StudyInstanceUID", pa.string()),
+        ("crdc_series_uuid", pa.string()),
+        ("collection_id", pa.string()),
+        ("Modality", pa.string()),
+        ("expected", pa.int64()),
+        ("place", pa.string()),
+        ("by_object", pa.bool_()),
+    ]
+)
+"""One row for each series that the catalog, or the dataset's plans, have; `by_object` if only as objects."""
+
+_OBJECTS: Final = pa.schema([("instance_url", pa.string())])
+_BATCH: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """What an audit looks at.
+
+    Attributes:
+        counted: Whether a catalog or a plan says which series there should be.
+        tables: `expected_series`, and `expected_objects` where a list names objects one by one.
+        rows: Conditions on the dataset's tables, where it holds more than the cohort.
+    """
+
+    counted: bool
+    tables: Mapping[str, pa.Table]
+    rows: Mapping[TableName, str] = field(default_factory=dict)
+
+
+def read_cohort(config: AuditConfig, dataset: Dataset) -> Cohort:
+    """Read which series the audit is about: those of `[select]`, else those of the dataset's plans.
+
+    Raises:
+        UserError: The catalog, the selection, or a plan cannot be read.
+    """
+    if not config.selects:
+        series = _planned(dataset)
+        expected = _with_studies(_table(series, {}))
+        return Cohort(counted=expected.num_rows > 0, tables={"expected_series": expected})
+    objects: list[str] = []
+    with open_catalog(config.crawl) as catalog:
+        studies = dict(catalog.studies())
+        expected = _with_studies(_table(_noting(catalog.series(), objects), studies))
+    tables = {"expected_series": expected}
+    if objects:
+        tables["expected_objects"] = pa.table(
+            {"instance_url": pa.array(objects, pa.string())}, schema=_OBJECTS
+        )
+    keys = set(expected["series_key"].to_pylist())
+    if all(key in keys for commit in dataset.commits() for key in commit.series):
+        return Cohort(counted=True, tables=tables)
+    return Cohort(counted=True, tables=tables, rows=_narrowing(objects=bool(objects)))
+
+
+def _narrowing(*, objects: bool) -> dict[TableName, str]:
+    """Whose rows are the cohort's: by CRDC's UUID, else by the series' UID, or by the objects' addresses."""
+    instances = [
+        """crdc_series_uuid IN (SELECT crdc_series_uuid FROM expected_series
+                                WHERE crdc_series_uuid IS NOT NULL)""",
+        """SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM expected_series
+                                 WHERE crdc_series_uuid IS NULL AND SeriesInstanceUID IS NOT NULL)""",
+        *(("instance_url IN (SELECT instance_url FROM expected_objects)",) if objects else ()),
+    ]
+    return {
+        "instances": f"({' OR '.join(f'COALESCE({one}, false)' for one in instances)})",
+        "failures": "series_key IN (SELECT series_key FROM expected_series)",
+    }
+
+
+def _planned(dataset: Dataset) -> Iterator[Series]:
+    """The series of all crawls of a dataset; where two had the same, as it was in the later one."""
+    seen: set[str] = set()
+    files = dataset.storage.stamps(PLANS)
+    for path in sorted(files, key=lambda path: files[path][1], reverse=True):
+        plan = dataset.load_plan(path.rpartition("/")[2].partition(".")[0])
+        for shard in plan.shards if plan is not None else ():
+            for series in shard.series:
+                if series.key not in seen:
+                    seen.add(series.key)
+                    yield series
+
+
+def _noting(series: Iterable[Series], objects: list[str]) -> Iterator[Series]:
+    for one in series:
+        objects.extend(listed.ref.url for listed in one.objects)
+        yield one
+
+
+def _table(series: Iterable[Series], studies: Mapping[str, str]) -> pa.Table:
+    iterator = iter(series)
+    batches = []
+    while some := list(islice(iterator, _BATCH)):
+        rows = [
+            {
+                "series_key": one.key,
+                "SeriesInstanceUID": one.series_instance_uid,
+                "StudyInstanceUID": studies.get(one.key),
+                "crdc_series_uuid": one.crdc_series_uuid,
+                "collection_id": one.collection_id,
+                "Modality": one.modality,
+                "expected": one.instance_count,
+                "place": one.prefixes[0].url if one.prefixes else None,
+                "by_object": one.crdc_series_uuid is None and one.series_instance_uid is None,
+            }
+            for one in some
+        ]
+        batches.append(pa.RecordBatch.from_pylist(rows, schema=EXPECTED))
+    return pa.Table.from_batches(batches, schema=EXPECTED)
+
+
+def _with_studies(expected: pa.Table) -> pa.Table:
+    """The series with the Study Instance UIDs that the installed release knows of them."""
+    path = index_tables()["idc_index"].path
+    if path is None or expected.num_rows == 0 or expected["StudyInstanceUID"].null_count == 0:
+        return expected
+    with duckdb.connect() as connection:
+        connection.register("expected", expected)
+        return connection.sql(f"""
+            SELECT e.* REPLACE (COALESCE(e.StudyInstanceUID, r.StudyInstanceUID) AS StudyInstanceUID)
+            FROM expected AS e
+            LEFT JOIN (SELECT SeriesInstanceUID, StudyInstanceUID
+                       FROM read_parquet({literal(str(path))})) AS r
+            ON e.SeriesInstanceUID = r.SeriesInstanceUID""").to_arrow_table()

@@ -1,0 +1,92 @@
+"""All rules by their names, and one table of a configuration as the rule that it describes."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from harvester.audits.rules.base import Rule
+from harvester.audits.rules.completeness import (
+    CompleteSeries,
+    CompleteStudies,
+    Failures,
+    MissingSeries,
+    UniqueInstances,
+)
+from harvester.audits.rules.consistency import ConsistentSeries
+from harvester.audits.rules.encoding import DualPersonality, OffsetTable, TransferSyntax
+from harvester.audits.rules.geometry import RegularVolume
+from harvester.audits.rules.plausibility import PlausibleDates
+from harvester.audits.rules.privacy import DeidentificationLeftovers, PrivateElements
+from harvester.audits.rules.references import ReferencedInstances
+from harvester.audits.rules.sql import OwnRule
+from harvester.audits.rules.values import AllowedValues, RequiredAttributes, ValidValues, ValueRanges
+from harvester.errors import ConfigError
+from harvester.messages import did_you_mean, one_line
+
+BUILT_IN: Final[tuple[type[Rule], ...]] = (
+    Failures,
+    CompleteSeries,
+    MissingSeries,
+    CompleteStudies,
+    UniqueInstances,
+    RequiredAttributes,
+    AllowedValues,
+    ValueRanges,
+    ValidValues,
+    PlausibleDates,
+    ConsistentSeries,
+    RegularVolume,
+    OffsetTable,
+    TransferSyntax,
+    DualPersonality,
+    ReferencedInstances,
+    PrivateElements,
+    DeidentificationLeftovers,
+)
+"""In the order in which they are checked and told."""
+
+_ALL: Final[tuple[type[Rule], ...]] = (*BUILT_IN, OwnRule)
+_BY_NAME: Final[dict[str, type[Rule]]] = {rule.kind: rule for rule in _ALL}
+
+
+def make_rule(table: Mapping[str, Any], where: str) -> Rule:
+    """The rule that a table of `[[rules]]` describes.
+
+    Args:
+        table: Its `rule`, which is a rule's name (a table with `sql` needs none), and its parameters.
+        where: What messages call the table.
+
+    Raises:
+        ConfigError: There is no such rule or parameter, or a value is none that it can have.
+    """
+    given = dict(table)
+    kind = given.pop("rule", "sql" if "sql" in given else None)
+    if kind is None:
+        raise ConfigError(f"{where}.rule: missing; name one of {', '.join(_BY_NAME)}")
+    rule = _BY_NAME.get(kind) if isinstance(kind, str) else None
+    if rule is None:
+        hint = did_you_mean(str(kind), _BY_NAME)
+        raise ConfigError(f"{where}.rule: there is no rule {one_line(repr(kind))[:60]}{hint}")
+    try:
+        return rule.model_validate(given)
+    except ValidationError as error:
+        raise ConfigError(f"{where} ({kind}): {_complaint(error, rule)}") from None
+
+
+def parameters(rule: type[Rule]) -> dict[str, Any]:
+    """The parameters of a rule by the names that a configuration calls them, with pydantic's field."""
+    return {field.alias or name: field for name, field in rule.model_fields.items()}
+
+
+def _complaint(error: ValidationError, rule: type[Rule]) -> str:
+    problem = error.errors(include_url=False)[0]
+    key = ".".join(str(step) for step in problem["loc"] if not isinstance(step, int))
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown parameter{did_you_mean(key, parameters(rule))}"
+    if problem["type"] == "missing":
+        return f"{key}: missing"
+    message = one_line(problem["msg"].removeprefix("Value error, "))
+    if problem["type"] == "value_error":
+        return f"{key}: {message}"
+    return f"{key}: {message}, not {one_line(repr(problem['input']))[:60]}"

@@ -1,0 +1,124 @@
+"""The rule that a series' planes make an evenly spaced volume, as IDC defines one."""
+
+from typing import ClassVar, Final
+
+from harvester.audits.rules.base import Rule, Severity, Unit, joined
+from harvester.query import index_query
+from harvester.query.sql_types import literal
+
+_CLASSES: Final = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.128")
+# Each check of the definition, what is told where it fails, and how it is made here.
+_CHECKS: Final = {
+    "single_orientation": ("several orientations", "one_orientation"),
+    "orthogonal_orientation": (
+        "rows and columns are not orthogonal",
+        "least_normal BETWEEN 0.99 AND 1.01 AND most_normal BETWEEN 0.99 AND 1.01",
+    ),
+    "unique_slice_positions": ("two planes at one position", "list_unique(places) = list_unique(instances)"),
+    "consistent_in_plane_row": ("planes shifted along the rows", "row_shift < 0.1"),
+    "consistent_in_plane_col": ("planes shifted along the columns", "column_shift < 0.1"),
+    "consistent_pixel_spacing": ("several pixel spacings", "one_spacing"),
+    "consistent_image_dimensions": ("several image sizes", "one_size"),
+    "uniform_slice_spacing": ("planes not equally far apart", "unevenness < 0.01 * abs(spacing)"),
+}
+_ALONE: Final = "fewer than two planes with a position"
+
+# One row for each series, by one grouping, where IDC's query joins and sorts all instances. Distances are
+# those of the planes' corners along the normal, the rows and the columns of the planes.
+_MEASURED: Final = """
+    SELECT *, (places[-1] - places[1]) / nullif(n - 1, 0) AS spacing,
+           list_max(list_transform(range(1, len(places)), lambda i:
+               abs(places[i + 1] - places[i] - (places[-1] - places[1]) / (n - 1)))) AS unevenness
+    FROM (
+        SELECT SeriesInstanceUID, count(*) AS n, any_value(collection_id) AS collection_id,
+               any_value(Modality) AS Modality, min(instance_url) AS instance_url,
+               list_sort(list(position) FILTER (position IS NOT NULL)) AS places,
+               list(instance) AS instances,
+               min(orientation) = max(orientation) AS one_orientation,
+               min(spacing) = max(spacing) AS one_spacing, min(size) = max(size) AS one_size,
+               min(normal) AS least_normal, max(normal) AS most_normal,
+               max(along_row) - min(along_row) AS row_shift,
+               max(along_column) - min(along_column) AS column_shift
+        FROM (
+            SELECT * EXCLUDE (p, o, nx, ny, nz), hash(o) AS orientation,
+                   sqrt(nx * nx + ny * ny + nz * nz) AS normal, p[1] * nx + p[2] * ny + p[3] * nz AS position,
+                   p[1] * o[1] + p[2] * o[2] + p[3] * o[3] AS along_row,
+                   p[1] * o[4] + p[2] * o[5] + p[3] * o[6] AS along_column
+            FROM (
+                SELECT *, o[2] * o[6] - o[3] * o[5] AS nx, o[3] * o[4] - o[1] * o[6] AS ny,
+                       o[1] * o[5] - o[2] * o[4] AS nz
+                FROM (
+                    SELECT SeriesInstanceUID, collection_id, Modality, instance_url,
+                           ImagePositionPatient AS p, ImageOrientationPatient AS o,
+                           hash(PixelSpacing) AS spacing, hash("Rows", "Columns") AS size,
+                           hash(SOPInstanceUID) AS instance, {excluded} AS excluded
+                    FROM instances WHERE {scope})))
+        WHERE SeriesInstanceUID IS NOT NULL GROUP BY SeriesInstanceUID HAVING NOT bool_or(excluded))"""
+
+# Where rounding, or an instance that is there twice, could tell this look from IDC's, its own query decides.
+_DOUBTFUL: Final = """
+    list_unique(instances) <> n OR len(places) <> n
+    OR abs(least_normal - 0.99) < 1e-6 OR abs(most_normal - 1.01) < 1e-6
+    OR abs(row_shift - 0.1) < 1e-6 OR abs(column_shift - 0.1) < 1e-6
+    OR (spacing <> 0 AND abs(unevenness - 0.01 * abs(spacing)) <= 1e-4 * abs(spacing))"""
+
+_EXCLUDED: Final = (
+    "COALESCE(list_contains(ImageType, 'LOCALIZER') OR array_to_string(ImageType, '|') LIKE '%MIP%', false)"
+)
+
+
+class RegularVolume(Rule):
+    """A CT, MR or PET series is an evenly spaced volume, by IDC's own definition (`volume_geometry_index`).
+
+    One orientation, one spacing and size of pixels, planes above each other, no two at one place, and all
+    equally far apart. Series with a localizer or a projection (MIP) are none by definition, and not looked
+    at. What the definition says of each series, `harvester index volume_geometry_index` tells.
+    """
+
+    kind: ClassVar[str] = "regular_volume"
+    unit: ClassVar[Unit] = "series"
+    columns: ClassVar[tuple[str, ...]] = ("spacing", "unevenness")
+
+    severity: Severity = "warning"
+
+    def query(self) -> str:
+        """The series that fail a check."""
+        checks = ", ".join(f"{check} AS {name}" for name, (_text, check) in _CHECKS.items())
+        broken = [(f"{name} IS FALSE", literal(text)) for name, (text, _check) in _CHECKS.items()]
+        problem = joined([*broken, ("uniform_slice_spacing IS NULL", literal(_ALONE))])
+        names = ", ".join(_CHECKS)
+        return f"""
+            WITH measured AS MATERIALIZED (
+                SELECT SeriesInstanceUID, collection_id, Modality, instance_url, n, spacing, unevenness,
+                       COALESCE({_DOUBTFUL}, false) AS doubtful, {checks}
+                FROM ({_MEASURED.format(scope=self._scope(), excluded=_EXCLUDED)})),
+            dicom_all AS (
+                SELECT SeriesInstanceUID, SOPInstanceUID, Modality, SOPClassUID, ImagePositionPatient,
+                       ImageOrientationPatient, PixelSpacing, "Rows", "Columns", ImageType
+                FROM instances
+                WHERE {self.narrowing()}
+                  AND SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM measured WHERE doubtful)),
+            judged AS (
+                SELECT SeriesInstanceUID, {names} FROM measured WHERE NOT doubtful
+                UNION ALL BY NAME
+                SELECT SeriesInstanceUID, {names} FROM ({index_query("volume_geometry_index")}) AS geometry)
+            SELECT SeriesInstanceUID AS subject, problem, SeriesInstanceUID, collection_id, Modality,
+                   instance_url, n AS instances,
+                   CAST(to_json({{spacing: spacing, unevenness: unevenness}}) AS VARCHAR) AS shown
+            FROM (SELECT SeriesInstanceUID, {problem} AS problem FROM judged) AS told
+            JOIN measured USING (SeriesInstanceUID) WHERE problem IS NOT NULL"""
+
+    def applies(self) -> str:
+        """It is about what IDC's definition is about."""
+        return f"SOPClassUID IN ({', '.join(map(literal, _CLASSES))})"
+
+    def _scope(self) -> str:
+        """What the definition is about, and whatever excludes a series: that can be of another class."""
+        return f"({self.scope()}) OR ({self.narrowing()} AND {_EXCLUDED})"
+
+    def checked(self) -> str:
+        """The series that the definition looks at."""
+        return f"""
+            SELECT count(*) FROM (SELECT 1 FROM instances
+                                  WHERE SeriesInstanceUID IS NOT NULL AND ({self._scope()})
+                                  GROUP BY SeriesInstanceUID HAVING NOT bool_or({_EXCLUDED}))"""

@@ -1,0 +1,231 @@
+"""Rules on the values of single attributes: that there are some, that they are allowed, that they can be."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Annotated, ClassVar, Final
+
+import pyarrow as pa
+from pydantic import BeforeValidator, Field, field_validator
+
+from harvester.audits.rules.base import InstanceRule, Severity, Texts, joined
+from harvester.audits.vocabulary import attribute_of
+from harvester.dicom.dictionary import Attribute
+from harvester.dicom.schema import value_type
+from harvester.query.sql_types import identifier, literal
+
+_IMAGE: Final = ("Rows", "Columns", "BitsAllocated", "SamplesPerPixel", "PhotometricInterpretation")
+_PLANE: Final = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
+    # PS3.3 C.12.1, C.7.2.1, C.7.3.1: Type 1 of every composite object, and Patient ID, which IDC always has
+    "true": ("SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "PatientID"),
+    "pixel_data_keyword IS NOT NULL": _IMAGE,  # C.7.6.3
+    # A.3, A.4, A.21 with C.7.6.2, C.8.2.1
+    "SOPClassUID = '1.2.840.10008.5.1.4.1.1.2'": (*_PLANE, "RescaleIntercept", "RescaleSlope"),
+    "SOPClassUID IN ('1.2.840.10008.5.1.4.1.1.4', '1.2.840.10008.5.1.4.1.1.128')": _PLANE,
+    # C.8.12.4, C.7.6.16: whole slide images
+    "SOPClassUID = '1.2.840.10008.5.1.4.1.1.77.1.6'": (
+        "TotalPixelMatrixColumns",
+        "TotalPixelMatrixRows",
+        "NumberOfFrames",
+        "ImageType",
+    ),
+    "SOPClassUID = '1.2.840.10008.5.1.4.1.1.66.4'": ("SegmentationType", "SegmentSequence", "NumberOfFrames"),
+}
+"""What PS3.3 requires (Type 1), by the objects that it requires it of."""
+
+ENUMERATED: Final[Mapping[str, tuple[str, ...]]] = {
+    "PatientSex": ("M", "F", "O"),  # C.7.1.1
+    "PatientIdentityRemoved": ("YES", "NO"),  # C.7.1.1
+    "BurnedInAnnotation": ("YES", "NO"),  # C.7.6.1
+    "LossyImageCompression": ("00", "01"),  # C.7.6.1
+    "ImageLaterality": ("R", "L", "U", "B"),  # C.8.11.7
+    "Laterality": ("R", "L"),  # C.7.3.1
+    "SegmentationType": ("BINARY", "FRACTIONAL", "LABELMAP"),  # C.8.20.2
+    "PhotometricInterpretation": (  # C.7.6.3.1.2
+        "MONOCHROME1",
+        "MONOCHROME2",
+        "PALETTE COLOR",
+        "RGB",
+        "YBR_FULL",
+        "YBR_FULL_422",
+        "YBR_PARTIAL_420",
+        "YBR_ICT",
+        "YBR_RCT",
+        "XYB",
+    ),
+}
+"""Enumerated Values of PS3.3."""
+
+PLAUSIBLE: Final[Mapping[str, tuple[float, float]]] = {
+    "Rows": (1, 65535),
+    "Columns": (1, 65535),
+    "NumberOfFrames": (1, 1e7),
+    "BitsAllocated": (1, 64),
+    "SamplesPerPixel": (1, 4),
+    "PixelSpacing": (1e-5, 50),  # mm: from 0.01 um to scintigraphy
+    "SliceThickness": (1e-5, 200),  # mm
+    "KVP": (1, 500),  # kV
+    "RepetitionTime": (0, 100_000),  # ms
+    "MagneticFieldStrength": (0.001, 30),  # T
+}
+"""Bounds outside of which a value is a mistake, in the attribute's unit."""
+
+
+def _bounds(value: object) -> object:
+    return tuple(map(_number, value)) if isinstance(value, list) else value
+
+
+def _number(value: object) -> object:
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Bounds = Annotated[tuple[float, float], BeforeValidator(_bounds)]
+Value = str | int | float
+
+
+class RequiredAttributes(InstanceRule):
+    """Every instance has a value for the attributes that are required of it.
+
+    `attributes` are keywords. Without them it is what PS3.3 requires of all objects, of images, and of
+    CT, MR, PET, whole slide and segmentation objects (single-frame CT, MR and PET: their planes).
+    """
+
+    kind: ClassVar[str] = "required_attributes"
+    columns: ClassVar[tuple[str, ...]] = ("SOPClassUID", "SOPInstanceUID")
+
+    attributes: Texts = ()
+
+    @field_validator("attributes")
+    @classmethod
+    def _check_attributes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(attribute_of(name).keyword for name in value)
+
+    def problem(self) -> str:
+        """Which of them are missing."""
+        required = {"true": self.attributes} if self.attributes else REQUIRED
+        cases = [
+            (f"{identifier(name)} IS NULL" + ("" if of == "true" else f" AND {of}"), literal(name))
+            for of, names in required.items()
+            for name in names
+        ]
+        return f"'missing: ' || {joined(cases, ', ')}"
+
+
+class AllowedValues(InstanceRule):
+    """Attributes have no other values than those that are allowed.
+
+    `values` is a table of lists: `values = { PatientSex = ["M", "F"] }`. Of an attribute with several values
+    each one must be in the list; an attribute without a value breaks `required_attributes`, not this.
+    Without it the Enumerated Values of PS3.3 for sex, laterality, photometric interpretation and others.
+    """
+
+    kind: ClassVar[str] = "allowed_values"
+    columns: ClassVar[tuple[str, ...]] = ("SOPInstanceUID",)
+
+    severity: Severity = "warning"
+    values: dict[str, list[Value]] = Field(
+        default_factory=lambda: {name: list[Value](texts) for name, texts in ENUMERATED.items()}
+    )
+
+    @field_validator("values")
+    @classmethod
+    def _check_values(cls, value: dict[str, list[Value]]) -> dict[str, list[Value]]:
+        found = {}
+        for name, allowed in value.items():
+            attribute = attribute_of(name)
+            kind = value_type(attribute.vr)
+            if kind is None or not allowed:
+                raise ValueError(
+                    f"{attribute.keyword}: expected an attribute of single values and a list of them"
+                )
+            wanted = str if pa.types.is_string(kind) else (int, float)
+            if not all(isinstance(one, wanted) and not isinstance(one, bool) for one in allowed):
+                sort = "texts" if wanted is str else "numbers"
+                raise ValueError(f"{attribute.keyword} ({attribute.vr}): expected a list of {sort}")
+            found[attribute.keyword] = allowed
+        return found
+
+    def problem(self) -> str:
+        """Which values are not allowed."""
+        return joined(self._case(name, allowed) for name, allowed in self.values.items())
+
+    def _case(self, name: str, allowed: Iterable[Value]) -> tuple[str, str]:
+        column, many = identifier(name), attribute_of(name).many
+        texts = ", ".join(literal(one) if isinstance(one, str) else repr(one) for one in allowed)
+        condition = f"NOT list_has_all([{texts}], {column})" if many else f"{column} NOT IN ({texts})"
+        return condition, f"'{name} = ' || {as_text(column)}"
+
+
+class ValueRanges(InstanceRule):
+    """Numbers lie within bounds: spacings, thicknesses, voltages, counts.
+
+    `ranges` is a table of pairs, in the attribute's unit, both included: `ranges = { SliceThickness =
+    [0.5, 2.5] }`; `inf` is no bound. Without it, bounds outside of which a value is a mistake.
+    """
+
+    kind: ClassVar[str] = "value_ranges"
+    columns: ClassVar[tuple[str, ...]] = ("SOPInstanceUID",)
+
+    severity: Severity = "warning"
+    ranges: dict[str, Bounds] = Field(default_factory=lambda: dict(PLAUSIBLE))
+
+    @field_validator("ranges")
+    @classmethod
+    def _check_ranges(cls, value: dict[str, Bounds]) -> dict[str, Bounds]:
+        found = {}
+        for name, (least, most) in value.items():
+            attribute = attribute_of(name)
+            if not _is_number(attribute):
+                raise ValueError(f"{attribute.keyword} ({attribute.vr}) is no number")
+            if not least <= most:
+                raise ValueError(f"{attribute.keyword}: expected [least, most], not [{least:g}, {most:g}]")
+            found[attribute.keyword] = (least, most)
+        return found
+
+    def problem(self) -> str:
+        """Which values are out of bounds."""
+        return joined(self._case(name, *bounds) for name, bounds in self.ranges.items())
+
+    def _case(self, name: str, least: float, most: float) -> tuple[str, str]:
+        column = identifier(name)
+        low, high = (
+            (f"list_min({column})", f"list_max({column})") if attribute_of(name).many else (column, column)
+        )
+        sides = [f"isnan({low})"] if _is_float(attribute_of(name)) else []
+        sides += [f"{low} < {least!r}"] if math.isfinite(least) else []
+        sides += [f"{high} > {most!r}"] if math.isfinite(most) else []
+        return f"({' OR '.join(sides) or 'false'})", f"'{name} = ' || {as_text(column)}"
+
+
+class ValidValues(InstanceRule):
+    """Every value is one that its value representation can hold.
+
+    What the harvest could not convert is in `invalid_elements`: `N/A` where a number belongs, a day that
+    is none, two values where the dictionary has one.
+    """
+
+    kind: ClassVar[str] = "valid_values"
+    columns: ClassVar[tuple[str, ...]] = ("SOPInstanceUID", "invalid_elements")
+
+    severity: Severity = "warning"
+
+    def problem(self) -> str:
+        """Where they stand."""
+        paths = "list_sort(list_distinct(list_transform(invalid_elements, lambda e: e.path)))"
+        text = f"'invalid: ' || left(array_to_string({paths}, ', '), 200)"
+        return f"CASE WHEN len(invalid_elements) > 0 THEN {text} END"
+
+
+def as_text(column: str) -> str:
+    """The SQL expression of a value as a text of bounded length."""
+    return f"left(COALESCE(CAST({column} AS VARCHAR), 'nothing'), 80)"
+
+
+def _is_number(attribute: Attribute) -> bool:
+    kind = value_type(attribute.vr)
+    return kind is not None and (pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _is_float(attribute: Attribute) -> bool:
+    kind = value_type(attribute.vr)
+    return kind is not None and pa.types.is_floating(kind)

@@ -1,0 +1,58 @@
+"""Names that an audit's configuration may use: attributes, UIDs and their keywords, with what is near."""
+
+from functools import lru_cache
+
+from pydicom._uid_dict import UID_dictionary
+
+from harvester.dicom.dictionary import BINARY_VRS, Attribute, attributes_by_keyword
+from harvester.messages import did_you_mean
+
+
+def attribute_of(name: str) -> Attribute:
+    """The attribute of a keyword, which has a column of values.
+
+    Raises:
+        ValueError: There is none of that name, or its values are binary, or items.
+    """
+    known = attributes_by_keyword()
+    found = known.get(name.lower())
+    if found is None:
+        keywords = [attribute.keyword for attribute in known.values()]
+        raise ValueError(f"{name!r} is no attribute's keyword{did_you_mean(name, keywords)}")
+    if found.vr in BINARY_VRS or " or OW" in found.vr or "OB or" in found.vr:
+        raise ValueError(f"{found.keyword} ({found.vr}) has binary values, which have no column")
+    return found
+
+
+def uid_of(text: str, kind: str) -> str:
+    """The UID that a text is, or that its keyword stands for.
+
+    Args:
+        text: `1.2.840.10008.5.1.4.1.1.2` or `CTImageStorage`.
+        kind: `SOP Class` or `Transfer Syntax`.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if text and all(part.isdigit() for part in text.split(".")):
+        return text
+    known = uids(kind)
+    if text not in known:
+        raise ValueError(f"{text!r} is neither a UID nor a {kind}'s keyword{did_you_mean(text, known)}")
+    return known[text]
+
+
+@lru_cache
+def uids(kind: str, *, retired: bool = True) -> dict[str, str]:
+    """The UIDs of PS3.6 annex A of one kind, by keyword."""
+    return {
+        keyword: uid
+        for uid, (_name, what, _info, gone, keyword) in UID_dictionary.items()
+        if what == kind and keyword and (retired or not gone)
+    }
+
+
+def uid_name(uid: str) -> str:
+    """What PS3.6 annex A calls a UID; the UID itself, where it does not know it."""
+    known = UID_dictionary.get(uid)
+    return uid if known is None else known[0].partition(":")[0]

@@ -1,0 +1,56 @@
+"""`harvester index`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harvester.cli.sql import DatasetOption
+from harvester.errors import ConfigError
+from harvester.query import INDEX_NAMES, build_index, open_dataset, write_result
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command("index", epilog="Example: `harvester index ct_index -d data/lung-ct -o ct_index.parquet`")(
+        _index
+    )
+
+
+def _index(
+    dataset: DatasetOption,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help=f"One of {', '.join(INDEX_NAMES)}.", show_default=False),
+    ] = None,
+    *,
+    every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="The Parquet file [NAME.parquet]; with --all, a directory for them [.]."
+        ),
+    ] = None,
+) -> None:
+    """Make IDC's own index tables from a harvest, by the definitions in the installed idc-index.
+
+    Columns and types are those of the tables that IDC publishes.
+    """
+    if every == (name is not None):
+        raise ConfigError("name one index table, or give --all")
+    folder = (output or Path()) if every else Path()
+    files = (
+        {one: folder / f"{one}.parquet" for one in INDEX_NAMES}
+        if name is None
+        else {name: output or Path(f"{name}.parquet")}
+    )
+    with open_dataset(dataset) as connection:
+        for one, path in files.items():
+            result = build_index(connection, one)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("wb") as stream:
+                    write_result(result, "parquet", stream)
+            except OSError as error:
+                raise ConfigError(f"--output: {path}: {error.strerror or error}") from error
+            typer.echo(str(path))

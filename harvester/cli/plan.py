@@ -1,0 +1,123 @@
+"""`harvester plan`."""
+
+import dataclasses
+import json
+from typing import Annotated, Final
+
+import typer
+
+from harvester.catalog import open_catalog
+from harvester.cli.crawl import AsJson, Config
+from harvester.cli.format import count, size, span
+from harvester.config import load
+from harvester.engine.calibration import measured_rates, recorded_rates
+from harvester.engine.plan import (
+    ASSUMED_RATES,
+    BUCKET_REQUESTS_PER_SECOND,
+    Estimate,
+    Forecast,
+    PlanOutline,
+    Rates,
+    estimate,
+    forecast,
+    outline,
+)
+from harvester.engine.shard_task import collect_garbage_rarely
+from harvester.engine.workers.choose import cores
+
+_BINDS: Final = {
+    "cpu": "the CPU binds: more cores, or more machines, make it faster",
+    "service": "the service's request rate binds: more cores would wait",
+    "network": "the network binds: a machine in the buckets' region has more of it",
+}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command(
+        "plan", epilog="Examples: `harvester plan configs/idc-sm.toml`, `harvester plan configs/idc-all.toml`"
+    )(_plan)
+
+
+def _plan(
+    config: Config,
+    *,
+    as_json: AsJson = False,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="So many cores harvest; without it, as many as the configuration says.",
+            show_default=False,
+        ),
+    ] = None,
+    assume: Annotated[
+        bool, typer.Option("--assume", help="Measure nothing: assume a machine of middling speed.")
+    ] = False,
+) -> None:
+    """Say how many series and objects CONFIG selects, and what reading their headers will take.
+
+    Nothing is fetched. How fast this machine is comes from the last run that the dataset has a record of;
+    without one it is tried out, in about three seconds, on made-up slices from a server on this machine.
+    """
+    collect_garbage_rarely()
+    settings = load(config)
+    with open_catalog(settings) as catalog:
+        planned = outline(catalog.outlines(), settings.limits)
+        cost = estimate(catalog.summary(), settings.limits)
+        name = catalog.name
+    rates = recorded_rates(settings.dataset) or (ASSUMED_RATES if assume else measured_rates())
+    used = processes or settings.limits.processes or cores()
+    expected = _Expected(name, planned, cost, rates, forecast(cost, rates, used, settings.limits))
+    typer.echo(json.dumps(_facts(expected)) if as_json else _told(expected))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Expected:
+    """Everything that is known of a crawl before it begins."""
+
+    catalog: str
+    planned: PlanOutline
+    cost: Estimate
+    rates: Rates
+    forecast: Forecast
+
+
+def _facts(expected: _Expected) -> dict[str, object]:
+    return {
+        **dataclasses.asdict(expected.cost),
+        "seconds": expected.forecast.seconds,
+        "plan": expected.planned.name,
+        "shards": expected.planned.shards,
+        "rates": dataclasses.asdict(expected.rates),
+        "cores": expected.forecast.cores,
+        "core_seconds": expected.forecast.core_seconds,
+        "seconds_by_cause": expected.forecast.seconds_by_cause,
+        "binds": expected.forecast.binds,
+    }
+
+
+def _told(expected: _Expected) -> str:
+    cost, rates, times = expected.cost, expected.rates, expected.forecast.seconds_by_cause
+    uncounted = f" (and {count(cost.uncounted, 'series')} of unknown length)" if cost.uncounted else ""
+    selected = f"{count(cost.series, 'series')}, {count(cost.instances, 'instance')}{uncounted}"
+    read = f"{size(cost.header_bytes)} of that ({cost.fraction:.3%}) in {count(cost.requests, 'request')}"
+    speed = f"{rates.headers_per_core_second:,.0f} headers a second and core"
+    what = "such objects" if rates.of_selection else "larger headers count by their size"
+    asked = cost.requests / times["service"] if times["service"] else 0.0
+    origin = "as configured" if asked < BUCKET_REQUESTS_PER_SECOND else "assumed: what S3 and GCS document"
+    needs = {
+        "CPU": (times["cpu"], f"on {count(expected.forecast.cores, 'core')} at {speed}"),
+        "service": (times["service"], f"at {asked:,.0f} requests a second ({origin})"),
+        "network": (times["network"], f"at {size(cost.bytes_per_second)} a second (assumed: a gigabit)"),
+    }
+    core_hours = f"{expected.forecast.core_seconds / 3600:,.1f} core hours"
+    lines = [
+        expected.catalog,
+        f"{selected}, {size(cost.object_bytes)}; {count(expected.planned.shards, 'shard')}",
+        f"a crawl reads about {read}",
+        *(f"  {name:<8}{span(seconds):>12} {how}" for name, (seconds, how) in needs.items()),
+        f"  headers a second: {rates.basis}; {what}",
+        f"about {span(expected.forecast.seconds)}, {core_hours}; {_BINDS[expected.forecast.binds]}",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,170 @@
+"""One small object that is only replaced by who has seen what it replaces: a write with a condition.
+
+pyarrow's file systems have no words for this. S3 has had If-None-Match and If-Match on PUT since 2024, as
+have MinIO and Ceph's newer releases; Google Cloud Storage has `ifGenerationMatch`.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+from urllib.parse import quote
+
+from harvester.dataset.bucket.client import BucketAccess
+from harvester.dataset.bucket.errors import no_bucket, refusal
+
+_GCS: Final = "https://storage.googleapis.com"
+_SECONDS: Final = 30
+_PRECONDITION: Final = frozenset({409, 412})  # 409: another conditional write is under way
+_PRECONDITION_CODES: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
+
+
+class ConflictError(Exception):
+    """The object is another one by now than the writer has seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An object as it was read.
+
+    Attributes:
+        data: What is in it.
+        version: What a write must name to replace it: an ETag, or a generation.
+        age: Seconds since it was written, both times by the server's own clock.
+    """
+
+    data: bytes
+    version: str
+    age: float
+
+
+class ConditionalObject(ABC):
+    """One object in a bucket."""
+
+    @abstractmethod
+    def read(self) -> Seen | None:
+        """Read it; None where there is none.
+
+        Raises:
+            DatasetError: The bucket refuses, or cannot be reached.
+        """
+
+    @abstractmethod
+    def put(self, data: bytes, seen: str | None) -> str:
+        """Write it, if it still is what was seen, and else not; return its new version.
+
+        Args:
+            data: What to write.
+            seen: The version that is replaced; None: there is none yet.
+
+        Raises:
+            ConflictError: It is another one by now.
+            DatasetError: The bucket refuses, or cannot be reached.
+        """
+
+
+def conditional_object(access: BucketAccess, path: str) -> ConditionalObject:
+    """The object at a path of the dataset."""
+    return (_S3Object if access.address.scheme == "s3" else _GcsObject)(access, path)
+
+
+class _S3Object(ConditionalObject):
+    def __init__(self, access: BucketAccess, path: str) -> None:
+        self._access = access
+        self._path = path
+        self._place = {"Bucket": access.address.bucket, "Key": f"{access.address.prefix}/{path}"}
+
+    def read(self) -> Seen | None:
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+        try:
+            answer = self._access.session.get_object(**self._place)
+            data = answer["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "NoSuchKey":
+                return None
+            raise refusal(self._access.address, f"{self._path}: cannot be read", error) from error
+        except BotoCoreError as error:
+            raise refusal(self._access.address, f"{self._path}: cannot be read", error) from error
+        headers = answer["ResponseMetadata"]["HTTPHeaders"]
+        return Seen(data, answer["ETag"], _age(answer["LastModified"], headers.get("date")))
+
+    def put(self, data: bytes, seen: str | None) -> str:
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+        condition = {"IfNoneMatch": "*"} if seen is None else {"IfMatch": seen}
+        try:
+            answer = self._access.session.put_object(**self._place, Body=data, **condition)
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            # What was seen may also be gone.
+            if code in _PRECONDITION_CODES or (seen is not None and code == "NoSuchKey"):
+                raise ConflictError from error
+            raise refusal(self._access.address, f"{self._path}: cannot be written", error) from error
+        except BotoCoreError as error:
+            raise refusal(self._access.address, f"{self._path}: cannot be written", error) from error
+        return str(answer["ETag"])
+
+
+class _GcsObject(ConditionalObject):
+    """By the JSON API: https://cloud.google.com/storage/docs/json_api/v1/objects, `insert` and `get`."""
+
+    def __init__(self, access: BucketAccess, path: str) -> None:
+        self._access = access
+        self._path = path
+        address = access.address
+        self._name = quote(f"{address.prefix}/{path}", safe="")
+        self._root = address.endpoint or _GCS
+        self._objects = f"storage/v1/b/{quote(address.bucket, safe='')}/o"
+
+    def read(self) -> Seen | None:
+        said = self._ask("GET", f"{self._root}/{self._objects}/{self._name}", "read")
+        if said is None:
+            return None
+        resource = said.json()
+        generation = str(resource["generation"])
+        where = f"{self._root}/{self._objects}/{self._name}?alt=media&generation={generation}"
+        content = self._ask("GET", where, "read")
+        if content is None:  # replaced in between
+            return self.read()
+        updated = datetime.fromisoformat(resource["updated"])
+        return Seen(content.content, generation, _age(updated, said.headers.get("Date")))
+
+    def put(self, data: bytes, seen: str | None) -> str:
+        where = (
+            f"{self._root}/upload/{self._objects}?uploadType=media&name={self._name}"
+            f"&ifGenerationMatch={seen or 0}"
+        )
+        said = self._ask("POST", where, "written", data)
+        if said is None:
+            raise no_bucket(self._access.address)
+        return str(said.json()["generation"])
+
+    def _ask(self, method: str, where: str, done: str, data: bytes | None = None) -> Any:
+        """The answer; None for 404."""
+        from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
+        from requests import RequestException  # noqa: PLC0415
+
+        address = self._access.address
+        headers = {} if data is None else {"Content-Type": "text/plain"}
+        try:
+            with self._access.turn:
+                answer = self._access.session.request(
+                    method, where, data=data, headers=headers, timeout=_SECONDS
+                )
+            if answer.status_code in _PRECONDITION:
+                raise ConflictError
+            if answer.status_code == 404:
+                return None
+            answer.raise_for_status()
+        except (RequestException, GoogleAuthError) as error:
+            raise refusal(address, f"{self._path}: cannot be {done}", error) from error
+        return answer
+
+
+def _age(written: datetime, now: str | None) -> float:
+    """Seconds between two times of the server's; 0 where it does not say what time it is."""
+    if now is None:
+        return 0.0
+    return max(0.0, (parsedate_to_datetime(now).astimezone(UTC) - written.astimezone(UTC)).total_seconds())

@@ -1,0 +1,1 @@
+"""Rewrites and removes parts that are committed: compaction, pruning, orphans."""

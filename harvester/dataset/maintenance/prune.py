@@ -1,0 +1,209 @@
+"""Pruning: rows that are marked as superseded are left out of their parts for good.
+
+The parts of each folder that has such rows are written anew without them, as a compaction writes parts, so
+readers see the old ones or the new. Then the commits forget the series, and last the marks go: killed
+anywhere, it has changed nothing, or the same command brings it to its end.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from harvester.dataset.commits import Commit, Part, read_commits, write_commit
+from harvester.dataset.lock import Lock
+from harvester.dataset.maintenance.compact import CompactionOptions, Rewriting, rewrite
+from harvester.dataset.maintenance.generations import COMPACTED_TABLES
+from harvester.dataset.paths import TableName, partition_folder
+from harvester.dataset.schema import FAILURE_COLUMNS
+from harvester.dataset.shard_writer import ShardWriter
+from harvester.dataset.snapshot import Snapshot, read_snapshot
+from harvester.dataset.storage import Storage
+from harvester.dataset.tombstones import Tombstones, read_marks, write_marks
+
+_NAMED: Final = ("crdc_series_uuid", "instance_url", "etag", "harvested_at", "instance_size")
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was pruned, or would be.
+
+    Attributes:
+        series: How many series left the catalog.
+        instances: Rows of `instances`.
+        frames: Rows of `frames`.
+        objects_bytes: How large the objects of these rows were.
+        partitions: How many folders have parts that are written anew.
+        by_collection: Rows of `instances` by the folder of their collection.
+    """
+
+    series: int
+    instances: int
+    frames: int
+    objects_bytes: int
+    partitions: int
+    by_collection: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Doomed:
+    """Which rows go."""
+
+    series: frozenset[str]
+    objects: Mapping[str, datetime]
+    frames: set[str] = field(default_factory=set)
+    folders: dict[str, list[Part]] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    by_collection: Counter[str] = field(default_factory=Counter)
+
+    def kept(self, kind: TableName, table: pa.Table) -> pa.Array | pa.ChunkedArray:
+        """Which rows of a part stay."""
+        return pc.invert(self._goes(kind, table))
+
+    def _goes(self, kind: TableName, table: pa.Table | pa.RecordBatch) -> pa.Array | pa.ChunkedArray:
+        if kind == "frames":
+            return pa.array([key in self.frames for key in _versions(table)], pa.bool_())
+        goes = [uuid in self.series for uuid in _values(table, "crdc_series_uuid")]
+        if self.objects:
+            rows = zip(_values(table, "instance_url"), _values(table, "harvested_at"), strict=True)
+            goes = [
+                gone or (url in self.objects and at is not None and at < self.objects[url])
+                for gone, (url, at) in zip(goes, rows, strict=True)
+            ]
+        return pa.array(goes, pa.bool_())
+
+    def look_through(self, storage: Storage, parts: Sequence[Part], kind: TableName) -> None:
+        """Find the rows of one table."""
+        folders: dict[str, list[Part]] = {}
+        hit: set[str] = set()
+        for part in sorted(parts, key=lambda part: part.path):
+            folder = partition_folder(part.path)
+            folders.setdefault(folder, []).append(part)
+            if self._look_into(storage, part, kind):
+                hit.add(folder)
+        self.folders |= {folder: folders[folder] for folder in sorted(hit)}
+
+    def _look_into(self, storage: Storage, part: Part, kind: TableName) -> bool:
+        found = 0
+        with storage.parquet(part.path) as file:
+            columns = [name for name in _NAMED if name in file.schema_arrow.names]
+            for batch in file.iter_batches(columns=columns):
+                rows = batch.filter(self._goes(kind, batch))
+                found += rows.num_rows
+                if kind == "instances" and rows.num_rows:
+                    self.frames.update(_versions(rows))
+                    self.counts["bytes"] += sum(size or 0 for size in _values(rows, "instance_size"))
+        self.counts[kind] += found
+        if kind == "instances" and found:
+            self.by_collection[part.path.split("/")[1]] += found
+        return found > 0
+
+
+def find_prunable(storage: Storage, before: int | None = None) -> Pruned:
+    """Say what `prune` would remove.
+
+    Raises:
+        DatasetError: The dataset cannot be read.
+    """
+    return _summed(_doomed(storage, read_snapshot(storage), read_marks(storage), before))
+
+
+def prune(storage: Storage, lock: Lock, options: CompactionOptions, before: int | None = None) -> Pruned:
+    """Remove superseded rows.
+
+    Args:
+        storage: The dataset's files.
+        lock: Proof that nobody else writes.
+        options: How parts are written, and how long replaced ones stay for those who read them.
+        before: Only series that a release earlier than this one had no more; None: all that is superseded.
+
+    Raises:
+        DatasetError: A record or a part is corrupt, or the place refuses.
+        ValueError: The lock is another dataset's.
+    """
+    found: list[_Doomed] = []
+
+    def choose(snapshot: Snapshot) -> Rewriting:
+        found.append(_doomed(storage, snapshot, read_marks(storage), before))
+        return Rewriting(found[0].folders, found[0].kept)
+
+    rewrite(storage, lock, options, choose)
+    doomed = found[0]
+    _forget(storage, doomed.series)
+    marks = read_marks(storage)
+    write_marks(
+        storage,
+        replace(
+            marks,
+            series={uuid: mark for uuid, mark in marks.series.items() if uuid not in doomed.series},
+            objects={url: at for url, at in marks.objects.items() if url not in doomed.objects},
+        ),
+    )
+    return _summed(doomed)
+
+
+def _doomed(storage: Storage, snapshot: Snapshot, marks: Tombstones, before: int | None) -> _Doomed:
+    series = frozenset(
+        uuid
+        for uuid, mark in marks.series.items()
+        if mark.superseded_in is not None and (before is None or mark.superseded_in < before)
+    )
+    doomed = _Doomed(series, marks.objects if before is None else {})
+    if doomed.series or doomed.objects:
+        for kind in reversed(COMPACTED_TABLES):  # instances tell which frames go
+            doomed.look_through(storage, [part for part in snapshot.parts if part.kind == kind], kind)
+    return doomed
+
+
+def _forget(storage: Storage, series: frozenset[str]) -> None:
+    """Let the commits forget series, so that they are harvested again if the catalog ever has them again."""
+    for committed in list(read_commits(storage)):
+        if series.intersection(committed.series):
+            commit = _without_failures(storage, committed, series)
+            left = tuple(key for key in commit.series if key not in series)
+            counts = {key: count for key, count in commit.counts.items() if key not in series}
+            write_commit(storage, replace(commit, series=left, counts=counts), replacing=True)
+
+
+def _without_failures(storage: Storage, commit: Commit, series: frozenset[str]) -> Commit:
+    """The commit without the rows of `failures` that these series have."""
+    parts = [part for part in commit.parts if part.kind == "failures"]
+    if not parts:
+        return commit
+    tables = [storage.parquet(part.path).read().cast(FAILURE_COLUMNS) for part in parts]
+    rows = pa.concat_tables(tables)
+    stays = rows.filter(pa.array([key not in series for key in rows["series_key"].to_pylist()], pa.bool_()))
+    if stays.num_rows == rows.num_rows:
+        return commit
+    writer = ShardWriter(storage, commit.crawl, commit.shard, replacing=commit)
+    writer.write_failures((), harvester_version="", kept=stays)
+    return writer.commit({}, requests=0, bytes_fetched=0, seconds=0, versions=commit.versions)
+
+
+def _summed(doomed: _Doomed) -> Pruned:
+    return Pruned(
+        series=len(doomed.series),
+        instances=doomed.counts["instances"],
+        frames=doomed.counts["frames"],
+        objects_bytes=doomed.counts["bytes"],
+        partitions=len(doomed.folders),
+        by_collection=dict(sorted(doomed.by_collection.items())),
+    )
+
+
+def _versions(table: pa.Table | pa.RecordBatch) -> Iterator[str]:
+    """What `frames` and `instances` have in common: an object as it was when it was harvested."""
+    pairs: Iterable[tuple[str | None, str | None]] = zip(
+        _values(table, "instance_url"), _values(table, "etag"), strict=True
+    )
+    return (f"{url}\0{etag}" for url, etag in pairs)
+
+
+def _values(table: pa.Table | pa.RecordBatch, name: str) -> list[Any]:
+    if name not in table.schema.names:
+        return [None] * table.num_rows
+    return list(table.column(name).to_pylist())

@@ -1,0 +1,133 @@
+"""The names and paths of a dataset's files: what is written where, and which files are ours."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Literal, get_args
+from urllib.parse import quote
+
+TableName = Literal["instances", "frames", "failures"]
+
+TABLES: tuple[TableName, ...] = get_args(TableName)
+PRIVATE = "_harvest"
+TEMPORARY = f"{PRIVATE}/unfinished"
+COMMITS = f"{PRIVATE}/commits"
+PLANS = f"{PRIVATE}/plans"
+MARKER = f"{PRIVATE}/dataset.json"
+LOCK = f"{PRIVATE}/lock"
+LEASE = f"{PRIVATE}/lock.json"  # the same, in a bucket
+SNAPSHOT = f"{PRIVATE}/snapshot.json"
+MARKS = f"{PRIVATE}/marks.parquet"
+
+# Of a compaction: the new parts before they are published, the record of them, what they replace, and
+# the links by which those who opened the dataset before go on finding that.
+STAGED = f"{PRIVATE}/staged"
+NEXT_SNAPSHOT = f"{PRIVATE}/snapshot.next.json"
+REPLACED = f"{PRIVATE}/replaced"
+GENERATIONS = f"{PRIVATE}/generations"
+
+# The name that Hive, DuckDB and pyarrow read as NULL.
+NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+
+# File systems bound one path component to 255 bytes; "collection_id=" takes 14 of them.
+MAXIMUM_ENCODED_VALUE = 200
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+_PART = re.compile(rf"{_NAME.pattern}\.{_NAME.pattern}\.[0-9]{{1,6}}\.parquet")
+_TEMPORARY = re.compile(r"[0-9a-f]{32}\.tmp")
+_PARTITION = re.compile(r"collection_id=[^/]{0,240}/Modality=[^/]{0,240}")
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """The two values that a part of `instances` or `frames` is filed under; None is NULL."""
+
+    collection_id: str | None
+    modality: str | None
+
+    @property
+    def path(self) -> str:
+        """The partition's folders, in Hive's style: `collection_id=nlst/Modality=CT`."""
+        return f"collection_id={encode_value(self.collection_id)}/Modality={encode_value(self.modality)}"
+
+
+def encode_value(value: str | None) -> str:
+    """Percent-encode one partition value, so that DuckDB and pyarrow decode it to the same text.
+
+    A value whose encoding passes 200 bytes is cut, and a hash of the whole is put behind it: its
+    partition column is then the cut text, while the column in the file keeps all of it.
+    """
+    if value is None:
+        return NULL_PARTITION
+    encoded = quote(value, safe="", errors="replace")
+    if encoded == NULL_PARTITION:  # a text of which only the encoding shows that it is one
+        encoded = encoded.replace("_", "%5F", 1)
+    if len(encoded) <= MAXIMUM_ENCODED_VALUE:
+        return encoded
+    digest = hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()[:16]
+    room = MAXIMUM_ENCODED_VALUE - len(digest) - 1
+    kept = ""
+    for character in value[:room]:
+        step = quote(character, safe="", errors="replace")
+        if len(kept) + len(step) > room:
+            break
+        kept += step
+    return f"{kept}~{digest}"
+
+
+def require_name(name: str) -> str:
+    """Return a crawl's or a shard's name if it can be part of a file name.
+
+    Raises:
+        ValueError: It holds anything but 1 to 100 letters, digits, `_` and `-`.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} cannot name a file: 1 to 100 letters, digits, '_' and '-'")
+    return name
+
+
+def part_name(crawl: str, shard: str, number: int = 0) -> str:
+    """Name a part after its crawl and shard; running the shard again gives the same names.
+
+    The dots, which neither name can hold, keep two shards from ever sharing a name.
+    """
+    return f"{require_name(crawl)}.{require_name(shard)}.{number}.parquet"
+
+
+def part_path(kind: TableName, name: str, partition: Partition | None = None) -> str:
+    """Say where a part lies in the dataset; `failures` has no partitions, the other two need one."""
+    if (partition is None) != (kind == "failures"):
+        raise ValueError(f"{kind}: only parts of instances and frames lie in a partition")
+    return f"{kind}/{name}" if partition is None else f"{kind}/{partition.path}/{name}"
+
+
+def partition_folder(path: str) -> str:
+    """The folder that a part lies in, from the dataset on."""
+    return path.rpartition("/")[0]
+
+
+def is_part_path(path: str) -> bool:
+    """Tell whether a path in the dataset is one that `part_path` can have made."""
+    kind, _, rest = path.partition("/")
+    if kind == "failures":
+        return _PART.fullmatch(rest) is not None
+    partition, _, name = rest.rpartition("/")
+    return (
+        kind in TABLES and _PARTITION.fullmatch(partition) is not None and _PART.fullmatch(name) is not None
+    )
+
+
+def is_temporary_path(path: str) -> bool:
+    """Tell whether a path in the dataset is a file that was being written."""
+    folder, _, name = path.rpartition("/")
+    return folder == TEMPORARY and _TEMPORARY.fullmatch(name) is not None
+
+
+def commit_path(crawl: str, shard: str) -> str:
+    """Say where the record lies that makes a shard done."""
+    return f"{COMMITS}/{require_name(crawl)}.{require_name(shard)}.json"
+
+
+def plan_path(plan: str) -> str:
+    """Say where a plan is kept: Parquet, by a name that nobody takes for rows of the dataset."""
+    return f"{PLANS}/{require_name(plan)}.plan"

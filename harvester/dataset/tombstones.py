@@ -1,0 +1,152 @@
+"""What became of rows after their harvest: which series and objects the catalog has no more, or other ones.
+
+Parts are immutable, so this is a small table of its own, `_harvest/marks.parquet`, which is replaced whole
+and which the views join. A mark that is lost costs nothing but the next crawl, which makes it again.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from harvester.dataset.paths import MARKS
+from harvester.dataset.storage import Storage
+from harvester.errors import DatasetError
+
+_RELEASE: Final = b"release"
+
+_COLUMNS: Final = pa.schema(
+    [
+        ("crdc_series_uuid", pa.string()),
+        ("instance_url", pa.string()),
+        ("superseded_in", pa.int64()),
+        ("superseded_at", pa.timestamp("us")),  # UTC
+        ("collection_id", pa.string()),
+        ("moved_from", pa.string()),
+        ("moved_in", pa.int64()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """What became of a series.
+
+    Attributes:
+        superseded_in: The first release that has it no more; None: the newest one has it.
+        superseded_at: When that was found, UTC.
+        collection_id: The collection that the catalog has it in now, where that is another one.
+        moved_from: The collection that its rows were harvested into.
+        moved_in: The release that has it there.
+    """
+
+    superseded_in: int | None = None
+    superseded_at: datetime | None = None
+    collection_id: str | None = None
+    moved_from: str | None = None
+    moved_in: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstones:
+    """All marks of a dataset.
+
+    Attributes:
+        release: The newest release that the dataset was held against; None: none so far.
+        series: By their CRDC UUID.
+        objects: Until when (UTC) what was harvested of an object is superseded, by its address.
+    """
+
+    release: int | None = None
+    series: Mapping[str, Tombstone] = field(default_factory=dict)
+    objects: Mapping[str, datetime] = field(default_factory=dict)
+
+    def with_objects(self, urls: Iterable[str], before: datetime) -> "Tombstones":
+        """With rows of these objects that were harvested before a time superseded."""
+        return replace(self, objects={**self.objects, **dict.fromkeys(urls, before)})
+
+    def series_table(self) -> pa.Table:
+        """The marks of series."""
+        if not self.series:
+            return _empty(name for name in _COLUMNS.names if name != "instance_url")
+        return self._table().filter(pc.field("instance_url").is_null()).drop_columns(["instance_url"])
+
+    def object_table(self) -> pa.Table:
+        """The marks of objects: `instance_url`, `superseded_at`."""
+        if not self.objects:
+            return _empty(("instance_url", "superseded_at"))
+        named = self._table().filter(~pc.field("instance_url").is_null())
+        return named.select(["instance_url", "superseded_at"])
+
+    def _table(self) -> pa.Table:
+        rows: list[dict[str, Any]] = [
+            {
+                "crdc_series_uuid": uuid,
+                "superseded_in": mark.superseded_in,
+                "superseded_at": mark.superseded_at,
+                "collection_id": mark.collection_id,
+                "moved_from": mark.moved_from,
+                "moved_in": mark.moved_in,
+            }
+            for uuid, mark in sorted(self.series.items())
+        ]
+        rows += [
+            {"instance_url": url, "superseded_at": before} for url, before in sorted(self.objects.items())
+        ]
+        return pa.Table.from_pylist(rows, _COLUMNS)
+
+
+def _empty(names: Iterable[str]) -> pa.Table:
+    # From lists pyarrow makes arrays by loading pandas, which takes longer than most queries.
+    return pa.Table.from_batches([], pa.schema([_COLUMNS.field(name) for name in names]))
+
+
+def read_marks(storage: Storage) -> Tombstones:
+    """Read a dataset's marks; a dataset that never was held against a catalog has none.
+
+    Raises:
+        DatasetError: They are corrupt.
+    """
+    if not storage.exists(MARKS):
+        return Tombstones()
+    try:
+        table = pq.read_table(pa.BufferReader(storage.read(MARKS)))
+        release = (table.schema.metadata or {}).get(_RELEASE)
+        rows = table.select(_COLUMNS.names).cast(_COLUMNS).to_pylist()
+        return Tombstones(
+            None if release is None else int(release),
+            {row["crdc_series_uuid"]: _mark(row) for row in rows if row["crdc_series_uuid"] is not None},
+            {row["instance_url"]: row["superseded_at"] for row in rows if row["instance_url"] is not None},
+        )
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise DatasetError(
+            f"{storage.folder}/{MARKS}: corrupt ({' '.join(str(error).split())}); delete it, "
+            "and the next crawl makes it again"
+        ) from error
+
+
+def write_marks(storage: Storage, marks: Tombstones) -> None:
+    """Replace a dataset's marks, at one stroke.
+
+    Raises:
+        DatasetError: They cannot be written, or the lock that they are written under is lost.
+    """
+    metadata = {} if marks.release is None else {_RELEASE: str(marks.release).encode()}
+    table = marks._table().replace_schema_metadata(metadata)  # noqa: SLF001  its own module
+    storage.confirm()
+    with storage.write(MARKS) as stream:
+        pq.write_table(table, stream, compression="zstd")
+
+
+def _mark(row: Mapping[str, Any]) -> Tombstone:
+    return Tombstone(
+        superseded_in=row["superseded_in"],
+        superseded_at=row["superseded_at"],
+        collection_id=row["collection_id"],
+        moved_from=row["moved_from"],
+        moved_in=row["moved_in"],
+    )

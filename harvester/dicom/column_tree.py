@@ -1,0 +1,110 @@
+"""The columns of one nesting level, as Python lists that grow value by value and become Arrow arrays."""
+
+from itertools import repeat
+from typing import Any, Final
+
+import pyarrow as pa
+
+from harvester.dicom.charset import CharacterSet
+from harvester.dicom.dictionary import NO_ATTRIBUTE, Attribute
+from harvester.dicom.schema import column_type
+from harvester.dicom.values import Decoder, Values
+
+# Stands in an item type whose items were all empty, because Parquet has no struct without a field: the
+# attribute that may be in any item (PS3.5 7.5.3).
+_ANY_ITEM: Final = "SpecificCharacterSet"
+
+
+class Column:
+    """One attribute at one level: its values so far, and what raw values were turned into.
+
+    Attributes:
+        attribute: The dictionary's entry.
+        type: The Arrow type; None where the attribute's values are binary or items.
+        values: One for each row so far, or fewer: a gap is filled when the next value comes. Of a
+            sequence, the row of the level below at which its items start.
+        level: The items' columns, where the attribute is a sequence.
+        usual_vr: The value representation that the quick way is for; None where there is no quick way.
+        decode: What decodes it.
+        memo: What it made of the last few hundred raw values.
+    """
+
+    __slots__ = ("attribute", "decode", "level", "memo", "type", "usual_vr", "values")
+
+    def __init__(self, entry: Attribute = NO_ATTRIBUTE) -> None:
+        self.attribute = entry
+        self.type = column_type(entry)
+        self.values: list[Any] = []
+        self.level = Level() if entry.vr == "SQ" else None
+        self.usual_vr: str | None = None
+        self.decode: Decoder = _refuse
+        self.memo: dict[Any, Any] = {}
+
+
+def _refuse(_raw: bytes, _character_set: CharacterSet) -> Values:
+    raise ValueError("a column without a usual value representation decodes nothing")
+
+
+class Level:
+    """The data sets of one nesting level: the headers themselves, or the items of one sequence."""
+
+    __slots__ = ("columns", "rows")
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.columns: dict[int, Column] = {}
+
+    def truncate(self, rows: int) -> None:
+        """Forget all rows from `rows` on."""
+        self.rows = min(self.rows, rows)
+        for column in self.columns.values():
+            if column.level is not None:
+                start = next((start for start in column.values[rows:] if start is not None), None)
+                if start is not None:
+                    column.level.truncate(start)
+            del column.values[rows:]
+
+    def forget_unknown(self, unknown: Column, most: int) -> None:
+        """Drop the tags that are remembered to have no column, where a hostile file made them many."""
+        tags = [tag for tag, column in self.columns.items() if column is unknown]
+        if len(tags) > most:
+            for tag in tags:
+                del self.columns[tag]
+        for column in self.columns.values():
+            if column.level is not None:
+                column.level.forget_unknown(unknown, most)
+
+    def arrays(self) -> dict[str, pa.Array]:
+        """The level's columns by keyword, in the order of their tags; without those that have no value.
+
+        The values are gone then, but for where the items of sequences start: `truncate` needs that.
+        """
+        arrays = {}
+        for tag in sorted(self.columns):
+            column = self.columns[tag]
+            if not column.values:
+                continue
+            if column.level is not None:
+                arrays[column.attribute.keyword] = _sequence_array(column.values, column.level, self.rows)
+            elif column.type is not None:
+                column.values.extend(repeat(None, self.rows - len(column.values)))
+                arrays[column.attribute.keyword] = pa.array(column.values, column.type)
+                column.values.clear()  # here, not later: only one column is in memory twice
+        return arrays
+
+    def cells(self) -> int:
+        """How many cells the columns have, filled or empty, of this level and of those below it."""
+        cells = 0
+        for column in self.columns.values():
+            if column.values:
+                cells += self.rows
+                if column.level is not None:
+                    cells += column.level.cells()
+        return cells
+
+
+def _sequence_array(starts: list[int | None], items: Level, rows: int) -> pa.ListArray:
+    fields = items.arrays() or {_ANY_ITEM: pa.nulls(items.rows, pa.list_(pa.string()))}
+    structs = pa.StructArray.from_arrays(list(fields.values()), list(fields))
+    offsets = [*starts, *repeat(None, rows - len(starts)), items.rows]
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), structs)

@@ -1,0 +1,1 @@
+"""The crawl engine: plans shards, harvests them in worker processes, commits them."""

@@ -1,0 +1,145 @@
+"""The rows of one partition on their way into a part: what headers say, and what the harvest knows."""
+
+from array import array
+from collections.abc import Callable, Container, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import accumulate, chain
+from typing import Any, Final
+
+import pyarrow as pa
+
+from harvester import __version__
+from harvester.dataset import FRAME_COLUMNS, HARVEST_COLUMNS
+from harvester.dicom import HeaderColumns
+from harvester.dicom.frames import FrameIndex
+from harvester.fetch.headers import Cost, FetchedHeader
+from harvester.model import Series
+
+# One row of a slide with thousands of frames weighs megabytes, one of a CT some kilobytes: a part is
+# closed by whichever of the two comes first.
+ROWS_AT_ONCE: Final = 10_000
+BYTES_AT_ONCE: Final = 32 << 20
+
+_SOP_INSTANCE_UID: Final = 0x00080018
+_SERIES_INSTANCE_UID: Final = 0x0020000E
+_FRAME_FACTS: Final = frozenset(FRAME_COLUMNS.names) - {"Modality", "frame_offsets", "frame_lengths"}
+
+Columns = Callable[[], HeaderColumns]
+"""Makes the columns of one part."""
+
+
+class Rows:
+    """Rows that come together; see the module.
+
+    Args:
+        columns: Makes what takes the headers.
+    """
+
+    def __init__(self, columns: Columns = HeaderColumns) -> None:
+        self.columns = columns()
+        self.bytes = 0
+        self._series: list[str] = []
+        self._frames: list[tuple[Series, FetchedHeader, FrameIndex]] = []
+        self._facts: dict[str, list[Any]] = {
+            "collection_id": [],
+            **{name: [] for name in HARVEST_COLUMNS.names},
+        }
+
+    def append(
+        self, series: Series, fetched: FetchedHeader, cost: Cost, index: FrameIndex | None = None
+    ) -> None:
+        """Add one instance, and where its frames lie; if anything is raised, nothing was added."""
+        header, ref = fetched.header, fetched.ref
+        facts = {
+            "collection_id": series.collection_id,
+            "instance_url": _storable(ref.url),
+            "instance_size": fetched.size,
+            "etag": None if fetched.etag is None else _storable(fetched.etag),
+            "crdc_series_uuid": series.crdc_series_uuid,
+            "crdc_instance_uuid": ref.stem if series.crdc_series_uuid else None,
+            "idc_version": series.idc_version,
+            "preamble": header.preamble,
+            "header_bytes": header.header_bytes,
+            "pixel_data_offset": header.pixel_data_offset,
+            "pixel_data_keyword": header.pixel_data_keyword,
+            "encapsulated": header.encapsulated,
+            "basic_offset_table": header.basic_offset_table,
+            "extended_offset_table": header.extended_offset_table,
+            "requests": cost.requests,
+            "bytes_fetched": cost.bytes_fetched,
+            "harvested_at": datetime.now(UTC).replace(tzinfo=None),
+            "harvester_version": __version__,
+        }
+        self.columns.append(header)
+        for name, values in self._facts.items():
+            values.append(facts[name])
+        self._series.append(series.key)
+        if index is not None:
+            self._frames.append((series, _without_values(fetched), index))
+            self.bytes += 16 * len(index)
+        # Values that were hopped over take no memory; what was inflated takes more than was fetched.
+        self.bytes += header.header_bytes if header.deflated else min(header.header_bytes, cost.bytes_fetched)
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time to write them."""
+        return self.columns.rows >= ROWS_AT_ONCE or self.bytes >= BYTES_AT_ONCE or self.columns.crowded
+
+    @property
+    def series(self) -> set[str]:
+        """The keys of the series that they are of."""
+        return set(self._series)
+
+    def table(self, dropped: Container[str] = ()) -> pa.Table:
+        """All rows but those of the series that are dropped; none can be added any more."""
+        arrays = {"collection_id": pa.array(self._facts["collection_id"], pa.string())}
+        arrays |= {field.name: pa.array(self._facts[field.name], field.type) for field in HARVEST_COLUMNS}
+        arrays |= self.columns.finish()
+        table = pa.table(arrays)
+        return table.filter(pa.array([key not in dropped for key in self._series])) if dropped else table
+
+    def frame_table(self, dropped: Container[str] = ()) -> pa.Table:
+        """The rows of `frames` that belong to them."""
+        frames = [one for one in self._frames if one[0].key not in dropped]
+        facts = [
+            {
+                "collection_id": series.collection_id,
+                "SOPInstanceUID": _uid(fetched, _SOP_INSTANCE_UID),
+                "SeriesInstanceUID": _uid(fetched, _SERIES_INSTANCE_UID),
+                "instance_url": _storable(fetched.ref.url),
+                "instance_size": fetched.size,
+                "etag": None if fetched.etag is None else _storable(fetched.etag),
+                "source": index.source,
+            }
+            for series, fetched, index in frames
+        ]
+        columns = [field for field in FRAME_COLUMNS if field.name in _FRAME_FACTS]
+        arrays = {field.name: pa.array([one[field.name] for one in facts], field.type) for field in columns}
+        arrays["frame_offsets"] = _lists([index.offsets for _, _, index in frames])
+        arrays["frame_lengths"] = _lists([index.lengths for _, _, index in frames])
+        return pa.table(arrays)
+
+
+def _without_values(fetched: FetchedHeader) -> FetchedHeader:
+    """The same without what a row of `frames` does not need: headers are not held until a part is full."""
+    named = [one for one in fetched.header.elements if one[0] in (_SOP_INSTANCE_UID, _SERIES_INSTANCE_UID)]
+    return replace(fetched, header=replace(fetched.header, elements=named))
+
+
+def _uid(fetched: FetchedHeader, tag: int) -> str | None:
+    raw = next((one[2] for one in reversed(fetched.header.elements) if one[0] == tag), None)
+    return raw.decode("latin-1").strip(" \0") or None if isinstance(raw, bytes) else None
+
+
+def _lists(values: list[Sequence[int]]) -> pa.ListArray:
+    offsets = pa.array(accumulate((len(one) for one in values), initial=0), pa.int32())
+    joined = array("Q", chain.from_iterable(values))
+    return pa.ListArray.from_arrays(
+        offsets, pa.Array.from_buffers(pa.uint64(), len(joined), [None, pa.py_buffer(joined)])
+    )
+
+
+def _storable(text: str) -> str:
+    # A file name or a header field that is not UTF-8 reaches Python as lone surrogates, which Arrow refuses.
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,113 @@
+"""The record that a crawl leaves of itself: what it was told, what it did, and how the servers answered."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from harvester.config import CrawlConfig
+from harvester.dataset import Dataset
+from harvester.dataset.paths import PRIVATE, require_name
+from harvester.engine.shard import VERSIONS
+from harvester.store.telemetry import Telemetry
+
+RUNS: Final = f"{PRIVATE}/runs"
+_LONGEST_LIST: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerExit:
+    """A worker process that died."""
+
+    process: int
+    fate: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run of a crawl.
+
+    Attributes:
+        crawl: The crawl's name, which is its plan's.
+        config: What it was told.
+        started_at: When, with its zone.
+        seconds: From the start to the last commit.
+        processes: How many harvested.
+        totals: What it did: the crawl's result.
+        telemetry: How the servers answered.
+        deaths: The workers that died.
+        cpu_seconds: Of all processes of this machine that harvested; None where they were elsewhere.
+    """
+
+    crawl: str
+    config: CrawlConfig
+    started_at: datetime
+    seconds: float
+    processes: int
+    totals: Mapping[str, Any]
+    telemetry: Telemetry
+    deaths: tuple[WorkerExit, ...] = ()
+    cpu_seconds: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that JSON holds."""
+        total = self.telemetry.total
+        return {
+            "format": 1,
+            "crawl": self.crawl,
+            "started_at": self.started_at.isoformat(),
+            "versions": VERSIONS,
+            "configuration": _short(self.config.model_dump(mode="json", exclude_defaults=True)),
+            "processes": self.processes,
+            "cpu_seconds": self.cpu_seconds,
+            "totals": dict(self.totals),
+            "rates": self._rates(),
+            "retries": dict(total.retries),
+            "failed_attempts": dict(total.failures),
+            "hedges": {"sent": total.hedges, "won": total.hedges_won},
+            "latency_seconds": {f"p{part}": total.latency.percentile(part) for part in (50, 90, 99)},
+            "concurrency": {str(second): count for second, count in sorted(total.concurrency.items())},
+            "concurrency_sample_seconds": total.sample_seconds,
+            "deaths": [
+                {"process": death.process, "fate": death.fate, "at": death.at.isoformat()}
+                for death in self.deaths
+            ],
+            "endpoints": self.telemetry.to_dict(),
+        }
+
+    def _rates(self) -> dict[str, float | None]:
+        """By the second, and by the object that was harvested."""
+        totals = self.totals
+        rates: dict[str, float | None] = {
+            f"{name}_per_second": totals[name] / self.seconds if self.seconds else None
+            for name in ("instances", "requests", "bytes_fetched")
+        }
+        objects = totals["instances"]
+        rates |= {
+            f"{name}_per_instance": totals[name] / objects if objects else None
+            for name in ("requests", "bytes_fetched")
+        }
+        return rates
+
+    def save(self, dataset: Dataset) -> str:
+        """Write it into the dataset; return its path there.
+
+        Raises:
+            DatasetError: It cannot be written.
+        """
+        start = self.started_at.astimezone(UTC)
+        path = f"{RUNS}/{start:%Y%m%dT%H%M%S.%fZ}-{require_name(self.crawl)}.json"
+        with dataset.storage.write(path) as stream:
+            stream.write(json.dumps(self.to_dict(), indent=1, allow_nan=False).encode() + b"\n")
+        return path
+
+
+def _short(value: Any) -> Any:
+    """The value with long lists told by their length: a list of UIDs is in the configuration's own file."""
+    if isinstance(value, dict):
+        return {key: _short(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)) and len(value) > _LONGEST_LIST:
+        return f"{len(value)} values"
+    return value

@@ -1,0 +1,1 @@
+"""Reads one object: its header, and where its frames lie."""

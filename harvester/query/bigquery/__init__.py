@@ -1,0 +1,1 @@
+"""Queries in BigQuery's dialect, translated to DuckDB's."""

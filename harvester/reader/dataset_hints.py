@@ -1,0 +1,123 @@
+"""What a dataset knows of an object, so that opening it takes one request for exactly its header."""
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import pyarrow.parquet as pq
+
+from harvester.dataset import Dataset, TableName
+from harvester.dicom import Header
+from harvester.dicom.frames import FrameIndex, FrameSource
+from harvester.errors import DatasetError
+from harvester.model import ObjectRef
+
+# Bytes. A crawl that read fewer than such a header has hopped over long values in it, as a reader does, too.
+_LONGEST_WINDOW: Final = 4 << 20
+_INSTANCE_COLUMNS: Final = ("etag", "header_bytes", "pixel_data_offset", "encapsulated", "bytes_fetched")
+_FRAME_COLUMNS: Final = ("etag", "source", "frame_offsets", "frame_lengths")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of an object before it is asked for.
+
+    Attributes:
+        etag: What it was when that was learnt.
+        header_window: How many bytes hold its header, and the beginning of its pixel data.
+        index: Where its frames lie.
+    """
+
+    etag: str | None = None
+    header_window: int | None = None
+    index: FrameIndex | None = field(default=None, repr=False)
+
+
+NOTHING_KNOWN: Final = Known()
+
+
+def look_up(dataset: Dataset | str | Path, ref: ObjectRef) -> Known:
+    """What a dataset says of an object; nothing, where it does not have it.
+
+    Args:
+        dataset: The dataset, or where it is.
+        ref: The object.
+
+    Raises:
+        DatasetError: There is no such dataset, or it cannot be read.
+    """
+    return look_up_all(dataset, [ref])[0]
+
+
+def look_up_all(dataset: Dataset | str | Path, refs: Sequence[ObjectRef]) -> list[Known]:
+    """What a dataset says of some objects, each of its files being looked into once.
+
+    Args:
+        dataset: The dataset, or where it is.
+        refs: The objects.
+
+    Raises:
+        DatasetError: There is no such dataset, or it cannot be read.
+    """
+    opened = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
+    instances = _rows(opened, "instances", _INSTANCE_COLUMNS, [ref.url for ref in refs])
+    frames = _rows(opened, "frames", _FRAME_COLUMNS, list(instances))
+    return [
+        _known(instances[ref.url], frames.get(ref.url)) if ref.url in instances else NOTHING_KNOWN
+        for ref in refs
+    ]
+
+
+def _known(instance: dict[str, Any], frames: dict[str, Any] | None) -> Known:
+    etag = instance["etag"]
+    return Known(etag, _header_window(instance), _index(frames, etag))
+
+
+def header_window(header: Header) -> int:
+    """How many bytes hold a header that was read, and the beginning of the pixel data."""
+    offset = header.pixel_data_offset
+    return min(header.header_bytes if offset is None else offset + 8, _LONGEST_WINDOW)
+
+
+def _header_window(instance: dict[str, Any]) -> int | None:
+    window: int | None = instance["header_bytes"]
+    if instance["pixel_data_offset"] is not None:  # the first item says how long the offset table is
+        window = instance["pixel_data_offset"] + (8 if instance["encapsulated"] else 0)
+    if window is None or window < 1:
+        return None
+    return window if window <= (instance["bytes_fetched"] or 0) else min(window, _LONGEST_WINDOW)
+
+
+def _index(frames: dict[str, Any] | None, etag: str | None) -> FrameIndex | None:
+    if frames is None or frames["etag"] != etag or etag is None:
+        return None
+    source, offsets, lengths = (frames[name] for name in _FRAME_COLUMNS[1:])
+    if source not in get_args(FrameSource) or not offsets or not lengths:
+        return None
+    return FrameIndex(source, array("Q", offsets), array("Q", lengths))
+
+
+def _rows(
+    dataset: Dataset, kind: TableName, columns: Sequence[str], urls: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """The rows of some objects, by their addresses."""
+    wanted, found, storage = set(urls), dict[str, dict[str, Any]](), dataset.storage
+    for part in dataset.parts(kind):
+        if not wanted:
+            break
+        try:
+            table = pq.read_table(
+                storage.file(part.path),
+                columns=["instance_url", *columns],
+                filters=[("instance_url", "in", wanted)],
+                partitioning=None,
+                filesystem=storage.filesystem,
+            )
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"{storage.folder}/{part.path}: cannot be read ({error})") from error
+        for row in table.to_pylist():
+            found[row["instance_url"]] = row
+        wanted -= found.keys()
+    return found

@@ -1,6 +1,0 @@
-"""Reports: a dataset and its last audit as one HTML page, for people who do not read SQL."""
-
-from harvester.report.facts import DEFAULT_ATTRIBUTES, Facts, gather
-from harvester.report.page import render
-
-__all__ = ["DEFAULT_ATTRIBUTES", "Facts", "gather", "render"]

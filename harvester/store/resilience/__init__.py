@@ -1,0 +1,1 @@
+"""How hard a store asks and how long it insists: limits, retries, hedging, circuit breakers."""

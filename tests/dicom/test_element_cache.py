@@ -1,0 +1,172 @@
+"""A header read with a memory of other headers equals the same header read without, whatever they were."""
+
+import random
+
+import pytest
+from header_feeding import content, header_only, outcome, read, whole_files
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_data_sets import MadeFile, made_files
+from made_part10 import element, implicit, item, open_item, open_sequence, part10, sequence
+
+from harvester.dicom import HeaderMemories, HeaderMemory
+from harvester.dicom.element import Items
+from harvester.dicom.element_cache import _MOST_BYTES, _MOST_SERIES, _MOST_STRETCHES, Stretches
+
+IMPLICIT = b"1.2.840.10008.1.2\0"
+FILES = {path: header_only(raw) for path, raw in whole_files().items()}
+HEADERS = {path: raw for path, raw in FILES.items() if len(raw) < 100_000}
+CODE = element(0x00080100, "SH", b"T-1 ")
+
+
+def sibling(raw: bytes, pick: random.Random) -> bytes:
+    """The same object with some bytes behind the meta information changed, inserted, left out or doubled."""
+    changed = bytearray(raw)
+    for _ in range(pick.choice((1, 1, 2, 5))):
+        at = pick.randrange(min(132, len(changed)), len(changed) + 1)
+        kind = pick.randrange(5)
+        if kind == 0:
+            changed[at : at + 1] = bytes([pick.randrange(256)])
+        elif kind == 1:
+            changed[at : at + 2] = pick.randbytes(2)
+        elif kind == 2:
+            del changed[at : at + pick.choice((1, 2, 8))]
+        elif kind == 3:
+            changed[at:at] = changed[at : at + pick.choice((2, 8, 30))]
+        else:
+            changed[at : at + 1] = b"1"
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_real_headers_in_any_order_are_the_same_with_a_memory(seed: int) -> None:
+    paths = sorted(HEADERS) * 2
+    random.Random(seed).shuffle(paths)
+    memory = HeaderMemory()
+    for path in paths:
+        assert outcome(HEADERS[path], 16 << 10, memory=memory) == outcome(HEADERS[path]), path
+
+
+def test_siblings_with_mutations_are_the_same_with_a_memory() -> None:
+    pick = random.Random(3)
+    memory = HeaderMemory()
+    compared = 0
+    for path in sorted(HEADERS):
+        if len(HEADERS[path]) > 8000:
+            continue
+        for _ in range(6):
+            raw = sibling(HEADERS[path], pick)
+            step = pick.choice((61, 4096, len(raw)))
+            assert outcome(raw, step, memory=memory) == outcome(raw, len(raw)), path
+            compared += 1
+    assert compared > 200
+
+
+@settings(max_examples=20, deadline=None)
+@given(files=st.lists(made_files(), min_size=2, max_size=6), seed=st.integers(0, 99))
+def test_made_files_are_the_same_with_a_memory(files: list[MadeFile], seed: int) -> None:
+    pick = random.Random(seed)
+    memory = HeaderMemory()
+    raws = [made.raw for made in files] + [sibling(made.raw, pick) for made in files]
+    for raw in raws + raws:
+        assert outcome(raw, 4096, memory=memory) == outcome(raw, len(raw))
+
+
+def test_siblings_share_their_elements_and_not_their_places() -> None:
+    memory = HeaderMemory()
+    shared = [sequence(0x00081140, item(CODE)), element(0x00100020, "LO", b"id")]
+    first = read(part10(element(0x00080018, "UI", b"1.2\0"), *shared), memory=memory)
+    second = read(part10(element(0x00080018, "UI", b"1.2.34"), *shared), memory=memory)
+    assert second.elements[-1][2] is first.elements[-1][2]
+    assert second.elements[-1][3] == first.elements[-1][3] + 2
+    inside = [next(iter(header.elements[-2][2]))[0] for header in (first, second)]
+    assert inside[1][3] == inside[0][3] + 2
+
+
+def test_runs_of_items_are_found_elsewhere_too() -> None:
+    memory = HeaderMemory()
+    items = [
+        item(element(0x00080100, "SH", b"T-%02d" % i), sequence(0x00082218, item(CODE))) for i in range(9)
+    ]
+    for instance_uid in (b"1.2\0", b"1.2.34", b"1.2.3456"):
+        raw = part10(element(0x00080018, "UI", instance_uid), sequence(0x00081140, *items))
+        assert content(read(raw, memory=memory)) == content(read(raw))
+
+
+def test_the_same_bytes_in_another_encoding_are_read_anew() -> None:
+    # As explicit elements these are LO of 2 bytes; as implicit ones their length is that of all of them.
+    length = int.from_bytes(b"LO\x02\0", "little")
+    body = element(0x00100020, "LO", b"id")
+    assert implicit(0x00100020, b"", length) == body[:8]
+    memory = HeaderMemory()
+    head = element(0x00080060, "CS", b"MR")
+    explicit_one = part10(head, body, element(0x00100030, "DA", b"20240101"))
+    implicit_one = part10(
+        implicit(0x00080060, b"MR"),
+        body[:8] + b"id" + b"A" * (length - 2),
+        transfer_syntax=IMPLICIT,
+    )
+    for raw in (explicit_one, implicit_one, explicit_one, implicit_one):
+        assert outcome(raw, len(raw), memory=memory) == outcome(raw, len(raw))
+
+
+def test_a_stretch_that_begins_alike_is_not_the_same() -> None:
+    memory = HeaderMemory()
+    for text in (b"abcdef", b"abcdeg", b"abcdef", b"abcde "):
+        raw = part10(element(0x00100020, "LO", text), element(0x00104000, "LT", b"x "))
+        assert read(raw, memory=memory).elements[-2][2] == text
+
+
+def test_a_stretch_that_the_object_s_end_cuts_is_a_cut_one() -> None:
+    memory = HeaderMemory()
+    raw = part10(CODE, element(0x00100020, "LO", b"an id of some length"), element(0x00104000, "LT", b"x "))
+    read(raw, memory=memory)
+    for cut in range(132, len(raw)):
+        assert outcome(raw[:cut], 4096, memory=memory) == outcome(raw[:cut], 4096)
+
+
+def test_a_private_sequence_is_what_its_own_header_s_creator_says() -> None:
+    # In implicit VR a creator that pydicom knows decides what is a sequence; the bytes alone don't.
+    def one(creator: bytes) -> bytes:
+        items = item(implicit(0x00080100, b"T-1 "))
+        return part10(
+            implicit(0x00080060, b"MR"),
+            implicit(0x20010010, creator),
+            implicit(0x2001105F, items),
+            transfer_syntax=IMPLICIT,
+        )
+
+    memory = HeaderMemory()
+    known, unknown = one(b"Philips Imaging DD 001"), one(b"Nobody known at all 01")
+    for raw in (known, unknown, known, unknown):
+        header = read(raw, memory=memory)
+        assert isinstance(header.elements[-1][2], Items) == (raw == known)
+
+
+def test_a_memory_of_endless_headers_stays_small() -> None:
+    stretches = Stretches()
+    for i in range(3 * _MOST_STRETCHES):
+        stretches.keep(i.to_bytes(8, "little") + bytes(100), [], 0)
+        assert len(stretches._stretches) <= _MOST_STRETCHES
+    stretches.keep(bytes(_MOST_BYTES + 1), [], 0)
+    assert stretches.find(bytes(8)) is None or len(stretches.find(bytes(8))[0]) <= _MOST_BYTES
+
+
+def test_items_of_undefined_length_are_remembered_too() -> None:
+    memory = HeaderMemory()
+    raw = part10(open_sequence(0x00081140, open_item(CODE), open_item()), element(0x00100020, "LO", b"id"))
+    first, second = read(raw, memory=memory), read(raw, memory=memory)
+    assert content(first) == content(second) == content(read(raw))
+    assert first.elements[-2][2] is second.elements[-2][2]
+
+
+def test_each_series_has_a_memory_of_its_own_while_it_is_read() -> None:
+    memories = HeaderMemories()
+    first = memories.of("first")
+    for number in range(_MOST_SERIES - 1):
+        memories.of(str(number))
+        assert memories.of("first") is first
+
+    for number in range(_MOST_SERIES):
+        memories.of(f"later {number}")
+    assert memories.of("first") is not first

@@ -1,0 +1,161 @@
+"""A file without an offset table is shown with one, and nothing else of it is another."""
+
+import io
+import struct
+
+import pydicom
+import pytest
+from frame_reading import made, places
+from header_feeding import CORPUS, inventory, needs_corpus, read
+from hypothesis import given
+from hypothesis import strategies as st
+from pydicom.encaps import generate_frames, get_frame
+
+import harvester
+from harvester.dicom.frames import FrameIndex
+from harvester.errors import FrameIndexError
+from harvester.reader.offset_table import Splice, VirtualTable
+from harvester.store.memory import MemoryStore
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+URL = "s3://bucket/slide.dcm"
+JPEG_START = b"\xff\xd8\xff\xe0"
+ONE_EACH = [[JPEG_START + bytes([number] * 2 * number)] for number in range(1, 41)]
+SEVERAL = [[JPEG_START + bytes([number] * 10), b"more", b"end!"] for number in range(1, 41)]
+ADDED = {"ExtendedOffsetTable", "ExtendedOffsetTableLengths"}
+
+
+def opened(raw, **how):
+    store = MemoryStore({URL: raw})
+    return harvester.open_object(URL, store=store, **how), store
+
+
+def without_tables():
+    return [
+        name
+        for name, line in inventory().items()
+        if line["encapsulated"] == "True"
+        and line["bot"] == "empty"
+        and line["eot"] == "False"
+        and line["frames"] not in ("", "1")
+        and not any(part in name for part in ("video", "too_short"))
+    ]
+
+
+@given(
+    st.integers(0, 50), st.integers(0, 20), st.binary(max_size=30), st.integers(0, 120), st.integers(0, 60)
+)
+def test_a_splice_is_what_a_slice_of_the_spliced_bytes_is(at, removed, content, start, length):
+    raw = bytes(range(100))
+    whole = raw[:at] + content + raw[at + removed :]
+    splice = Splice(at, removed, len(content))
+    stop = min(start + length, len(whole))
+    pieces = splice.pieces(start, stop) if start < stop else []
+    joined = b"".join((content if put_in else raw)[one.start : one.stop] for put_in, one in pieces)
+    assert joined == whole[start:stop]
+
+
+@needs_corpus
+@pytest.mark.parametrize("kind", ["auto", "extended"])
+@pytest.mark.parametrize("name", without_tables())
+def test_the_whole_file_is_a_valid_object_that_equals_the_original(name, kind):
+    raw = (CORPUS / name).read_bytes()
+    is_fragmented = "CT0012.fragmented" in name or "IM00001.fragmented" in name
+    if kind == "extended" and is_fragmented:
+        pytest.skip("PS3.3 C.7.6.3.1.8: an extended table is for frames of one fragment")
+    file, _ = opened(raw, offset_table=kind)
+    shown = file.read()
+    assert len(shown) == file.size > len(raw)
+    dataset, original = (pydicom.dcmread(io.BytesIO(one)) for one in (shown, raw))
+    count = int(original.NumberOfFrames)
+    frames = list(generate_frames(original.PixelData, number_of_frames=count))
+    tables = None
+    if kind == "extended":
+        tables = (dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths)
+        assert {element.keyword for element in dataset} - {element.keyword for element in original} == ADDED
+        del dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths
+        assert dataset == original
+    assert list(generate_frames(dataset.PixelData, number_of_frames=count)) == frames
+    assert [
+        get_frame(dataset.PixelData, at, extended_offsets=tables)[: len(frames[at])] for at in range(count)
+    ] == frames
+    # The bytes of the frames, items and all, are untouched.
+    fragments = read(raw).pixel_data_offset + 8
+    assert shown.endswith(raw[fragments:])
+    if kind == "auto":
+        del dataset.PixelData, original.PixelData
+        assert dataset == original
+
+
+@needs_corpus
+@pytest.mark.parametrize(
+    "name",
+    [name for name, line in inventory().items() if line["bot"] == "nonempty" or line["eot"] == "True"][::5],
+)
+def test_a_file_that_has_a_table_is_shown_as_it_is(name):
+    raw = (CORPUS / name).read_bytes()
+    assert opened(raw, offset_table="extended")[0].read() == raw
+
+
+@pytest.mark.parametrize(
+    "raw", [made(ONE_EACH[:1]), made([[b"ab"]], number_of_frames=9, uid="1.2.840.10008.1.2.4.102")]
+)
+def test_one_frame_and_a_video_need_no_table(raw):
+    assert opened(raw, offset_table="extended")[0].read() == raw
+
+
+def test_reading_the_metadata_scans_nothing():
+    raw = made([[JPEG_START + bytes(50_000)] for _ in range(100)])
+    file, store = opened(raw)
+    pydicom.dcmread(file, stop_before_pixels=True)
+    assert store.requests == 1
+
+
+def test_where_it_is_known_that_frames_lie_the_extended_table_is_shown():
+    raw = made([[JPEG_START + bytes(50_000)] for _ in range(99)] + [[JPEG_START + bytes(60_000)]])
+    file, store = opened(raw)
+    file.read()
+    store.ranges.clear()
+    again = harvester.open_object(URL, store=store)
+    header = pydicom.dcmread(again, stop_before_pixels=True)
+    assert struct.unpack("<100Q", header.ExtendedOffsetTable) == tuple(range(0, 5_001_200, 50_012))
+    assert [len(wanted) for _, wanted in store.ranges] == [64 << 10]
+
+
+def test_of_frames_in_fragments_only_the_basic_table_can_be_shown():
+    raw = made(SEVERAL)
+    for _ in range(2):  # before and after the places are known
+        file, _ = opened(raw)
+        shown = pydicom.dcmread(io.BytesIO(file.read()))
+        assert "ExtendedOffsetTable" not in shown
+        assert [get_frame(shown.PixelData, at) for at in range(40)] == [b"".join(one) for one in SEVERAL]
+    with pytest.raises(FrameIndexError, match="several fragments"):
+        opened(raw, offset_table="extended")[0].read()
+
+
+def test_what_cannot_be_found_is_said_when_the_table_is_read():
+    raw = made([[b"ab", b"cd", b"ef"]], number_of_frames=2)
+    file, _ = opened(raw)
+    pydicom.dcmread(file, stop_before_pixels=True)
+    with pytest.raises(FrameIndexError, match=r"cannot be told.*slide.dcm"):
+        file.read()
+    assert opened(raw, offset_table="none")[0].read() == raw
+
+
+def test_in_implicit_vr_the_elements_are_implicit():
+    raw = made(ONE_EACH)
+    offsets, lengths = places(raw, ONE_EACH)
+    header = read(raw)
+    object.__setattr__(header, "implicit", True)
+    table = VirtualTable("extended", 40, header)
+    content = table.content(FrameIndex("scan", offsets, lengths))
+    assert len(content) == table.splice.length
+    assert content[:8] == struct.pack("<HHL", 0x7FE0, 1, 320)
+    assert content[328:336] == struct.pack("<HHL", 0x7FE0, 2, 320)
+
+
+def test_a_dual_personality_file_is_no_tiff_once_it_is_moved():
+    raw = made(ONE_EACH, preamble=b"II*\0" + bytes(124))
+    assert opened(raw)[0].read(4) == bytes(4)
+    assert opened(raw, offset_table="none")[0].read(4) == b"II*\0"

@@ -1,0 +1,72 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harvester.errors import BadResponseError
+from harvester.model import ByteRange
+from harvester.store.http.range_response import (
+    if_match,
+    promise_of_partial,
+    promise_of_whole,
+    size_of_unsatisfied,
+    unquoted,
+)
+
+offsets = st.integers(0, 40)
+
+
+@given(start=offsets, length=st.integers(1, 40), first=offsets, last=st.integers(-1, 80), size=offsets)
+def test_only_the_asked_range_is_a_promise(start, length, first, last, size):
+    wanted = ByteRange(start, start + length)
+    headers = {"Content-Range": f"bytes {first}-{last}/{size}"}
+    right = first == start < size and last == min(wanted.stop, size) - 1
+    behind = first == start >= size and last < first
+    if right or behind:
+        promise = promise_of_partial(wanted, headers, None)
+        assert (promise.length, promise.size) == (last - first + 1 if right else 0, size)
+    else:
+        with pytest.raises(BadResponseError):
+            promise_of_partial(wanted, headers, None)
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "bytes 0-9", "bytes 0-9/*", "bytes */10", "bytes 0-9/" + "9" * 5000, "items 0-9/10"]
+)
+def test_a_content_range_that_says_too_little_is_refused(text):
+    with pytest.raises(BadResponseError):
+        promise_of_partial(ByteRange(0, 10), {} if text is None else {"Content-Range": text}, 10)
+
+
+def test_a_whole_object_serves_its_beginning_only():
+    assert promise_of_whole(ByteRange(0, 10), 100).length == 10
+    assert promise_of_whole(ByteRange(0, 10), 4).length == 4
+    assert promise_of_whole(ByteRange(0, 10), None).size is None
+    assert promise_of_whole(ByteRange(7, 10), 7).length == 0
+    with pytest.raises(BadResponseError, match="ignores ranges"):
+        promise_of_whole(ByteRange(7, 10), 8)
+
+
+def test_an_unsatisfied_range_tells_the_size():
+    assert size_of_unsatisfied(ByteRange(9, 10), {"Content-Range": "bytes */9"}, b"") == 9
+    assert size_of_unsatisfied(ByteRange(9, 10), {}, b"<ActualObjectSize>3</ActualObjectSize>") == 3
+    assert size_of_unsatisfied(ByteRange(0, 10), {}, b"") == 0
+    with pytest.raises(BadResponseError):
+        size_of_unsatisfied(ByteRange(8, 10), {"Content-Range": "bytes */9"}, b"")
+
+
+@pytest.mark.parametrize(
+    ("header", "etag", "sent"),
+    [
+        ('"abc"', "abc", '"abc"'),
+        ("abc", "abc", '"abc"'),
+        ('W/"abc"', "W/abc", None),
+        (' "abc-2" ', "abc-2", '"abc-2"'),
+        ('""', None, None),
+        ("", None, None),
+        (None, None, None),
+        ('"ü"', "ü", None),
+    ],
+)
+def test_an_etag_goes_without_quotes_and_returns_with_them(header, etag, sent):
+    assert unquoted(header) == etag
+    assert if_match(etag) == sent

@@ -1,0 +1,23 @@
+"""How messages word a misspelt name, and that a message stays on one line."""
+
+from harvester.messages import did_you_mean, nearest, one_line
+
+
+def test_the_nearest_names_come_first_and_as_they_are_spelt() -> None:
+    assert nearest("patientid", ["Modality", "PatientID", "PatientName"])[0] == "PatientID"
+    assert nearest("zzz", ["Modality", "PatientID"]) == []
+    assert len(nearest("a1", [f"a{number}" for number in range(100)])) == 3
+
+
+def test_a_misspelt_name_is_answered_with_what_was_meant() -> None:
+    assert did_you_mean("Modalty", ["Modality", "PatientID"]) == "; did you mean Modality?"
+
+
+def test_a_name_like_no_other_is_answered_with_all_of_them_where_they_are_few() -> None:
+    assert did_you_mean("zzz", ["Modality", "PatientID"]) == "; valid: Modality, PatientID"
+    assert did_you_mean("zzz", [f"Keyword{number}" for number in range(17)]) == ""
+    assert did_you_mean("zzz", []) == ""
+
+
+def test_a_message_of_many_lines_is_one_line() -> None:
+    assert one_line("  not\r\n\tTOML \n at all\v ") == "not TOML at all"
