@@ -13,8 +13,9 @@ import typer
 
 from harvester.cli.format import count, size
 from harvester.dicom import HeaderColumns
-from harvester.fetch.headers import Cost, FetchedHeader, HeaderFetcher
+from harvester.fetch.headers import FetchedHeader, HeaderFetcher
 from harvester.model import ObjectRef
+from harvester.store.cost import RequestCost
 from harvester.store.open import open_store
 
 _LONGEST_VALUE = 100
@@ -44,7 +45,7 @@ def _header(
 ) -> None:
     """Print the header of one DICOM object, read with as few bytes as it takes."""
     ref = ObjectRef.parse(url)
-    cost = Cost()
+    cost = RequestCost()
     fetched = anyio.run(partial(_fetch, ref, endpoint, cost))
     facts = {
         "instance_url": ref.url,
@@ -80,7 +81,7 @@ _FACTS = (
 )
 
 
-async def _fetch(ref: ObjectRef, endpoint: str | None, cost: Cost) -> FetchedHeader:
+async def _fetch(ref: ObjectRef, endpoint: str | None, cost: RequestCost) -> FetchedHeader:
     async with open_store(endpoint=endpoint) as store:
         return await HeaderFetcher(store).fetch([ref], cost)
 

@@ -13,8 +13,9 @@ from harvester import __version__
 from harvester.dataset import FRAME_COLUMNS, HARVEST_COLUMNS
 from harvester.dicom import HeaderColumns
 from harvester.dicom.frames import FrameIndex
-from harvester.fetch.headers import Cost, FetchedHeader
+from harvester.fetch.headers import FetchedHeader
 from harvester.model import Series
+from harvester.store.cost import RequestCost
 
 # One row of a slide with thousands of frames weighs megabytes, one of a CT some kilobytes: a part is
 # closed by whichever of the two comes first.
@@ -47,7 +48,7 @@ class Rows:
         }
 
     def append(
-        self, series: Series, fetched: FetchedHeader, cost: Cost, index: FrameIndex | None = None
+        self, series: Series, fetched: FetchedHeader, cost: RequestCost, index: FrameIndex | None = None
     ) -> None:
         """Add one instance, and where its frames lie; if anything is raised, nothing was added."""
         header, ref = fetched.header, fetched.ref

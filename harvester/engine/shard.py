@@ -20,10 +20,11 @@ from harvester.engine.retry_failed import RetriedFailures, may_pass
 from harvester.engine.row_buffer import Columns, Rows
 from harvester.errors import HarvestError, HeaderLimitError
 from harvester.fetch.frame_index import FrameSearch
-from harvester.fetch.headers import Cost, FetchedHeader, HeaderFetcher
+from harvester.fetch.headers import FetchedHeader, HeaderFetcher
 from harvester.fetch.series_listing import ExpandedSeries, expand, surplus
 from harvester.fetch.window_predictor import ObjectTraits
 from harvester.model import Failure, ListedObject, Series, Shard
+from harvester.store.cost import RequestCost
 
 _logger = logging.getLogger("harvester")
 
@@ -45,7 +46,7 @@ class Progress:
     carried: int = 0
     expected_instances: int | None = None
 
-    def spend(self, cost: Cost) -> None:
+    def spend(self, cost: RequestCost) -> None:
         """Add what one object cost."""
         self.requests += cost.requests
         self.bytes_fetched += cost.bytes_fetched
@@ -115,7 +116,7 @@ class ShardHarvest:
     _aside: list[tuple[Partition, Rows]] = field(default_factory=list)
     _failures: list[Failure] = field(default_factory=list)
     _writing: anyio.Lock = field(default_factory=anyio.Lock)
-    _cost: Cost = field(default_factory=Cost)
+    _cost: RequestCost = field(default_factory=RequestCost)
     _counts: dict[str, tuple[int, int]] = field(default_factory=dict)
     _unread: dict[str, int] = field(default_factory=dict)
     _written: set[str] = field(default_factory=set)
@@ -205,7 +206,7 @@ class ShardHarvest:
                 if self._stopping is not None:
                     return
                 expanded = await expand(series, self.fetcher.store)
-                self._spend(Cost(requests=expanded.requests))
+                self._spend(RequestCost(requests=expanded.requests))
                 if expanded.failure is not None:
                     self._fail(series, expanded.failure)
                 elif more := surplus(expanded):
@@ -257,7 +258,7 @@ class ShardHarvest:
             await self._read(*one)
 
     async def _read(self, expanded: ExpandedSeries, listed: ListedObject) -> None:
-        cost = Cost()
+        cost = RequestCost()
         series = expanded.series
         if self.terms.given_up and listed.ref.url in self.terms.given_up:
             self._fail(series, _given_up(series, listed))
@@ -292,7 +293,7 @@ class ShardHarvest:
         partition: Partition,
         series: Series,
         fetched: FetchedHeader,
-        cost: Cost,
+        cost: RequestCost,
         index: FrameIndex | None,
     ) -> Rows | None:
         """Add one row to its partition; gives rows that are to be written now, if there are any."""
@@ -321,7 +322,7 @@ class ShardHarvest:
         before = self._counts.get(series.key, (0, 0))
         self._counts[series.key] = (before[0] + instances, before[1] + failures)
 
-    def _spend(self, cost: Cost) -> None:
+    def _spend(self, cost: RequestCost) -> None:
         self._cost.requests += cost.requests
         self._cost.bytes_fetched += cost.bytes_fetched
         self.progress.spend(cost)

@@ -7,10 +7,11 @@ from typing import Final, TypeVar
 import anyio
 
 from harvester.dicom.frames import Effort, Found, FrameIndex, PixelData, Wanted, find_frames
-from harvester.errors import FrameIndexError, ObjectChangedError, StoreError, ungrouped
-from harvester.fetch.headers import Cost, FetchedHeader
+from harvester.errors import FrameIndexError, StoreError, ungrouped
+from harvester.fetch.headers import FetchedHeader
 from harvester.model import ByteRange
-from harvester.store.base import Store
+from harvester.store.base import Store, check_unchanged
+from harvester.store.cost import RequestCost
 
 _logger = logging.getLogger("harvester")
 
@@ -73,7 +74,7 @@ class FrameSearch:
         self._store = store
         self._effort: Final[Effort] = effort
 
-    async def find(self, fetched: FetchedHeader, cost: Cost) -> FrameIndex | None:
+    async def find(self, fetched: FetchedHeader, cost: RequestCost) -> FrameIndex | None:
         """The frame index of one object; None where it needs none, has none, or none that can be believed.
 
         Args:
@@ -107,7 +108,7 @@ def _has_frames(fetched: FetchedHeader) -> bool:
 class _Ranges:
     """Ranges of the very object that a header was read from."""
 
-    def __init__(self, store: Store, fetched: FetchedHeader, cost: Cost) -> None:
+    def __init__(self, store: Store, fetched: FetchedHeader, cost: RequestCost) -> None:
         self._store = store
         self._fetched = fetched
         self._cost = cost
@@ -129,7 +130,5 @@ class _Ranges:
             self._cost.add(error)
             raise
         self._cost.add(answer)
-        if answer.size != fetched.size:
-            message = f"the object was replaced: it had {fetched.size} bytes, now it has {answer.size}"
-            raise ObjectChangedError(message, url=fetched.ref.url, offset=wanted.start)
+        check_unchanged(fetched.ref, wanted.start, fetched.size, answer)
         parts[place] = answer.data

@@ -6,10 +6,11 @@ from functools import partial
 from typing import Final, TypeAlias
 
 from harvester.dicom import Header, HeaderMemories, HeaderMemory, HeaderParser, NeedMore, WalkLimits
-from harvester.errors import NotFoundError, ObjectChangedError, ObjectError, StoreError
+from harvester.errors import ObjectChangedError, ObjectError, StoreError
 from harvester.fetch.window_predictor import ObjectTraits, WindowPredictor
 from harvester.model import ByteRange, ObjectRef, RangeResponse
-from harvester.store.base import Store
+from harvester.store.base import Store, check_unchanged, first_informative
+from harvester.store.cost import RequestCost
 from harvester.store.replicas import CopyReader
 
 
@@ -31,19 +32,6 @@ class Windows:
 
 _DEFAULT_WINDOWS: Final = Windows()
 _DEFAULT_LIMITS: Final = WalkLimits()
-
-
-@dataclass(slots=True)
-class Cost:
-    """What reading one object cost, in requests and in bytes of bodies; also where it failed."""
-
-    requests: int = 0
-    bytes_fetched: int = 0
-
-    def add(self, spent: RangeResponse | StoreError) -> None:
-        """Count one answer, or the error in its place."""
-        self.requests += spent.requests
-        self.bytes_fetched += spent.bytes_fetched
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +91,7 @@ class HeaderFetcher:
     copy_reader: CopyReader | None = None
 
     async def fetch(
-        self, copies: Sequence[ObjectRef], cost: Cost, kind: ObjectTraits | None = None
+        self, copies: Sequence[ObjectRef], cost: RequestCost, kind: ObjectTraits | None = None
     ) -> FetchedHeader:
         """Read one header from the first copy of its object that can be read.
 
@@ -128,7 +116,9 @@ class HeaderFetcher:
         finally:
             self.predictor.give_up(kind)
 
-    async def _from_copies(self, copies: Sequence[ObjectRef], expected: _Expected, cost: Cost) -> _Fetched:
+    async def _from_copies(
+        self, copies: Sequence[ObjectRef], expected: _Expected, cost: RequestCost
+    ) -> _Fetched:
         async def read(store: Store, ref: ObjectRef) -> _Fetched:
             return await self._fetch_unchanged(store, ref, expected, cost)
 
@@ -140,11 +130,10 @@ class HeaderFetcher:
                 return await read(self.store, ref)
             except StoreError as error:
                 errors.append(error)  # the next copy may be there
-        # A copy that was never made says nothing of why the others could not be read.
-        raise next((error for error in errors if not isinstance(error, NotFoundError)), errors[-1])
+        raise first_informative(errors)
 
     async def _fetch_unchanged(
-        self, store: Store, ref: ObjectRef, expected: _Expected, cost: Cost
+        self, store: Store, ref: ObjectRef, expected: _Expected, cost: RequestCost
     ) -> _Fetched:
         try:
             return await self._fetch(store, ref, expected, cost)
@@ -152,14 +141,14 @@ class HeaderFetcher:
             # Replaced between two windows: once more, from the start.
             return await self._fetch(store, ref, expected, cost)
 
-    async def _fetch(self, store: Store, ref: ObjectRef, expected: _Expected, cost: Cost) -> _Fetched:
+    async def _fetch(self, store: Store, ref: ObjectRef, expected: _Expected, cost: RequestCost) -> _Fetched:
         try:
             return await self._read(store, ref, expected, cost)
         except ObjectError as error:
             error.url = ref.url
             raise
 
-    async def _read(self, store: Store, ref: ObjectRef, expected: _Expected, cost: Cost) -> _Fetched:
+    async def _read(self, store: Store, ref: ObjectRef, expected: _Expected, cost: RequestCost) -> _Fetched:
         windows, memory = expected.windows, expected.memory
         read_range = partial(_range, store, ref, cost)
         first = await read_range(ByteRange(0, windows[0]), None)
@@ -174,10 +163,7 @@ class HeaderFetcher:
             stop = step.stop if step.last else max(step.stop, step.start + ahead)
             wanted = ByteRange(step.start, min(stop, first.size))
             answer = await read_range(wanted, first.etag)
-            if answer.size != first.size or not answer.data:
-                # Without an ETag, only its size can say that the object was replaced.
-                message = f"the object was replaced: it had {first.size} bytes, now it has {answer.size}"
-                raise ObjectChangedError(message, url=ref.url, offset=wanted.start)
+            check_unchanged(ref, wanted.start, first.size, answer)
             step, fed = parser.feed(answer.data), wanted.start + len(answer.data)
             read_ahead = min(2 * read_ahead, self.windows.longest_bytes)
         fetched = FetchedHeader(ref, step, first.size, first.etag)
@@ -185,7 +171,7 @@ class HeaderFetcher:
 
 
 async def _range(
-    store: Store, ref: ObjectRef, cost: Cost, wanted: ByteRange, etag: str | None
+    store: Store, ref: ObjectRef, cost: RequestCost, wanted: ByteRange, etag: str | None
 ) -> RangeResponse:
     try:
         answer = await store.get_range(ref, wanted, etag=etag)

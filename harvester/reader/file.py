@@ -10,10 +10,10 @@ from typing import Any, Final, Self
 
 from harvester.dicom import Header
 from harvester.errors import UserError
-from harvester.fetch.headers import Cost
 from harvester.reader.event_loop import Engine
 from harvester.reader.view import ObjectView
 from harvester.store.base import Store
+from harvester.store.cost import RequestCost
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class ObjectFile(io.BufferedIOBase):
         return self.view.source.header
 
     @property
-    def cost(self) -> Cost:
+    def cost(self) -> RequestCost:
         """What reading took so far."""
         return self.view.source.cost
 
@@ -239,7 +239,7 @@ class AsyncObjectFile:
         return self.view.source.header
 
     @property
-    def cost(self) -> Cost:
+    def cost(self) -> RequestCost:
         """What reading took so far."""
         return self.view.source.cost
 

@@ -9,13 +9,14 @@ import anyio
 
 from harvester.dicom import Header
 from harvester.errors import ObjectChangedError, ObjectError, ungrouped
-from harvester.fetch.headers import Cost, HeaderFetcher, Windows
+from harvester.fetch.headers import HeaderFetcher, Windows
 from harvester.fetch.window_predictor import WindowPredictor
 from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse
 from harvester.reader.dataset_hints import NOTHING_KNOWN, Known
 from harvester.reader.header_lengths import LAST_LENGTHS, kind_of
 from harvester.reader.range_cache import SpanCache
-from harvester.store.base import Store
+from harvester.store.base import Store, check_unchanged
+from harvester.store.cost import RequestCost
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class ObjectSource:
         self.etag: str | None = None
         self.header: Header | None = None
         self.refusal: ObjectError | None = None
-        self.cost = Cost()
+        self.cost = RequestCost()
         self._store = store
         self._foresight = predictor
         self._settings = settings
@@ -113,7 +114,7 @@ class ObjectSource:
         predictor = self._foresight if window is None else None
         fetcher = HeaderFetcher(_FirstReads(self, known.etag), windows, predictor=predictor)
         try:
-            self.header = (await fetcher.fetch([self.ref], Cost(), kind_of(self.ref))).header
+            self.header = (await fetcher.fetch([self.ref], RequestCost(), kind_of(self.ref))).header
         except ObjectError as error:
             self.header, self.refusal = None, error  # bytes all the same
 
@@ -233,10 +234,7 @@ class ObjectSource:
     async def _fetch_part(self, wanted: ByteRange, parts: list[bytes], place: int) -> None:
         async with self._requests:
             answer = await self._counted(wanted, self.etag)
-        if answer.size != self.size or len(answer.data) != len(wanted):
-            # Without an ETag, only its size can say that the object was replaced.
-            message = f"the object was replaced: it had {self.size} bytes, now it has {answer.size}"
-            raise ObjectChangedError(message, url=self.ref.url, offset=wanted.start)
+        check_unchanged(self.ref, wanted.start, self.size, answer)
         parts[place] = answer.data
 
     async def _counted(self, wanted: ByteRange, etag: str | None) -> RangeResponse:

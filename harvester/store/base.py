@@ -1,8 +1,9 @@
 """What every store can do: give a range of an object, and list objects."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
+from harvester.errors import NotFoundError, ObjectChangedError, StoreError
 from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse
 
 
@@ -30,3 +31,33 @@ class Store(Protocol):
             ListingError: The listing failed or contradicts itself; never a shorter listing.
         """
         ...
+
+
+def check_unchanged(ref: ObjectRef, offset: int, size: int, response: RangeResponse) -> None:
+    """Check that a response belongs to the object that was read before.
+
+    A store without ETags shows a replaced object only by its size.
+
+    Args:
+        ref: The object.
+        offset: The first byte that was requested; it lies inside the object.
+        size: The object's size in an earlier response.
+        response: The response to check.
+
+    Raises:
+        ObjectChangedError: The size differs, or nothing came.
+    """
+    if response.size != size or not response.data:
+        raise ObjectChangedError(
+            f"the object was replaced: its size was {size} bytes, now it is {response.size}",
+            url=ref.url,
+            offset=offset,
+        )
+
+
+def first_informative(errors: Sequence[StoreError]) -> StoreError:
+    """Of the errors of an object's copies, the first that is not "not found", else the last.
+
+    A missing copy does not explain why the other copies could not be read.
+    """
+    return next((error for error in errors if not isinstance(error, NotFoundError)), errors[-1])

@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from hashlib import blake2b
 from typing import TypeVar
 
-from harvester.errors import ConnectionFailedError, NotFoundError, StoreError
+from harvester.errors import ConnectionFailedError, StoreError
 from harvester.model import ObjectRef
-from harvester.store.base import Store
+from harvester.store.base import Store, first_informative
 from harvester.store.resilience.endpoints import Endpoints
 
 T = TypeVar("T")
@@ -98,8 +98,7 @@ class CopyReader:
                     return await read(store, ref)
                 except StoreError as error:
                     errors[ref] = error
-        found = [errors[ref] for ref in copies]
-        raise next((error for error in found if not isinstance(error, NotFoundError)), found[-1])
+        raise first_informative([errors[ref] for ref in copies])
 
 
 def _may_yet_come(error: StoreError) -> bool:

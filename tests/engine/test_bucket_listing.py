@@ -7,13 +7,13 @@ import anyio
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from memory_store import MemoryStore
 
 from harvester.catalog import open_catalog
 from harvester.config import CrawlConfig
 from harvester.engine.bucket_listing import BucketListing, FoundObjects, Piece, choose_buckets, list_buckets
 from harvester.errors import ListingError
 from harvester.model import ListedObject, ObjectRef, Series
-from harvester.store.memory import MemoryStore
 
 BUCKET = ("s3", "b")
 HEX = "0123456789abcdef"

@@ -13,6 +13,7 @@ import anyio
 import pyarrow.parquet as pq
 import pytest
 from made_part10 import element, part10
+from memory_store import MemoryStore
 
 from harvester.config import LimitsConfig
 from harvester.dataset import Dataset, ShardWriter
@@ -22,7 +23,6 @@ from harvester.engine.shard_task import ShardTask, WorkerSettings, harvest_shard
 from harvester.errors import HeaderLimitError
 from harvester.fetch.headers import HeaderFetcher
 from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse, Series, Shard
-from harvester.store.memory import MemoryStore
 
 
 def dicom(number: int, modality: bytes = b"CT") -> bytes:

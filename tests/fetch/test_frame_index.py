@@ -7,6 +7,7 @@ import pydicom
 import pytest
 from frame_reading import index_from, made
 from header_feeding import CORPUS, needs_corpus, read
+from memory_store import MemoryStore
 from recorded_demo import recorded_demo
 
 import harvester
@@ -15,11 +16,11 @@ from harvester.engine.crawl import crawl
 from harvester.engine.shard import Progress
 from harvester.errors import ConfigError, ObjectChangedError
 from harvester.fetch.frame_index import FrameSearch
-from harvester.fetch.headers import Cost, FetchedHeader
+from harvester.fetch.headers import FetchedHeader
 from harvester.model import ObjectRef
 from harvester.query import open_dataset
 from harvester.reader.event_loop import KEPT_INDEXES
-from harvester.store.memory import MemoryStore
+from harvester.store.cost import RequestCost
 
 URL = "s3://bucket/slide.dcm"
 START = b"\xff\xd8\xff\xe0"
@@ -39,7 +40,7 @@ def searched(raw, effort, *, replaced=None):
     fetched = FetchedHeader(ObjectRef.parse(URL), header, len(raw), None)
     if replaced is not None:
         store.put(URL, replaced)
-    cost = Cost()
+    cost = RequestCost()
     index = anyio.run(FrameSearch(store, effort).find, fetched, cost)
     assert (cost.requests, cost.bytes_fetched) == (store.requests, store.bytes_fetched)
     return index, cost

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import anyio
 import pytest
 from made_part10 import ITEM, SEQUENCE_END, UNDEFINED, element, part10
+from memory_store import MemoryStore
 
 from harvester.dicom import WalkLimits
 from harvester.errors import (
@@ -19,9 +20,9 @@ from harvester.errors import (
     StoreError,
     TruncatedError,
 )
-from harvester.fetch.headers import Cost, FetchedHeader, HeaderFetcher, Windows
+from harvester.fetch.headers import FetchedHeader, HeaderFetcher, Windows
 from harvester.model import ByteRange, ObjectRef, RangeResponse
-from harvester.store.memory import MemoryStore
+from harvester.store.cost import RequestCost
 from harvester.store.replicas import CopyReader, ReplicaOrder
 from harvester.store.resilience.endpoints import Endpoints
 
@@ -49,11 +50,11 @@ def fetch(
     *urls: str,
     windows: Windows | None = None,
     limits: WalkLimits | None = None,
-    cost: Cost | None = None,
+    cost: RequestCost | None = None,
 ) -> FetchedHeader:
     fetcher = HeaderFetcher(store, windows or Windows(), limits or WalkLimits())
     copies: Sequence[ObjectRef] = [ObjectRef.parse(url) for url in urls or (URL,)]
-    return anyio.run(fetcher.fetch, copies, Cost() if cost is None else cost)
+    return anyio.run(fetcher.fetch, copies, RequestCost() if cost is None else cost)
 
 
 def ranges(store: MemoryStore) -> list[tuple[int, int]]:
@@ -62,7 +63,7 @@ def ranges(store: MemoryStore) -> list[tuple[int, int]]:
 
 def test_a_small_header_takes_one_request() -> None:
     store = MemoryStore({URL: with_text(100, pixel_data(1 << 20))})
-    cost = Cost()
+    cost = RequestCost()
     fetched = fetch(store, cost=cost)
     assert ranges(store) == [(0, 16 * KiB)]
     assert (cost.requests, cost.bytes_fetched) == (1, 16 * KiB)
@@ -249,7 +250,7 @@ class RefusingStore(MemoryStore):
 
 
 def test_the_next_copy_is_read_where_the_first_is_missing() -> None:
-    store, cost = RefusingStore({"denied": AccessDeniedError}), Cost()
+    store, cost = RefusingStore({"denied": AccessDeniedError}), RequestCost()
     fetched = fetch(store, "s3://missing/k", "s3://denied/k", "gs://good/k", cost=cost)
     assert fetched.ref == ObjectRef.parse("gs://good/k")
     assert cost.requests == 3
@@ -289,7 +290,7 @@ def test_objects_in_both_clouds_are_divided_between_them() -> None:
         read = Counter[str]()
         for key in keys:
             copies = [ObjectRef("bucket", key, scheme) for scheme in ("gs", "s3")]
-            read[(await fetcher.fetch(copies, Cost())).ref.scheme] += 1
+            read[(await fetcher.fetch(copies, RequestCost())).ref.scheme] += 1
         return read
 
     read = anyio.run(read_all)

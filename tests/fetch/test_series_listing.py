@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterator, Mapping
 
 import anyio
+from memory_store import MemoryStore
 
 from harvester.errors import ListingError
 from harvester.fetch.series_listing import ExpandedSeries, expand, surplus
 from harvester.model import ListedObject, ObjectRef, Series
-from harvester.store.memory import MemoryStore
 
 AWS = ObjectRef("aws", "series/", "s3")
 GCS = ObjectRef("gcs", "series/", "gs")

@@ -1,12 +1,13 @@
 import anyio
 import pytest
 from made_part10 import element, item, part10, sequence
+from memory_store import MemoryStore
 
 from harvester.errors import NotDicomError
-from harvester.fetch.headers import Cost, FetchedHeader, HeaderFetcher, Windows
+from harvester.fetch.headers import FetchedHeader, HeaderFetcher, Windows
 from harvester.fetch.window_predictor import ObjectTraits, WindowPredictor
 from harvester.model import ObjectRef
-from harvester.store.memory import MemoryStore
+from harvester.store.cost import RequestCost
 
 pytestmark = pytest.mark.anyio
 
@@ -37,11 +38,11 @@ def report(length: int) -> bytes:
 
 async def harvested(
     objects: dict[str, bytes], fetcher: HeaderFetcher, modality: str | None = "CT"
-) -> list[Cost]:
+) -> list[RequestCost]:
     """Read all objects at once; the folder of an object is its series."""
-    costs = [Cost() for _ in objects]
+    costs = [RequestCost() for _ in objects]
 
-    async def read(url: str, cost: Cost) -> None:
+    async def read(url: str, cost: RequestCost) -> None:
         kind = ObjectTraits(url.rpartition("/")[0], modality, len(objects[url]))
         fetched = await fetcher.fetch([ObjectRef.parse(url)], cost, kind)
         assert isinstance(fetched, FetchedHeader)
@@ -112,6 +113,6 @@ async def test_a_series_whose_first_object_fails_does_not_wait_for_ever():
 
 async def _ignore_errors(fetcher: HeaderFetcher, url: str) -> None:
     try:
-        await fetcher.fetch([ObjectRef.parse(url)], Cost(), ObjectTraits("series", "CT", None))
+        await fetcher.fetch([ObjectRef.parse(url)], RequestCost(), ObjectTraits("series", "CT", None))
     except NotDicomError:
         assert url.endswith("/0.dcm")

@@ -12,6 +12,7 @@ from frame_reading import index_from
 from header_feeding import CORPUS, inventory, needs_corpus, read
 from made_part10 import element
 from made_tiff import FORMS, beginning, directory
+from memory_store import MemoryStore
 from pydicom.pixels import pixel_array
 
 import harvester
@@ -20,7 +21,6 @@ from harvester.dataset import Dataset
 from harvester.engine.crawl import crawl
 from harvester.engine.shard import Progress
 from harvester.reader.event_loop import KEPT_INDEXES
-from harvester.store.memory import MemoryStore
 
 pytestmark = [needs_corpus, pytest.mark.filterwarnings("ignore::UserWarning")]
 

@@ -3,11 +3,11 @@
 import anyio
 import pytest
 from made_part10 import element, part10
+from memory_store import MemoryStore
 
 import harvester
 from harvester.fetch.window_predictor import ObjectTraits
 from harvester.reader.header_lengths import LastLengths
-from harvester.store.memory import MemoryStore
 
 KIB = 1 << 10
 

@@ -5,9 +5,9 @@ import io
 import numpy as np
 import pytest
 from header_feeding import CORPUS, needs_corpus
+from memory_store import MemoryStore
 
 import harvester
-from harvester.store.memory import MemoryStore
 
 highdicom = pytest.importorskip("highdicom", reason="highdicom is not installed")
 pytestmark = [needs_corpus, pytest.mark.filterwarnings("ignore")]

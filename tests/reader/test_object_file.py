@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_part10 import element, part10
+from memory_store import MemoryStore
 from recorded_demo import recorded_demo
 
 import harvester
 from harvester.errors import ConfigError, NotFoundError, ObjectChangedError
 from harvester.reader.event_loop import Engine
-from harvester.store.memory import MemoryStore
 
 URL = "s3://bucket/one.dcm"
 CT = Path(pydicom.data.get_testdata_file("CT_small.dcm"))

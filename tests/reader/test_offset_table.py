@@ -9,13 +9,13 @@ from frame_reading import made, places
 from header_feeding import CORPUS, inventory, needs_corpus, read
 from hypothesis import given
 from hypothesis import strategies as st
+from memory_store import MemoryStore
 from pydicom.encaps import generate_frames, get_frame
 
 import harvester
 from harvester.dicom.frames import FrameIndex
 from harvester.errors import FrameIndexError
 from harvester.reader.offset_table import Splice, VirtualTable
-from harvester.store.memory import MemoryStore
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

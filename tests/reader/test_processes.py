@@ -12,6 +12,7 @@ import pydicom
 import pytest
 from frame_reading import made
 from made_part10 import element, part10
+from memory_store import MemoryStore
 from pydicom.encaps import get_frame
 from recorded_demo import recorded_demo
 
@@ -19,7 +20,6 @@ import harvester
 from harvester.errors import ConfigError, NotFoundError, ObjectChangedError
 from harvester.model import ObjectRef
 from harvester.reader.event_loop import ENGINE, KEPT_INDEXES
-from harvester.store.memory import MemoryStore
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

@@ -6,12 +6,12 @@ import pytest
 from frame_reading import index_from, made
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_store import MemoryStore
 
 from harvester.errors import FrameIndexError, NotFoundError
 from harvester.model import ObjectRef
 from harvester.reader.frame_lookup import find_index
 from harvester.reader.source import ObjectSource
-from harvester.store.memory import MemoryStore
 
 URL = "s3://bucket/slide.dcm"
 START = b"\xff\xd8\xff\xe0"

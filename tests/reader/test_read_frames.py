@@ -10,6 +10,7 @@ import pytest
 from frame_reading import made
 from header_feeding import CORPUS, inventory, needs_corpus
 from made_part10 import element, part10
+from memory_store import MemoryStore
 from pydicom.encaps import generate_frames
 from pydicom.pixels import get_decoder, pixel_array
 from pydicom.uid import UID, JPEGBaseline8Bit, JPEGLosslessSV1
@@ -18,7 +19,6 @@ import harvester
 from harvester.errors import FrameDecodeError, FrameIndexError, NotDicomError
 from harvester.model import ByteRange
 from harvester.reader.frames import runs
-from harvester.store.memory import MemoryStore
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

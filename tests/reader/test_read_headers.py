@@ -6,11 +6,11 @@ import pydicom
 import pytest
 from header_feeding import CORPUS, inventory, needs_corpus
 from made_part10 import element, part10
+from memory_store import MemoryStore
 from recorded_demo import recorded_demo
 
 import harvester
 from harvester.errors import ConfigError, ListingError, NotDicomError, NotFoundError, SelectionError
-from harvester.store.memory import MemoryStore
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

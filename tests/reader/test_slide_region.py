@@ -4,9 +4,9 @@ import io
 
 import numpy as np
 import pytest
+from memory_store import MemoryStore
 
 import harvester
-from harvester.store.memory import MemoryStore
 
 highdicom = pytest.importorskip("highdicom", reason="highdicom is not installed")
 objects = pytest.importorskip("reading.objects", reason="highdicom is not installed")

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pydicom
 import pytest
 from frame_reading import made, places
+from memory_store import MemoryStore
 from pydicom.encaps import get_frame
 
 import harvester
@@ -17,7 +18,6 @@ from harvester.engine.crawl import crawl
 from harvester.engine.shard import Progress
 from harvester.errors import FrameIndexError
 from harvester.reader.event_loop import KEPT_INDEXES
-from harvester.store.memory import MemoryStore
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

@@ -1,10 +1,10 @@
 import pytest
+from memory_store import MemoryStore
 from unkind_server import answering, http, partial
 
 from harvester.errors import ConfigError, ListingError, RequestRejectedError, ServerFaultError
 from harvester.model import ByteRange, ObjectRef
 from harvester.store.base import Store
-from harvester.store.memory import MemoryStore
 from harvester.store.open import SchemeStore, StoreSettings, open_store
 from harvester.store.resilience.retrying_store import NO_WAITING
 

@@ -1,5 +1,6 @@
 import anyio
 import pytest
+from memory_store import MemoryStore
 
 from harvester.errors import (
     AccessDeniedError,
@@ -11,7 +12,6 @@ from harvester.errors import (
 )
 from harvester.model import ObjectRef
 from harvester.store.base import Store
-from harvester.store.memory import MemoryStore
 from harvester.store.replicas import CopyReader, ReplicaOrder
 from harvester.store.resilience.circuit_breaker import CircuitRules
 from harvester.store.resilience.endpoints import EndpointRules, Endpoints

@@ -18,6 +18,7 @@ from harvester.errors import (
     TimedOutError,
 )
 from harvester.model import ByteRange, ObjectRef, RangeResponse
+from harvester.store.cost import RequestCost
 from harvester.store.http.http_errors import EXCERPT_BYTES, refusal
 from harvester.store.http.range_response import (
     Promise,
@@ -30,28 +31,22 @@ from harvester.store.http.range_response import (
 )
 
 
-@dataclass(slots=True)
-class Cost:
-    """What one call has cost so far."""
+def counting(cost: RequestCost) -> aiohttp.ClientMiddlewareType:
+    """A middleware that counts each request of aiohttp's client, and forbids its own retries.
 
-    requests: int = 0
-    bytes_fetched: int = 0
+    The client would repeat a request whose connection broke: twice the load on a server that fails.
+    """
 
-    async def count(
-        self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+    async def send(
+        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        """Count a request as it goes out, and let no broken connection be repeated behind our back.
-
-        The client would send such a request again at once: twice the load just when a server breaks.
-
-        Raises:
-            ConnectionFailedError: The connection broke before the answer began.
-        """
-        self.requests += 1
+        cost.requests += 1
         try:
-            return await send(request)
+            return await handler(request)
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
             raise _broken(error) from error
+
+    return send
 
 
 class Answer(Protocol):
@@ -111,7 +106,7 @@ class ClientResponse:
 
 
 @contextmanager
-def errors_of(ref: ObjectRef, offset: int | None = None) -> Iterator[Cost]:
+def errors_of(ref: ObjectRef, offset: int | None = None) -> Iterator[RequestCost]:
     """Run an exchange; every failure of the network leaves as a `StoreError` that names the object.
 
     Args:
@@ -121,7 +116,7 @@ def errors_of(ref: ObjectRef, offset: int | None = None) -> Iterator[Cost]:
     Raises:
         StoreError: With the cost of the exchange.
     """
-    cost = Cost()
+    cost = RequestCost()
     try:
         yield cost
     except StoreError as error:
@@ -135,7 +130,7 @@ def errors_of(ref: ObjectRef, offset: int | None = None) -> Iterator[Cost]:
         raise _named(rejected, ref, offset, cost) from error
 
 
-async def read_range(wanted: ByteRange, etag: str | None, cost: Cost, answer: Answer) -> RangeResponse:
+async def read_range(wanted: ByteRange, etag: str | None, cost: RequestCost, answer: Answer) -> RangeResponse:
     """Read the answer to a range request, not a byte more than was asked for and promised.
 
     Args:
@@ -226,7 +221,7 @@ async def _excerpt_of(answer: Answer) -> bytes:
     return data[:EXCERPT_BYTES]
 
 
-def _named(error: StoreError, ref: ObjectRef, offset: int | None, cost: Cost) -> StoreError:
+def _named(error: StoreError, ref: ObjectRef, offset: int | None, cost: RequestCost) -> StoreError:
     error.url = error.url or ref.url
     error.offset = offset if error.offset is None else error.offset
     error.requests, error.bytes_fetched = cost.requests, cost.bytes_fetched

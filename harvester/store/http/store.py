@@ -15,6 +15,7 @@ from yarl import URL
 
 from harvester.errors import ListingError, RequestRejectedError, StoreError
 from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse
+from harvester.store.cost import RequestCost
 from harvester.store.http import urls
 from harvester.store.http.connection_pool import ConnectionBounds, Connections, open_connections
 from harvester.store.http.listing import (
@@ -25,7 +26,14 @@ from harvester.store.http.listing import (
     parse_xml_page,
 )
 from harvester.store.http.range_response import if_match
-from harvester.store.http.response import Answer, ClientResponse, Cost, errors_of, read_document, read_range
+from harvester.store.http.response import (
+    Answer,
+    ClientResponse,
+    counting,
+    errors_of,
+    read_document,
+    read_range,
+)
 
 T = TypeVar("T")
 # An address, by the region of the bucket.
@@ -220,7 +228,7 @@ class HttpStore:
         raise RequestRejectedError(f"redirected more than {self._limits.redirects} times")
 
     @asynccontextmanager
-    async def _asked(self, fields: str, cost: Cost, url: str) -> AsyncIterator[Answer]:
+    async def _asked(self, fields: str, cost: RequestCost, url: str) -> AsyncIterator[Answer]:
         """Ask over a connection of our own."""
         origin, request = _request(url, fields)
         cost.requests += 1
@@ -233,11 +241,11 @@ class HttpStore:
             self._connections.give_back(connection)
 
     @asynccontextmanager
-    async def _asked_by_client(self, cost: Cost, url: str) -> AsyncIterator[Answer]:
+    async def _asked_by_client(self, cost: RequestCost, url: str) -> AsyncIterator[Answer]:
         """Ask by aiohttp's client."""
         # Leaving the block closes a connection whose answer was not read to its end.
         async with self._session.get(
-            URL(url, encoded=True), allow_redirects=False, middlewares=(cost.count,)
+            URL(url, encoded=True), allow_redirects=False, middlewares=(counting(cost),)
         ) as response:
             answer = ClientResponse(response)
             try:

@@ -13,9 +13,9 @@ from typing import TypeVar
 
 from harvester.errors import StoreError
 from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse
+from harvester.store.cost import RequestCost
 from harvester.store.http.listing import ListingPage, PagingStore, join_pages
 from harvester.store.resilience.concurrency import FAULTS
-from harvester.store.resilience.cost import Spent
 from harvester.store.resilience.endpoints import Endpoint, Endpoints, Turn
 from harvester.store.resilience.hedging import Race
 
@@ -79,19 +79,19 @@ class LimitedStore:
 
     async def _turn(self, endpoint: Endpoint, request: Callable[[], Awaitable[T]], size: int) -> T:
         turn = Turn()
-        probes = Spent()
+        probes = RequestCost()
         endpoint.calls += 1
         try:
             while True:
                 try:
                     probing = not endpoint.enter_if_free(turn) and await endpoint.enter(turn, self._patience)
                 except StoreError as error:
-                    probes.add(error)
+                    probes.add_failure(error)
                     raise
                 try:
                     answer = await self._ask(endpoint, request, size)
                 except StoreError as error:
-                    probes.add(error)
+                    probes.add_failure(error)
                     # A probe that failed stands in line again: it is not its object's fault.
                     if not probing or not isinstance(error, FAULTS):
                         raise
@@ -135,12 +135,12 @@ async def _hedged(endpoint: Endpoint, request: Callable[[], Awaitable[T]], delay
         endpoint.hedging.hedged()
         return True
 
-    spent = Spent()
+    spent = RequestCost()
     try:
         answer = await race.run(request, delay, may_double)
     except StoreError as error:
         for lost in race.errors:
-            spent.in_vain(lost.requests, lost.bytes_fetched)
+            spent.add(lost)
         error.requests += spent.requests
         error.bytes_fetched += spent.bytes_fetched
         raise
@@ -150,8 +150,8 @@ async def _hedged(endpoint: Endpoint, request: Callable[[], Awaitable[T]], delay
             endpoint.recorder.hedges += 1
             endpoint.recorder.hedges_won += race.hedge_won
     for lost in race.errors:
-        spent.in_vain(lost.requests, lost.bytes_fetched)
+        spent.add(lost)
     if race.cut_off:
         # What had come of its answer is gone with its connection: all of it is the most that it can be.
-        spent.in_vain(1, size)
+        spent.add(RequestCost(1, size))
     return spent.added_to(answer)

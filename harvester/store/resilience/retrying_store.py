@@ -19,8 +19,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from harvester.errors import BadResponseError, StoreError
 from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse
 from harvester.store.base import Store
+from harvester.store.cost import RequestCost
 from harvester.store.http.listing import ListingPage, PagingStore, join_pages
-from harvester.store.resilience.cost import Spent
 from harvester.store.resilience.endpoints import Endpoint, Endpoints
 from harvester.store.resilience.retry_budget import RetryBudget, retry_cost
 
@@ -148,12 +148,12 @@ class _Attempts(Generic[T]):
     policy: RetryPolicy
     budget: RetryBudget
     endpoint: Endpoint
-    _spent: Spent = field(default_factory=Spent)
+    _spent: RequestCost = field(default_factory=RequestCost)
     _budget_exhausted: bool = False
 
     async def run(self) -> T:
         """Try again until it succeeds, or until something says that it is enough."""
-        self._spent.add(self.last)
+        self._spent.add_failure(self.last)
         retrying = AsyncRetrying(
             sleep=anyio.sleep,
             retry=retry_if_exception(self._may_pass),
@@ -178,7 +178,7 @@ class _Attempts(Generic[T]):
         try:
             answer = await self.request()
         except StoreError as error:
-            self._spent.add(error)
+            self._spent.add_failure(error)
             self.last = error
             raise
         self.budget.succeeded(cost)

@@ -1,5 +1,6 @@
 import anyio
 import pytest
+from memory_store import MemoryStore
 from unkind_server import Reply, answering, http, partial
 from virtual_time import in_virtual_time
 
@@ -20,7 +21,6 @@ from harvester.errors import (
 )
 from harvester.model import ByteRange, ObjectRef, RangeResponse
 from harvester.store.http.store import open_http_store
-from harvester.store.memory import MemoryStore
 from harvester.store.resilience.endpoints import Endpoints
 from harvester.store.resilience.limited_store import LimitedStore
 from harvester.store.resilience.retry_budget import RetryBudget

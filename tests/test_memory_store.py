@@ -1,8 +1,8 @@
 import pytest
+from memory_store import MemoryStore
 
 from harvester.errors import NotFoundError, ObjectChangedError
 from harvester.model import ByteRange, ObjectRef
-from harvester.store.memory import MemoryStore
 
 pytestmark = pytest.mark.anyio
 
