@@ -10,11 +10,11 @@ import pyarrow as pa
 
 from harvester.audits.config import AuditConfig
 from harvester.catalog import open_catalog
+from harvester.catalog.database import literal
 from harvester.catalog.release import index_tables
 from harvester.dataset import Dataset, TableName
 from harvester.dataset.paths import PLANS
 from harvester.model import Series
-from harvester.query.sql_types import literal
 
 EXPECTED: Final = pa.schema(
     [

@@ -1,6 +1,6 @@
-"""A DuckDB that a selection can be run in without reach: no files but the catalog's, no network, no disk."""
+"""A sandboxed DuckDB, and the quoting of identifiers and literals in its SQL."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Timer
@@ -27,10 +27,15 @@ def connect() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def lock(connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> None:
-    """Shut out everything but these files, for good."""
-    listed = ", ".join(literal(str(path)) for path in paths)
-    connection.execute(f"SET allowed_paths = [{listed}]")
+def lock(
+    connection: duckdb.DuckDBPyConnection, files: Iterable[str | Path], folders: Iterable[str] = ()
+) -> None:
+    """Deny access to everything but these files and folders, and lock the settings.
+
+    DuckDB has no read-only files: a caller that runs statements of users has to refuse those that write.
+    """
+    connection.execute(f"SET allowed_paths = [{', '.join(literal(str(file)) for file in files)}]")
+    connection.execute(f"SET allowed_directories = [{', '.join(map(literal, folders))}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
 
@@ -55,12 +60,12 @@ def bounded(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 
 def identifier(name: str) -> str:
-    """A name as SQL writes it, whatever is in it."""
+    """Quote an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def literal(text: str) -> str:
-    """A text as SQL writes it, whatever is in it."""
+    """Quote an SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
 
 

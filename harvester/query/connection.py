@@ -13,6 +13,7 @@ from typing import Final, Literal, get_args
 import duckdb
 import pyarrow as pa
 
+from harvester.catalog.database import add_table, identifier, literal, lock
 from harvester.catalog.release import index_tables
 from harvester.dataset import INSTANCE_COLUMNS, TABLES, Dataset, Snapshot, TableName
 from harvester.dataset.bucket import BucketStorage
@@ -20,8 +21,7 @@ from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import DatasetError, QueryError
 from harvester.query.bigquery.translate import translate
 from harvester.query.missing_attributes import bind, define_instances, missing_name, with_fixed_columns
-from harvester.query.sandbox import close_doors, require_question
-from harvester.query.sql_types import identifier, literal
+from harvester.query.sandbox import require_question
 from harvester.query.supersession import add_marks, marked
 from harvester.query.views import (
     DICOM_TABLES,
@@ -159,9 +159,7 @@ def _opened(
             connection.register_filesystem(PartFiles(dataset.storage, snapshot))
         release = _add_release(connection)
         for name, table in options.tables.items():
-            connection.register("incoming", table)
-            connection.execute(f"CREATE TABLE {identifier(name)} AS SELECT * FROM incoming")
-            connection.unregister("incoming")
+            add_table(connection, name, table)
         for kind in ("frames", "failures"):
             connection.execute(f"CREATE VIEW {kind} AS {_some(parts[kind], options.rows.get(kind))}")
         add_marks(connection, marks)
@@ -179,7 +177,7 @@ def _opened(
             connection.execute("SET parquet_metadata_cache = true")
         connection.execute("SET enable_progress_bar_print = false")
         parts_files = (file for kind in TABLES for file in snapshot.files(kind))
-        close_doors(connection, [*release, *parts_files], [snapshot.kept_folder])
+        lock(connection, [*release, *parts_files], [snapshot.kept_folder])
     except duckdb.Error:
         connection.close()
         raise

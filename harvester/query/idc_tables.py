@@ -4,11 +4,11 @@ from typing import Final
 
 import duckdb
 
+from harvester.catalog.database import identifier
 from harvester.catalog.release import IndexColumn, IndexTable, index_tables
 from harvester.errors import QueryError
 from harvester.query.bigquery.translate import translate
 from harvester.query.connection import Result, run_query
-from harvester.query.sql_types import identifier
 
 INDEX_NAMES: Final = (
     "idc_index",

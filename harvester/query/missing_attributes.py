@@ -16,12 +16,13 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from harvester.catalog.database import identifier
 from harvester.dataset import INSTANCE_COLUMNS
 from harvester.dicom.dictionary import Attribute, attributes_by_keyword
 from harvester.errors import QueryError
 from harvester.query.attribute_paths import Path, attribute_paths
 from harvester.query.sandbox import explained
-from harvester.query.sql_types import Fields, absent_type, arrow_type, identifier, sql_type, widened
+from harvester.query.sql_types import Fields, absent_type, arrow_type, sql_type, widened
 from harvester.query.views import CURATED, DICOM_TABLES, dicom_view
 
 _MISSING: Final = re.compile(

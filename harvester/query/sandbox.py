@@ -1,14 +1,13 @@
-"""What keeps a query from doing anything but ask: which statements are run, and which doors are closed."""
+"""Which SQL statements and functions a query may use: those that only read."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
 import duckdb
 
 from harvester.errors import QueryError
-from harvester.query.sql_types import literal
 
 # What a SELECT may call though it writes files, upsets the connection, or runs SQL out of sight.
 _REFUSED_FUNCTIONS: Final = frozenset(
@@ -26,19 +25,6 @@ _REFUSED_FUNCTIONS: Final = frozenset(
     }
 )
 _TOKEN: Final = re.compile(rb'"(?:[^"]|"")*"|[\w\x80-\xff]+|.', re.DOTALL)
-
-
-def close_doors(
-    connection: duckdb.DuckDBPyConnection, files: Iterable[str], folders: Iterable[str] = ()
-) -> None:
-    """Let a connection read these files and folders and, but for what it spills, nothing else, for good.
-
-    DuckDB has no read-only files: that none of them is written is `require_question`'s work.
-    """
-    connection.execute(f"SET allowed_paths = [{', '.join(map(literal, files))}]")
-    connection.execute(f"SET allowed_directories = [{', '.join(map(literal, folders))}]")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
 
 
 def require_question(connection: duckdb.DuckDBPyConnection, sql: str) -> list[duckdb.Statement]:

@@ -6,6 +6,7 @@ from typing import Final, TypeAlias
 import pyarrow as pa
 from duckdb.sqltypes import DuckDBPyType
 
+from harvester.catalog.database import identifier
 from harvester.dicom.dictionary import Attribute, attributes_by_keyword
 from harvester.dicom.schema import column_type
 
@@ -49,16 +50,6 @@ def arrow_type(kind: DuckDBPyType) -> pa.DataType:
     if kind.id == "struct":
         return pa.struct(types)
     return _ARROW.get(str(kind), pa.string())
-
-
-def identifier(name: str) -> str:
-    """A name as SQL writes it, whatever is in it."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """A text as SQL writes it, whatever is in it."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def absent_type(attribute: Attribute, fields: Fields) -> pa.DataType | None:

@@ -5,8 +5,9 @@ from typing import Final
 
 import duckdb
 
+from harvester.catalog.database import identifier
 from harvester.dataset.tombstones import Tombstones
-from harvester.query.sql_types import identifier, sql_type
+from harvester.query.sql_types import sql_type
 
 CURRENT: Final = "superseded_at IS NULL"
 """Which rows of `instances` the newest release, or the last listing, still has."""

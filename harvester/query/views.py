@@ -6,6 +6,7 @@ from typing import Final
 import pyarrow as pa
 
 from harvester.catalog.clouds import AWS_TO_GCS, GCS_TO_AWS
+from harvester.catalog.database import identifier, literal
 from harvester.dataset import (
     FAILURE_COLUMNS,
     FRAME_COLUMNS,
@@ -15,7 +16,7 @@ from harvester.dataset import (
 )
 from harvester.dataset.paths import NULL_PARTITION
 from harvester.dicom.dictionary import attributes_by_keyword
-from harvester.query.sql_types import absent_type, identifier, literal, sql_type
+from harvester.query.sql_types import absent_type, sql_type
 from harvester.query.supersession import CURRENT, SUPERSEDED
 
 FIXED_COLUMNS: Final[dict[TableName, pa.Schema]] = {

@@ -10,12 +10,12 @@ import duckdb
 
 from harvester.audits.history import KeptAudit, latest_audit
 from harvester.audits.vocabulary import attribute_of
+from harvester.catalog.database import identifier, literal
 from harvester.dataset import Dataset
 from harvester.dataset.paths import PRIVATE
 from harvester.dicom.schema import value_type
 from harvester.errors import ConfigError, DatasetError
 from harvester.query import DatabaseOptions, open_dataset, run_query
-from harvester.query.sql_types import identifier, literal
 
 DEFAULT_ATTRIBUTES: Final = (
     "Manufacturer",

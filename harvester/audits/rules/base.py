@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Final, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from harvester.audits.vocabulary import uid_of
-from harvester.query.sql_types import identifier, literal
+from harvester.catalog.database import identifier, literal
 
 Severity = Literal["info", "warning", "error"]
 SEVERITIES: Final[tuple[Severity, ...]] = get_args(Severity)

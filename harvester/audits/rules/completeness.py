@@ -3,7 +3,7 @@
 from typing import ClassVar, Final
 
 from harvester.audits.rules.base import AuditContext, Rule, Severity, Unit, shown
-from harvester.query.sql_types import literal
+from harvester.catalog.database import literal
 
 _COUNTED: Final = "neither [select] nor a plan in the dataset says which series there should be"
 

@@ -7,7 +7,7 @@ from pydantic import field_validator
 
 from harvester.audits.rules.base import Rule, Severity, Texts, Unit, joined
 from harvester.audits.vocabulary import attribute_of
-from harvester.query.sql_types import identifier, literal
+from harvester.catalog.database import identifier, literal
 
 SHARED: Final[Mapping[str, tuple[str, ...]]] = {
     # PS3.3 A.1.2: a series is of one study, one patient, one modality; C.7.4.1: of one frame of reference

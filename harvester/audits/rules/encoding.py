@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from harvester.audits.rules.base import AuditContext, InstanceRule, Severity, Texts, joined
 from harvester.audits.vocabulary import uid_of, uids
-from harvester.query.sql_types import literal
+from harvester.catalog.database import literal
 
 # PS3.5 A.4.5, A.4.6, A.4.8: a video is one stream, whose frames no table can name.
 _VIDEO: Final = "'^1\\.2\\.840\\.10008\\.1\\.2\\.4\\.10[0-8](\\.1)?$'"

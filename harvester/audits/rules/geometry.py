@@ -3,8 +3,8 @@
 from typing import ClassVar, Final
 
 from harvester.audits.rules.base import Rule, Severity, Unit, joined
+from harvester.catalog.database import literal
 from harvester.query import index_query
-from harvester.query.sql_types import literal
 
 _CLASSES: Final = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.128")
 # Each check of the definition, what is told where it fails, and how it is made here.

@@ -7,7 +7,7 @@ from pydantic import field_validator
 
 from harvester.audits.rules.base import InstanceRule, Severity, Texts, joined
 from harvester.audits.vocabulary import attribute_of
-from harvester.query.sql_types import identifier, literal
+from harvester.catalog.database import identifier, literal
 
 _DATES: Final = (
     "StudyDate",

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 
 from harvester.audits.rules.base import InstanceRule, Severity, Texts
 from harvester.audits.vocabulary import attribute_of
-from harvester.query.sql_types import identifier, literal
+from harvester.catalog.database import identifier, literal
 
 
 class PrivateElements(InstanceRule):

@@ -3,7 +3,7 @@
 from typing import ClassVar, Final, Literal
 
 from harvester.audits.rules.base import Rule, Severity
-from harvester.query.sql_types import literal
+from harvester.catalog.database import literal
 
 _MODALITIES: Final = ("SEG", "SR", "RTSTRUCT", "RTDOSE", "RTPLAN", "ANN", "PR", "KO", "REG", "RWV", "M3D")
 

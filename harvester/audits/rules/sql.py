@@ -5,7 +5,7 @@ from typing import ClassVar, Final, Self
 from pydantic import Field, model_validator
 
 from harvester.audits.rules.base import Rule, Severity, Unit
-from harvester.query.sql_types import identifier
+from harvester.catalog.database import identifier
 
 _SUBJECTS: Final = ("SOPInstanceUID", "instance_url", "SeriesInstanceUID", "StudyInstanceUID")
 

@@ -9,9 +9,9 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from harvester.audits.rules.base import InstanceRule, Severity, Texts, joined
 from harvester.audits.vocabulary import attribute_of
+from harvester.catalog.database import identifier, literal
 from harvester.dicom.dictionary import Attribute
 from harvester.dicom.schema import value_type
-from harvester.query.sql_types import identifier, literal
 
 _IMAGE: Final = ("Rows", "Columns", "BitsAllocated", "SamplesPerPixel", "PhotometricInterpretation")
 _PLANE: Final = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")

@@ -8,8 +8,8 @@ import duckdb
 
 from asking.measuring import measured, rows_of
 from asking.questions import A_SERIES, QUESTIONS
+from harvester.catalog.database import literal
 from harvester.query import open_dataset
-from harvester.query.sql_types import literal
 
 # The text has what the header has, by keyword: it is shorter than DICOM's own JSON (PS3.18 annex F). What no
 # header says stays beside it as columns. A part becomes a file, its rows in the same order.

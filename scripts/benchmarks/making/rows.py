@@ -10,11 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from harvester import __version__
+from harvester.catalog.database import identifier, literal
 from harvester.dataset import FRAME_COLUMNS, HARVEST_COLUMNS, REMAINDER_COLUMNS
 from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.dicom.schema import column_type
 from harvester.model import Failure, Series, Shard
-from harvester.query.sql_types import arrow_type, identifier, literal, sql_type
+from harvester.query.sql_types import arrow_type, sql_type
 from making.attributes import MACROS, attributes
 
 WITHOUT_PIXELS = frozenset({"SR", "RTSTRUCT", "ANN", "PR", "KO", "REG", "RWV", "RTPLAN", "M3D", "DOC"})

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import duckdb
 
+from harvester.catalog.database import literal
 from harvester.catalog.release import index_tables
-from harvester.query.sql_types import literal
 
 # In every collection and modality as large a share of the instances, series by series in the order of a
 # hash; the last one is cut short. So a thousandth of IDC has all its partitions, and its small series.
