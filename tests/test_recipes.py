@@ -11,8 +11,8 @@ from test_documents import blocks, typed_commands
 
 import harvester
 from harvester.query import open_dataset, run_query
-from harvester.reader.event_loop import ENGINE, KEPT_INDEXES
-from harvester.reader.header_lengths import LAST_LENGTHS
+from harvester.reader.event_loop import FRAME_INDEXES, LOOP
+from harvester.reader.header_lengths import RECENT_LENGTHS
 
 objects = pytest.importorskip("reading.objects", reason="highdicom is not installed")
 
@@ -47,15 +47,15 @@ def bucket(tmp_path_factory):
 def recipe(bucket, monkeypatch):
     """Runs the code of a section, with the bucket in the place of the clouds; gives the names it leaves."""
     addresses = harvester.series_urls
-    store = ENGINE.store
-    monkeypatch.setattr(ENGINE, "store", lambda endpoint: store(endpoint or bucket.address.endpoint))
+    store = LOOP.store
+    monkeypatch.setattr(LOOP, "store", lambda endpoint: store(endpoint or bucket.address.endpoint))
     monkeypatch.setattr(
         harvester,
         "series_urls",
         lambda *series: addresses(*series, catalog=bucket.address.catalog_url),
         raising=False,
     )
-    for memory in (KEPT_INDEXES, LAST_LENGTHS):
+    for memory in (FRAME_INDEXES, RECENT_LENGTHS):
         memory.clear()
 
     def run_section(heading):

@@ -11,7 +11,7 @@ from harvester.dicom.frames import Wanted
 from harvester.dicom.frames.tiff import read_tiff_numbers
 from harvester.errors import ConnectionFailedError, FrameIndexError, HarvestError, TimedOutError, ungrouped
 from harvester.model import ByteRange, ObjectRef
-from harvester.reader.event_loop import ENGINE
+from harvester.reader.event_loop import LOOP
 from harvester.store.base import Store
 from harvester.store.open import StoreSettings, open_store
 from harvester.store.resilience.retrying_store import RetryPolicy
@@ -67,7 +67,7 @@ def read_directories(objects: Sequence[TiffObject], endpoint: str | None) -> pa.
     Returns:
         A table of `DIRECTORIES`; None if the objects cannot be reached from here.
     """
-    rows: list[_Rows] | None = ENGINE.call(_read_all, objects, endpoint)
+    rows: list[_Rows] | None = LOOP.call(_read_all, objects, endpoint)
     return (
         None
         if rows is None

@@ -17,8 +17,8 @@ from harvester.dicom import Header
 from harvester.dicom.frames import FrameIndex
 from harvester.errors import ConfigError
 from harvester.model import ObjectRef
-from harvester.reader.dataset_hints import NOTHING_KNOWN, look_up
-from harvester.reader.event_loop import ENGINE
+from harvester.reader.dataset_hints import NO_HINTS, look_up_hints
+from harvester.reader.event_loop import LOOP
 from harvester.reader.frames import OpenedFrames, open_frames
 
 _AT_ONCE: Final = 64  # frames in memory
@@ -84,9 +84,9 @@ def _frames(  # noqa: PLR0913  a command's options
     if (frames is None) != (output is None):
         raise ConfigError("--frames and --output go together: which frames, and where they are written")
     ref = ObjectRef.parse(url)
-    known = NOTHING_KNOWN if dataset is None else look_up(dataset, ref)
+    known = NO_HINTS if dataset is None else look_up_hints(dataset, ref)
     with _waiting():
-        opened = ENGINE.call(open_frames, ENGINE.store(endpoint), ref, known)
+        opened = LOOP.call(open_frames, LOOP.store(endpoint), ref, known)
     if frames is None or output is None:
         typer.echo(_described(opened, as_json=as_json))
         return
@@ -159,7 +159,7 @@ def _files(opened: OpenedFrames, numbers: list[int], *, decode: bool) -> Iterato
     digits = len(str(len(opened.index)))
     for start in range(0, len(numbers), _AT_ONCE):
         some = numbers[start : start + _AT_ONCE]
-        contents = _saved(opened, some) if decode else ENGINE.call(opened.raw, some)
+        contents = _saved(opened, some) if decode else LOOP.call(opened.raw, some)
         for number, content in zip(some, contents, strict=True):
             yield f"frame-{number:0{digits}}{suffix}", content
 
@@ -168,7 +168,7 @@ def _saved(opened: OpenedFrames, numbers: list[int]) -> list[bytes]:
     import numpy as np  # noqa: PLC0415  only this option needs it
 
     saved = []
-    for frame in ENGINE.call(opened.decoded, numbers):
+    for frame in LOOP.call(opened.decoded, numbers):
         file = BytesIO()
         np.save(file, frame)
         saved.append(file.getvalue())

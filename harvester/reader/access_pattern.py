@@ -5,7 +5,7 @@ from typing import Final
 _MOST_ROWS: Final = 8  # fetched at once, besides the one that is read
 
 
-class ReadingOrder:
+class AccessPattern:
     """The order in which frames are read: runs of neighbours, at a constant distance where they are rows.
 
     A reader of a region reads some neighbours, leaps to the next row, reads as many there, and so on. One

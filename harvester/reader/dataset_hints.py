@@ -21,13 +21,13 @@ _FRAME_COLUMNS: Final = ("etag", "source", "frame_offsets", "frame_lengths")
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ObjectHints:
     """What is known of an object before it is asked for.
 
     Attributes:
         etag: What it was when that was learnt.
         header_window: How many bytes hold its header, and the beginning of its pixel data.
-        index: Where its frames lie.
+        index: DatasetLike its frames lie.
     """
 
     etag: str | None = None
@@ -35,10 +35,10 @@ class Known:
     index: FrameIndex | None = field(default=None, repr=False)
 
 
-NOTHING_KNOWN: Final = Known()
+NO_HINTS: Final = ObjectHints()
 
 
-def look_up(dataset: Dataset | str | Path, ref: ObjectRef) -> Known:
+def look_up_hints(dataset: Dataset | str | Path, ref: ObjectRef) -> ObjectHints:
     """What a dataset says of an object; nothing, where it does not have it.
 
     Args:
@@ -48,10 +48,10 @@ def look_up(dataset: Dataset | str | Path, ref: ObjectRef) -> Known:
     Raises:
         DatasetError: There is no such dataset, or it cannot be read.
     """
-    return look_up_all(dataset, [ref])[0]
+    return look_up_all_hints(dataset, [ref])[0]
 
 
-def look_up_all(dataset: Dataset | str | Path, refs: Sequence[ObjectRef]) -> list[Known]:
+def look_up_all_hints(dataset: Dataset | str | Path, refs: Sequence[ObjectRef]) -> list[ObjectHints]:
     """What a dataset says of some objects, each of its files being looked into once.
 
     Args:
@@ -65,14 +65,13 @@ def look_up_all(dataset: Dataset | str | Path, refs: Sequence[ObjectRef]) -> lis
     instances = _rows(opened, "instances", _INSTANCE_COLUMNS, [ref.url for ref in refs])
     frames = _rows(opened, "frames", _FRAME_COLUMNS, list(instances))
     return [
-        _known(instances[ref.url], frames.get(ref.url)) if ref.url in instances else NOTHING_KNOWN
-        for ref in refs
+        _known(instances[ref.url], frames.get(ref.url)) if ref.url in instances else NO_HINTS for ref in refs
     ]
 
 
-def _known(instance: dict[str, Any], frames: dict[str, Any] | None) -> Known:
+def _known(instance: dict[str, Any], frames: dict[str, Any] | None) -> ObjectHints:
     etag = instance["etag"]
-    return Known(etag, _header_window(instance), _index(frames, etag))
+    return ObjectHints(etag, _header_window(instance), _index(frames, etag))
 
 
 def header_window(header: Header) -> int:

@@ -24,7 +24,7 @@ _SETTINGS: Final = StoreSettings(
 _MOST_INDEXED_FRAMES: Final = 4_000_000  # of all indexes that are kept: 64 MB
 
 
-class Engine:
+class LoopThread:
     """Runs the asynchronous reader in a thread of its own, for callers that are not asynchronous.
 
     It starts when it is first used, and ends when the program's main thread does.
@@ -97,7 +97,7 @@ class Engine:
         self.generation += 1
 
 
-class KeptIndexes:
+class FrameIndexCache:
     """Frame indexes that took a scan, by object and ETag; the ones used last are kept."""
 
     def __init__(self) -> None:
@@ -138,7 +138,7 @@ class KeptIndexes:
                 self._indexes.popitem(last=False)
 
 
-ENGINE: Final = Engine()
-KEPT_INDEXES: Final = KeptIndexes()
-os.register_at_fork(after_in_child=ENGINE._forget)  # noqa: SLF001  its own
-os.register_at_fork(after_in_child=KEPT_INDEXES.unlock)
+LOOP: Final = LoopThread()
+FRAME_INDEXES: Final = FrameIndexCache()
+os.register_at_fork(after_in_child=LOOP._forget)  # noqa: SLF001  its own
+os.register_at_fork(after_in_child=FRAME_INDEXES.unlock)

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 from harvester.dicom import Header
 from harvester.errors import UserError
-from harvester.reader.event_loop import Engine
+from harvester.reader.event_loop import LoopThread
 from harvester.reader.view import ObjectView
 from harvester.store.base import Store
 from harvester.store.cost import RequestCost
@@ -41,7 +41,7 @@ class ObjectFile(io.BufferedIOBase):
         origin: How it was opened.
     """
 
-    def __init__(self, view: ObjectView, engine: Engine, origin: Origin | None = None) -> None:
+    def __init__(self, view: ObjectView, engine: LoopThread, origin: Origin | None = None) -> None:
         super().__init__()
         self.view = view
         self.origin = origin
@@ -90,7 +90,7 @@ class ObjectFile(io.BufferedIOBase):
         return not self.closed
 
     def tell(self) -> int:
-        """Where the next read starts."""
+        """DatasetLike the next read starts."""
         self._check_open()
         return self._position
 
@@ -244,7 +244,7 @@ class AsyncObjectFile:
         return self.view.source.cost
 
     def tell(self) -> int:
-        """Where the next read starts."""
+        """DatasetLike the next read starts."""
         return self._position
 
     def seek(self, position: int) -> None:

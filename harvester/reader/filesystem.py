@@ -10,9 +10,9 @@ from fsspec.spec import AbstractFileSystem
 
 from harvester.errors import ConfigError, ListingError, NotFoundError, RequestRejectedError
 from harvester.model import ListedObject, ObjectRef
-from harvester.reader.event_loop import ENGINE
+from harvester.reader.event_loop import LOOP
 from harvester.reader.file import ObjectFile
-from harvester.reader.open import Where, open_object
+from harvester.reader.open import DatasetLike, open_object
 from harvester.reader.table_choice import OffsetTable
 from harvester.store.base import Store
 
@@ -43,7 +43,7 @@ class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
 
     def __init__(
         self,
-        dataset: Where = None,
+        dataset: DatasetLike = None,
         endpoint: str | None = None,
         offset_table: OffsetTable = "auto",
         **storage_options: Any,
@@ -107,7 +107,7 @@ class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
         below = f"{key}/" if key else ""
         if scheme == "file" and not Path(key).is_dir():
             return []
-        found = ENGINE.call(_objects, ENGINE.store(self.endpoint), ObjectRef(bucket, below, scheme))
+        found = LOOP.call(_objects, LOOP.store(self.endpoint), ObjectRef(bucket, below, scheme))
         entries: dict[str, Entry] = {}
         for listed in found:
             name, deeper, _ = listed.ref.key.removeprefix(below).partition("/")

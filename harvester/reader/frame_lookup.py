@@ -11,8 +11,8 @@ from harvester.errors import FrameIndexError
 from harvester.fetch.frame_index import answered, search, warn_of_refused
 from harvester.fetch.headers import FetchedHeader
 from harvester.model import ByteRange
-from harvester.reader.dataset_hints import Known
-from harvester.reader.event_loop import KEPT_INDEXES
+from harvester.reader.dataset_hints import ObjectHints
+from harvester.reader.event_loop import FRAME_INDEXES
 from harvester.reader.offset_table import own_table
 from harvester.reader.read_ahead import reading_ahead
 from harvester.reader.source import ObjectSource
@@ -29,7 +29,7 @@ async def find_index(source: ObjectSource) -> FrameIndex:
         FrameIndexError: None of the object's sources tells where its frames lie.
         StoreError: The object cannot be read.
     """
-    kept = KEPT_INDEXES.get(source.ref.url, source.etag)
+    kept = FRAME_INDEXES.get(source.ref.url, source.etag)
     return await _of(source, _found) if kept is None else kept
 
 
@@ -46,17 +46,17 @@ async def find_again(source: ObjectSource, wrong: FrameIndex, reason: FrameIndex
         StoreError: The object cannot be read.
     """
     url = source.ref.url
-    KEPT_INDEXES.forget(url, source.etag)
+    FRAME_INDEXES.forget(url, source.etag)
     _logger.warning("%s: its frame index (%s) is not believed: %s", url, wrong.source, reason.message)
     return await _of(source, _scanned)
 
 
-async def known_index(source: ObjectSource, known: Known) -> FrameIndex | None:
+async def known_index(source: ObjectSource, known: ObjectHints) -> FrameIndex | None:
     """What is kept of an opened object, or what a dataset says of it, where that can be true.
 
     It is not looked at: a frame that is read says whether it is there.
     """
-    kept = KEPT_INDEXES.get(source.ref.url, source.etag)
+    kept = FRAME_INDEXES.get(source.ref.url, source.etag)
     if kept is not None or known.index is None or known.etag != source.etag or source.header is None:
         return kept
     try:
@@ -64,7 +64,7 @@ async def known_index(source: ObjectSource, known: Known) -> FrameIndex | None:
     except FrameIndexError as error:
         _refuse(source, known.index, error)
         return None
-    KEPT_INDEXES.put(source.ref.url, source.etag, known.index)
+    FRAME_INDEXES.put(source.ref.url, source.etag, known.index)
     return known.index
 
 
@@ -83,13 +83,13 @@ async def looked_up(source: ObjectSource, index: FrameIndex) -> FrameIndex | Non
         _refuse(source, index, FrameIndexError(f"frame {place + 1} is not where it says"))
         return None
     found = replace(index, fragmented=int.from_bytes(header[4:8], "little") != length - _HEADER)
-    KEPT_INDEXES.put(source.ref.url, source.etag, found)
+    FRAME_INDEXES.put(source.ref.url, source.etag, found)
     return found
 
 
 def _refuse(source: ObjectSource, index: FrameIndex, error: FrameIndexError) -> None:
     url = source.ref.url
-    KEPT_INDEXES.forget(url, source.etag)
+    FRAME_INDEXES.forget(url, source.etag)
     _logger.warning(
         "%s: the dataset's frame index (%s) is not believed: %s", url, index.source, error.message
     )
@@ -99,14 +99,14 @@ async def _scanned(source: ObjectSource, header: Header) -> FrameIndex:
     pixels = PixelData.of(header, source.size)
     async with reading_ahead(source) as read:
         index = await answered(read_index(pixels, "scan"), read)
-    KEPT_INDEXES.put(source.ref.url, source.etag, index)
+    FRAME_INDEXES.put(source.ref.url, source.etag, index)
     return index
 
 
 async def _found(source: ObjectSource, header: Header) -> FrameIndex:
     believed = await _credible(source, header)
     if believed is not None:
-        KEPT_INDEXES.put(source.ref.url, source.etag, believed)
+        FRAME_INDEXES.put(source.ref.url, source.etag, believed)
         return believed
     fetched = FetchedHeader(source.ref, header, source.size, source.etag)
     async with reading_ahead(source) as read:
@@ -115,7 +115,7 @@ async def _found(source: ObjectSource, header: Header) -> FrameIndex:
         reason = found.refused[-1][1]
         raise FrameIndexError(reason.message, offset=reason.offset)
     warn_of_refused(source.ref.url, found)
-    KEPT_INDEXES.put(source.ref.url, source.etag, found.index)
+    FRAME_INDEXES.put(source.ref.url, source.etag, found.index)
     return found.index
 
 

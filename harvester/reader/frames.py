@@ -12,11 +12,11 @@ from harvester.dicom import Header
 from harvester.dicom.frames import FrameIndex, NativeFrames, is_item
 from harvester.errors import FrameDecodeError, FrameIndexError, NotDicomError, ungrouped
 from harvester.model import ByteRange, ObjectRef
-from harvester.reader.dataset_hints import NOTHING_KNOWN, Known, look_up
+from harvester.reader.dataset_hints import NO_HINTS, ObjectHints, look_up_hints
 from harvester.reader.decoding import decode, frame_bits
-from harvester.reader.event_loop import ENGINE
+from harvester.reader.event_loop import LOOP
 from harvester.reader.frame_lookup import find_again, find_index
-from harvester.reader.open import Where, opened_view
+from harvester.reader.open import DatasetLike, opened_view
 from harvester.reader.source import AT_ONCE, ObjectSource
 from harvester.store.base import Store
 
@@ -38,7 +38,7 @@ def read_frames(
     frame_numbers: Sequence[int],
     decode: Literal[True] = True,  # noqa: FBT002
     *,
-    dataset: Where = None,
+    dataset: DatasetLike = None,
     endpoint: str | None = None,
     store: Store | None = None,
 ) -> "list[np.ndarray]": ...
@@ -50,7 +50,7 @@ def read_frames(
     frame_numbers: Sequence[int],
     decode: Literal[False],
     *,
-    dataset: Where = None,
+    dataset: DatasetLike = None,
     endpoint: str | None = None,
     store: Store | None = None,
 ) -> list[bytes]: ...
@@ -61,7 +61,7 @@ def read_frames(
     frame_numbers: Sequence[int],
     decode: bool = True,  # noqa: FBT001, FBT002  the name says enough
     *,
-    dataset: Where = None,
+    dataset: DatasetLike = None,
     endpoint: str | None = None,
     store: Store | None = None,
 ) -> "list[np.ndarray] | list[bytes]":
@@ -85,19 +85,19 @@ def read_frames(
         ConfigError: The address cannot be one.
     """
     ref = ObjectRef.parse(url)
-    known = NOTHING_KNOWN if dataset is None else look_up(dataset, ref)
-    chosen = ENGINE.store(endpoint) if store is None else store
-    opened = ENGINE.call(open_frames, chosen, ref, known)
+    known = NO_HINTS if dataset is None else look_up_hints(dataset, ref)
+    chosen = LOOP.store(endpoint) if store is None else store
+    opened = LOOP.call(open_frames, chosen, ref, known)
     if decode:
-        return ENGINE.call(opened.decoded, frame_numbers)
-    return ENGINE.call(opened.raw, frame_numbers)
+        return LOOP.call(opened.decoded, frame_numbers)
+    return LOOP.call(opened.raw, frame_numbers)
 
 
-async def open_frames(store: Store, ref: ObjectRef, known: Known = NOTHING_KNOWN) -> "OpenedFrames":
+async def open_frames(store: Store, ref: ObjectRef, known: ObjectHints = NO_HINTS) -> "OpenedFrames":
     """Open an object for its frames.
 
     Raises:
-        FrameIndexError: Where they lie cannot be found.
+        FrameIndexError: DatasetLike they lie cannot be found.
         ObjectError: The object is not DICOM.
         StoreError: It cannot be read.
     """
@@ -121,7 +121,7 @@ class OpenedFrames:
     Attributes:
         source: The object.
         header: Its header.
-        index: Where its frames lie; another one, once a frame turned out to lie elsewhere.
+        index: DatasetLike its frames lie; another one, once a frame turned out to lie elsewhere.
     """
 
     source: ObjectSource

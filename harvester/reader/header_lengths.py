@@ -15,7 +15,7 @@ _LONGEST_GUESS: Final = 1 << 20  # bytes
 _LONGEST: Final = 8 << 20  # bytes
 
 
-class LastLengths(WindowPredictor):
+class RecentLengths(WindowPredictor):
     """What the headers of each bucket's last objects needed; nobody waits for another's.
 
     A person looks at one kind of object, and then at another: so it is the last few that count, and
@@ -50,7 +50,7 @@ class LastLengths(WindowPredictor):
         self._needs.clear()
 
 
-def kind_of(ref: ObjectRef) -> ObjectTraits:
+def traits_of(ref: ObjectRef) -> ObjectTraits:
     """What is known of an object by its address: its folder, which in IDC's buckets is its series."""
     return ObjectTraits(ref.url.rpartition("/")[0])
 
@@ -59,4 +59,4 @@ def _bucket(kind: ObjectTraits) -> str:
     return "/".join(kind.series.split("/", 3)[:3])
 
 
-LAST_LENGTHS: Final = LastLengths(64 << 10)
+RECENT_LENGTHS: Final = RecentLengths(64 << 10)

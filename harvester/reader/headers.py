@@ -16,11 +16,11 @@ from harvester.errors import ConfigError, NotDicomError, ungrouped
 from harvester.fetch.window_predictor import WindowPredictor
 from harvester.messages import did_you_mean
 from harvester.model import ObjectRef
-from harvester.reader.dataset_hints import NOTHING_KNOWN, Known, look_up_all
-from harvester.reader.event_loop import ENGINE
+from harvester.reader.dataset_hints import NO_HINTS, ObjectHints, look_up_all_hints
+from harvester.reader.event_loop import LOOP
 from harvester.reader.file import ObjectFile
-from harvester.reader.header_lengths import LAST_LENGTHS
-from harvester.reader.open import Where, opened_view
+from harvester.reader.header_lengths import RECENT_LENGTHS
+from harvester.reader.open import DatasetLike, opened_view
 from harvester.store.base import Store
 
 Attributes: TypeAlias = Sequence[str | int | BaseTag] | None
@@ -32,7 +32,7 @@ def read_header(
     url: str,
     attributes: Attributes = None,
     *,
-    dataset: Where = None,
+    dataset: DatasetLike = None,
     endpoint: str | None = None,
     store: Store | None = None,
 ) -> pydicom.FileDataset:
@@ -58,7 +58,7 @@ def read_headers(
     urls: Iterable[str],
     attributes: Attributes = None,
     *,
-    dataset: Where = None,
+    dataset: DatasetLike = None,
     endpoint: str | None = None,
     store: Store | None = None,
 ) -> list[pydicom.FileDataset]:
@@ -78,17 +78,17 @@ def read_headers(
     """
     refs = [ObjectRef.parse(url) for url in urls]
     tags = None if attributes is None else [_tag(name) for name in attributes]
-    known = [NOTHING_KNOWN] * len(refs) if dataset is None else look_up_all(dataset, refs)
-    chosen = ENGINE.store(endpoint) if store is None else store
-    return ENGINE.call(_read_all, chosen, refs, known, tags)
+    known = [NO_HINTS] * len(refs) if dataset is None else look_up_all_hints(dataset, refs)
+    chosen = LOOP.store(endpoint) if store is None else store
+    return LOOP.call(_read_all, chosen, refs, known, tags)
 
 
 async def _read_all(
-    store: Store, refs: Sequence[ObjectRef], known: Sequence[Known], tags: list[int] | None
+    store: Store, refs: Sequence[ObjectRef], known: Sequence[ObjectHints], tags: list[int] | None
 ) -> list[FileDataset]:
     headers: dict[int, FileDataset] = {}
     # Of a series the first object says how long the headers of the others are.
-    predictor = WindowPredictor(_FIRST_WINDOW) if len(refs) > 1 else LAST_LENGTHS
+    predictor = WindowPredictor(_FIRST_WINDOW) if len(refs) > 1 else RECENT_LENGTHS
     places = iter(range(len(refs)))
 
     async def read_some() -> None:
@@ -103,14 +103,14 @@ async def _read_all(
 
 
 async def _read_one(
-    store: Store, ref: ObjectRef, expected: tuple[Known, WindowPredictor], tags: list[int] | None
+    store: Store, ref: ObjectRef, expected: tuple[ObjectHints, WindowPredictor], tags: list[int] | None
 ) -> FileDataset:
     known, predictor = expected
     view = await opened_view(store, ref, known, "none", predictor)
     if view.source.header is None:
         raise view.source.refusal or NotDicomError("the object has no DICOM header", url=ref.url)
     # A thread, because the file asks this loop where a value is long and was hopped over.
-    file = ObjectFile(view, ENGINE)
+    file = ObjectFile(view, LOOP)
     return await to_thread.run_sync(partial(_parsed, file, tags))
 
 

@@ -29,7 +29,7 @@ class Splice:
     """Some bytes of a file that others stand in for.
 
     Attributes:
-        at: Where they start, in the file as it is.
+        at: DatasetLike they start, in the file as it is.
         removed: How many they are.
         length: How many stand in for them.
     """
@@ -77,7 +77,7 @@ class VirtualTable:
 
     @property
     def splice(self) -> Splice:
-        """Where it goes. Its length is known before its content is."""
+        """DatasetLike it goes. Its length is known before its content is."""
         if self.kind == "basic":
             start = self.header.pixel_data_offset or 0
             place, removed, length = start, _ITEM_HEADER, _ITEM_HEADER + 4 * self.frames

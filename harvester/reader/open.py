@@ -10,23 +10,23 @@ from anyio import to_thread
 from harvester.dataset import Dataset
 from harvester.fetch.window_predictor import WindowPredictor
 from harvester.model import ObjectRef
-from harvester.reader.dataset_hints import NOTHING_KNOWN, Known, look_up
-from harvester.reader.event_loop import ENGINE
+from harvester.reader.dataset_hints import NO_HINTS, ObjectHints, look_up_hints
+from harvester.reader.event_loop import LOOP
 from harvester.reader.file import AsyncObjectFile, ObjectFile, Origin
 from harvester.reader.frame_lookup import known_index
-from harvester.reader.header_lengths import LAST_LENGTHS
+from harvester.reader.header_lengths import RECENT_LENGTHS
 from harvester.reader.source import ObjectSource
 from harvester.reader.table_choice import OffsetTable, shown_with_table
 from harvester.reader.view import ObjectView
 from harvester.store.base import Store
 from harvester.store.open import open_store
 
-Where: TypeAlias = Dataset | str | Path | None
+DatasetLike: TypeAlias = Dataset | str | Path | None
 
 
 def open_object(
     url: str,
-    dataset: Where = None,
+    dataset: DatasetLike = None,
     *,
     endpoint: str | None = None,
     offset_table: OffsetTable = "auto",
@@ -52,16 +52,16 @@ def open_object(
         DatasetError: The dataset cannot be read.
     """
     ref = ObjectRef.parse(url)
-    known = NOTHING_KNOWN if dataset is None else look_up(dataset, ref)
-    chosen = ENGINE.store(endpoint) if store is None else store
-    view = ENGINE.call(opened_view, chosen, ref, known, offset_table)
-    return ObjectFile(view, ENGINE, Origin(endpoint, store))
+    known = NO_HINTS if dataset is None else look_up_hints(dataset, ref)
+    chosen = LOOP.store(endpoint) if store is None else store
+    view = LOOP.call(opened_view, chosen, ref, known, offset_table)
+    return ObjectFile(view, LOOP, Origin(endpoint, store))
 
 
 @asynccontextmanager
 async def aopen_object(
     url: str,
-    dataset: Where = None,
+    dataset: DatasetLike = None,
     *,
     endpoint: str | None = None,
     offset_table: OffsetTable = "auto",
@@ -82,7 +82,7 @@ async def aopen_object(
         DatasetError: The dataset cannot be read.
     """
     ref = ObjectRef.parse(url)
-    known = NOTHING_KNOWN if dataset is None else await to_thread.run_sync(look_up, dataset, ref)
+    known = NO_HINTS if dataset is None else await to_thread.run_sync(look_up_hints, dataset, ref)
     if store is not None:
         yield AsyncObjectFile(await opened_view(store, ref, known, offset_table))
         return
@@ -93,9 +93,9 @@ async def aopen_object(
 async def opened_view(
     store: Store,
     ref: ObjectRef,
-    known: Known = NOTHING_KNOWN,
+    known: ObjectHints = NO_HINTS,
     offset_table: OffsetTable = "auto",
-    predictor: WindowPredictor = LAST_LENGTHS,
+    predictor: WindowPredictor = RECENT_LENGTHS,
 ) -> ObjectView:
     """Open an object of a store.
 

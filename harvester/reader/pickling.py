@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from harvester.dicom.frames import FrameIndex
 from harvester.errors import ConfigError, ObjectChangedError
 from harvester.model import ByteRange, ObjectRef
-from harvester.reader.dataset_hints import Known, header_window
-from harvester.reader.event_loop import ENGINE
+from harvester.reader.dataset_hints import ObjectHints, header_window
+from harvester.reader.event_loop import LOOP
 from harvester.reader.file import ObjectFile, Origin
 from harvester.reader.offset_table import TableKind, VirtualTable
 from harvester.reader.open import opened_view
@@ -15,7 +15,7 @@ from harvester.store.base import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class PickledFile:
     """An opened file, as it is pickled: no byte of the object, but what it was and how it was shown.
 
     Attributes:
@@ -25,8 +25,8 @@ class Ticket:
         etag: What it was pinned to.
         header_window: How many bytes its header takes.
         table: Kind, number of frames and own place of the offset table it was shown with.
-        index: Where its frames lie, as far as that was known: nobody has to scan it again.
-        position: Where the next read starts.
+        index: DatasetLike its frames lie, as far as that was known: nobody has to scan it again.
+        position: DatasetLike the next read starts.
     """
 
     ref: ObjectRef
@@ -39,7 +39,7 @@ class Ticket:
     position: int
 
 
-def ticket_of(file: ObjectFile) -> Ticket:
+def ticket_of(file: ObjectFile) -> PickledFile:
     """What a file is told by.
 
     Raises:
@@ -51,7 +51,7 @@ def ticket_of(file: ObjectFile) -> Ticket:
             f"{file.name}: opened with a store of its own, it cannot go to another process; open it there"
         )
     header = source.header
-    return Ticket(
+    return PickledFile(
         source.ref,
         file.origin.endpoint,
         source.size,
@@ -63,21 +63,21 @@ def ticket_of(file: ObjectFile) -> Ticket:
     )
 
 
-def reopened(ticket: Ticket) -> ObjectFile:
+def reopened(ticket: PickledFile) -> ObjectFile:
     """Open the file that a ticket tells of, as it was.
 
     Raises:
         ObjectChangedError: The object was replaced since.
         StoreError: It cannot be read.
     """
-    view = ENGINE.call(_reopened_view, ENGINE.store(ticket.endpoint), ticket)
-    file = ObjectFile(view, ENGINE, Origin(ticket.endpoint))
+    view = LOOP.call(_reopened_view, LOOP.store(ticket.endpoint), ticket)
+    file = ObjectFile(view, LOOP, Origin(ticket.endpoint))
     file.seek(ticket.position)
     return file
 
 
-async def _reopened_view(store: Store, ticket: Ticket) -> ObjectView:
-    known = Known(ticket.etag, ticket.header_window, ticket.index)
+async def _reopened_view(store: Store, ticket: PickledFile) -> ObjectView:
+    known = ObjectHints(ticket.etag, ticket.header_window, ticket.index)
     view = await opened_view(store, ticket.ref, known, "none")
     source = view.source
     if (source.etag, source.size) != (ticket.etag, ticket.size):

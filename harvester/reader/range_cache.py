@@ -14,7 +14,7 @@ class _Span:
     kept: bool
 
 
-class SpanCache:
+class RangeCache:
     """Spans of bytes, none over another; any thread may look into it.
 
     A reader goes back by a few bytes now and then, and between two places: so it is not one window that
@@ -67,7 +67,7 @@ class SpanCache:
             return self._gaps(start, stop)
 
     def next_held(self, position: int) -> int | None:
-        """Where the first span behind a position starts."""
+        """DatasetLike the first span behind a position starts."""
         with self._lock:
             place = bisect_right(self._starts, position)
             return self._starts[place] if place < len(self._starts) else None

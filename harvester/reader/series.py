@@ -10,7 +10,7 @@ from harvester.config import CrawlConfig, Provider
 from harvester.errors import ListingError, SelectionError
 from harvester.fetch.series_listing import expand
 from harvester.model import Series
-from harvester.reader.event_loop import ENGINE
+from harvester.reader.event_loop import LOOP
 from harvester.store.base import Store
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -46,8 +46,8 @@ def series_urls(
         found = list(opened.series())
     if not found:
         raise SelectionError(f"{uid}: no such series in {catalog}")
-    chosen = ENGINE.store(endpoint) if store is None else store
-    return [url for series in found for url in ENGINE.call(partial(_listed, series, chosen))]
+    chosen = LOOP.store(endpoint) if store is None else store
+    return [url for series in found for url in LOOP.call(partial(_listed, series, chosen))]
 
 
 async def _listed(series: Series, store: Store) -> list[str]:

@@ -12,9 +12,9 @@ from harvester.errors import ObjectChangedError, ObjectError, ungrouped
 from harvester.fetch.headers import HeaderFetcher, Windows
 from harvester.fetch.window_predictor import WindowPredictor
 from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse
-from harvester.reader.dataset_hints import NOTHING_KNOWN, Known
-from harvester.reader.header_lengths import LAST_LENGTHS, kind_of
-from harvester.reader.range_cache import SpanCache
+from harvester.reader.dataset_hints import NO_HINTS, ObjectHints
+from harvester.reader.header_lengths import RECENT_LENGTHS, traits_of
+from harvester.reader.range_cache import RangeCache
 from harvester.store.base import Store, check_unchanged
 from harvester.store.cost import RequestCost
 
@@ -56,7 +56,7 @@ class ObjectSource:
     """One object in a store; `open` it first. It belongs to one event loop, `cached` to any thread.
 
     Args:
-        store: Where it lies.
+        store: DatasetLike it lies.
         ref: Its address.
         predictor: Knows how much to ask for first.
         settings: How much is asked for at once.
@@ -73,7 +73,7 @@ class ObjectSource:
         self,
         store: Store,
         ref: ObjectRef,
-        predictor: WindowPredictor = LAST_LENGTHS,
+        predictor: WindowPredictor = RECENT_LENGTHS,
         settings: ReadSettings = DEFAULT_READ_SETTINGS,
     ) -> None:
         self.ref = ref
@@ -85,12 +85,12 @@ class ObjectSource:
         self._store = store
         self._foresight = predictor
         self._settings = settings
-        self._cache = SpanCache(settings.cache)
+        self._cache = RangeCache(settings.cache)
         self._requests = anyio.CapacityLimiter(AT_ONCE)
         self._fetched_to = 0  # behind what was fetched last: a read from there on goes through the object
         self._ahead = settings.least
 
-    async def open(self, known: Known = NOTHING_KNOWN) -> None:
+    async def open(self, known: ObjectHints = NO_HINTS) -> None:
         """Read the header, or the first bytes where there is none, and keep what was read for good.
 
         Args:
@@ -103,18 +103,18 @@ class ObjectSource:
             try:
                 await self._open(known)
             except ObjectChangedError:
-                known = NOTHING_KNOWN
+                known = NO_HINTS
             else:
                 return
         await self._open(known)
 
-    async def _open(self, known: Known) -> None:
+    async def _open(self, known: ObjectHints) -> None:
         settings, window = self._settings, known.header_window
         windows = Windows(window or settings.least, settings.header, settings.most)
         predictor = self._foresight if window is None else None
         fetcher = HeaderFetcher(_FirstReads(self, known.etag), windows, predictor=predictor)
         try:
-            self.header = (await fetcher.fetch([self.ref], RequestCost(), kind_of(self.ref))).header
+            self.header = (await fetcher.fetch([self.ref], RequestCost(), traits_of(self.ref))).header
         except ObjectError as error:
             self.header, self.refusal = None, error  # bytes all the same
 
@@ -145,7 +145,7 @@ class ObjectSource:
         Args:
             start: The first.
             stop: Behind the last.
-            frame_end: Where the frame ends that a byte belongs to: who reads ahead stops there.
+            frame_end: DatasetLike the frame ends that a byte belongs to: who reads ahead stops there.
 
         Raises:
             ObjectChangedError: The object was replaced since it was opened.

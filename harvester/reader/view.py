@@ -7,7 +7,7 @@ import anyio
 from harvester.dicom.frames import FrameIndex, is_item
 from harvester.errors import FrameIndexError
 from harvester.model import ByteRange
-from harvester.reader.access_pattern import ReadingOrder
+from harvester.reader.access_pattern import AccessPattern
 from harvester.reader.frame_lookup import find_again, find_index
 from harvester.reader.offset_table import VirtualTable
 from harvester.reader.source import ObjectSource
@@ -23,7 +23,7 @@ class ObjectView:
     Args:
         source: The object.
         table: What is put into it, if anything; the frames are looked for when it is read.
-        index: Where the frames lie, if that is known.
+        index: DatasetLike the frames lie, if that is known.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class ObjectView:
         self.index = index
         self._splice = None if table is None else table.splice
         self._content: bytes | None = None
-        self._order = ReadingOrder()
+        self._order = AccessPattern()
         self._finding = anyio.Lock()
 
     @property

@@ -19,7 +19,7 @@ from harvester.fetch.frame_index import FrameSearch
 from harvester.fetch.headers import FetchedHeader
 from harvester.model import ObjectRef
 from harvester.query import open_dataset
-from harvester.reader.event_loop import KEPT_INDEXES
+from harvester.reader.event_loop import FRAME_INDEXES
 from harvester.store.cost import RequestCost
 
 URL = "s3://bucket/slide.dcm"
@@ -124,13 +124,13 @@ def test_every_compressed_multi_frame_object_has_its_row(crawled):
 def test_a_reader_takes_the_header_in_one_request_and_the_frames_from_the_dataset(crawled):
     demo, dataset, _, instances = crawled
     url = instances[uid_of(SLIDES["scan"])][0]
-    KEPT_INDEXES.clear()
+    FRAME_INDEXES.clear()
     demo.forget()
     how = {"dataset": dataset, "endpoint": demo.address.endpoint}
     header = harvester.read_header(url, **how)
     assert len(demo.objects) == 1
     assert header == pydicom.dcmread(CORPUS / "generated" / SLIDES["scan"], stop_before_pixels=True)
-    KEPT_INDEXES.clear()
+    FRAME_INDEXES.clear()
     demo.forget()
     frames = harvester.read_frames(url, [3000, 17], False, **how)
     assert len(demo.objects) == 3
@@ -140,7 +140,7 @@ def test_a_reader_takes_the_header_in_one_request_and_the_frames_from_the_datase
     assert [b"\xfe\xff\x00\xe0" + len(frame).to_bytes(4, "little") + frame for frame in frames] == [
         raw[place.start : place.stop] for place in places
     ]
-    KEPT_INDEXES.clear()
+    FRAME_INDEXES.clear()
     file = harvester.open_object(url, **how)
     assert file.view.table.kind == "extended"
     assert file.cost.requests == 2

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from harvester.reader.event_loop import KEPT_INDEXES
-from harvester.reader.header_lengths import LAST_LENGTHS
+from harvester.reader.event_loop import FRAME_INDEXES
+from harvester.reader.header_lengths import RECENT_LENGTHS
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_kept() -> Iterator[None]:
-    for memory in (KEPT_INDEXES, LAST_LENGTHS):
+    for memory in (FRAME_INDEXES, RECENT_LENGTHS):
         memory.clear()
     yield
-    for memory in (KEPT_INDEXES, LAST_LENGTHS):
+    for memory in (FRAME_INDEXES, RECENT_LENGTHS):
         memory.clear()

@@ -5,14 +5,14 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.reader.access_pattern import ReadingOrder
+from harvester.reader.access_pattern import AccessPattern
 
 FRAMES = 3000
 
 
 def guessed(numbers):
     """What is fetched ahead at each frame of an order."""
-    order = ReadingOrder()
+    order = AccessPattern()
     told = []
     for number in numbers:
         told.append(order.rows(number, FRAMES))

@@ -20,7 +20,7 @@ from harvester.config import CrawlConfig
 from harvester.dataset import Dataset
 from harvester.engine.crawl import crawl
 from harvester.engine.shard import Progress
-from harvester.reader.event_loop import KEPT_INDEXES
+from harvester.reader.event_loop import FRAME_INDEXES
 
 pytestmark = [needs_corpus, pytest.mark.filterwarnings("ignore::UserWarning")]
 
@@ -103,7 +103,7 @@ def with_source(raw, source):
 
 
 def shown(raw, offset_table):
-    KEPT_INDEXES.clear()
+    FRAME_INDEXES.clear()
     return harvester.open_object(URL, store=MemoryStore({URL: raw}), offset_table=offset_table).read()
 
 
@@ -135,11 +135,11 @@ def test_the_frames_are_decoded_alike_from_each_source(name):
         made = with_source(raw, source)
         if made is None:
             continue
-        KEPT_INDEXES.clear()
+        FRAME_INDEXES.clear()
         store = MemoryStore({URL: made})
         same(harvester.read_frames(URL, numbers, store=store), expected)
         file = harvester.open_object(URL, store=store)
-        assert KEPT_INDEXES.get(URL, file.etag).source == source
+        assert FRAME_INDEXES.get(URL, file.etag).source == source
         same([pixel_array(file, index=number - 1) for number in numbers], expected)
 
 
@@ -183,7 +183,7 @@ def crawled(tmp_path_factory):
 def test_the_frames_are_decoded_alike_from_what_a_dataset_knows(crawled):
     dataset, paths = crawled
     for name, path in paths.items():
-        KEPT_INDEXES.clear()
+        FRAME_INDEXES.clear()
         numbers = ends(name)
         expected = pixels_of_the_whole_file(path.read_bytes(), numbers)
         same(harvester.read_frames(str(path), numbers, dataset=dataset), expected)

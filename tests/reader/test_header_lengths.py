@@ -7,13 +7,13 @@ from memory_store import MemoryStore
 
 import harvester
 from harvester.fetch.window_predictor import ObjectTraits
-from harvester.reader.header_lengths import LastLengths
+from harvester.reader.header_lengths import RecentLengths
 
 KIB = 1 << 10
 
 
 def window(needs, kind="s3://one/series"):
-    lengths = LastLengths(64 * KIB)
+    lengths = RecentLengths(64 * KIB)
     for need in needs:
         lengths.learn(ObjectTraits("s3://one/another series"), [need])
     (found,) = anyio.run(lengths.windows, ObjectTraits(kind))

@@ -19,7 +19,7 @@ from recorded_demo import recorded_demo
 
 import harvester
 from harvester.errors import ConfigError, NotFoundError, ObjectChangedError
-from harvester.reader.event_loop import Engine
+from harvester.reader.event_loop import LoopThread
 
 URL = "s3://bucket/one.dcm"
 CT = Path(pydicom.data.get_testdata_file("CT_small.dcm"))
@@ -249,7 +249,7 @@ def test_the_asynchronous_file_opens_a_path_by_itself():
 
 
 def test_an_engine_that_was_closed_starts_anew():
-    engine = Engine()
+    engine = LoopThread()
 
     async def here():
         return threading.current_thread()

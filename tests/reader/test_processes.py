@@ -19,7 +19,7 @@ from recorded_demo import recorded_demo
 import harvester
 from harvester.errors import ConfigError, NotFoundError, ObjectChangedError
 from harvester.model import ObjectRef
-from harvester.reader.event_loop import ENGINE, KEPT_INDEXES
+from harvester.reader.event_loop import FRAME_INDEXES, LOOP
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -40,7 +40,7 @@ def bucket(tmp_path):
 
 
 def url_of(demo):
-    (listed,) = ENGINE.call(all_objects, ENGINE.store(demo.address.endpoint))
+    (listed,) = LOOP.call(all_objects, LOOP.store(demo.address.endpoint))
     return listed
 
 
@@ -68,7 +68,7 @@ def test_a_pickled_file_is_opened_again_as_it_was(bucket, offset_table):
     whole = file.read()
     file.seek(1234)
     pickled = pickle.dumps(file)
-    KEPT_INDEXES.clear()  # as in a process that knows nothing
+    FRAME_INDEXES.clear()  # as in a process that knows nothing
     demo.forget()
     again = pickle.loads(pickled)
     assert (again.tell(), again.size, again.name) == (1234, file.size, file.name)
@@ -81,7 +81,7 @@ def test_no_frame_is_looked_for_twice_by_who_gets_a_pickled_file(bucket):
     file = harvester.open_object(url_of(demo), endpoint=demo.address.endpoint)
     pydicom.dcmread(file)
     pickled = pickle.dumps(file)
-    KEPT_INDEXES.clear()
+    FRAME_INDEXES.clear()
     again = pickle.loads(pickled)
     again.seek(0)
     header = pydicom.dcmread(again, stop_before_pixels=True)
@@ -125,7 +125,7 @@ def test_a_file_outlives_the_engine_that_it_was_opened_with(bucket):
     demo, _ = bucket
     file = harvester.open_object(url_of(demo), endpoint=demo.address.endpoint, offset_table="none")
     file.read_at(700_000, 10)
-    ENGINE.close()
+    LOOP.close()
     assert file.read_at(1_500_000, 10) == SLIDE[1_500_000:1_500_010]
 
 
@@ -235,7 +235,7 @@ def test_opening_and_closing_leaves_no_thread_socket_or_warning(bucket):
     said = run(
         """
         import gc, os, sys, threading, anyio, harvester
-        from harvester.reader.event_loop import ENGINE
+        from harvester.reader.event_loop import LOOP
 
         def sockets():
             found = 0
@@ -263,7 +263,7 @@ def test_opening_and_closing_leaves_no_thread_socket_or_warning(bucket):
         anyio.run(anew)
         gc.collect()
         print(threading.active_count() - threads, sockets() <= few + 1)
-        ENGINE.close()
+        LOOP.close()
         gc.collect()
         print(sockets() - before)
         """,

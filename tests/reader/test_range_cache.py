@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.model import ByteRange
-from harvester.reader.range_cache import SpanCache
+from harvester.reader.range_cache import RangeCache
 
 OBJECT = bytes(range(251)) * 4
 SPANS = st.lists(st.tuples(st.integers(0, 1000), st.integers(1, 200)), max_size=30)
@@ -16,7 +16,7 @@ def put(cache, start, length, *, keep=False):
 
 @given(SPANS, st.integers(0, 1003), st.integers(1, 300))
 def test_what_is_held_is_what_was_put_there(spans, start, length):
-    cache = SpanCache(1 << 20)
+    cache = RangeCache(1 << 20)
     held = set()
     for first, count in spans:
         put(cache, first, count)
@@ -28,7 +28,7 @@ def test_what_is_held_is_what_was_put_there(spans, start, length):
 
 
 def test_what_was_used_last_stays():
-    cache = SpanCache(250)
+    cache = RangeCache(250)
     put(cache, 0, 100)
     put(cache, 100, 100)
     assert cache.get(0, 10) is not None
@@ -39,7 +39,7 @@ def test_what_was_used_last_stays():
 
 
 def test_what_is_kept_is_never_forgotten():
-    cache = SpanCache(100)
+    cache = RangeCache(100)
     put(cache, 0, 500, keep=True)
     for start in range(500, 1000, 50):
         put(cache, start, 50)
@@ -48,7 +48,7 @@ def test_what_is_kept_is_never_forgotten():
 
 
 def test_the_next_span_is_found():
-    cache = SpanCache(1000)
+    cache = RangeCache(1000)
     put(cache, 50, 10)
     assert cache.next_held(0) == 50
     assert cache.next_held(50) is None
@@ -56,4 +56,4 @@ def test_the_next_span_is_found():
 
 
 def test_nothing_is_always_held():
-    assert SpanCache(10).get(5, 5) == b""
+    assert RangeCache(10).get(5, 5) == b""

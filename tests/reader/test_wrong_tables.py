@@ -17,7 +17,7 @@ from harvester.config import CrawlConfig
 from harvester.engine.crawl import crawl
 from harvester.engine.shard import Progress
 from harvester.errors import FrameIndexError
-from harvester.reader.event_loop import KEPT_INDEXES
+from harvester.reader.event_loop import FRAME_INDEXES
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -191,7 +191,7 @@ def test_what_a_dataset_says_of_an_object_is_not_believed_either(slide, lied, ca
         read = harvester.read_frames(str(path), [ODD_ONE + 1, 2], False, dataset=dataset)
         assert read == [IMAGES[ODD_ONE], IMAGES[1]]
     assert "is not believed" in caplog.text
-    KEPT_INDEXES.clear()
+    FRAME_INDEXES.clear()
     if lied is not one_moved:  # which is found out where it is followed, as one in a file is
         shown = pydicom.dcmread(io.BytesIO(harvester.open_object(str(path), dataset).read()))
         assert get_frame(shown.PixelData, ODD_ONE) == IMAGES[ODD_ONE]

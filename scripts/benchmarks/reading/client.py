@@ -26,22 +26,22 @@ Opener = Callable[[str, str], AbstractContextManager[BinaryIO]]
 def harvester_file(endpoint: str) -> Opener:
     """harvester: `open_object`."""
     import harvester  # noqa: PLC0415  only what is measured is imported
-    from harvester.reader.event_loop import ENGINE  # noqa: PLC0415
+    from harvester.reader.event_loop import LOOP  # noqa: PLC0415
 
-    ENGINE.store(endpoint)  # as a client is made
+    LOOP.store(endpoint)  # as a client is made
     return lambda bucket, key: harvester.open_object(f"s3://{bucket}/{key}", endpoint=endpoint)
 
 
 def forgetful(endpoint: str) -> Opener:
     """harvester, as if each object were the first one of its kind that is read."""
-    from harvester.reader.event_loop import KEPT_INDEXES  # noqa: PLC0415
-    from harvester.reader.header_lengths import LAST_LENGTHS  # noqa: PLC0415
+    from harvester.reader.event_loop import FRAME_INDEXES  # noqa: PLC0415
+    from harvester.reader.header_lengths import RECENT_LENGTHS  # noqa: PLC0415
 
     opened = harvester_file(endpoint)
 
     def open_anew(bucket: str, key: str) -> AbstractContextManager[BinaryIO]:
-        LAST_LENGTHS.clear()
-        KEPT_INDEXES.clear()
+        RECENT_LENGTHS.clear()
+        FRAME_INDEXES.clear()
         return opened(bucket, key)
 
     return open_anew
