@@ -45,7 +45,7 @@ def recorded_demo(root: Path | None = None, *, hold: Hold | None = None) -> Iter
         root: As `demo_bucket` takes it.
         hold: Is awaited, with the number of objects asked for so far, before an object is answered.
     """
-    answer = DemoServer.answer
+    answer = DemoServer.respond
     recorded: list[RecordedDemo] = []
 
     async def record(server: DemoServer, request: web.BaseRequest) -> web.StreamResponse:
@@ -59,7 +59,7 @@ def recorded_demo(root: Path | None = None, *, hold: Hold | None = None) -> Iter
         return await answer(server, request)
 
     with (
-        patch.object(DemoServer, "answer", record),
+        patch.object(DemoServer, "respond", record),
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(demo_bucket(root)) as address,
     ):

@@ -18,7 +18,7 @@ from checkout import ROOT
 from harvester.cli import application
 from harvester.config import CrawlConfig, LimitsConfig, load
 from harvester.dataset import FAILURE_COLUMNS, FRAME_COLUMNS, HARVEST_COLUMNS, REMAINDER_COLUMNS
-from harvester.demo.serving import demo_bucket
+from harvester.demo import demo_bucket
 from harvester.dicom.dictionary import BINARY_VRS
 from harvester.dicom.schema import value_type
 from harvester.engine.crawl import crawl

@@ -58,7 +58,7 @@ def _plan(
     """Say how many series and objects CONFIG selects, and what reading their headers will take.
 
     Nothing is fetched. How fast this machine is comes from the last run that the dataset has a record of;
-    without one it is tried out, in about three seconds, on made-up slices from a server on this machine.
+    without one it is tried out, in about three seconds, on synthetic slices from a server on this machine.
     """
     collect_garbage_rarely()
     settings = load(config)

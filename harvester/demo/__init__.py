@@ -2,13 +2,7 @@
 
 from harvester.demo.catalog import write_catalog
 from harvester.demo.layout import BUCKET, DemoInstance, DemoLayout, DemoSeries, lay_out
-from harvester.demo.serving import (
-    CATALOG_BUCKET,
-    CATALOG_KEY,
-    DemoAddress,
-    demo_bucket,
-    serve_demo,
-)
+from harvester.demo.server import CATALOG_BUCKET, CATALOG_KEY, DemoAddress, demo_bucket, serve_demo
 
 __all__ = [
     "BUCKET",

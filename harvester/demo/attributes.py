@@ -1,4 +1,4 @@
-"""What a catalog says of a series, read by pydicom from the first bytes of one of its files."""
+"""Reads the attributes of one file that a catalog's row needs, with pydicom, from its first bytes."""
 
 import re
 import struct
@@ -15,39 +15,31 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset, read_partial
 from pydicom.valuerep import TEXT_VR_DELIMS
 
-# The catalog's columns that are DICOM attributes of the data set, in the catalog's order.
-KEYWORDS: Final = (
-    "PatientID",
+FIRST_WINDOW: Final = 64 * 1024  # nearly every header has all of the attributes here
+_LAST_WINDOW: Final = 16 * 1024 * 1024  # the bound for longer headers
+_LONGEST_VALUE: Final = 1024  # characters; the longest VR here is LO, 64 (PS3.5 6.2)
+
+_TEXT: Final = ("PatientID", "StudyDescription", "Manufacturer", "ManufacturerModelName", "SeriesDescription")
+_DATES: Final = ("StudyDate", "SeriesDate")
+_ASCII: Final = (
     "SeriesInstanceUID",
     "StudyInstanceUID",
     "PatientAge",
     "PatientSex",
-    "StudyDate",
-    "StudyDescription",
     "BodyPartExamined",
     "Modality",
     "SOPClassUID",
     "PhotometricInterpretation",
-    "PixelRepresentation",
-    "Manufacturer",
-    "ManufacturerModelName",
-    "SeriesDate",
-    "SeriesDescription",
     "SeriesNumber",
 )
-
-FIRST_WINDOW: Final = 64 * 1024  # nearly every header has all of KEYWORDS here
-LAST_WINDOW: Final = 16 * 1024 * 1024  # then this much, and no more: grouping must not read slides
-LONGEST_VALUE: Final = 1024  # characters; the longest of KEYWORDS is an LO, 64 (PS3.5 6.2)
-
-_TAGS: Final = {keyword: tag_for_keyword(keyword) or 0 for keyword in KEYWORDS}
+_TAGS: Final = {
+    keyword: tag_for_keyword(keyword) or 0 for keyword in (*_TEXT, *_DATES, *_ASCII, "PixelRepresentation")
+}
 _SPECIFIC_CHARACTER_SET: Final = 0x00080005
 _TRANSFER_SYNTAX_UID: Final = 0x00020010
 _LAST_TAG: Final = max(_TAGS.values())
-_TEXT: Final = {"PatientID", "StudyDescription", "Manufacturer", "ManufacturerModelName", "SeriesDescription"}
-_DATES: Final = {"StudyDate", "SeriesDate"}
 
-_UID: Final = re.compile(r"[0-9.]{1,64}")  # PS3.5 9.1, as loosely as files in the wild need
+_UID: Final = re.compile(r"[0-9.]{1,64}")  # PS3.5 9.1, but real files have leading zeros, too
 _CODE_STRING: Final = re.compile(r"[A-Z0-9_ ]{1,16}")  # PS3.5 6.2
 _DEFLATED: Final = "1.2.840.10008.1.2.1.99"
 _DEFLATED_META: Final = re.compile(
@@ -55,8 +47,8 @@ _DEFLATED_META: Final = re.compile(
 )
 _GROUP_LENGTH: Final = b"\x02\x00\x00\x00UL\x04\x00"
 
-# What pydicom 3 raises on bytes that are not what it hoped for; ValueError has UnicodeDecodeError in it.
-_REFUSALS: Final = (
+# What pydicom 3 raises on broken bytes; ValueError includes UnicodeDecodeError.
+_PYDICOM_ERRORS: Final = (
     InvalidDicomError,
     BytesLengthException,
     EOFError,
@@ -74,24 +66,24 @@ _REFUSALS: Final = (
 
 
 def read_attributes(path: str) -> Mapping[str, str]:
-    """Read what the catalog needs to know of one file.
+    """Read the attributes that the catalog has a column for.
 
-    At most the first 64 KiB are read; where the header is longer than that, at most 16 MiB. pydicom warns
-    of much that it reads: a caller who turns warnings into errors ignores them around this call.
+    Reads at most 64 KiB, or 16 MiB if the header is longer than that. pydicom warns about broken files: a
+    caller that turns warnings into errors ignores them around this call.
 
     Args:
         path: Any file, DICOM or not.
 
     Returns:
-        Values by DICOM keyword, and `TransferSyntaxUID`; without those that are empty or missing. Empty if
-        the file can't be opened, or is nothing that pydicom reads.
+        Values by DICOM keyword, and `TransferSyntaxUID`; missing and empty ones are left out. Empty if the
+        file can't be opened, or pydicom can't read it.
     """
     try:
-        with open(path, "rb") as file:  # noqa: PTH123  # a million files: strings, not Path objects
+        with open(path, "rb") as file:  # noqa: PTH123  a string is cheaper than a Path for a million files
             window = file.read(FIRST_WINDOW)
             attributes, complete = _parse(window)
             if not complete and len(window) == FIRST_WINDOW and _is_part10(window):
-                attributes, _ = _parse(window + file.read(LAST_WINDOW - FIRST_WINDOW))
+                attributes, _ = _parse(window + file.read(_LAST_WINDOW - FIRST_WINDOW))
     except OSError:
         return {}
     return attributes
@@ -102,77 +94,69 @@ def _is_part10(window: bytes) -> bool:
 
 
 def _parse(window: bytes) -> tuple[dict[str, str], bool]:
-    """The attributes in a file's first bytes, and whether the walk came past the last of them."""
-    passed = False
+    """The attributes in a file's first bytes, and whether these bytes hold all of them."""
+    complete = False
 
     def is_past_the_last(tag: int, _vr: str | None, _length: int) -> bool:
-        nonlocal passed
-        passed = tag > _LAST_TAG
-        return passed
+        nonlocal complete
+        complete = tag > _LAST_TAG
+        return complete
 
     tags = list(_TAGS.values())
     try:
         if _DEFLATED_META.search(window):
-            # pydicom inflates without a bound, and all or nothing.
-            inflated = BytesIO(_inflate(window))
+            # pydicom would inflate the whole file without a bound.
             dataset: Dataset = read_dataset(
-                inflated,
-                is_implicit_VR=False,
-                is_little_endian=True,
-                stop_when=is_past_the_last,
-                specific_tags=tags,
+                BytesIO(_inflate(window)), False, True, stop_when=is_past_the_last, specific_tags=tags
             )
             transfer_syntax_uid = _DEFLATED
         else:
-            file_dataset = read_partial(BytesIO(window), is_past_the_last, force=True, specific_tags=tags)
-            dataset = file_dataset
-            transfer_syntax_uid = _ascii(file_dataset.file_meta, _TRANSFER_SYNTAX_UID)
+            part10 = read_partial(BytesIO(window), is_past_the_last, force=True, specific_tags=tags)
+            dataset, transfer_syntax_uid = part10, _ascii(part10.file_meta, _TRANSFER_SYNTAX_UID)
         attributes = _values(dataset)
-    except _REFUSALS:
+    except _PYDICOM_ERRORS:
         return {}, False
     if not _UID.fullmatch(attributes.get("SeriesInstanceUID", "")):
         attributes.pop("SeriesInstanceUID", None)
         if not _is_part10(window):
-            return {}, passed  # read by force, and nothing speaks for it
+            return {}, complete  # read by force, and probably not DICOM
     if not _CODE_STRING.fullmatch(attributes.get("Modality", "")):
         attributes.pop("Modality", None)
     if _UID.fullmatch(transfer_syntax_uid):
         attributes["TransferSyntaxUID"] = transfer_syntax_uid
-    return attributes, passed
+    return attributes, complete
 
 
 def _inflate(window: bytes) -> bytes:
-    """The data set of a deflated file (PS3.5 A.5), as far as the window and the bound go."""
+    """The beginning of the data set of a deflated file (PS3.5 A.5), at most `_LAST_WINDOW` bytes."""
     if window[132:140] != _GROUP_LENGTH:
         return b""
     start = 144 + int.from_bytes(window[140:144], "little")
-    return zlib.decompressobj(-zlib.MAX_WBITS).decompress(window[start:], LAST_WINDOW)
+    return zlib.decompressobj(-zlib.MAX_WBITS).decompress(window[start:], _LAST_WINDOW)
 
 
 def _values(dataset: Dataset) -> dict[str, str]:
     encodings = convert_encodings(_ascii(dataset, _SPECIFIC_CHARACTER_SET).split("\\"))
-    values = {}
-    for keyword, tag in _TAGS.items():
-        raw = _raw(dataset, tag)
-        if keyword in _TEXT:
-            text = decode_bytes(raw, encodings, TEXT_VR_DELIMS)
-        elif keyword in _DATES:
-            text = _iso_date(raw)
-        elif keyword == "PixelRepresentation":
-            text = _unsigned_short(dataset, tag)
-        else:
-            text = raw.decode("ascii", "replace")
-        text = text[:LONGEST_VALUE].strip(" \0").encode("utf-8", "replace").decode()
-        if text:
-            values[keyword] = text
-    return values
+    values = {keyword: _ascii(dataset, _TAGS[keyword]) for keyword in _ASCII}
+    values |= {keyword: _iso_date(_ascii(dataset, _TAGS[keyword])) for keyword in _DATES}
+    for keyword in _TEXT:
+        values[keyword] = decode_bytes(_raw(dataset, _TAGS[keyword]), encodings, TEXT_VR_DELIMS)
+    values["PixelRepresentation"] = _unsigned_short(dataset, _TAGS["PixelRepresentation"])
+    # Characters that Parquet can't store become question marks.
+    clean = {
+        keyword: text[:_LONGEST_VALUE].strip(" \0").encode("utf-8", "replace").decode()
+        for keyword, text in values.items()
+    }
+    return {keyword: text for keyword, text in clean.items() if text}
 
 
 def _raw(dataset: Dataset, tag: int) -> bytes:
-    """An element's bytes as they lie in the file; none where it is missing, cut or a sequence."""
+    """An element's bytes as in the file; empty if it is missing, cut off or a sequence."""
     element = dataset.get_item(tag)
     value = None if element is None else element.value
-    if isinstance(value, str):  # pydicom turns what it needs itself, as the transfer syntax, into text
+    if isinstance(
+        value, str
+    ):  # pydicom decodes the elements that it uses itself, such as the transfer syntax
         return value.encode("utf-8", "replace")
     if not isinstance(value, bytes) or len(value) != getattr(element, "length", len(value)):
         return b""
@@ -184,19 +168,15 @@ def _ascii(dataset: Dataset, tag: int) -> str:
 
 
 def _unsigned_short(dataset: Dataset, tag: int) -> str:
-    element, raw = dataset.get_item(tag), _raw(dataset, tag)
-    if len(raw) != 2:
-        return ""
-    little = getattr(element, "is_little_endian", True)
-    return str(int.from_bytes(raw, "little" if little else "big"))
+    raw = _raw(dataset, tag)
+    little = getattr(dataset.get_item(tag), "is_little_endian", True)
+    return str(int.from_bytes(raw, "little" if little else "big")) if len(raw) == 2 else ""
 
 
-def _iso_date(raw: bytes) -> str:
-    """`YYYY-MM-DD`, as the catalog writes a DA value; nothing for what is no date."""
-    text = raw.decode("ascii", "replace").strip(" \0").replace(".", "")
-    if len(text) != 8 or not text.isdigit():
-        return ""
+def _iso_date(text: str) -> str:
+    """A DA value as the catalog writes it, `YYYY-MM-DD`; empty if it is not a date."""
+    digits = text.replace(".", "")
     try:
-        return date.fromisoformat(text).isoformat()
+        return date.fromisoformat(digits).isoformat() if len(digits) == 8 and digits.isdigit() else ""
     except ValueError:
         return ""

@@ -1,4 +1,4 @@
-"""The catalog of a demo bucket: one row a series, with the columns of the installed idc-index."""
+"""The catalog of a demo bucket: one row per series, with the columns of the installed idc-index."""
 
 import os
 from collections.abc import Mapping
@@ -13,32 +13,27 @@ from harvester.demo.layout import BUCKET, DemoLayout, DemoSeries
 from harvester.errors import ConfigError
 
 
-def catalog_schema() -> pa.Schema:
-    """The columns and types of the installed idc-index's catalog, read from its file's footer."""
-    return pq.read_schema(idc_index_data.IDC_INDEX_PARQUET_FILEPATH).remove_metadata()
-
-
-def catalog_table(layout: DemoLayout) -> pa.Table:
-    """One row for each series; a column that a folder of files says nothing of is NULL."""
-    schema = catalog_schema()
+def _catalog_table(layout: DemoLayout) -> pa.Table:
+    """One row per series; columns that can't be told from the files are NULL."""
+    schema = pq.read_schema(idc_index_data.IDC_INDEX_PARQUET_FILEPATH).remove_metadata()
     rows = [_row(series) for series in layout.series]
     columns = [pa.array([row.get(field.name) for row in rows], field.type) for field in schema]
     return pa.Table.from_arrays(columns, schema=schema)
 
 
 def write_catalog(layout: DemoLayout, path: Path) -> None:
-    """Save the catalog as Parquet; the file is whole or not there.
+    """Save the catalog as Parquet, atomically.
 
     Args:
         layout: The series.
-        path: The file; one that is there is replaced.
+        path: The file; an existing one is replaced.
 
     Raises:
         ConfigError: The file can't be written.
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        pq.write_table(catalog_table(layout), unfinished, compression="zstd")
+        pq.write_table(_catalog_table(layout), unfinished, compression="zstd")
         unfinished.replace(path)
     except OSError as error:
         unfinished.unlink(missing_ok=True)
@@ -61,6 +56,6 @@ def _row(series: DemoSeries) -> Mapping[str, object]:
 
 
 def _name_of(uid: str | None) -> str | None:
-    """A UID's name in PS3.6 A, where it has one."""
+    """The name of a UID in PS3.6 A, if it has one."""
     name = UID(uid or "").name
     return name if name != (uid or "") else None

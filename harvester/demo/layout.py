@@ -1,4 +1,4 @@
-"""A folder of DICOM files as IDC lays out its buckets: `<series uuid>/<instance uuid>.dcm`."""
+"""Gives each file of a folder a key as in IDC's buckets: `<series uuid>/<instance uuid>.dcm`."""
 
 import os
 import re
@@ -15,26 +15,36 @@ from harvester.errors import ConfigError
 
 BUCKET: Final = "idc-open-data"  # the one name that IDC's buckets share on AWS and GCS
 
-_NAMES: Final = UUID("5d0f3b0e-6a3c-5f0e-9d53-7c1f0b6f7a11")  # any fixed one: it makes the keys our own
+_NAMESPACE: Final = UUID("5d0f3b0e-6a3c-5f0e-9d53-7c1f0b6f7a11")  # an arbitrary namespace for uuid5
 _PACKAGED: Final = {"test_files": "pydicom_test_files", "charset_files": "pydicom_charset_files"}
 
 
 @dataclass(frozen=True, slots=True)
 class DemoInstance:
-    """One file and the key it is served under; `size` (bytes) and `modified` (ns) as found at the start."""
+    """A file and its key; `size` (bytes) and `modified` (ns) are those of the start."""
 
     key: str
     path: str
     size: int
     modified: int
 
+    @property
+    def etag(self) -> str:
+        """The ETag that a listing gives, unquoted."""
+        return entity_tag(self.size, self.modified)
+
+
+def entity_tag(size: int, modified: int) -> str:
+    """The ETag of aiohttp's FileResponse, unquoted: it changes with a file's size or time."""
+    return f"{modified:x}-{size:x}"
+
 
 @dataclass(frozen=True, slots=True)
 class DemoSeries:
     """The files of one collection that share SeriesInstanceUID and Modality.
 
-    `attributes` are the first file's (in the order of names), by DICOM keyword; a file that pydicom refuses
-    has none, and all such files of a collection make up one series.
+    `attributes` are those of the first file by name, by DICOM keyword. Files that pydicom can't read have
+    none; those of one collection form one series.
     """
 
     collection_id: str
@@ -50,7 +60,7 @@ class DemoSeries:
 
 @dataclass(frozen=True, slots=True)
 class DemoLayout:
-    """What a demo bucket holds: series in the order of their collections and uuids."""
+    """The content of a demo bucket: series ordered by collection and uuid."""
 
     series: tuple[DemoSeries, ...]
 
@@ -62,7 +72,7 @@ class DemoLayout:
 
 @dataclass(frozen=True, slots=True)
 class _FoundFile:
-    name: str  # below the folder, with "/" on every platform
+    name: str  # relative to the folder, with "/" on every platform
     path: str
     collection_id: str
     size: int
@@ -72,16 +82,15 @@ class _FoundFile:
 def lay_out(root: Path | None = None) -> DemoLayout:
     """Find files, group them into series and give each a key that is the same on every run.
 
-    Costs one open and one read of 64 KiB for each file , together about 0.5 ms, and up to 16 MiB for the rare
-    header whose first attributes go beyond that. Symbolic links below the root are not followed, so what
-    lies elsewhere is not served.
+    Reads 64 KiB of each file (about 0.5 ms), or up to 16 MiB if its header is longer. Symbolic links below
+    the root are not followed, so no file outside of it is served.
 
     Args:
-        root: Every regular file below this folder, DICOM or not; its collections are the folders directly in
-            it. None: the DICOM files that the installed pydicom package carries.
+        root: Every regular file below this folder is served, DICOM or not; the folders directly in it are
+            the collections. None: the DICOM files of the installed pydicom package.
 
     Raises:
-        ConfigError: The root is no folder, has no file below it, or a folder in it can't be read.
+        ConfigError: The root is not a folder, has no file below it, or a folder in it can't be read.
     """
     found = list(_packaged_files() if root is None else _files_of(root))
     if not found:
@@ -92,7 +101,7 @@ def lay_out(root: Path | None = None) -> DemoLayout:
 def _packaged_files() -> Iterator[_FoundFile]:
     data = Path(str(files("pydicom") / "data"))
     for folder, collection_id in _PACKAGED.items():
-        # An installer may have linked a package's files to its cache.
+        # Some installers link a package's files to a cache.
         for entry in _walk(data / folder, follow_file_links=True):
             path = os.path.realpath(entry.path)
             if entry.name.endswith(".dcm") or _has_dicom_prefix(path):
@@ -140,11 +149,11 @@ def _safe_collection_id(folder: str) -> str:
 
 
 def _group(found: Iterable[_FoundFile]) -> Iterator[DemoSeries]:
-    """A series for each collection, SeriesInstanceUID and Modality: it has but one (PS3.3 C.7.3.1)."""
+    """One series for each collection, SeriesInstanceUID and Modality (PS3.3 C.7.3.1)."""
     groups: dict[tuple[str, str, str], list[_FoundFile]] = {}
     first: dict[tuple[str, str, str], Mapping[str, str]] = {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's, of files that are broken on purpose
+        warnings.simplefilter("ignore")  # pydicom warns about broken files
         for file in found:
             attributes = read_attributes(file.path)
             uid, modality = attributes.get("SeriesInstanceUID", ""), attributes.get("Modality", "")
@@ -162,7 +171,7 @@ def _group(found: Iterable[_FoundFile]) -> Iterator[DemoSeries]:
 
 
 def _without_identity(attributes: Mapping[str, str]) -> Mapping[str, str]:
-    """Files without a series have nothing in common but what groups them."""
+    """Files without a SeriesInstanceUID share only the attribute that groups them."""
     return {keyword: attributes[keyword] for keyword in ("Modality",) if keyword in attributes}
 
 
@@ -172,6 +181,6 @@ def _instance(crdc_series_uuid: str, file: _FoundFile) -> DemoInstance:
 
 
 def _uuid(*names: str) -> str:
-    # A file's name need not be UTF-8.
+    # A file name may be invalid UTF-8.
     text = "\0".join(names).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return str(uuid5(_NAMES, text))
+    return str(uuid5(_NAMESPACE, text))

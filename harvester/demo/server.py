@@ -1,212 +1,201 @@
-"""An anonymous, read-only HTTP server that answers for demo buckets as S3 and GCS do."""
+"""An anonymous, read-only HTTP server that presents a folder of DICOM files as a public bucket."""
 
-import errno
-import logging
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
-from urllib.parse import unquote
 
 from aiohttp import web
-from anyio import to_thread
+from aiohttp.abc import AbstractStreamWriter
+from anyio import CancelScope, lowlevel, sleep_forever, to_thread
 
-from harvester.demo import gcs, s3
-from harvester.demo.bucket import Bucket
-from harvester.demo.conditions import Conditions, decide
-from harvester.demo.files import FirstChunk, http_time, read_chunk, read_first_chunk
-from harvester.demo.layout import DemoInstance
-from harvester.demo.refusal import Refusal
+from harvester.demo.catalog import write_catalog
+from harvester.demo.layout import BUCKET, DemoInstance, DemoLayout, entity_tag, lay_out
+from harvester.demo.listings import Bucket, list_as_json, list_as_xml
+from harvester.errors import ConfigError
 
-_log = logging.getLogger(__name__)
+CATALOG_BUCKET: Final = "idc-index-data"  # a bucket of its own, so that BUCKET lists DICOM objects only
+CATALOG_KEY: Final = "idc_index.parquet"
+_GCS_LISTING: Final = re.compile(r"/storage/v1/b/([^/]+)/o/?")
 
-_JSON_API: Final = re.compile(
-    r"(?:/download)?/storage/v1(?:/b(?:/(?P<bucket>[^/]+)(?:/o(?:/(?P<key>.+)|/?))?)?)?/?"
-)
-_LISTS: Final = re.compile(r".*/o/?")
-_REFUSALS: Final = {
-    412: ("PreconditionFailed", "At least one of the pre-conditions you specified did not hold"),
-    416: ("InvalidRange", "The requested range is not satisfiable"),
-}
+
+@dataclass(frozen=True, slots=True)
+class DemoAddress:
+    """The address and the size of a demo bucket.
+
+    `endpoint` is `http://HOST:PORT`, for path-style requests; `catalog_url` the `http://` URL of the catalog
+    Parquet, empty for a synthetic bucket; `series` and `instances` are counts.
+    """
+
+    endpoint: str
+    bucket: str
+    series: int
+    instances: int
+    catalog_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoServer:
-    """Answers requests from a fixed map of buckets and keys: a path in a URL never becomes a file's path."""
+    """Responds from a fixed map of buckets and keys: no part of a URL becomes a file's path."""
 
     buckets: Mapping[str, Bucket]
 
-    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request; whatever it says, the answer is one of S3's or GCS's."""
-        path = request.rel_url.raw_path
-        json_api = _JSON_API.fullmatch(path)
+    async def respond(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Respond to a GET or HEAD of an object, or to a listing of S3 or GCS."""
+        path, query = request.rel_url.path, request.rel_url.query
         if request.method not in ("GET", "HEAD"):
-            refusal = Refusal(
-                405, "MethodNotAllowed", "The specified method is not allowed: this bucket is read-only"
-            )
-            response = _refused(refusal, json_api=json_api is not None)
+            response = _error(405, "MethodNotAllowed")
             response.headers["Allow"] = "GET, HEAD"
-            response.force_close()  # rather than read a body that may have no end
+            response.force_close()  # the body, which may have no end, is not read
             return response
-        if json_api is not None:
-            return await self._answer_gcs(request, json_api)
-        return await self._answer_s3(request, path)
-
-    async def _answer_s3(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
-        name, _, key = (unquote(part) for part in path.removeprefix("/").partition("/"))
-        if not name and not key:
-            return _refused(Refusal(403, "AccessDenied", "Access Denied: name a bucket"))
+        gcs_listing = _GCS_LISTING.fullmatch(path)
+        name, _, key = (gcs_listing[1], "", "") if gcs_listing else path.removeprefix("/").partition("/")
         bucket = self.buckets.get(name)
         if bucket is None:
-            details = (("BucketName", name),)
-            return _refused(Refusal(404, "NoSuchBucket", "The specified bucket does not exist", details))
+            return _error(404, "NoSuchBucket")
         if key:
             stored = bucket.objects.get(key)
-            return _refused(_no_such_key(key)) if stored is None else await _send(request, stored)
-        return self._answer_for_bucket(request, bucket)
-
-    def _answer_for_bucket(self, request: web.BaseRequest, bucket: Bucket) -> web.StreamResponse:
-        query = request.rel_url.query
-        if request.method == "HEAD":
-            return web.Response(headers={"x-amz-bucket-region": "us-east-1"})
-        if "location" in query:
-            return _xml(200, s3.location_document())
-        if query.get("list-type") != "2":
-            message = "Of what can be asked of a bucket, list-type=2 and location are implemented"
-            return _refused(Refusal(501, "NotImplemented", message))
-        document = s3.list_objects_v2(bucket, query)
-        return _refused(document) if isinstance(document, Refusal) else _xml(200, document)
-
-    async def _answer_gcs(self, request: web.BaseRequest, path: re.Match[str]) -> web.StreamResponse:
-        name, key = unquote(path["bucket"] or ""), unquote(path["key"] or "")
-        endpoint = f"{request.scheme}://{request.host}"
-        bucket = self.buckets.get(name)
-        if bucket is None:
-            refusal = Refusal(404, "notFound", "The specified bucket does not exist.")
-            return _refused(refusal, json_api=True)
-        if not key:
-            lists = _LISTS.fullmatch(path[0]) is not None
-            document = (
-                gcs.list_objects(bucket, request.rel_url.query, endpoint)
-                if lists
-                else gcs.bucket_document(bucket, endpoint)
-            )
-            return (
-                _refused(document, json_api=True) if isinstance(document, Refusal) else _json(200, document)
-            )
-        stored = bucket.objects.get(key)
-        if stored is None:
-            return _refused(Refusal(404, "notFound", f"No such object: {name}/{key}"), json_api=True)
-        if request.rel_url.query.get("alt") == "media":
-            return await _send(request, stored)
-        return _json(200, gcs.object_document(bucket, stored, endpoint))
+            if stored is None or not await to_thread.run_sync(_is_in_place, stored.path):
+                return _error(404, "NoSuchKey")
+            return _ObjectResponse(stored)
+        if gcs_listing or query.get("list-type") == "2":
+            return _listing(bucket, query, as_json=gcs_listing is not None)
+        return web.Response() if request.method == "HEAD" else _error(501, "NotImplemented")
 
 
-async def _send(request: web.BaseRequest, stored: DemoInstance) -> web.StreamResponse:
-    conditions = Conditions(
-        range=_field(request, "Range"),
-        if_match=_field(request, "If-Match"),
-        if_none_match=_field(request, "If-None-Match"),
-    )
-    body = request.method == "GET"
+class _ObjectResponse(web.FileResponse):
+    """A file, with ranges and conditions; cuts the connection if the file changes meanwhile."""
+
+    def __init__(self, stored: DemoInstance) -> None:
+        content_type = "application/dicom" if stored.key.endswith(".dcm") else "application/octet-stream"
+        super().__init__(stored.path, headers={"Content-Type": content_type})
+        self._stored = stored
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        writer = await super().prepare(request)
+        if self.status in (200, 206) and request.transport is not None:
+            etag = await to_thread.run_sync(_current_etag, self._stored.path)
+            if self.etag is None or self.etag.value != etag:
+                # Content-Length is sent already: only a cut connection tells that the body is not whole.
+                request.transport.abort()
+        return writer
+
+
+def _is_in_place(path: str) -> bool:
+    """Whether a path is still a regular file below the root: a link put there later could lead anywhere."""
+    return os.path.realpath(path) == path and os.path.isfile(path)  # noqa: PTH113  paths are strings here
+
+
+def _current_etag(path: str) -> str | None:
     try:
-        first = await to_thread.run_sync(
-            partial(read_first_chunk, stored, partial(decide, conditions), body=body)
-        )
-    except PermissionError:
-        return _refused(Refusal(403, "AccessDenied", "Access Denied: the file may not be read"))
-    except OSError as error:
-        gone = isinstance(error, (FileNotFoundError, NotADirectoryError)) or _is_link(error)
-        _log.warning("%s: %s", stored.path, error)
-        if gone:
-            return _refused(_no_such_key(stored.key))
-        return _refused(Refusal(500, "InternalError", "We encountered an internal error. Please try again."))
-    return await _send_from(request, stored, first)
+        status = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return None
+    return entity_tag(status.st_size, status.st_mtime_ns)
 
 
-async def _send_from(request: web.BaseRequest, stored: DemoInstance, first: FirstChunk) -> web.StreamResponse:
-    decision = first.decision
-    headers = {
-        "ETag": f'"{first.etag}"',
-        "Last-Modified": http_time(first.modified),
-        "Accept-Ranges": "bytes",
-    }
-    if decision.status == 304:
-        return web.Response(status=304, headers=headers)
-    if decision.status in _REFUSALS:
-        return _refused_condition(decision.status, request, first.size)
-    headers["Content-Type"] = _content_type(stored.key)
-    headers["Content-Length"] = str(decision.stop - decision.start)
-    if decision.status == 206:
-        headers["Content-Range"] = f"bytes {decision.start}-{decision.stop - 1}/{first.size}"
-    if request.method == "HEAD":
-        return web.StreamResponse(status=decision.status, headers=headers)
-    if decision.start + len(first.data) == decision.stop:
-        del headers["Content-Length"]  # aiohttp takes it from the body
-        return web.Response(status=decision.status, headers=headers, body=first.data)
-    response = web.StreamResponse(status=decision.status, headers=headers)
-    await _stream(request, stored, first, response)
-    return response
+def _listing(bucket: Bucket, query: Mapping[str, str], *, as_json: bool) -> web.Response:
+    try:
+        document = list_as_json(bucket, query) if as_json else list_as_xml(bucket, query)
+    except ValueError:
+        return _error(400, "InvalidArgument")
+    return web.Response(body=document, content_type="application/json" if as_json else "application/xml")
 
 
-async def _stream(
-    request: web.BaseRequest, stored: DemoInstance, first: FirstChunk, response: web.StreamResponse
+def _error(status: int, code: str) -> web.Response:
+    document = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code></Error>'
+    return web.Response(status=status, text=document, content_type="application/xml")
+
+
+async def serve_demo(
+    root: Path | None,
+    *,
+    on_ready: Callable[[DemoAddress], None],
+    port: int = 0,
+    catalog: Path | None = None,
 ) -> None:
-    """Send the first chunk and those behind it, one in memory at a time."""
-    stop = first.decision.stop
+    """Serve a demo bucket on 127.0.0.1 until cancelled.
+
+    Args:
+        root: The folder to serve; None for the DICOM files of the installed pydicom package.
+        on_ready: Called once, when the server accepts requests.
+        port: The port; 0 for any that is free.
+        catalog: If given, the catalog Parquet is saved here too.
+
+    Raises:
+        ConfigError: Nothing to serve, the port is taken, or the catalog can't be written.
+    """
+    async with demo_bucket(root, port, catalog=catalog) as address:
+        on_ready(address)
+        await sleep_forever()
+
+
+@asynccontextmanager
+async def demo_bucket(
+    root: Path | None = None, port: int = 0, *, catalog: Path | None = None
+) -> AsyncIterator[DemoAddress]:
+    """Serve a demo bucket on 127.0.0.1, in this event loop, while the block runs.
+
+    Args:
+        root: The folder to serve; None for the DICOM files of the installed pydicom package.
+        port: The port; 0 for any that is free.
+        catalog: If given, the catalog Parquet is saved here too.
+
+    Raises:
+        ConfigError: Nothing to serve, the port is taken, or the catalog can't be written.
+    """
+    layout = await to_thread.run_sync(lay_out, root)
+    if catalog is not None:
+        await to_thread.run_sync(write_catalog, layout, catalog)
+    with TemporaryDirectory(prefix="harvester-demo-") as folder:
+        buckets = await to_thread.run_sync(_buckets, layout, folder)
+        async with _listening(DemoServer(buckets), port) as endpoint:
+            yield DemoAddress(
+                endpoint=endpoint,
+                bucket=BUCKET,
+                series=len(layout.series),
+                instances=sum(len(series.instances) for series in layout.series),
+                catalog_url=f"{endpoint}/{CATALOG_BUCKET}/{CATALOG_KEY}",
+            )
+
+
+def _buckets(layout: DemoLayout, folder: str) -> dict[str, Bucket]:
+    path = Path(folder).resolve() / CATALOG_KEY
+    write_catalog(layout, path)
+    status = path.stat()
+    catalog = DemoInstance(CATALOG_KEY, str(path), status.st_size, status.st_mtime_ns)
+    instances = {instance.key: instance for instance in layout.instances}
+    return {
+        BUCKET: Bucket.of(BUCKET, instances),
+        CATALOG_BUCKET: Bucket.of(CATALOG_BUCKET, {CATALOG_KEY: catalog}),
+    }
+
+
+@asynccontextmanager
+async def _listening(server: DemoServer, port: int) -> AsyncIterator[str]:
+    """Listen, and yield the endpoint; connections still open at the end are cut after a second."""
+    web_server = web.Server(server.respond, access_log=None)
+    runner = web.ServerRunner(web_server, shutdown_timeout=1.0)
+    await runner.setup()
     try:
-        await response.prepare(request)
-        await response.write(first.data)
-        at = first.decision.start + len(first.data)
-        while at < stop:
-            chunk = await to_thread.run_sync(read_chunk, stored, at, stop, first.etag)
-            await response.write(chunk)
-            at += len(chunk)
-    except ConnectionError:
-        return  # the client has enough
-    except OSError as error:
-        # Content-Length is on its way: only a cut connection says that the body is not whole.
-        _log.warning("%s: %s", stored.path, error)
-        if request.transport is not None:
-            request.transport.abort()
-
-
-def _field(request: web.BaseRequest, name: str) -> str | None:
-    values = request.headers.getall(name, [])
-    return ", ".join(values) if values else None
-
-
-def _is_link(error: OSError) -> bool:
-    return error.errno == errno.ELOOP  # what O_NOFOLLOW says of a link
-
-
-def _content_type(key: str) -> str:
-    return "application/dicom" if key.endswith(".dcm") else "application/vnd.apache.parquet"
-
-
-def _no_such_key(key: str) -> Refusal:
-    return Refusal(404, "NoSuchKey", "The specified key does not exist.", (("Key", key),))
-
-
-def _refused_condition(status: int, request: web.BaseRequest, size: int) -> web.Response:
-    code, message = _REFUSALS[status]
-    details = (("RangeRequested", _field(request, "Range") or ""), ("ActualObjectSize", str(size)))
-    response = _refused(Refusal(status, code, message, details if status == 416 else ()))
-    if status == 416:
-        response.headers["Content-Range"] = f"bytes */{size}"
-    return response
-
-
-def _refused(refusal: Refusal, *, json_api: bool = False) -> web.Response:
-    if json_api:
-        return _json(refusal.status, gcs.error_document(refusal))
-    return _xml(refusal.status, s3.error_document(refusal))
-
-
-def _xml(status: int, document: bytes) -> web.Response:
-    return web.Response(status=status, body=document, content_type="application/xml")
-
-
-def _json(status: int, document: bytes) -> web.Response:
-    return web.Response(status=status, body=document, content_type="application/json", charset="utf-8")
+        try:
+            await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigError(
+                f"port {port}: can't listen here ({reason}); choose another port, or 0"
+            ) from error
+        yield "http://{}:{}".format(*runner.addresses[0])
+    finally:
+        with CancelScope(shield=True):
+            transports = [connection.transport for connection in web_server.connections]
+            await runner.cleanup()
+            # Data that a stalled client has not read would keep its connection open without end.
+            for transport in transports:
+                if transport is not None:
+                    transport.abort()
+            await lowlevel.checkpoint()

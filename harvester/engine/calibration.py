@@ -1,4 +1,4 @@
-"""How fast this machine harvests: an earlier run's record tells, or a short crawl of made-up slices."""
+"""How fast this machine harvests: an earlier run's record tells, or a short crawl of synthetic slices."""
 
 import json
 import tempfile
@@ -9,7 +9,8 @@ import anyio
 
 from harvester.config import CrawlConfig
 from harvester.dataset import Dataset
-from harvester.demo.made import MadeBucket, made_server
+from harvester.demo.synthetic_bucket import SyntheticBucket
+from harvester.demo.synthetic_server import synthetic_server_process
 from harvester.engine.crawl import crawl
 from harvester.engine.plan import Rates
 from harvester.engine.run_record import RUNS
@@ -48,7 +49,7 @@ def recorded_rates(dataset: str) -> Rates | None:
 
 
 def measured_rates() -> Rates:
-    """Crawl some made-up CT slices from a server on this machine; takes about three seconds.
+    """Crawl some synthetic CT slices from a server on this machine; takes about three seconds.
 
     What counts is the CPU time of this process, not the server's. Neither TLS nor a network is in it.
 
@@ -57,10 +58,10 @@ def measured_rates() -> Rates:
     """
     with (
         tempfile.TemporaryDirectory(prefix="harvester-calibration-") as folder,
-        made_server(_MADE) as address,
+        synthetic_server_process(_MADE) as address,
     ):
         catalog = Path(folder) / "catalog.parquet"
-        MadeBucket(_MADE).write_catalog(catalog)
+        SyntheticBucket(_MADE).write_catalog(catalog)
         config = CrawlConfig.model_validate(
             {
                 "dataset": f"{folder}/data",
@@ -73,7 +74,7 @@ def measured_rates() -> Rates:
         record = _record(path.read_bytes())
     return Rates(
         record["totals"]["instances"] / record["cpu_seconds"],
-        f"measured now, on {_MADE:,} made-up CT slices over loopback, without TLS",
+        f"measured now, on {_MADE:,} synthetic CT slices over loopback, without TLS",
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from clustering.side import Mark, Side
 from crawling import child
 
-from harvester.demo.made import made_server
+from harvester.demo.synthetic_server import synthetic_server_process
 
 ENGINES = ("processes", "dask")
 HERE = str(Path(__file__).parent)
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
     sides: dict[str, list[tuple[Side, child.Spent]]] = {engine: [] for engine in ENGINES}
-    with made_server(arguments.instances) as address:
+    with synthetic_server_process(arguments.instances) as address:
         for number in range(arguments.runs):
             for engine in ENGINES if number % 2 == 0 else ENGINES[::-1]:
                 sides[engine].append(run(engine, arguments.instances, address.endpoint))

@@ -8,7 +8,8 @@ import pytest
 from harvester_program import run
 
 from harvester.config import CrawlConfig, LimitsConfig
-from harvester.demo.made import MadeBucket, made_server
+from harvester.demo.synthetic_bucket import SyntheticBucket
+from harvester.demo.synthetic_server import synthetic_server_process
 from harvester.engine.calibration import measured_rates, recorded_rates
 from harvester.engine.crawl import crawl
 from harvester.engine.plan import Rates, estimate, forecast
@@ -40,14 +41,14 @@ def test_larger_headers_take_more_of_a_core_unless_such_were_measured() -> None:
 def test_a_machine_without_a_record_is_tried_out() -> None:
     rates = measured_rates()
     assert 50 < rates.headers_per_core_second < 50_000
-    assert "2,800 made-up CT slices" in rates.basis
+    assert "2,800 synthetic CT slices" in rates.basis
     assert not rates.of_selection
 
 
 def test_the_record_of_a_run_tells_the_rate_of_the_next(tmp_path: Path) -> None:
-    MadeBucket(1200).write_catalog(tmp_path / "catalog.parquet")
+    SyntheticBucket(1200).write_catalog(tmp_path / "catalog.parquet")
     toml = tmp_path / "crawl.toml"
-    with made_server(1200) as address:
+    with synthetic_server_process(1200) as address:
         source = {"catalog": str(tmp_path / "catalog.parquet"), "endpoint": address.endpoint}
         config = {"dataset": str(tmp_path / "data"), "source": source, "limits": {"processes": 1}}
         assert recorded_rates(config["dataset"]) is None

@@ -316,7 +316,7 @@ def test_one_series_is_not_looked_for_in_the_whole_bucket(demo: RecordedDemo, tm
 def test_a_series_whose_first_bucket_is_missing_is_read_from_the_other_cloud(tmp_path: Path) -> None:
     with (
         patch("harvester.demo.catalog.BUCKET", "idc-open-data-two"),
-        patch("harvester.demo.serving.BUCKET", "idc-open-idc1"),
+        patch("harvester.demo.server.BUCKET", "idc-open-idc1"),
         recorded_demo() as demo,
     ):
         result = run(demo.toml(tmp_path, select='Modality = "CT"', source="failover = true"))

@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 
 from harvester.config import CrawlConfig
-from harvester.demo.made import MadeBucket
+from harvester.demo.synthetic_bucket import SyntheticBucket
 from harvester.engine.crawl import crawl
 from harvester.engine.shard import Progress
 from harvester.engine.workers.memory import keep_small
@@ -105,7 +105,7 @@ def main() -> None:
     keep_small()  # as the program itself does
     with tempfile.TemporaryDirectory(prefix="harvester-cluster-") as folder:
         catalog = Path(folder) / "catalog.parquet"
-        MadeBucket(instances).write_catalog(catalog)
+        SyntheticBucket(instances).write_catalog(catalog)
         config = {
             "dataset": f"{folder}/data",
             "source": {"catalog": str(catalog), "endpoint": endpoint},

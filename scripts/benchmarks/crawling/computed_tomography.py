@@ -13,7 +13,7 @@ from pydicom.filewriter import dcmwrite
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
 
-from harvester.demo.made.header import ATTRIBUTES, code
+from harvester.demo.synthetic_header import ATTRIBUTES, code
 
 OBJECT_BYTES = 526_000  # 512 x 512 pixels of 16 bits, and a header
 LONG_LENGTHS = frozenset({b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UN", b"UT", b"UC", b"UR"})

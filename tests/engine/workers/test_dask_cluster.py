@@ -22,8 +22,9 @@ from distributed import LocalCluster
 
 from harvester.config import CrawlConfig, LimitsConfig, load
 from harvester.dataset import Dataset
-from harvester.demo.made import MadeBucket, made_bucket
-from harvester.demo.made.header import instance_uid
+from harvester.demo.synthetic_bucket import SyntheticBucket
+from harvester.demo.synthetic_header import instance_uid
+from harvester.demo.synthetic_server import synthetic_server
 from harvester.engine.crawl import CrawlOptions, CrawlResult, StopRequest, crawl
 from harvester.engine.shard import Progress
 from harvester.engine.shard_task import ShardTask
@@ -53,7 +54,7 @@ def shared() -> Iterator[Any]:
 
 
 def configured(folder: Path, endpoint: str, **limits: Any) -> CrawlConfig:
-    MadeBucket(INSTANCES).write_catalog(folder / "catalog.parquet")
+    SyntheticBucket(INSTANCES).write_catalog(folder / "catalog.parquet")
     return CrawlConfig.model_validate(
         {
             "dataset": str(folder / "data"),
@@ -79,7 +80,7 @@ def process_ids(found: Any) -> list[int]:
 
 
 async def _crawled(folder: Path, limits: dict[str, Any], on_request: Any = None, **given: Any) -> CrawlResult:
-    async with made_bucket(INSTANCES, on_request=on_request) as address:
+    async with synthetic_server(INSTANCES, on_request=on_request) as address:
         progress = Progress()
         result = await crawl(configured(folder, address.endpoint, **limits), progress, **given)
         assert (progress.instances, progress.failures) == (result.instances, result.failures)
@@ -111,7 +112,7 @@ def test_workers_that_are_killed_cost_no_row(shared: Any, tmp_path: Path) -> Non
 def test_an_object_that_kills_its_workers_is_a_failure_and_all_others_are_rows(
     shared: Any, tmp_path: Path
 ) -> None:
-    bucket = MadeBucket(INSTANCES)
+    bucket = SyntheticBucket(INSTANCES)
     first = sorted(range(bucket.series), key=lambda series: bucket.key(series * 56))[:2]
     selected = {instance for series in first for instance in bucket.instances_of(series)}
     victim = min(selected) + 7

@@ -1,4 +1,4 @@
-"""Which objects a made-up bucket holds: names are computed from numbers, and numbers from names."""
+"""A bucket of synthetic CT slices of any number: keys are computed from instance numbers, and back."""
 
 import re
 from bisect import bisect_left
@@ -11,19 +11,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harvester.demo.layout import BUCKET
-from harvester.demo.made.header import OBJECT_BYTES
+from harvester.demo.synthetic_header import OBJECT_BYTES
 
-INSTANCES_PER_SERIES: Final = 56
-"""IDC's mean."""
+INSTANCES_PER_SERIES: Final = 56  # the mean of IDC
 
-_ODD: Final = 2_654_435_761  # an odd factor modulo 2**32 scatters numbers over all beginnings of names
+_ODD: Final = 2_654_435_761  # a multiplication by an odd number modulo 2**32 is one to one, and scatters
 _UUID: Final = "([0-9a-f]{8})-0000-4000-8000-([0-9a-f]{12})"
 _KEY: Final = re.compile(f"{_UUID}/{_UUID}\\.dcm")
 _FOLDER: Final = re.compile(f"{_UUID}/")
 
 
-class MadeBucket:
-    """So many instances, in series of 56; keys are spread over the hexadecimal digits as IDC's are.
+class SyntheticBucket:
+    """Instances in series of 56; the first digits of their keys are spread evenly, as IDC's are.
 
     Args:
         instances: How many.
@@ -31,9 +30,13 @@ class MadeBucket:
 
     def __init__(self, instances: int) -> None:
         if instances < 1:
-            raise ValueError("a bucket of nothing")
+            raise ValueError("a synthetic bucket needs at least one instance")
         self.instances = instances
         self.series = -(-instances // INSTANCES_PER_SERIES)
+
+    def numbers_of(self, instance: int) -> tuple[int, int, int]:
+        """The number of an instance in the bucket, of its series, and of the instance in the series."""
+        return instance, instance // INSTANCES_PER_SERIES, instance % INSTANCES_PER_SERIES
 
     def instances_of(self, series: int) -> range:
         """The numbers of a series' instances."""
@@ -45,7 +48,7 @@ class MadeBucket:
         return f"{_uuid(instance // INSTANCES_PER_SERIES)}/{_uuid(instance)}.dcm"
 
     def find(self, key: str) -> int | None:
-        """The instance that a key names, None where there is none."""
+        """The number of the instance with this key; None if there is none."""
         match = _KEY.fullmatch(key)
         if match is None:
             return None
@@ -53,7 +56,7 @@ class MadeBucket:
         return instance if instance < self.instances and self.key(instance) == key else None
 
     def keys(self, prefix: str, after: str, count: int) -> list[str]:
-        """The first so many keys that begin with `prefix` and come after `after`, in their order."""
+        """The first `count` keys in order that begin with `prefix` and come after `after`."""
         folder = _FOLDER.match(prefix)
         if folder is not None:
             series = int(folder[2], 16)
@@ -74,12 +77,12 @@ class MadeBucket:
         return found[:count]
 
     def write_catalog(self, path: Path) -> None:
-        """Write the columns of idc-index that harvester reads."""
+        """Write a catalog Parquet with the columns of idc-index that a crawl reads."""
         counts = [len(self.instances_of(series)) for series in range(self.series)]
         uuids = [_uuid(series) for series in range(self.series)]
         table = pa.table(
             {
-                "collection_id": ["made_up"] * self.series,
+                "collection_id": ["synthetic"] * self.series,
                 "Modality": ["CT"] * self.series,
                 "SeriesInstanceUID": [f"2.25.{2 * 10**11 + series}" for series in range(self.series)],
                 "StudyInstanceUID": ["2.25.300000000001"] * self.series,

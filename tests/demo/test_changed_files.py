@@ -88,7 +88,7 @@ def test_a_file_that_shrinks_while_it_is_sent_cuts_the_connection(tmp_path: Path
         assert len(ask(address, f"/idc-open-data/{key}").body) == 1000
 
 
-def test_a_client_that_leaves_early_disturbs_nobody(tmp_path: Path) -> None:
+def test_a_client_that_leaves_early_leaves_the_server_serving(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     os.truncate(tmp_path / "file", 1 << 30)
     [key] = (instance.key for instance in lay_out(tmp_path).instances)

@@ -1,4 +1,4 @@
-"""The header of a CT slice like those that IDC has, of which four values differ from slice to slice."""
+"""The header of a synthetic CT slice with the attributes of IDC's; four values differ between slices."""
 
 import io
 from functools import cache
@@ -8,20 +8,19 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
-OBJECT_BYTES: Final = 526_336
-"""As large as a slice of 512 by 512 pixels of 16 bits is with its header."""
+OBJECT_BYTES: Final = 526_336  # a header and 512 x 512 pixels of 16 bits
 
-# Stand in the template where the values come, each as long as all values there.
+# Placeholders in the template, each as long as every value that replaces it.
 _MARKS: Final = ("2.25.111111111111", "2.25.222222222222", "-3333.333333", "444444444444")
 
 
-def made_header(instance: int, series: int, number: int) -> bytes:
-    """The bytes of one slice up to the pixel data's value.
+def synthetic_header(instance: int, series: int, number: int) -> bytes:
+    """The bytes of one slice before the value of its pixel data.
 
     Args:
-        instance: Of all instances; becomes the SOP Instance UID.
-        series: Of all series; becomes the Series Instance UID.
-        number: Of the series' instances.
+        instance: The number of the instance in the bucket, for the SOP Instance UID.
+        series: The number of the series in the bucket, for the Series Instance UID.
+        number: The number of the instance in its series.
     """
     values = (
         instance_uid(instance),
@@ -40,7 +39,7 @@ def instance_uid(instance: int) -> str:
 
 @cache
 def _template() -> tuple[bytes, tuple[tuple[int, bytes], ...]]:
-    """What stands before the first value; then of each value which it is, and what stands behind it."""
+    """The bytes before the first value, then each value's number and the bytes behind it."""
     whole = _marked()
     places = sorted(
         (at, which)
@@ -61,7 +60,7 @@ def _marked() -> bytes:
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, UID(instance)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.ImplementationClassUID, meta.ImplementationVersionName = UID("1.2.40.0.13.1.1.1"), "dcm4che-1.4.35"
-    dataset = FileDataset("made", {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset = FileDataset("synthetic", {}, file_meta=meta, preamble=b"\0" * 128)
     for keyword, value in ATTRIBUTES.items():
         setattr(dataset, keyword, value)
     dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.SeriesInstanceUID = CTImageStorage, instance, series
@@ -176,4 +175,4 @@ ATTRIBUTES: Final[dict[str, object]] = {
     "RescaleType": "HU",
     "RequestedProcedureDescription": "CT CHEST W/O CONTRAST",
 }
-"""What all slices have, by keyword; the benchmarks' slices begin with them, too."""
+"""The attributes that all slices share, by keyword; the benchmarks use them, too."""
