@@ -6,7 +6,7 @@ import anyio
 from made_cohort import ct, encoded, slide, write
 
 from harvester.audits import load_audit, run_audit
-from harvester.audits.output import as_json, dumped
+from harvester.audits.output import as_json, json_bytes
 from harvester.engine.crawl import crawl
 from harvester.engine.shard import Progress
 
@@ -47,5 +47,5 @@ def hostile_dataset(folder: Path) -> str:
     audit = load_audit(config)
     anyio.run(crawl, audit.crawl, Progress())
     result = run_audit(audit)
-    result.keep(dumped(as_json(result)))
+    result.keep(json_bytes(as_json(result)))
     return result.dataset

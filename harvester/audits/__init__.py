@@ -1,10 +1,10 @@
-"""Audits: rules over a dataset, from a TOML file, and what breaks them as a table of findings."""
+"""Audits: rules that check a dataset, read from a TOML file, and the findings they produce."""
 
 from harvester.audits.config import AuditConfig, AuditSettings, load_audit
 from harvester.audits.findings import FINDING_COLUMNS, Finding, RuleOutcome
 from harvester.audits.rules import BUILT_IN, parameters
 from harvester.audits.rules.base import SEVERITIES, Rule
-from harvester.audits.run import AUDITS, AuditResult, CohortSize, check_own_rules, run_audit
+from harvester.audits.run import AUDITS, AuditResult, CohortSize, check_rules, run_audit
 
 __all__ = [
     "AUDITS",
@@ -18,7 +18,7 @@ __all__ = [
     "Finding",
     "Rule",
     "RuleOutcome",
-    "check_own_rules",
+    "check_rules",
     "load_audit",
     "parameters",
     "run_audit",

@@ -1,4 +1,4 @@
-"""The cohort of an audit as tables of a database: which series there should be, whose rows are looked at."""
+"""The cohort of an audit as database tables: which series are expected, and which rows belong to it."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -29,54 +29,50 @@ EXPECTED: Final = pa.schema(
         ("by_object", pa.bool_()),
     ]
 )
-"""One row for each series that the catalog, or the dataset's plans, have; `by_object` if only as objects."""
+"""One row per series of the catalog or of the dataset's plans; `by_object`: only its objects are listed."""
 
 _OBJECTS: Final = pa.schema([("instance_url", pa.string())])
-_BATCH: Final = 10_000
+_BATCH_ROWS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """What an audit looks at.
+    """What an audit checks.
 
     Attributes:
-        counted: Whether a catalog or a plan says which series there should be.
-        tables: `expected_series`, and `expected_objects` where a list names objects one by one.
-        rows: Conditions on the dataset's tables, where it holds more than the cohort.
+        expected_known: Whether a catalog or a plan lists the expected series.
+        tables: `expected_series`, and `expected_objects` where the source lists single objects.
+        rows: Conditions on the dataset's tables, if the dataset holds more than the cohort.
     """
 
-    counted: bool
+    expected_known: bool
     tables: Mapping[str, pa.Table]
     rows: Mapping[TableName, str] = field(default_factory=dict)
 
 
 def read_cohort(config: AuditConfig, dataset: Dataset) -> Cohort:
-    """Read which series the audit is about: those of `[select]`, else those of the dataset's plans.
+    """Read the series of an audit: those of `[select]`, else those of the dataset's plans.
 
     Raises:
-        UserError: The catalog, the selection, or a plan cannot be read.
+        UserError: The catalog, the selection or a plan cannot be read.
     """
     if not config.selects:
-        series = _planned(dataset)
-        expected = _with_studies(_table(series, {}))
-        return Cohort(counted=expected.num_rows > 0, tables={"expected_series": expected})
+        expected = _with_studies(_table(_planned(dataset), {}))
+        return Cohort(expected_known=expected.num_rows > 0, tables={"expected_series": expected})
     objects: list[str] = []
     with open_catalog(config.crawl) as catalog:
         studies = dict(catalog.studies())
-        expected = _with_studies(_table(_noting(catalog.series(), objects), studies))
+        expected = _with_studies(_table(_collect_objects(catalog.series(), objects), studies))
     tables = {"expected_series": expected}
     if objects:
-        tables["expected_objects"] = pa.table(
-            {"instance_url": pa.array(objects, pa.string())}, schema=_OBJECTS
-        )
+        tables["expected_objects"] = pa.table([pa.array(objects, pa.string())], schema=_OBJECTS)
     keys = set(expected["series_key"].to_pylist())
-    if all(key in keys for commit in dataset.commits() for key in commit.series):
-        return Cohort(counted=True, tables=tables)
-    return Cohort(counted=True, tables=tables, rows=_narrowing(objects=bool(objects)))
+    whole = all(key in keys for commit in dataset.commits() for key in commit.series)
+    return Cohort(expected_known=True, tables=tables, rows={} if whole else _rows(objects=bool(objects)))
 
 
-def _narrowing(*, objects: bool) -> dict[TableName, str]:
-    """Whose rows are the cohort's: by CRDC's UUID, else by the series' UID, or by the objects' addresses."""
+def _rows(*, objects: bool) -> dict[TableName, str]:
+    """Conditions for the cohort's rows: by CRDC UUID, else by Series Instance UID, or by object URL."""
     instances = [
         """crdc_series_uuid IN (SELECT crdc_series_uuid FROM expected_series
                                 WHERE crdc_series_uuid IS NOT NULL)""",
@@ -91,7 +87,7 @@ def _narrowing(*, objects: bool) -> dict[TableName, str]:
 
 
 def _planned(dataset: Dataset) -> Iterator[Series]:
-    """The series of all crawls of a dataset; where two had the same, as it was in the later one."""
+    """The series of all crawls of a dataset; a later crawl takes precedence."""
     seen: set[str] = set()
     files = dataset.storage.stamps(PLANS)
     for path in sorted(files, key=lambda path: files[path][1], reverse=True):
@@ -103,7 +99,7 @@ def _planned(dataset: Dataset) -> Iterator[Series]:
                     yield series
 
 
-def _noting(series: Iterable[Series], objects: list[str]) -> Iterator[Series]:
+def _collect_objects(series: Iterable[Series], objects: list[str]) -> Iterator[Series]:
     for one in series:
         objects.extend(listed.ref.url for listed in one.objects)
         yield one
@@ -112,7 +108,7 @@ def _noting(series: Iterable[Series], objects: list[str]) -> Iterator[Series]:
 def _table(series: Iterable[Series], studies: Mapping[str, str]) -> pa.Table:
     iterator = iter(series)
     batches = []
-    while some := list(islice(iterator, _BATCH)):
+    while some := list(islice(iterator, _BATCH_ROWS)):
         rows = [
             {
                 "series_key": one.key,
@@ -132,7 +128,7 @@ def _table(series: Iterable[Series], studies: Mapping[str, str]) -> pa.Table:
 
 
 def _with_studies(expected: pa.Table) -> pa.Table:
-    """The series with the Study Instance UIDs that the installed release knows of them."""
+    """Add the Study Instance UIDs that the installed idc-index release has for the series."""
     path = index_tables()["idc_index"].path
     if path is None or expected.num_rows == 0 or expected["StudyInstanceUID"].null_count == 0:
         return expected

@@ -1,4 +1,4 @@
-"""What an audit's TOML file may say: a cohort, how strict the audit is, and its rules."""
+"""The TOML file of an audit: a cohort, `[audit]` and `[[rules]]`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harvester.audits.rules import BUILT_IN, make_rule
-from harvester.audits.rules.base import Rule, Severity
+from harvester.audits.rules.base import SEVERITIES, Rule, Severity
 from harvester.config import CrawlConfig, crawl_config, read_toml
 from harvester.errors import ConfigError
 from harvester.messages import did_you_mean, one_line
@@ -17,11 +17,11 @@ _TABLES: Final = (*_CRAWL, "audit", "rules")
 
 
 class AuditSettings(BaseModel):
-    """[audit]: when it counts as failed, what it shows, how much memory it may take.
+    """[audit]: what makes the audit fail, how many examples it shows, and its memory limit.
 
-    `fail_on` is the least severity of a finding that makes the exit status 3: `info`, `warning`, `error`, or
-    `never`. `examples` is how many of a rule's findings are shown. `every_rule` adds the built-in rules that
-    `[[rules]]` does not name; without any `[[rules]]` they are all checked. `memory` bounds the database.
+    `fail_on` is the lowest severity that gives exit status 3: `info`, `warning`, `error` or `never`.
+    `examples` is how many findings of a rule are shown. `every_rule` adds the built-in rules that
+    `[[rules]]` does not name; without `[[rules]]` all of them run. `memory` limits the database.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -34,15 +34,14 @@ class AuditSettings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class AuditConfig:
-    """A whole audit.
+    """A checked configuration of an audit.
 
     Attributes:
-        name: What its records are called: its file, without the ending.
-        crawl: Its dataset and cohort, as a crawl's.
-        selects: Whether there is a cohort to harvest and to hold the dataset against; else all of the
-            dataset is audited as it is.
+        name: The name of its file, without the suffix.
+        crawl: Its dataset and cohort, as in a crawl.
+        selects: Whether it has a `[select]`; without one the whole dataset is audited as it is.
         settings: `[audit]`.
-        rules: In the order in which they are checked.
+        rules: In the order in which they run.
     """
 
     name: str
@@ -53,13 +52,13 @@ class AuditConfig:
 
 
 def load_audit(path: Path | str) -> AuditConfig:
-    """Read and check an audit's TOML file.
+    """Read and check the TOML file of an audit.
 
     Args:
-        path: The file. Relative paths in it are resolved as those of a crawl's.
+        path: The file. Relative paths in it are resolved as in a crawl's configuration.
 
     Raises:
-        ConfigError: One line: the file, the key, what is wrong and the nearest valid names.
+        ConfigError: One line with the file, the key, the error and the nearest valid names.
     """
     path = Path(path)
     document = read_toml(path)
@@ -68,13 +67,8 @@ def load_audit(path: Path | str) -> AuditConfig:
             raise ConfigError(f"{path}: {key}: unknown key{did_you_mean(key, _TABLES)}")
     crawl = crawl_config(path, {key: value for key, value in document.items() if key in _CRAWL})
     settings = _settings(path, document.get("audit", {}))
-    return AuditConfig(
-        name=path.stem,
-        crawl=crawl,
-        selects="select" in document,
-        settings=settings,
-        rules=_rules(path, document.get("rules", []), every_rule=settings.every_rule),
-    )
+    rules = _rules(path, document.get("rules", []), every_rule=settings.every_rule)
+    return AuditConfig(path.stem, crawl, "select" in document, settings, rules)
 
 
 def _settings(path: Path, table: Any) -> AuditSettings:
@@ -84,15 +78,14 @@ def _settings(path: Path, table: Any) -> AuditSettings:
         problem = error.errors(include_url=False)[0]
         key = ".".join(("audit", *(str(step) for step in problem["loc"][:1])))
         if problem["type"] == "extra_forbidden":
-            hint = did_you_mean(str(problem["loc"][-1]), AuditSettings.model_fields)
-            raise ConfigError(f"{path}: {key}: unknown key{hint}") from None
-        if problem["type"] == "literal_error":
-            options = ("info", "warning", "error", "never")
-            hint = did_you_mean(str(problem["input"]), options)
-            raise ConfigError(
-                f"{path}: {key}: {one_line(repr(problem['input']))[:60]} is not valid{hint}"
-            ) from None
-        raise ConfigError(f"{path}: {key}: {one_line(problem['msg'])}") from None
+            message = f"unknown key{did_you_mean(str(problem['loc'][-1]), AuditSettings.model_fields)}"
+        elif problem["type"] == "literal_error":
+            given = problem["input"]
+            hint = did_you_mean(str(given), (*SEVERITIES, "never"))
+            message = f"{one_line(repr(given))[:60]} is not valid{hint}"
+        else:
+            message = one_line(problem["msg"])
+        raise ConfigError(f"{path}: {key}: {message}") from None
 
 
 def _rules(path: Path, tables: Any, *, every_rule: bool) -> tuple[Rule, ...]:
@@ -104,9 +97,7 @@ def _rules(path: Path, tables: Any, *, every_rule: bool) -> tuple[Rule, ...]:
         rules += [rule.model_validate({}) for rule in BUILT_IN if rule.kind not in given]
     names: set[str] = set()
     for rule in rules:
-        if rule.called in names:
-            raise ConfigError(
-                f"{path}: rules: two are called {rule.called!r}; give one of them a name of its own"
-            )
-        names.add(rule.called)
+        if rule.label in names:
+            raise ConfigError(f"{path}: rules: two are called {rule.label!r}; give one of them another name")
+        names.add(rule.label)
     return tuple(rules)

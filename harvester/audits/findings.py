@@ -1,4 +1,4 @@
-"""Findings: what an audit found, on its way into a Parquet file, and what was found of each rule."""
+"""Findings of an audit: their Parquet file, and the outcome of each rule."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,50 +25,49 @@ FINDING_COLUMNS: Final = pa.schema(
         ("shown", pa.string()),
     ]
 )
-"""One row for each finding: of one rule, one subject and one problem. docs/audits.md says what they hold."""
+"""One row per rule, subject and problem; docs/audits.md describes the columns."""
 
-MOST_FINDINGS: Final = 1_000_000
-"""Of one rule in the file; more are counted."""
+MAX_FINDINGS: Final = 1_000_000
+"""Limit of rows per rule in the file; more are counted only."""
 
-_MOST_COUNTED: Final = 100_000_000
 _GROUP_ROWS: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One of the examples that are shown; the fields are those of `FINDING_COLUMNS`."""
+    """A finding that is shown as an example; the fields are those of `FINDING_COLUMNS`."""
 
     subject: str
     problem: str
-    collection_id: str | None
-    modality: str | None
-    series_instance_uid: str | None
-    instance_url: str | None
-    instances: int
-    shown: str | None
+    collection_id: str | None = None
+    modality: str | None = None
+    series_instance_uid: str | None = None
+    instance_url: str | None = None
+    instances: int = 1
+    shown: str | None = None
 
     @classmethod
-    def of(cls, row: dict[str, object]) -> "Finding":
-        """A row of the findings' file."""
+    def from_row(cls, row: dict[str, object]) -> "Finding":
+        """Read a row of the findings file."""
         names = {"modality": "Modality", "series_instance_uid": "SeriesInstanceUID"}
         return cls(**{name: row[names.get(name, name)] for name in cls.__slots__})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
 class RuleOutcome:
-    """What became of one rule.
+    """The outcome of one rule.
 
     Attributes:
-        name: What findings call it.
+        name: Its name in the findings.
         kind: The rule.
-        title: What it asks for, in a sentence.
+        title: What it requires, in one sentence.
         severity: Of its findings.
         unit: What is counted.
-        checked: How many were looked at; None where nobody can say.
-        violations: How many of them broke the rule.
-        findings: How many rows of the findings' file that gave.
-        examples: The worst ones.
-        seconds: What it took.
+        checked: How many were checked; None if that is unknown.
+        violations: How many of them violate the rule.
+        findings: How many rows of the findings file that gave.
+        examples: The findings with the most instances.
+        seconds: How long it took.
         skipped: Why it was not checked; None if it was.
     """
 
@@ -86,48 +85,48 @@ class RuleOutcome:
 
     @property
     def share(self) -> float | None:
-        """How much of what was checked breaks the rule, from 0 to 1."""
+        """The share of what was checked that violates the rule, from 0 to 1."""
         return min(1.0, self.violations / self.checked) if self.checked else None
 
     @classmethod
     def of(cls, rule: Rule, *, skipped: str | None = None) -> "RuleOutcome":
-        """Nothing yet, or why not."""
-        return cls(rule.called, rule.kind, rule.title, rule.severity, rule.unit, skipped=skipped)
+        """An outcome without findings, or the reason for skipping the rule."""
+        return cls(rule.label, rule.kind, rule.title, rule.severity, rule.unit, skipped=skipped)
 
 
 @dataclass(slots=True)
 class FindingsWriter:
-    """Writes findings as they come, a rule after the other."""
+    """Writes the findings of one rule after the other."""
 
     _parquet: pq.ParquetWriter
-    _waiting: list[pa.RecordBatch] = field(default_factory=list)
+    _pending: list[pa.RecordBatch] = field(default_factory=list)
     _rows: int = 0
 
     def write(self, rule: Rule, batch: pa.RecordBatch) -> None:
-        """Add some rows in a rule's `STANDARD_COLUMNS`."""
-        constants = {"rule": rule.called, "kind": rule.kind, "severity": rule.severity}
+        """Add rows that have the `STANDARD_COLUMNS` of a rule."""
+        constants = {"rule": rule.label, "kind": rule.kind, "severity": rule.severity}
         arrays = [
             pa.repeat(pa.scalar(constants[name], pa.string()), batch.num_rows)
             if name in constants
             else batch.column(name).cast(FINDING_COLUMNS.field(name).type)
             for name in FINDING_COLUMNS.names
         ]
-        self._waiting.append(pa.RecordBatch.from_arrays(arrays, schema=FINDING_COLUMNS))
+        self._pending.append(pa.RecordBatch.from_arrays(arrays, schema=FINDING_COLUMNS))
         self._rows += batch.num_rows
         if self._rows >= _GROUP_ROWS:
             self.flush()
 
     def flush(self) -> None:
-        """Write what has come together."""
-        if self._waiting:
-            self._parquet.write_table(pa.Table.from_batches(self._waiting, schema=FINDING_COLUMNS))
-            self._waiting.clear()
+        """Write the pending rows as a row group."""
+        if self._pending:
+            self._parquet.write_table(pa.Table.from_batches(self._pending, schema=FINDING_COLUMNS))
+            self._pending.clear()
             self._rows = 0
 
 
 @contextmanager
 def findings_file(stream: object) -> Iterator[FindingsWriter]:
-    """A Parquet file of findings, whole when the block ends."""
+    """Write a Parquet file of findings; it is complete when the block ends."""
     with pq.ParquetWriter(stream, FINDING_COLUMNS, compression="zstd") as parquet:
         writer = FindingsWriter(parquet)
         yield writer

@@ -1,4 +1,4 @@
-"""An audit for other programs: one JSON object, and JUnit XML as continuous integration reads it."""
+"""Output of an audit for other programs: one JSON object, and JUnit XML for continuous integration."""
 
 import json
 import re
@@ -11,21 +11,21 @@ from harvester.audits.comparison import Comparison
 from harvester.audits.findings import Finding, RuleOutcome
 from harvester.audits.run import AuditResult
 
-# XML 1.0 2.2 has no other characters, not even escaped; surrogates and most controls are none.
+# XML 1.0 2.2 allows no other characters, not even escaped: no surrogates, and few controls.
 _NOT_XML: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_MOST_TEXT: Final = 2000
-_MOST_EXAMPLES: Final = 100
+_MAX_TEXT: Final = 2000
+_MAX_EXAMPLES: Final = 100
 
 
 def as_json(result: AuditResult, comparison: Comparison | None = None) -> dict[str, Any]:
-    """The audit as one object of plain values: what is printed by `--json` and kept beside the findings.
+    """The audit as one object of plain values: printed by `--json`, and kept beside the findings.
 
     Args:
         result: The audit.
-        comparison: With an earlier one.
+        comparison: With a previous audit.
     """
-    told: dict[str, Any] = {
+    document: dict[str, Any] = {
         "audit": result.name,
         "dataset": result.dataset,
         "findings": result.findings,
@@ -34,63 +34,47 @@ def as_json(result: AuditResult, comparison: Comparison | None = None) -> dict[s
         "fail_on": result.fail_on,
         "failed": result.failed,
         "cohort": asdict(result.cohort),
-        "rules": [_rule(outcome) for outcome in result.outcomes],
+        "rules": [asdict(outcome) | {"share": outcome.share} for outcome in result.outcomes],
     }
     if comparison is not None:
-        told["comparison"] = asdict(comparison) | {
-            name: getattr(comparison, name) for name in ("new", "gone", "still")
-        }
-    return told
-
-
-def _rule(outcome: RuleOutcome) -> dict[str, Any]:
-    return {
-        **{name: value for name, value in asdict(outcome).items() if name != "examples"},
-        "share": outcome.share,
-        "examples": [asdict(one) for one in outcome.examples],
-    }
+        counts = {name: getattr(comparison, name) for name in ("new", "gone", "still")}
+        document["comparison"] = asdict(comparison) | counts
+    return document
 
 
 def as_junit(result: AuditResult, comparison: Comparison | None = None) -> str:
-    """The audit as JUnit XML: a test case for each rule, which fails if its findings count.
+    """The audit as JUnit XML: one test case per rule, which fails on findings that count.
 
     Args:
         result: The audit.
-        comparison: With an earlier one; then only new findings fail a case.
+        comparison: With a previous audit; then only new findings fail a case.
     """
-    new = None if comparison is None else {change.rule: change for change in comparison.changes}
-    suite = ET.Element("testsuite", {"name": _plain(f"harvester audit {result.name}")})
+    changes = None if comparison is None else {change.rule: change for change in comparison.changes}
+    suite = ET.Element("testsuite", {"name": _xml_text(f"harvester audit {result.name}")})
     failures = skipped = 0
     for outcome in result.outcomes:
-        case = ET.SubElement(
-            suite,
-            "testcase",
-            {
-                "classname": _plain(result.name),
-                "name": _plain(outcome.name),
-                "time": f"{outcome.seconds:.3f}",
-            },
-        )
+        names = {"classname": _xml_text(result.name), "name": _xml_text(outcome.name)}
+        case = ET.SubElement(suite, "testcase", {**names, "time": f"{outcome.seconds:.3f}"})
         if outcome.skipped is not None:
             skipped += 1
-            ET.SubElement(case, "skipped", {"message": _plain(outcome.skipped)})
+            ET.SubElement(case, "skipped", {"message": _xml_text(outcome.skipped)})
             continue
-        text = _summary(outcome)
+        summary = _summary(outcome)
         examples = outcome.examples
         fails = outcome.findings > 0 and result.counts(outcome.severity)
-        if new is not None:
-            change = new.get(outcome.name)
+        if changes is not None:
+            change = changes.get(outcome.name)
             fails = fails and change is not None and change.new > 0
             if change is not None:
-                text += f"; {change.new:,} new, {change.gone:,} gone, {change.still:,} still there"
+                summary += f"; {change.new:,} new, {change.gone:,} gone, {change.still:,} still there"
                 examples = change.examples or examples
-        told = "\n".join([text, *map(_line, examples[:_MOST_EXAMPLES])])
+        text = _xml_text("\n".join([summary, *map(_line, examples[:_MAX_EXAMPLES])]))
         if fails:
             failures += 1
-            failure = ET.SubElement(case, "failure", {"type": outcome.severity, "message": _plain(text)})
-            failure.text = _plain(told)
+            attributes = {"type": outcome.severity, "message": _xml_text(summary)}
+            ET.SubElement(case, "failure", attributes).text = text
         elif outcome.findings:
-            ET.SubElement(case, "system-out").text = _plain(told)
+            ET.SubElement(case, "system-out").text = text
     suite.attrib |= {
         "tests": str(len(result.outcomes)),
         "failures": str(failures),
@@ -110,21 +94,20 @@ def _summary(outcome: RuleOutcome) -> str:
 
 def _line(finding: Finding) -> str:
     where = finding.instance_url if finding.instance_url != finding.subject else None
-    return " ".join(
-        printable(text) for text in (finding.subject, finding.problem, f"x{finding.instances}", where) if text
-    )
+    parts = (finding.subject, finding.problem, f"x{finding.instances}", where)
+    return " ".join(printable(text) for text in parts if text)
 
 
-def printable(text: str, longest: int = _MOST_TEXT) -> str:
-    """A text on one line, without what moves a cursor or turns the reading direction, of bounded length."""
+def printable(text: str, longest: int = _MAX_TEXT) -> str:
+    """A text on one line, of bounded length, without control characters and bidirectional overrides."""
     plain = _CONTROLS.sub("\ufffd", " ".join(text.split()))
     return plain if len(plain) <= longest else plain[: longest - 1] + "…"
 
 
-def _plain(text: str) -> str:
+def _xml_text(text: str) -> str:
     return _NOT_XML.sub("\ufffd", text)
 
 
-def dumped(told: Mapping[str, Any]) -> bytes:
-    """The object as a JSON file."""
-    return json.dumps(told, indent=1, allow_nan=False).encode() + b"\n"
+def json_bytes(document: Mapping[str, Any]) -> bytes:
+    """The object as the content of a JSON file."""
+    return json.dumps(document, indent=1, allow_nan=False).encode() + b"\n"

@@ -1,4 +1,4 @@
-"""Runs an audit: the rules' queries over a dataset, one after the other, and their findings into a file."""
+"""Runs an audit: the query of each rule over a dataset, and their findings into a file."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 
 from harvester.audits.cohort import EXPECTED, Cohort, read_cohort
 from harvester.audits.config import AuditConfig
-from harvester.audits.findings import MOST_FINDINGS, Finding, FindingsWriter, RuleOutcome, findings_file
+from harvester.audits.findings import MAX_FINDINGS, Finding, FindingsWriter, RuleOutcome, findings_file
 from harvester.audits.rules.base import SEVERITIES, STANDARD_COLUMNS, AuditContext, Rule
-from harvester.audits.rules.completeness import FOUND_SERIES, CountedRule
+from harvester.audits.rules.completeness import FOUND_SERIES, ExpectationRule
 from harvester.audits.rules.encoding import DualPersonality
-from harvester.audits.rules.sql import OwnRule, in_standard_columns
+from harvester.audits.rules.sql import SqlRule, in_standard_columns
 from harvester.audits.tiff_directories import DIRECTORIES, read_directories
 from harvester.dataset import Dataset
 from harvester.dataset.paths import PRIVATE
@@ -33,7 +33,7 @@ RECORD: Final = "audit.json"
 
 @dataclass(frozen=True, slots=True)
 class CohortSize:
-    """How much an audit looked at."""
+    """The size of the audited cohort."""
 
     collections: int
     studies: int
@@ -44,18 +44,18 @@ class CohortSize:
 
 @dataclass(frozen=True, slots=True)
 class AuditResult:
-    """What an audit found.
+    """The result of an audit.
 
     Attributes:
-        name: The configuration's.
-        dataset: Where its rows are.
-        folder: Where in the dataset its findings are kept.
-        findings: The address of the findings' file.
-        started_at: When, with its zone.
-        seconds: What it took, without a harvest.
-        fail_on: The least severity that counts; `never`: none does.
-        cohort: How much it looked at.
-        outcomes: What became of each rule.
+        name: The name of the configuration.
+        dataset: The location of the dataset.
+        folder: The folder of the audit in the dataset.
+        findings: The location of the findings file.
+        started_at: Start time, with time zone.
+        seconds: Duration, without a crawl.
+        fail_on: The lowest severity that makes the audit fail; `never`: none does.
+        cohort: The size of the cohort.
+        outcomes: One per rule.
     """
 
     name: str
@@ -69,7 +69,7 @@ class AuditResult:
     outcomes: tuple[RuleOutcome, ...] = field(repr=False)
 
     def table(self) -> pa.Table:
-        """The findings, read back.
+        """Read the findings.
 
         Raises:
             DatasetError: They cannot be read.
@@ -92,44 +92,44 @@ class AuditResult:
 
     @property
     def failed(self) -> bool:
-        """Whether a rule that counts is broken."""
+        """Whether any rule whose severity counts has findings."""
         return any(one.findings and self.counts(one.severity) for one in self.outcomes)
 
 
-def run_audit(config: AuditConfig, begin: Callable[[str], None] = lambda _: None) -> AuditResult:
-    """Check every rule of an audit over its dataset, and keep the findings beside it.
+def run_audit(config: AuditConfig, on_rule: Callable[[str], None] = lambda _: None) -> AuditResult:
+    """Run every rule of an audit over its dataset, and write the findings into the dataset.
 
-    Nothing is harvested here; what is read of objects is the TIFF directories that `dual_personality` wants.
+    No headers are harvested; objects are only read for their TIFF directories (`dual_personality`).
 
     Args:
         config: The audit.
-        begin: Is told the name of each rule before it is checked.
+        on_rule: Called with the name of each rule before it runs.
 
     Raises:
-        UserError: The dataset, the catalog or a rule of one's own cannot be used.
+        UserError: The dataset, the catalog or the SQL of a rule cannot be used.
     """
     started_at, start = datetime.now(UTC), time.monotonic()
     dataset = Dataset.open(config.crawl.dataset)
-    begin("the cohort")
+    on_rule("the cohort")
     cohort = read_cohort(config, dataset)
     folder = f"{AUDITS}/{started_at:%Y%m%dT%H%M%S.%fZ}-{file_name(config.name)}"
-    tables = {**cohort.tables, **_directories(config, dataset, cohort, begin)}
+    tables = {**cohort.tables, **_tiff_directories(config, dataset, cohort, on_rule)}
     options = DatabaseOptions(config.settings.memory, tables=tables, rows=cohort.rows, asked_often=True)
-    surroundings = AuditContext(counted=cohort.counted, directories="tiff_directories" in tables)
+    context = AuditContext(cohort.expected_known, directories_read="tiff_directories" in tables)
     with (
         closing(open_dataset(dataset.location, options)) as connection,
         dataset.storage.write(f"{folder}/{FINDINGS}") as stream,
         findings_file(stream) as writer,
     ):
-        if cohort.counted and any(isinstance(rule, CountedRule) for rule in config.rules):
+        if cohort.expected_known and any(isinstance(rule, ExpectationRule) for rule in config.rules):
             connection.execute(f"CREATE TABLE found_series AS {FOUND_SERIES}")
-        check = _Check(config, connection, writer)
-        size = check.size()
+        runner = _RuleRunner(connection, writer, config.settings.examples)
+        size = runner.cohort_size()
         outcomes = []
         for rule in config.rules:
-            begin(rule.called)
-            unmet = rule.unmet(surroundings)
-            outcomes.append(RuleOutcome.of(rule, skipped=unmet) if unmet else check.rule(rule))
+            on_rule(rule.label)
+            skipped = rule.skip_reason(context)
+            outcomes.append(RuleOutcome.of(rule, skipped=skipped) if skipped else runner.run(rule))
     return AuditResult(
         name=config.name,
         dataset=dataset.location,
@@ -143,60 +143,57 @@ def run_audit(config: AuditConfig, begin: Callable[[str], None] = lambda _: None
     )
 
 
-def _directories(
-    config: AuditConfig, dataset: Dataset, cohort: Cohort, begin: Callable[[str], None]
+def _tiff_directories(
+    config: AuditConfig, dataset: Dataset, cohort: Cohort, on_rule: Callable[[str], None]
 ) -> dict[str, pa.Table]:
-    """The TIFF directories of a sample of the objects that have some, if a rule compares them."""
+    """Read the TIFF directories of a sample of the dual-personality objects, if a rule needs them."""
     rules = [rule for rule in config.rules if isinstance(rule, DualPersonality)]
     if not rules:
         return {}
     options = DatabaseOptions(memory=config.settings.memory, tables=cohort.tables, rows=cohort.rows)
-    wanted: dict[str, tuple[str, str | None]] = {}
+    etags: dict[str, str | None] = {}
     with closing(open_dataset(dataset.location, options)) as connection:
         for rule in rules:
-            # By a hash, so that the next audit of the same objects looks at the same ones.
+            # Ordered by a hash: the next audit of the same objects reads the same sample.
             sample = f"ORDER BY hash(SOPInstanceUID) LIMIT {rule.sample}" if rule.sample else ""
             sql = f"""SELECT instance_url, etag FROM instances
-                      WHERE preamble = 'tiff' AND {rule.narrowing()} {sample}"""
-            for row in _rows(connection, sql, rule.called):
-                url, etag = row["instance_url"], row["etag"]
-                wanted[str(url)] = (str(url), None if etag is None else str(etag))
-    if not wanted:
+                      WHERE preamble = 'tiff' AND {rule.parameter_condition()} {sample}"""
+            etags |= {row["instance_url"]: row["etag"] for row in _rows(connection, sql, rule.label)}
+    if not etags:
         return {"tiff_directories": DIRECTORIES.empty_table()}
-    begin(f"TIFF directories of {len(wanted):,} objects")
-    read = read_directories(list(wanted.values()), config.crawl.source.endpoint)
+    on_rule(f"TIFF directories of {len(etags):,} objects")
+    read = read_directories(list(etags.items()), config.crawl.source.endpoint)
     return {} if read is None else {"tiff_directories": read}
 
 
-def check_own_rules(config: AuditConfig) -> None:
-    """Refuse rules of one's own that cannot be run, before anything is harvested for them.
+def check_rules(config: AuditConfig) -> None:
+    """Check the SQL of the configuration on an empty dataset, before anything is harvested.
 
     Raises:
-        QueryError: One of them is no query, or names what neither a dataset nor DICOM's dictionary has.
+        QueryError: SQL is not a query, or names a column that neither a dataset nor the dictionary has.
     """
     with TemporaryDirectory() as folder:
         dataset = Dataset.create(Path(folder) / "empty")
         options = DatabaseOptions(tables={"expected_series": EXPECTED.empty_table()})
         with closing(open_dataset(dataset.location, options)) as connection:
             for rule in config.rules:
-                sql = rule.sql if isinstance(rule, OwnRule) else None
+                sql = rule.sql if isinstance(rule, SqlRule) else None
                 if rule.where is not None:
-                    sql = f"SELECT 1 FROM instances WHERE {rule.narrowing()}"
+                    sql = f"SELECT 1 FROM instances WHERE {rule.parameter_condition()}"
                 if sql is not None:
-                    list(_rows(connection, sql, f"rule {rule.called}"))
+                    list(_rows(connection, sql, f"rule {rule.label}"))
 
 
 @dataclass(frozen=True, slots=True)
-class _Check:
-    """One dataset under audit."""
+class _RuleRunner:
+    """Runs rules over one open dataset."""
 
-    config: AuditConfig
     connection: duckdb.DuckDBPyConnection
     writer: FindingsWriter
-    _counted: dict[str, int] = field(default_factory=dict)
+    examples: int
+    _counts: dict[str, int] = field(default_factory=dict)
 
-    def size(self) -> CohortSize:
-        """How much there is."""
+    def cohort_size(self) -> CohortSize:
         sql = """
             SELECT count(DISTINCT collection_id) AS collections, count(DISTINCT StudyInstanceUID) AS studies,
                    count(*) AS series, COALESCE(sum(instances), 0)::BIGINT AS instances,
@@ -206,13 +203,13 @@ class _Check:
                          sum(instance_size) AS bytes
                   FROM instances GROUP BY SeriesInstanceUID)"""
         (row,) = _rows(self.connection, sql, "the cohort")
-        return CohortSize(**row)  # type: ignore[arg-type]
+        return CohortSize(**row)
 
-    def rule(self, rule: Rule) -> RuleOutcome:
-        """Check one rule.
+    def run(self, rule: Rule) -> RuleOutcome:
+        """Run one rule.
 
         Raises:
-            QueryError: Its SQL cannot be run.
+            QueryError: Its SQL fails.
         """
         start = time.monotonic()
         try:
@@ -222,11 +219,11 @@ class _Check:
             if checked is not None:
                 outcome = replace(outcome, checked=self._count(checked))
         except QueryError as error:
-            raise QueryError(f"rule {rule.called}: {error}") from error
+            raise QueryError(f"rule {rule.label}: {error}") from error
         return replace(outcome, seconds=time.monotonic() - start)
 
     def _query(self, rule: Rule) -> str:
-        if not isinstance(rule, OwnRule):
+        if not isinstance(rule, SqlRule):
             return rule.query()
         return in_standard_columns(rule.sql, run_query(self.connection, rule.sql).columns)
 
@@ -234,27 +231,24 @@ class _Check:
         examples: list[Finding] = []
         findings = violations = 0
         for batch in run_query(self.connection, sql).batches():
-            if len(examples) < self.config.settings.examples:
-                some = batch.slice(0, self.config.settings.examples - len(examples))
-                examples += map(Finding.of, some.to_pylist())
-            if findings < MOST_FINDINGS:
-                self.writer.write(rule, batch.slice(0, MOST_FINDINGS - findings))
+            some = batch.slice(0, self.examples - len(examples))
+            examples += map(Finding.from_row, some.to_pylist())
+            if findings < MAX_FINDINGS:
+                self.writer.write(rule, batch.slice(0, MAX_FINDINGS - findings))
             findings += batch.num_rows
-            violations += (
-                sum(batch.column("instances").to_pylist()) if rule.unit == "instance" else batch.num_rows
-            )
-        return replace(
-            RuleOutcome.of(rule), violations=violations, findings=findings, examples=tuple(examples)
-        )
+            by_instance = rule.unit == "instance"
+            violations += sum(batch.column("instances").to_pylist()) if by_instance else batch.num_rows
+        outcome = RuleOutcome.of(rule)
+        return replace(outcome, violations=violations, findings=findings, examples=tuple(examples))
 
     def _count(self, sql: str) -> int:
-        if sql not in self._counted:
-            ((row),) = _rows(self.connection, sql, "how much was checked")
-            self._counted[sql] = int(next(iter(row.values())))  # type: ignore[call-overload]
-        return self._counted[sql]
+        if sql not in self._counts:
+            (row,) = _rows(self.connection, sql, "how much was checked")
+            (self._counts[sql],) = map(int, row.values())
+        return self._counts[sql]
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, sql: str, what: str) -> Iterator[dict[str, object]]:
+def _rows(connection: duckdb.DuckDBPyConnection, sql: str, what: str) -> Iterator[dict[str, Any]]:
     try:
         for batch in run_query(connection, sql).batches():
             yield from batch.to_pylist()
@@ -263,7 +257,7 @@ def _rows(connection: duckdb.DuckDBPyConnection, sql: str, what: str) -> Iterato
 
 
 def file_name(name: str) -> str:
-    """A name as a part of a file's: what a configuration is called can hold anything."""
+    """A configuration's name, which may hold any character, as part of a file name."""
     kept = "".join(
         letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "_" for letter in name
     )

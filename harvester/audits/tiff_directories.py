@@ -1,4 +1,4 @@
-"""The TIFF directories of objects that are DICOM and TIFF at once, read from where they lie."""
+"""Reads the TIFF directories of dual-personality DICOM-TIFF objects with range requests."""
 
 from collections.abc import Generator, Mapping, Sequence
 from itertools import count
@@ -28,13 +28,13 @@ DIRECTORIES: Final = pa.schema(
         ("samples", pa.int64()),
         ("tile_width", pa.int64()),
         ("tile_length", pa.int64()),
-        ("refusal", pa.string()),
+        ("error", pa.string()),
     ]
 )
-"""One row for each directory; where none can be read, one that says why."""
+"""One row per directory; for an object whose directory cannot be read, one row with the `error`."""
 
 TiffObject: TypeAlias = tuple[str, str | None]
-"""An object's address and its ETag."""
+"""URL and ETag of an object."""
 _Rows: TypeAlias = list[dict[str, object]]
 
 # TIFF 6.0 section 8 and page 66.
@@ -49,52 +49,50 @@ _TAGS: Final = {
     "tile_length": 323,
 }
 _START_BYTES: Final = 16
-_AT_ONCE: Final = 64
+_CONCURRENCY: Final = 64
 _SETTINGS: Final = StoreSettings(
-    concurrency=_AT_ONCE, retry=RetryPolicy(attempts=4, longest_seconds=8.0, patience_seconds=30.0)
+    concurrency=_CONCURRENCY, retry=RetryPolicy(attempts=4, longest_seconds=8.0, patience_seconds=30.0)
 )
 _PROBE: Final = StoreSettings(timeout_seconds=10.0, retry=RetryPolicy(attempts=1, patience_seconds=1.0))
 _PROBE_SECONDS: Final = 15.0
 
 
 def read_directories(objects: Sequence[TiffObject], endpoint: str | None) -> pa.Table | None:
-    """Read the directories of some objects.
+    """Read the TIFF directories of objects.
 
     Args:
-        objects: Which ones.
-        endpoint: Replaces the clouds' addresses.
+        objects: URLs and ETags.
+        endpoint: Replaces the endpoint of the cloud.
 
     Returns:
-        A table of `DIRECTORIES`; None if the objects cannot be reached from here.
+        A table of `DIRECTORIES`; None if the server of the first object cannot be reached.
     """
     rows: list[_Rows] | None = LOOP.call(_read_all, objects, endpoint)
-    return (
-        None
-        if rows is None
-        else pa.Table.from_pylist([row for some in rows for row in some], schema=DIRECTORIES)
-    )
+    if rows is None:
+        return None
+    return pa.Table.from_pylist([row for some in rows for row in some], schema=DIRECTORIES)
 
 
 async def _read_all(objects: Sequence[TiffObject], endpoint: str | None) -> list[_Rows] | None:
-    # A crawl waits for a network that may come back; an audit goes on with its other rules.
-    if not await _answers(objects[0][0], endpoint):
+    # A crawl waits for the network; an audit skips this rule and runs the others.
+    if not await _reachable(objects[0][0], endpoint):
         return None
     rows: list[_Rows] = [[] for _ in objects]
-    places = count()
+    indices = count()
 
     async def read_some(store: Store) -> None:
-        while (place := next(places)) < len(objects):
-            rows[place] = await _read_one(store, *objects[place])
+        while (index := next(indices)) < len(objects):
+            rows[index] = await _read_one(store, *objects[index])
 
     with ungrouped():
         async with open_store(_SETTINGS, endpoint=endpoint) as store, anyio.create_task_group() as tasks:
-            for _ in range(min(_AT_ONCE, len(objects))):
+            for _ in range(min(_CONCURRENCY, len(objects))):
                 tasks.start_soon(read_some, store)
     return rows
 
 
-async def _answers(url: str, endpoint: str | None) -> bool:
-    """Whether an object's server says anything at all."""
+async def _reachable(url: str, endpoint: str | None) -> bool:
+    """Whether the server of an object responds at all."""
     with anyio.move_on_after(_PROBE_SECONDS):
         async with open_store(_PROBE, endpoint=endpoint) as store:
             try:
@@ -102,7 +100,7 @@ async def _answers(url: str, endpoint: str | None) -> bool:
             except (ConnectionFailedError, TimedOutError):
                 return False
             except HarvestError:
-                return True  # what is wrong with this object is told when its directory is read
+                return True  # an error of this object is reported when its directory is read
             return True
     return False
 
@@ -112,7 +110,7 @@ async def _read_one(store: Store, url: str, etag: str | None) -> _Rows:
         directories = await _read_numbers(store, ObjectRef.parse(url), etag)
     except HarvestError as error:
         message = f"its TIFF directory cannot be read: {error.message}"
-        return [{"instance_url": url, "directory": 0, "refusal": message[:300]}]
+        return [{"instance_url": url, "directory": 0, "error": message[:300]}]
     return [
         {"instance_url": url, "directory": number, **{name: numbers.get(tag) for name, tag in _TAGS.items()}}
         for number, numbers in enumerate(directories)
@@ -132,5 +130,5 @@ async def _read_numbers(store: Store, ref: ObjectRef, etag: str | None) -> list[
             directories: list[Mapping[int, int]] = stopped.value
             return directories
         if any(one.start >= first.size for one in wanted):
-            raise FrameIndexError("the TIFF directory lies behind the object's end", url=ref.url)
+            raise FrameIndexError("the TIFF directory lies beyond the end of the object", url=ref.url)
         data = [(await store.get_range(ref, one, etag=etag)).data for one in wanted]

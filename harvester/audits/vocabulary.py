@@ -1,4 +1,4 @@
-"""Names that an audit's configuration may use: attributes, UIDs and their keywords, with what is near."""
+"""Attribute keywords and UIDs as an audit's configuration may write them."""
 
 from functools import lru_cache
 
@@ -9,36 +9,36 @@ from harvester.messages import did_you_mean
 
 
 def attribute_of(name: str) -> Attribute:
-    """The attribute of a keyword, which has a column of values.
+    """The attribute of a keyword, if its values have a column.
 
     Raises:
-        ValueError: There is none of that name, or its values are binary, or items.
+        ValueError: No attribute has this keyword, or its values are binary.
     """
     known = attributes_by_keyword()
     found = known.get(name.lower())
     if found is None:
         keywords = [attribute.keyword for attribute in known.values()]
-        raise ValueError(f"{name!r} is no attribute's keyword{did_you_mean(name, keywords)}")
+        raise ValueError(f"{name!r} is not the keyword of an attribute{did_you_mean(name, keywords)}")
     if found.vr in BINARY_VRS or " or OW" in found.vr or "OB or" in found.vr:
-        raise ValueError(f"{found.keyword} ({found.vr}) has binary values, which have no column")
+        raise ValueError(f"{found.keyword} ({found.vr}) has binary values, and so no column")
     return found
 
 
 def uid_of(text: str, kind: str) -> str:
-    """The UID that a text is, or that its keyword stands for.
+    """Read a UID, or the keyword of one.
 
     Args:
         text: `1.2.840.10008.5.1.4.1.1.2` or `CTImageStorage`.
         kind: `SOP Class` or `Transfer Syntax`.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: The text is neither.
     """
     if text and all(part.isdigit() for part in text.split(".")):
         return text
     known = uids(kind)
     if text not in known:
-        raise ValueError(f"{text!r} is neither a UID nor a {kind}'s keyword{did_you_mean(text, known)}")
+        raise ValueError(f"{text!r} is neither a UID nor the keyword of a {kind}{did_you_mean(text, known)}")
     return known[text]
 
 
@@ -53,6 +53,6 @@ def uids(kind: str, *, retired: bool = True) -> dict[str, str]:
 
 
 def uid_name(uid: str) -> str:
-    """What PS3.6 annex A calls a UID; the UID itself, where it does not know it."""
+    """The name of a UID in PS3.6 annex A; the UID itself if it is not registered."""
     known = UID_dictionary.get(uid)
     return uid if known is None else known[0].partition(":")[0]

@@ -17,12 +17,12 @@ from harvester.audits import (
     CohortSize,
     Finding,
     RuleOutcome,
-    check_own_rules,
+    check_rules,
     load_audit,
     run_audit,
 )
-from harvester.audits.comparison import Comparison, compare, find_earlier
-from harvester.audits.output import as_json, as_junit, dumped, printable
+from harvester.audits.comparison import Comparison, compare, read_previous
+from harvester.audits.output import as_json, as_junit, json_bytes, printable
 from harvester.cli.crawl import crawl_first
 from harvester.cli.format import count, size, span
 from harvester.cli.rule_help import told_rules
@@ -83,14 +83,14 @@ def _audit(  # noqa: PLR0913  one for each option
     if only_new and against is None:
         raise ConfigError("--only-new needs --against: say what findings are new to")
     audit = load_audit(config)
-    check_own_rules(audit)
+    check_rules(audit)
     if audit.selects and not no_crawl and not crawl_first(audit.crawl):
         return INTERRUPTED
-    earlier = None if against is None else find_earlier(against, audit.crawl.dataset, audit.name)
+    earlier = None if against is None else read_previous(against, audit.crawl.dataset, audit.name)
     result = run_audit(audit, _Begun().say)
     comparison = None if earlier is None else compare(result.table(), earlier, audit.settings.examples)
     told = as_json(result, comparison)
-    result.keep(dumped(told))
+    result.keep(json_bytes(told))
     if junit is not None:
         _write(junit, as_junit(result, comparison if only_new else None))
     if as_object:

@@ -4,14 +4,14 @@ import inspect
 from typing import Any
 
 from harvester.audits import BUILT_IN, Rule, parameters
-from harvester.audits.rules.sql import OwnRule
+from harvester.audits.rules.sql import SqlRule
 
 _SHARED = frozenset(Rule.model_fields) - {"modality", "sop_class_uid"} | {"Modality", "SOPClassUID"}
 
 
 def told_rules() -> str:
     """All rules in Markdown: what each asks for, its severity, what it counts, its parameters."""
-    rules: list[type[Rule]] = [*BUILT_IN, OwnRule]
+    rules: list[type[Rule]] = [*BUILT_IN, SqlRule]
     return "\n\n".join(map(_told, rules))
 
 

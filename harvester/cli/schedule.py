@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harvester.errors import ungrouped
-from harvester.schedule import Job, Ran, State, load_job, run_due, run_for_ever
+from harvester.schedule import Job, FinishedRun, State, load_job, run_due, run_forever
 
 
 def add_to(app: typer.Typer) -> None:
@@ -58,7 +58,7 @@ def _schedule(
     return 130
 
 
-def _status(ran: Ran) -> int:
+def _status(ran: FinishedRun) -> int:
     if ran.run.busy:
         return 0
     return 1 if ran.run.status is None or ran.run.status < 0 else ran.run.status
@@ -67,7 +67,7 @@ def _status(ran: Ran) -> int:
 async def _until_stopped(jobs: list[Job], state: State) -> None:
     with ungrouped():
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(run_for_ever, jobs, state)
+            tasks.start_soon(run_forever, jobs, state)
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 async for _ in signals:
                     tasks.cancel_scope.cancel()

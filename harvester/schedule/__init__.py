@@ -1,7 +1,7 @@
-"""Crawls and audits by the clock: when each is due, what became of it, and who is told."""
+"""Scheduled crawls and audits: when each is due, how it ended, and who is notified."""
 
 from harvester.schedule.job import Job, load_job
-from harvester.schedule.run import Ran, run_due, run_for_ever
+from harvester.schedule.run import FinishedRun, run_due, run_forever
 from harvester.schedule.state import State
 
-__all__ = ["Job", "Ran", "State", "load_job", "run_due", "run_for_ever"]
+__all__ = ["FinishedRun", "Job", "State", "load_job", "run_due", "run_forever"]

@@ -1,4 +1,4 @@
-"""Runs what is due, each in a process of its own, as a person would type it."""
+"""Runs due jobs, each in a subprocess, with the command that a user would type."""
 
 import json
 import logging
@@ -14,33 +14,33 @@ from typing import Any, Final
 import anyio
 
 from harvester.schedule.job import Job
-from harvester.schedule.notice import tell
+from harvester.schedule.notification import notify
 from harvester.schedule.state import LastRun, State
 
 _logger = logging.getLogger("harvester")
 
 _BUSY: Final = 75  # EX_TEMPFAIL of sysexits.h
 _ENTRY: Final = f"from harvester.cli import main; main(busy={_BUSY})"
-# A clock can be set, and a machine can sleep: nobody waits longer than this without looking again.
-_LONGEST_WAIT_SECONDS: Final = 60.0
-_LONGEST_SUMMARY: Final = 2000
-_KEPT_OUTPUT: Final = 1 << 20
-# How long a run may take to commit what is whole when the schedule is stopped.
+# The clock can be set and the machine can sleep, so due times are checked again after this time.
+_MAX_WAIT_SECONDS: Final = 60.0
+_MAX_SUMMARY: Final = 2000
+_MAX_OUTPUT: Final = 1 << 20
+# Time for a run to commit finished shards when the schedule stops.
 _STOPPING_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
-    """A run that is over."""
+class FinishedRun:
+    """A job with its finished run."""
 
     job: Job
     run: LastRun
 
 
 def due(job: Job, state: State, now: datetime) -> datetime | None:
-    """The time for which a job is to be run now, None where it is not yet due.
+    """The due time for which a job must run now; None if it is not due.
 
-    However many times were missed, it is the last of them. A job that was never seen before has missed none.
+    Of several missed times it is the last one. A new job has missed none.
     """
     last = state.runs.get(str(job.path))
     if last is None:
@@ -49,32 +49,32 @@ def due(job: Job, state: State, now: datetime) -> datetime | None:
     return moment if moment > last.due else None
 
 
-async def run_due(jobs: Sequence[Job], state: State) -> list[Ran]:
-    """Run once what is due, or was missed; jobs that are new wait for their next time.
+async def run_due(jobs: Sequence[Job], state: State) -> list[FinishedRun]:
+    """Run each job that is due or was missed once; a new job waits for its next due time.
 
     Raises:
-        ConfigError: The state cannot be written.
+        ConfigError: The state file cannot be written.
     """
-    ran = []
+    finished = []
     now = datetime.now(UTC)
     for job in jobs:
         moment = due(job, state, now)
         if moment is not None:
-            ran.append(Ran(job, await _run(job, moment, state)))
+            finished.append(FinishedRun(job, await _run(job, moment, state)))
         elif str(job.path) not in state.runs:
-            state.note(job.path, LastRun(now))
-    return ran
+            state.record(job.path, LastRun(now))
+    return finished
 
 
-async def run_for_ever(jobs: Sequence[Job], state: State) -> None:
-    """Run each job whenever it is due, until cancelled; jobs of one dataset one after the other.
+async def run_forever(jobs: Sequence[Job], state: State) -> None:
+    """Run each job when it is due, until cancelled; jobs of one dataset run one after the other.
 
     Raises:
-        ConfigError: The state cannot be written.
+        ConfigError: The state file cannot be written.
     """
     locks: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
 
-    async def keep(job: Job) -> None:
+    async def run_when_due(job: Job) -> None:
         while True:
             now = datetime.now(UTC)
             moment = due(job, state, now)
@@ -84,29 +84,29 @@ async def run_for_ever(jobs: Sequence[Job], state: State) -> None:
                 if not run.busy:
                     continue
             wait = (job.due_after(now) - now).total_seconds()
-            await anyio.sleep(min(max(wait, 0.05), _LONGEST_WAIT_SECONDS))
+            await anyio.sleep(min(max(wait, 0.05), _MAX_WAIT_SECONDS))
 
     for job in jobs:
         if str(job.path) not in state.runs:
-            state.note(job.path, LastRun(datetime.now(UTC)))
+            state.record(job.path, LastRun(datetime.now(UTC)))
     async with anyio.create_task_group() as tasks:
         for job in jobs:
-            tasks.start_soon(keep, job)
+            tasks.start_soon(run_when_due, job)
 
 
 async def _run(job: Job, moment: datetime, state: State) -> LastRun:
     before = state.runs[str(job.path)]
     started = datetime.now(UTC)
-    state.note(job.path, LastRun(moment, started))
-    _logger.info("%s %s begins, due at %s", job.command, job.path, moment.isoformat())
-    status, output, errors = await _end_of(job)
-    said = errors.strip().splitlines()
-    summary = (said[-1] if said else "")[:_LONGEST_SUMMARY]
+    state.record(job.path, LastRun(moment, started))
+    _logger.info("%s %s starts, due at %s", job.command, job.path, moment.isoformat())
+    status, output, errors = await _execute(job)
+    lines = errors.strip().splitlines()
+    summary = (lines[-1] if lines else "")[:_MAX_SUMMARY]
     busy = status == _BUSY
     run = LastRun(before.due if busy else moment, started, datetime.now(UTC), status, summary, busy)
-    state.note(job.path, run)
+    state.record(job.path, run)
     if busy and before.busy:
-        return run  # that it waits was told when it began to
+        return run  # the first busy run was reported
     failed = status != 0 and not busy
     level = logging.WARNING if failed else logging.INFO
     _logger.log(level, "%s %s ended with %d: %s", job.command, job.path, status, run.summary)
@@ -118,26 +118,26 @@ async def _run(job: Job, moment: datetime, state: State) -> LastRun:
         "command": job.command,
         "dataset": job.dataset,
         "failed": failed,
-        "result": _object(output),
+        "result": _json_object(output),
     }
-    await tell(job.schedule, facts)
+    await notify(job.schedule, facts)
     return run
 
 
-async def _end_of(job: Job) -> tuple[int, bytes, str]:
+async def _execute(job: Job) -> tuple[int, bytes, str]:
     command = [sys.executable, "-c", _ENTRY, job.command, str(job.path), "--json"]
-    kept: dict[str, bytearray] = {"out": bytearray(), "err": bytearray()}
+    output: dict[str, bytearray] = {"out": bytearray(), "err": bytearray()}
     async with await anyio.open_process(command, stdin=subprocess.DEVNULL, start_new_session=True) as process:
 
-        async def keep(name: str, stream: Any) -> None:
+        async def read(name: str, stream: Any) -> None:
             async for chunk in stream:
-                kept[name].extend(chunk)
-                del kept[name][:-_KEPT_OUTPUT]
+                output[name].extend(chunk)
+                del output[name][:-_MAX_OUTPUT]
 
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(keep, "out", process.stdout)
-                tasks.start_soon(keep, "err", process.stderr)
+                tasks.start_soon(read, "out", process.stdout)
+                tasks.start_soon(read, "err", process.stderr)
             status = await process.wait()
         except BaseException:
             with suppress(ProcessLookupError), anyio.CancelScope(shield=True):
@@ -145,11 +145,11 @@ async def _end_of(job: Job) -> tuple[int, bytes, str]:
                 with anyio.move_on_after(_STOPPING_SECONDS):
                     await process.wait()
             raise
-    return status, bytes(kept["out"]), kept["err"].decode("utf-8", "replace")
+    return status, bytes(output["out"]), output["err"].decode("utf-8", "replace")
 
 
-def _object(output: bytes) -> dict[str, Any] | None:
-    """What `--json` printed, if it did."""
+def _json_object(output: bytes) -> dict[str, Any] | None:
+    """The output of `--json`, if there is any."""
     try:
         found = json.loads(output)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the schedule remembers between its runs: when each job was last due, began, ended, and how."""
+"""The state file of the schedule: when each job was last due, started and ended, and its result."""
 
 import os
 from dataclasses import dataclass, field
@@ -16,13 +16,13 @@ class LastRun:
     """The last run of one job.
 
     Attributes:
-        due: The time that it was for; until the first run, when the job was first seen. A run that found
-            its dataset busy was for none: it is still due.
-        started: When it began.
-        ended: When it was over; None while it runs, or if it was killed.
-        status: Its exit status.
-        summary: What it said, in one line.
-        busy: Whether another process was writing the dataset, so that nothing was done.
+        due: The due time of the run; before the first run, when the job was first seen. It does not change
+            if the dataset was busy: the run is still due.
+        started: Start time.
+        ended: End time; None while it runs, or if it was killed.
+        status: Exit status.
+        summary: Its last line on stderr.
+        busy: Whether another process held the lock of the dataset, so that nothing was done.
     """
 
     due: datetime
@@ -38,21 +38,17 @@ _RECORD = TypeAdapter(dict[str, LastRun])
 
 @dataclass(slots=True)
 class State:
-    """The last runs by configuration, in a file that is replaced at one stroke.
-
-    Args:
-        path: The file.
-    """
+    """The last run of each job, by configuration, in a file that is replaced atomically."""
 
     path: Path
     runs: dict[str, LastRun] = field(default_factory=dict)
 
     @classmethod
     def open(cls, path: Path | None = None) -> "State":
-        """Read it; without a path from the user's folder for such things.
+        """Read the file; the default path is `default_path`.
 
         Raises:
-            ConfigError: The file is not one of ours, or cannot be read.
+            ConfigError: The file is invalid or cannot be read.
         """
         found = path or default_path()
         try:
@@ -64,10 +60,10 @@ class State:
         try:
             return cls(found, _RECORD.validate_json(content))
         except ValidationError:
-            raise ConfigError(f"{found}: is no record of a schedule; delete it to begin anew") from None
+            raise ConfigError(f"{found}: is not the state file of a schedule; delete it to start again") from None
 
-    def note(self, job: Path, run: LastRun) -> None:
-        """Remember a run.
+    def record(self, job: Path, run: LastRun) -> None:
+        """Store the last run of a job.
 
         Raises:
             ConfigError: The file cannot be written.
@@ -83,6 +79,6 @@ class State:
 
 
 def default_path() -> Path:
-    """Where XDG's base directory specification puts what outlives a program and is no configuration."""
+    """The path in the state directory of the XDG Base Directory Specification."""
     home = os.environ.get("XDG_STATE_HOME")
     return (Path(home) if home else Path.home() / ".local/state") / "harvester/schedule.json"

@@ -15,7 +15,7 @@ from made_cohort import ct, encoded, write
 from recorded_demo import RecordedDemo, recorded_demo
 
 from harvester.audits import BUILT_IN, AuditResult, load_audit, run_audit
-from harvester.audits.comparison import compare, find_earlier
+from harvester.audits.comparison import compare, read_previous
 from harvester.cli.rule_help import told_rules
 from harvester.config import load
 from harvester.dataset import Dataset
@@ -126,7 +126,7 @@ def test_two_audits_are_compared(cohort: Path) -> None:
 
 
 def test_a_finding_that_is_gone_is_told(cohort: Path) -> None:
-    earlier = find_earlier(audited(cohort).findings, "", "")
+    previous = read_previous(audited(cohort).findings, "", "")
     cohort.write_text(cohort.read_text() + "attributes = ['PatientID']\n")
     comparison = compare(audited(cohort).table(), earlier)
     assert (comparison.new, comparison.gone, comparison.still) == (0, 1, 0)
@@ -180,7 +180,7 @@ def test_a_command_line_that_cannot_be_used_is_said(
 def test_what_is_no_earlier_audit_is_said(cohort: Path, given: str, complaint: str) -> None:
     dataset = Dataset.create(cohort.parent / "dataset")
     with pytest.raises(ConfigError, match=re.escape(complaint)):
-        find_earlier(given.format(config=cohort), dataset.location, "cohort")
+        read_previous(given.format(config=cohort), dataset.location, "cohort")
 
 
 def test_without_rules_all_built_in_ones_are_checked(cohort: Path) -> None:

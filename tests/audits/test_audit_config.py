@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from checkout import ROOT
 
-from harvester.audits import check_own_rules, load_audit
+from harvester.audits import check_rules, load_audit
 from harvester.errors import UserError
 
 
@@ -56,7 +56,7 @@ def test_what_is_misspelt_is_said_before_anything_is_harvested(
     config = tmp_path / "audit.toml"
     config.write_text(f"dataset = '{tmp_path}/dataset'\n{rules}")
     with pytest.raises(UserError) as raised:
-        check_own_rules(load_audit(config))
+        check_rules(load_audit(config))
     assert complaint in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -69,6 +69,6 @@ def test_every_shipped_audit_loads_and_its_queries_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     audit = load_audit(config)
-    check_own_rules(audit)
+    check_rules(audit)
     assert not Path(audit.crawl.dataset).is_absolute()
     assert audit.rules

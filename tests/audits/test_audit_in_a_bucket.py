@@ -9,7 +9,7 @@ from bucket_servers import Bucket
 from harvester_program import Ended, run
 from made_cohort import ct, encoded, write
 
-from harvester.audits.comparison import find_earlier
+from harvester.audits.comparison import read_previous
 from harvester.errors import UserError
 
 PROBLEMS = ["missing: RescaleSlope"]
@@ -51,9 +51,9 @@ def test_a_dataset_in_a_bucket_is_audited_reported_and_indexed(
     comparison = json.loads(again.stdout)["comparison"]
     assert (comparison["new"], comparison["gone"], comparison["still"]) == (0, 0, 1)
     for against in ("latest", findings.replace("/findings.parquet", "")):
-        assert find_earlier(against, place, cohort.stem).findings["problem"].to_pylist() == PROBLEMS
+        assert read_previous(against, place, cohort.stem).findings["problem"].to_pylist() == PROBLEMS
     with pytest.raises(UserError, match="elsewhere"):
-        find_earlier(f"{folder}/elsewhere?{endpoint}", place, cohort.stem)
+        read_previous(f"{folder}/elsewhere?{endpoint}", place, cohort.stem)
 
     page = tmp_path / "report.html"
     assert run("report", "-d", place, "-o", page).status == 0

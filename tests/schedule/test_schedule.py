@@ -15,8 +15,8 @@ from harvester_program import run
 from harvester.config import ScheduleConfig, load
 from harvester.dataset import Dataset
 from harvester.errors import ConfigError
-from harvester.schedule import Job, State, load_job, run_due, run_for_ever
-from harvester.schedule.notice import tell
+from harvester.schedule import Job, State, load_job, run_due, run_forever
+from harvester.schedule.notification import notify
 from harvester.schedule.run import due
 from harvester.schedule.state import LastRun
 
@@ -77,9 +77,9 @@ def test_what_was_missed_is_due_once_and_a_new_job_has_missed_nothing(tmp_path: 
     state, daily = State(tmp_path / "s.json"), job("0 3 * * *")
     now = at("2026-05-05T12:00:00")
     assert due(daily, state, now) is None
-    state.note(daily.path, LastRun(at("2026-05-01T12:00:00")))
+    state.record(daily.path, LastRun(at("2026-05-01T12:00:00")))
     assert due(daily, state, now) == at("2026-05-05T03:00:00")
-    state.note(daily.path, LastRun(at("2026-05-05T03:00:00"), now))
+    state.record(daily.path, LastRun(at("2026-05-05T03:00:00"), now))
     assert due(daily, State.open(tmp_path / "s.json"), now) is None
 
 
@@ -91,7 +91,7 @@ def test_a_run_that_was_missed_is_caught_up_and_told_of(tmp_path: Path) -> None:
     assert run("schedule", config, "--once", "--state", state).status == 0
     assert not told.exists(), "a job that is new has missed nothing"
     opened = State.open(state)
-    opened.note(config.resolve(), LastRun(datetime.now(UTC) - timedelta(days=3)))
+    opened.record(config.resolve(), LastRun(datetime.now(UTC) - timedelta(days=3)))
     assert run("schedule", config, "--once", "--state", state).status == 3
     facts = json.loads(told.read_text())
     assert (facts["status"], facts["failed"], facts["command"]) == (3, True, "crawl")
@@ -105,11 +105,11 @@ def test_a_run_that_was_missed_is_caught_up_and_told_of(tmp_path: Path) -> None:
 def test_a_schedule_runs_again_and_again_until_it_is_stopped(tmp_path: Path) -> None:
     config = configured(tmp_path)
     state = State(tmp_path / "state.json")
-    state.note(config, LastRun(at("2026-01-01T00:00:00")))
+    state.record(config, LastRun(at("2026-01-01T00:00:00")))
 
     async def watch() -> None:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(run_for_ever, [load_job(config)], state)
+            tasks.start_soon(run_forever, [load_job(config)], state)
             with anyio.fail_after(60):
                 while state.runs[str(config)].ended is None:  # noqa: ASYNC110  the schedule tells nobody
                     await anyio.sleep(0.05)
@@ -124,7 +124,7 @@ def test_a_run_whose_dataset_is_held_by_another_is_busy_and_caught_up_when_it_is
     program = f"import sys; open({str(told)!r}, 'ab').write(sys.stdin.buffer.read() + b'\\n')"
     config = configured(tmp_path, f"command = {json.dumps([sys.executable, '-c', program])}")
     state = tmp_path / "state.json"
-    State(state).note(config, LastRun(at("2026-01-01T00:00:00")))
+    State(state).record(config, LastRun(at("2026-01-01T00:00:00")))
     with Dataset.create(tmp_path / "data").lock():
         for _ in range(2):
             refused = run("schedule", config, "--once", "--state", state)
@@ -145,7 +145,7 @@ def test_whoever_hears_of_failures_only_hears_nothing_of_a_busy_dataset(tmp_path
     command = [sys.executable, "-c", f"open({str(told)!r}, 'w')"]
     config = configured(tmp_path, f'notify_on = "failure"\ncommand = {json.dumps(command)}')
     state = State(tmp_path / "state.json")
-    state.note(config, LastRun(at("2026-01-01T00:00:00")))
+    state.record(config, LastRun(at("2026-01-01T00:00:00")))
     with Dataset.create(tmp_path / "data").lock():
         (ran,) = anyio.run(run_due, [load_job(config)], state)
     assert ran.run.busy
@@ -158,13 +158,13 @@ def test_a_schedule_that_waits_for_a_busy_dataset_catches_up(
     config = configured(tmp_path).rename(tmp_path / "yearly.toml")
     config.write_text(config.read_text().replace("* * * * *", "0 0 1 1 *"))
     state = State(tmp_path / "state.json")
-    state.note(config, LastRun(at("2020-01-01T12:00:00")))
+    state.record(config, LastRun(at("2020-01-01T12:00:00")))
     monkeypatch.setattr("harvester.schedule.run._LONGEST_WAIT_SECONDS", 0.05)
 
     async def watch() -> None:
         async with anyio.create_task_group() as tasks:
             with Dataset.create(tmp_path / "data").lock():
-                tasks.start_soon(run_for_ever, [load_job(config)], state)
+                tasks.start_soon(run_forever, [load_job(config)], state)
                 await until(lambda: state.runs[str(config)].busy)
             await until(lambda: state.runs[str(config)].status == 3)
             tasks.cancel_scope.cancel()
@@ -192,10 +192,10 @@ def test_a_webhook_gets_one_json_object(status: int, caplog: pytest.LogCaptureFi
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook?token=secret"
-        await tell(ScheduleConfig(cron="* * * * *", webhook=url), {"failed": False, "status": 0})
-        await tell(ScheduleConfig(cron="* * * * *", webhook=url, notify_on="failure"), {"failed": False})
+        await notify(ScheduleConfig(cron="* * * * *", webhook=url), {"failed": False, "status": 0})
+        await notify(ScheduleConfig(cron="* * * * *", webhook=url, notify_on="failure"), {"failed": False})
         await runner.cleanup()
-        await tell(ScheduleConfig(cron="* * * * *", webhook=url), {"failed": True})
+        await notify(ScheduleConfig(cron="* * * * *", webhook=url), {"failed": True})
 
     anyio.run(serve)
     assert got == [("POST", {"failed": False, "status": 0})]

@@ -1,4 +1,4 @@
-"""Reports: a dataset and its last audit as one HTML page, for people who do not read SQL."""
+"""Reports: a dataset and its latest audit as one HTML page."""
 
 from harvester.audits.report.facts import DEFAULT_ATTRIBUTES, Facts, gather
 from harvester.audits.report.page import render

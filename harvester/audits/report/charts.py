@@ -1,11 +1,10 @@
-"""Charts as SVG: Vega-Lite draws them here, once, so that the page needs no script, no network and no canvas.
+"""Charts as static SVG, drawn by Vega-Lite, so that the page needs no script and no network.
 
-Colours are the page's own (CSS variables), so that one drawing serves light, dark and paper; each chart is
-drawn 360 pixels wide, as a phone shows it, and is scaled a little where there is room. What is left of a
-drawing is what a list of harmless elements and attributes lets through.
+Colours are CSS variables of the page, so that one drawing serves light, dark and print. A chart is 360
+pixels wide, as on a phone, and scales up. Only elements and attributes on an allow-list are kept.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree as ET
@@ -30,7 +29,7 @@ _ATTRIBUTES: Final = frozenset(
 _WIDTH: Final = 360
 _STEP: Final = 22
 _LABEL: Final = 22  # characters
-_CHARACTER: Final = 7.2  # pixels, of a character of 12 pixels on the average
+_CHARACTER: Final = 7.2  # pixels, the average width at a font size of 12
 
 _CONFIG: Final[Mapping[str, Any]] = {
     "axis": {
@@ -46,19 +45,28 @@ _CONFIG: Final[Mapping[str, Any]] = {
 }
 
 
-def bars(rows: Iterable[Mapping[str, Any]], label: str, number: str, *, title: str, unit: str) -> str:
-    """Horizontal bars, the longest first, with their numbers behind them.
+def bars(
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    title: str,
+    unit: str,
+    label: str = "label",
+    number: str = "instances",
+) -> str:
+    """Horizontal bars with their numbers.
 
     Args:
-        rows: What is shown.
+        rows: The bars, in order.
+        title: The accessible name of the chart.
+        unit: The unit of the numbers.
         label: The column of names.
         number: The column of lengths.
-        title: The chart's accessible name.
-        unit: What the numbers count.
     """
+    rows = list(rows)
+    names = _unique_labels(row[label] for row in rows)
     values = [
-        {"label": name, "number": row[number], "told": f"{row[number]:,.6g}"}
-        for name, row in _named((row[label], row) for row in rows)
+        {"label": name, "number": row[number], "text": f"{row[number]:,.6g}"}
+        for name, row in zip(names, rows, strict=True)
     ]
     widest = max((row["number"] for row in values), default=1) or 1
     x = {
@@ -68,8 +76,8 @@ def bars(rows: Iterable[Mapping[str, Any]], label: str, number: str, *, title: s
         "scale": {"domain": [0, widest * 1.35]},
         "axis": {"title": unit, "tickCount": 4, "format": "~s"},
     }
-    y = {"field": "label", "type": "nominal", "sort": None, "axis": _names(row["label"] for row in values)}
-    return _drawn(
+    y = {"field": "label", "type": "nominal", "sort": None, "axis": _label_axis(names)}
+    return _draw(
         {
             "data": {"values": values},
             "height": {"step": _STEP},
@@ -78,7 +86,7 @@ def bars(rows: Iterable[Mapping[str, Any]], label: str, number: str, *, title: s
                 {"mark": {"type": "bar", "height": {"band": 0.7}}},
                 {
                     "mark": {"type": "text", "align": "left", "dx": 4, "aria": False},
-                    "encoding": {"text": {"field": "told", "type": "nominal"}},
+                    "encoding": {"text": {"field": "text", "type": "nominal"}},
                 },
             ],
         },
@@ -86,74 +94,56 @@ def bars(rows: Iterable[Mapping[str, Any]], label: str, number: str, *, title: s
     )
 
 
-def histogram(rows: Iterable[Mapping[str, Any]], *, title: str, axis: str, number_format: str = "~g") -> str:
-    """Upright bars between two numbers each.
+def histogram(rows: Iterable[Mapping[str, Any]], *, title: str, axis: str) -> str:
+    """Vertical bars over intervals.
 
     Args:
         rows: With `least`, `most` and `instances`.
-        title: The chart's accessible name.
-        axis: What the numbers are.
-        number_format: How they are written, as d3 does.
+        title: The accessible name of the chart.
+        axis: The name of the numbers.
     """
-    values = [{"least": row["least"], "most": row["most"], "number": row["instances"]} for row in rows]
-    return _drawn(
-        {
-            "data": {"values": values},
-            "height": 170,
-            "mark": {"type": "bar", "stroke": "var(--page)", "strokeWidth": 1},
-            "encoding": {
-                "x": {
-                    "field": "least",
-                    "type": "quantitative",
-                    "bin": {"binned": True},
-                    "axis": {"title": axis, "tickCount": 5, "format": number_format},
-                    "scale": {"zero": False, "nice": False},
-                },
-                "x2": {"field": "most"},
-                "y": {
-                    "field": "number",
-                    "type": "quantitative",
-                    "axis": {"title": "instances", "tickCount": 4, "format": "~s"},
-                },
-            },
-        },
-        title,
-    )
+    x = {
+        "field": "least",
+        "type": "quantitative",
+        "bin": {"binned": True},
+        "axis": {"title": axis, "tickCount": 5, "format": "~g"},
+        "scale": {"zero": False, "nice": False},
+    }
+    mark = {"type": "bar", "stroke": "var(--page)", "strokeWidth": 1}
+    return _vertical(rows, mark, {"x": x, "x2": {"field": "most"}}, title)
 
 
-def columns(rows: Iterable[Mapping[str, Any]], label: str, number: str, *, title: str, axis: str) -> str:
-    """Upright bars, one for each of a few ordered names."""
-    values = [{"label": _short(row[label]), "number": row[number]} for row in rows]
-    return _drawn(
-        {
-            "data": {"values": values},
-            "height": 170,
-            "mark": {"type": "bar", "width": {"band": 0.85}},
-            "encoding": {
-                "x": {
-                    "field": "label",
-                    "type": "ordinal",
-                    "sort": None,
-                    "axis": {"title": axis, "labelAngle": -45, "labelOverlap": True},
-                },
-                "y": {
-                    "field": "number",
-                    "type": "quantitative",
-                    "axis": {"title": "instances", "tickCount": 4, "format": "~s"},
-                },
-            },
-        },
-        title,
-    )
+def columns(rows: Iterable[Mapping[str, Any]], *, title: str, axis: str) -> str:
+    """Vertical bars, one per row with `label` and `instances`, in order."""
+    values = [{**row, "label": _short(row["label"])} for row in rows]
+    x = {
+        "field": "label",
+        "type": "ordinal",
+        "sort": None,
+        "axis": {"title": axis, "labelAngle": -45, "labelOverlap": True},
+    }
+    return _vertical(values, {"type": "bar", "width": {"band": 0.85}}, {"x": x}, title)
+
+
+def _vertical(
+    rows: Iterable[Mapping[str, Any]], mark: Mapping[str, Any], x: Mapping[str, Any], title: str
+) -> str:
+    y = {
+        "field": "instances",
+        "type": "quantitative",
+        "axis": {"title": "instances", "tickCount": 4, "format": "~s"},
+    }
+    values = {"values": [dict(row) for row in rows]}
+    return _draw({"data": values, "height": 170, "mark": mark, "encoding": {**x, "y": y}}, title)
 
 
 def heat_map(rows: Iterable[Mapping[str, Any]], order: Iterable[str], *, title: str) -> str:
-    """Shares by row and column, as squares that are fuller the greater the share, with the share in each.
+    """Shares by row and column, as squares whose opacity is the share, with a text in each.
 
     Args:
-        rows: With `row`, `column`, `share` (from 0 to 1) and `told`.
+        rows: With `row`, `column`, `share` (from 0 to 1) and `text`.
         order: The columns.
-        title: The chart's accessible name.
+        title: The accessible name of the chart.
     """
     values = [{**row, "row": _short(row["row"])} for row in rows]
     x = {
@@ -173,9 +163,9 @@ def heat_map(rows: Iterable[Mapping[str, Any]], order: Iterable[str], *, title: 
         "field": "row",
         "type": "nominal",
         "sort": None,
-        "axis": {**_names(row["row"] for row in values), "domain": False, "ticks": False},
+        "axis": {**_label_axis(row["row"] for row in values), "domain": False, "ticks": False},
     }
-    return _drawn(
+    return _draw(
         {
             "data": {"values": values},
             "height": {"step": 26},
@@ -198,7 +188,7 @@ def heat_map(rows: Iterable[Mapping[str, Any]], order: Iterable[str], *, title: 
                 },
                 {
                     "mark": {"type": "text", "aria": False},
-                    "encoding": {"text": {"field": "told", "type": "nominal"}},
+                    "encoding": {"text": {"field": "text", "type": "nominal"}},
                 },
             ],
         },
@@ -211,24 +201,24 @@ def _short(value: object) -> str:
     return text if len(text) <= _LABEL else f"{text[: _LABEL - 9]}…{text[-8:]}"
 
 
-def _named(rows: Iterable[tuple[object, Mapping[str, Any]]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Rows with names short enough for the chart, and still different where they were."""
-    seen: set[str] = set()
-    for value, row in rows:
+def _unique_labels(values: Iterable[object]) -> list[str]:
+    """Names short enough for the chart; different names stay different."""
+    names: dict[str, None] = {}
+    for value in values:
         name = _short(value)
-        while name in seen:
+        while name in names:
             name += "\u200b"
-        seen.add(name)
-        yield name, row
+        names[name] = None
+    return list(names)
 
 
-def _names(labels: Iterable[str]) -> dict[str, Any]:
-    """An axis of names with room for the longest: the browser's font is not the one that is measured here."""
+def _label_axis(labels: Iterable[str]) -> dict[str, Any]:
+    """An axis of names with room for the longest: the font of the browser is unknown here."""
     room = 8 + _CHARACTER * max(map(len, labels), default=1)
     return {"title": None, "labelLimit": 0, "minExtent": room, "maxExtent": room}
 
 
-def _drawn(spec: Mapping[str, Any], title: str) -> str:
+def _draw(spec: Mapping[str, Any], title: str) -> str:
     whole = {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
         "width": _WIDTH,
@@ -238,7 +228,7 @@ def _drawn(spec: Mapping[str, Any], title: str) -> str:
         "config": _CONFIG,
         **spec,
     }
-    return _kept(_vega().vegalite_to_svg(whole, allowed_base_urls=[]), title)
+    return _sanitized(_vega().vegalite_to_svg(whole, allowed_base_urls=[]), title)
 
 
 @lru_cache
@@ -250,8 +240,8 @@ def _vega() -> "ModuleType":
     return vl_convert
 
 
-def _kept(svg: str, title: str) -> str:
-    """The drawing, of which only what is known to be harmless is kept, as one image with a name."""
+def _sanitized(svg: str, title: str) -> str:
+    """Keep only what is on the allow-list, as one image with an accessible name."""
     root = fromstring(svg)
     _clean(root)
     root.set("role", "img")

@@ -1,4 +1,4 @@
-"""What a report tells of a dataset, asked by a few queries, each bounded in what it returns."""
+"""The content of a report: a few queries over a dataset, each with a bounded result."""
 
 import json
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import duckdb
 
-from harvester.audits.history import KeptAudit, latest_audit
+from harvester.audits.history import StoredAudit, latest_audit
 from harvester.audits.vocabulary import attribute_of
 from harvester.catalog.database import identifier, literal
 from harvester.dataset import Dataset
@@ -27,16 +27,16 @@ DEFAULT_ATTRIBUTES: Final = (
     "BodyPartExamined",
     "ObjectiveLensPower",
 )
-MOST_COLLECTIONS: Final = 40
-_MOST_VALUES: Final = 12
+MAX_COLLECTIONS: Final = 40
+_MAX_VALUES: Final = 12
 _BINS: Final = 20
-_MOST_RUNS: Final = 40
-_MOST_SERIES: Final = 5
-_MOST_RECORD_BYTES: Final = 16 << 20
+_MAX_RUNS: Final = 40
+_MAX_SERIES: Final = 5
+_MAX_RECORD_BYTES: Final = 16 << 20
 
 Row = dict[str, Any]
 
-# What of its frames an object says; as the rule `offset_table` asks it.
+# Compressed multi-frame objects, as in the rule `offset_table`.
 _FRAMES: Final = """
     encapsulated AND NumberOfFrames > 1
     AND NOT COALESCE(starts_with(TransferSyntaxUID, '1.2.840.10008.1.2.4.10'), false)"""
@@ -48,13 +48,13 @@ _TABLE: Final = """
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """The values of one attribute: the commonest ones, or how many lie in each bin of numbers.
+    """The values of one attribute: the most frequent ones, or a histogram.
 
     Attributes:
-        attribute: Its keyword.
-        rows: `value` and `instances`; numbers in bins have `least` and `most`.
-        others: How many instances have another value.
-        absent: How many have none.
+        attribute: The keyword.
+        rows: `value` and `instances`; in a histogram `least`, `most` and `instances`.
+        others: Instances with other values.
+        absent: Instances without a value.
     """
 
     attribute: str
@@ -65,20 +65,20 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything that the page says.
+    """The content of the page.
 
     Attributes:
-        dataset: Where it is.
-        totals: Sums over all of it.
-        groups: By collection and modality.
-        coverage: By collection, how many objects of many frames have which table.
-        without: Some series whose frames cannot be found, for each collection that has such.
-        headers: How many headers have a size, by powers of two.
-        runs: The crawls that made it, the last ones.
-        failures: By reason.
-        distributions: Of chosen attributes.
-        audit: The last one.
-        studies: The study of each series that IDC's viewer has.
+        dataset: The location of the dataset.
+        totals: Sums over all instances.
+        groups: Sums by collection and modality.
+        coverage: Multi-frame objects by collection and offset table.
+        without: By collection, some series without any offset table.
+        headers: Histogram of header sizes, by powers of two.
+        runs: The latest crawls.
+        failures: Counts by reason.
+        distributions: Values of the chosen attributes.
+        audit: The latest audit.
+        studies: Study Instance UIDs of the series that IDC's viewer has.
     """
 
     dataset: str
@@ -90,42 +90,42 @@ class Facts:
     runs: tuple[Row, ...]
     failures: tuple[Row, ...]
     distributions: tuple[Distribution, ...]
-    audit: KeptAudit | None
+    audit: StoredAudit | None
     studies: dict[str, str]
 
 
 def gather(path: str, attributes: Iterable[str] = (), memory: str = "2500MB") -> Facts:
-    """Ask a dataset for what its report says.
+    """Query a dataset for its report.
 
     Args:
-        path: The dataset.
-        attributes: Keywords of those whose values are told; without, those of `DEFAULT_ATTRIBUTES`
-            that any object has.
-        memory: The most that the database takes.
+        path: The location of the dataset.
+        attributes: Keywords of the attributes whose values are shown; the default is those of
+            `DEFAULT_ATTRIBUTES` that have values.
+        memory: Memory limit of the database.
 
     Raises:
-        ConfigError: There is no such attribute.
+        ConfigError: An attribute is unknown.
         UserError: The dataset cannot be read.
     """
     chosen = [_attribute(name) for name in attributes]
     dataset = Dataset.open(path)
     audit = latest_audit(dataset)
     with closing(open_dataset(dataset.location, DatabaseOptions(memory, asked_often=True))) as connection:
-        asked = _Asked(connection)
-        coverage = asked.rows(f"""
+        queries = _Queries(connection)
+        coverage = queries.rows(f"""
             SELECT collection_id, {_TABLE} AS source, count(*) AS instances,
                    count(DISTINCT SeriesInstanceUID) AS series
             FROM instances WHERE {_FRAMES} GROUP BY ALL ORDER BY ALL""")
-        without = asked.rows(f"""
+        without = queries.rows(f"""
             SELECT * FROM (
                 SELECT collection_id, SeriesInstanceUID, min(instance_url) AS instance_url,
                        count(*) AS instances
                 FROM instances WHERE {_FRAMES} AND {_TABLE} = 'none' GROUP BY collection_id, SeriesInstanceUID
             ) AS series
             QUALIFY row_number() OVER (PARTITION BY collection_id ORDER BY instances DESC, SeriesInstanceUID)
-                    <= {_MOST_SERIES}
-            ORDER BY collection_id, instances DESC, SeriesInstanceUID LIMIT {20 * _MOST_SERIES}""")
-        groups = asked.rows("""
+                    <= {_MAX_SERIES}
+            ORDER BY collection_id, instances DESC, SeriesInstanceUID LIMIT {20 * _MAX_SERIES}""")
+        groups = queries.rows("""
             SELECT collection_id, Modality, count(*) AS series, count(DISTINCT StudyInstanceUID) AS studies,
                    sum(instances)::BIGINT AS instances, sum(bytes)::BIGINT AS bytes
             FROM (SELECT any_value(collection_id) AS collection_id, any_value(Modality) AS Modality,
@@ -133,23 +133,23 @@ def gather(path: str, attributes: Iterable[str] = (), memory: str = "2500MB") ->
                          COALESCE(sum(instance_size), 0) AS bytes
                   FROM instances GROUP BY SeriesInstanceUID)
             GROUP BY ALL ORDER BY instances DESC""")
-        (totals,) = asked.rows("""
+        (totals,) = queries.rows("""
             SELECT count(*) AS instances, COALESCE(sum(instance_size), 0)::BIGINT AS bytes,
                    COALESCE(sum(header_bytes), 0)::BIGINT AS header_bytes,
                    COALESCE(sum(bytes_fetched), 0)::BIGINT AS bytes_fetched,
                    COALESCE(sum(requests), 0)::BIGINT AS requests,
                    CAST(min(harvested_at) AS VARCHAR) AS first, CAST(max(harvested_at) AS VARCHAR) AS last
             FROM instances""")
-        headers = asked.rows("""
+        headers = queries.rows("""
             SELECT CAST(floor(log2(greatest(header_bytes, 1))) AS BIGINT) AS power, count(*) AS instances
             FROM instances WHERE header_bytes IS NOT NULL GROUP BY ALL ORDER BY ALL""")
-        failures = asked.rows(
+        failures = queries.rows(
             "SELECT reason, count(*) AS objects FROM failures GROUP BY ALL ORDER BY objects DESC, reason"
         )
-        told = [asked.distribution(name, totals["instances"]) for name in chosen or DEFAULT_ATTRIBUTES]
+        distributions = [queries.distribution(name, totals["instances"]) for name in chosen or DEFAULT_ATTRIBUTES]
         shown = [one["SeriesInstanceUID"] for one in without]
         shown += [] if audit is None else [one.series_instance_uid for r in audit.rules for one in r.examples]
-        studies = asked.studies({uid for uid in shown if uid})
+        studies = queries.studies({uid for uid in shown if uid})
     return Facts(
         dataset=dataset.storage.folder,
         totals=totals,
@@ -159,7 +159,7 @@ def gather(path: str, attributes: Iterable[str] = (), memory: str = "2500MB") ->
         headers=headers,
         runs=_runs(dataset),
         failures=failures,
-        distributions=tuple(one for one in told if one.rows or chosen),
+        distributions=tuple(one for one in distributions if one.rows or chosen),
         audit=audit,
         studies=studies,
     )
@@ -176,17 +176,17 @@ def _attribute(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """A dataset that is asked."""
+class _Queries:
+    """Queries over one open dataset."""
 
     connection: duckdb.DuckDBPyConnection
 
     def rows(self, sql: str) -> tuple[Row, ...]:
-        """The answer to one query."""
+        """All rows of a query."""
         return tuple(row for batch in run_query(self.connection, sql).batches() for row in batch.to_pylist())
 
     def studies(self, series: Iterable[str]) -> dict[str, str]:
-        """The studies of those series that the installed release of IDC has: its viewer shows them."""
+        """The studies of the series that the installed idc-index release, and so IDC's viewer, has."""
         listed = ", ".join(literal(one) for one in sorted(series))
         if not listed:
             return {}
@@ -196,7 +196,7 @@ class _Asked:
         return {row["SeriesInstanceUID"]: row["StudyInstanceUID"] for row in rows}
 
     def distribution(self, name: str, instances: int) -> Distribution:
-        """The values of one attribute; of several values in an instance, the first."""
+        """The values of one attribute; of a multi-valued attribute the first."""
         attribute = attribute_of(name)
         column = identifier(name)
         value = f"{column}[1]" if attribute.many else column
@@ -207,15 +207,15 @@ class _Asked:
                 SELECT value, count(*) AS instances, count(*) OVER () AS kinds,
                        (sum(count(*)) OVER ())::BIGINT AS present
                 FROM (SELECT {value} AS value FROM instances) WHERE value IS NOT NULL GROUP BY value)
-            ORDER BY instances DESC, value LIMIT {_MOST_VALUES}""")
+            ORDER BY instances DESC, value LIMIT {_MAX_VALUES}""")
         present = rows[0]["present"] if rows else 0
-        if rows and rows[0]["kinds"] > _MOST_VALUES and attribute.vr in ("DS", "FD", "FL", "IS", "US", "UL"):
+        if rows and rows[0]["kinds"] > _MAX_VALUES and attribute.vr in ("DS", "FD", "FL", "IS", "US", "UL"):
             rows = self._bins(value)
         others = present - sum(row["instances"] for row in rows)
         return Distribution(name, rows, others, instances - present)
 
     def _bins(self, value: str) -> tuple[Row, ...]:
-        """Equal bins between the first and the last hundredth: a single mistake must not hide the rest."""
+        """Equal bins between the 0.5th and the 99.5th percentile: one outlier must not hide the rest."""
         return self.rows(f"""
             WITH v AS (SELECT CAST({value} AS DOUBLE) AS v FROM instances WHERE {value} IS NOT NULL),
             edges AS (SELECT approx_quantile(v, 0.005) AS low, approx_quantile(v, 0.995) AS high FROM v
@@ -229,13 +229,13 @@ class _Asked:
 
 
 def _runs(dataset: Dataset) -> tuple[Row, ...]:
-    """The last crawls, from their records; one that cannot be read is no crawl of ours."""
+    """The latest crawls, from their run records."""
     found = []
     paths = [path for path in dataset.storage.list_files(f"{PRIVATE}/runs") if path.endswith(".json")]
-    for path in sorted(paths)[-_MOST_RUNS:]:
+    for path in sorted(paths)[-_MAX_RUNS:]:
         content = dataset.storage.read(path)
         try:
-            record: Any = json.loads(content) if len(content) <= _MOST_RECORD_BYTES else None
+            record: Any = json.loads(content) if len(content) <= _MAX_RECORD_BYTES else None
             totals, rates = record["totals"], record["rates"]
             found.append(
                 {

@@ -1,4 +1,4 @@
-"""The report as one HTML file that asks for nothing when it is opened, and runs nothing."""
+"""Renders the report as one HTML file without scripts and external resources."""
 
 import base64
 import hashlib
@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.resources import files
 from typing import Any, Final
+from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
@@ -16,21 +17,21 @@ from markupsafe import Markup
 from harvester import __version__
 from harvester.audits.output import printable
 from harvester.audits.report import charts
-from harvester.audits.report.facts import MOST_COLLECTIONS, TABLES, Distribution, Facts, Row
-from harvester.audits.report.viewer import viewer_url
+from harvester.audits.report.facts import MAX_COLLECTIONS, TABLES, Distribution, Facts, Row
 from harvester.audits.vocabulary import attribute_of, uid_name
 
+_VIEWER: Final = "https://viewer.imaging.datacommons.cancer.gov"
 _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB", "PB")
-_LONGEST: Final = 300
+_MAX_TEXT: Final = 300
 _SUMMED: Final = ("series", "instances", "bytes")
-_MOST_BARS: Final = 15
-_MOST_ROWS: Final = 200
-_MOST_GROUPS: Final = 1000
+_MAX_BARS: Final = 15
+_MAX_ROWS: Final = 200
+_MAX_GROUPS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What a chart shows, as a table: names of columns, and rows of texts and numbers."""
+    """The data of a chart as a table of texts and numbers."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
@@ -38,7 +39,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A chart with its caption, and the same as a table."""
+    """A chart with its caption and its data as a table."""
 
     caption: str
     drawing: Markup
@@ -46,14 +47,14 @@ class Figure:
 
 
 def render(facts: Facts, title: str = "") -> str:
-    """Write the page.
+    """Render the page.
 
     Args:
-        facts: What it says.
-        title: What it is called; the dataset's name, if nothing is given.
+        facts: The content.
+        title: The title; the default is the name of the dataset.
 
     Raises:
-        ConfigError: What draws the charts is not installed.
+        ConfigError: The package that draws charts is not installed.
     """
     sources = files("harvester.audits.report").joinpath("templates")
     style = sources.joinpath("report.css").read_text(encoding="utf-8")
@@ -65,13 +66,13 @@ def render(facts: Facts, title: str = "") -> str:
         "size": _size,
         "percent": _percent,
         "counted": _counted,
-        "plain": partial(printable, longest=_LONGEST),
+        "plain": partial(printable, longest=_MAX_TEXT),
     }
     template = environment.from_string(sources.joinpath("report.html.j2").read_text(encoding="utf-8"))
     return template.render(
         title=title or facts.dataset.rstrip("/").rpartition("/")[2] or facts.dataset,
         facts=facts,
-        style=Markup(style),  # noqa: S704  our own file
+        style=Markup(style),  # noqa: S704  part of the package
         style_hash=_hash(style),
         made_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         version=__version__,
@@ -87,16 +88,16 @@ def render(facts: Facts, title: str = "") -> str:
 
 
 def _hash(text: str) -> str:
-    """The source expression of Content Security Policy that lets this one style sheet in, and no other."""
+    """The Content Security Policy source expression that allows this style sheet only."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _figure(caption: str, drawing: str, table: Table) -> Figure:
-    return Figure(caption, Markup(drawing), table)  # noqa: S704  drawn by charts, which cleans it
+    return Figure(caption, Markup(drawing), table)  # noqa: S704  sanitized by charts
 
 
 def _cohort(facts: Facts) -> list[Figure]:
-    """Instances by modality and by collection, the most first, the rest as one."""
+    """Instances by modality and by collection, largest first, the rest as one bar."""
     figures = []
     for caption, key in (("Instances by modality", "Modality"), ("Instances by collection", "collection_id")):
         sums: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(_SUMMED, 0))
@@ -104,24 +105,24 @@ def _cohort(facts: Facts) -> list[Figure]:
             for name in _SUMMED:
                 sums[_name(row[key])][name] += row[name] or 0
         ordered = sorted(sums, key=lambda name: -sums[name]["instances"])
-        shown: list[Row] = [{"label": name, **sums[name]} for name in ordered[:_MOST_BARS]]
-        if rest := ordered[_MOST_BARS:]:
+        shown: list[Row] = [{"label": name, **sums[name]} for name in ordered[:_MAX_BARS]]
+        if rest := ordered[_MAX_BARS:]:
             instances = sum(sums[name]["instances"] for name in rest)
             shown.append({"label": f"{len(rest)} others", "instances": instances})
         table = Table(
             (caption.rpartition(" ")[2], "series", "instances", "size"),
             tuple(
                 (name, sums[name]["series"], sums[name]["instances"], _size(sums[name]["bytes"]))
-                for name in ordered[:_MOST_ROWS]
+                for name in ordered[:_MAX_ROWS]
             ),
         )
-        drawing = charts.bars(shown, "label", "instances", title=caption, unit="instances")
+        drawing = charts.bars(shown, title=caption, unit="instances")
         figures.append(_figure(caption, drawing, table))
     return figures
 
 
 def _groups(facts: Facts) -> Table:
-    """Every collection's modalities, the largest first."""
+    """Collections and their modalities, largest first."""
     return Table(
         ("collection", "modality", "studies", "series", "instances", "size"),
         tuple(
@@ -133,30 +134,30 @@ def _groups(facts: Facts) -> Table:
                 row["instances"],
                 _size(row["bytes"]),
             )
-            for row in facts.groups[:_MOST_GROUPS]
+            for row in facts.groups[:_MAX_GROUPS]
         ),
     )
 
 
 def _coverage(rows: Iterable[Row]) -> Figure | None:
-    """Which offset tables the objects of many frames have, by collection: those that lack most come first."""
+    """Offset tables of multi-frame objects by collection; the largest share without any comes first."""
     counts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(TABLES, 0))
     for row in rows:
         counts[_name(row["collection_id"])][row["source"]] += row["instances"]
     if not counts:
         return None
-    ordered = sorted(counts, key=lambda name: (-_share(counts[name], "none"), name))[:MOST_COLLECTIONS]
+    ordered = sorted(counts, key=lambda name: (-_share(counts[name], "none"), name))[:MAX_COLLECTIONS]
     cells = [
         {
             "row": name,
             "column": column,
             "share": _share(counts[name], column),
-            "told": _percent(_share(counts[name], column)),
+            "text": _percent(_share(counts[name], column)),
         }
         for name in ordered
         for column in TABLES
     ]
-    caption = "How frames are found, by collection"
+    caption = "Offset tables by collection"
     table = Table(
         ("collection", *TABLES, "objects"),
         tuple(
@@ -191,7 +192,7 @@ def _headers(facts: Facts) -> Figure | None:
     caption = "Header sizes"
     return _figure(
         caption,
-        charts.columns(rows, "label", "instances", title=caption, axis="from this size to twice it"),
+        charts.columns(rows, title=caption, axis="from this size to twice this size"),
         Table(("from", "instances"), tuple((row["label"], row["instances"]) for row in rows)),
     )
 
@@ -207,9 +208,9 @@ def _runs(runs: Iterable[Row]) -> Figure | None:
     rows = [row for row in runs if row["instances"]]
     if not rows:
         return None
-    caption = "Crawls: instances a second"
+    caption = "Crawls: instances per second"
     table = Table(
-        ("began (UTC)", "instances", "failures", "a second", "requests", "fetched", "processes"),
+        ("start (UTC)", "instances", "failures", "per second", "requests", "fetched", "processes"),
         tuple(
             (
                 row["started_at"],
@@ -224,7 +225,7 @@ def _runs(runs: Iterable[Row]) -> Figure | None:
         ),
     )
     shown = [{**row, "started_at": row["started_at"][2:16], "rate": round(row["rate"])} for row in rows[-12:]]
-    return _figure(caption, charts.bars(shown, "started_at", "rate", title=caption, unit="a second"), table)
+    return _figure(caption, charts.bars(shown, title=caption, unit="per second", label="started_at", number="rate"), table)
 
 
 def _distribution(one: Distribution) -> Figure:
@@ -238,14 +239,22 @@ def _distribution(one: Distribution) -> Figure:
             tuple((f"{row['least']:.6g}", f"{row['most']:.6g}", row["instances"]) for row in one.rows),
         )
         return _figure(caption, charts.histogram(one.rows, title=caption, axis=one.attribute), table)
-    rows = [{**row, "value": _value(one.attribute, printable(row["value"], _LONGEST))} for row in one.rows]
+    rows = [{**row, "value": _value(one.attribute, printable(row["value"], _MAX_TEXT))} for row in one.rows]
     table = Table(("value", "instances"), tuple((row["value"], row["instances"]) for row in rows))
-    return _figure(caption, charts.bars(rows, "value", "instances", title=caption, unit="instances"), table)
+    return _figure(caption, charts.bars(rows, title=caption, unit="instances", label="value"), table)
 
 
 def _value(attribute: str, value: str) -> str:
-    """A value as people know it: UIDs of the standard have names."""
+    """A value as text: registered UIDs by their names."""
     return uid_name(value) if attribute_of(attribute).vr == "UI" else value
+
+
+def viewer_url(study_instance_uid: str, series_instance_uid: str, modality: str | None) -> str:
+    """The URL of a series in IDC's viewers, as idc-index makes it: Slim for slides, else OHIF."""
+    study, series = quote(study_instance_uid, safe=""), quote(series_instance_uid, safe="")
+    if modality in ("SM", "ANN"):
+        return f"{_VIEWER}/slim/studies/{study}/series/{series}"
+    return f"{_VIEWER}/v3/viewer/?StudyInstanceUIDs={study}&initialSeriesInstanceUID={series}"
 
 
 def _viewer(studies: Mapping[str, str], series: str | None, modality: str | None) -> str | None:
@@ -262,7 +271,7 @@ def _number(value: object) -> str:
 
 
 def _counted(unit: str, number: int) -> str:
-    """What is counted, in the number that it is counted in."""
+    """The unit in singular or plural."""
     plural = {"series": "series", "study": "studies"}.get(unit, f"{unit}s")
     return unit if number == 1 else plural
 

@@ -1,4 +1,4 @@
-"""All rules by their names, and one table of a configuration as the rule that it describes."""
+"""The registry of rules, and how a `[[rules]]` table becomes a rule."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -19,7 +19,7 @@ from harvester.audits.rules.geometry import RegularVolume
 from harvester.audits.rules.plausibility import PlausibleDates
 from harvester.audits.rules.privacy import DeidentificationLeftovers, PrivateElements
 from harvester.audits.rules.references import ReferencedInstances
-from harvester.audits.rules.sql import OwnRule
+from harvester.audits.rules.sql import SqlRule
 from harvester.audits.rules.values import AllowedValues, RequiredAttributes, ValidValues, ValueRanges
 from harvester.errors import ConfigError
 from harvester.messages import did_you_mean, one_line
@@ -44,21 +44,20 @@ BUILT_IN: Final[tuple[type[Rule], ...]] = (
     PrivateElements,
     DeidentificationLeftovers,
 )
-"""In the order in which they are checked and told."""
+"""In the order in which they run and are reported."""
 
-_ALL: Final[tuple[type[Rule], ...]] = (*BUILT_IN, OwnRule)
-_BY_NAME: Final[dict[str, type[Rule]]] = {rule.kind: rule for rule in _ALL}
+_BY_NAME: Final[dict[str, type[Rule]]] = {rule.kind: rule for rule in (*BUILT_IN, SqlRule)}
 
 
 def make_rule(table: Mapping[str, Any], where: str) -> Rule:
-    """The rule that a table of `[[rules]]` describes.
+    """Make the rule that a `[[rules]]` table describes.
 
     Args:
-        table: Its `rule`, which is a rule's name (a table with `sql` needs none), and its parameters.
-        where: What messages call the table.
+        table: Its `rule`, the name of a rule (optional beside `sql`), and its parameters.
+        where: The name of the table in messages.
 
     Raises:
-        ConfigError: There is no such rule or parameter, or a value is none that it can have.
+        ConfigError: The rule or a parameter is unknown, or a value is invalid.
     """
     given = dict(table)
     kind = given.pop("rule", "sql" if "sql" in given else None)
@@ -71,15 +70,15 @@ def make_rule(table: Mapping[str, Any], where: str) -> Rule:
     try:
         return rule.model_validate(given)
     except ValidationError as error:
-        raise ConfigError(f"{where} ({kind}): {_complaint(error, rule)}") from None
+        raise ConfigError(f"{where} ({kind}): {_error_text(error, rule)}") from None
 
 
 def parameters(rule: type[Rule]) -> dict[str, Any]:
-    """The parameters of a rule by the names that a configuration calls them, with pydantic's field."""
+    """The parameters of a rule by their names in a configuration, with pydantic's fields."""
     return {field.alias or name: field for name, field in rule.model_fields.items()}
 
 
-def _complaint(error: ValidationError, rule: type[Rule]) -> str:
+def _error_text(error: ValidationError, rule: type[Rule]) -> str:
     problem = error.errors(include_url=False)[0]
     key = ".".join(str(step) for step in problem["loc"] if not isinstance(step, int))
     if problem["type"] == "extra_forbidden":

@@ -1,13 +1,13 @@
-"""What every rule of an audit is: its parameters, and the one SQL query that finds what breaks it."""
+"""The base classes of rules: their parameters, and the SQL query that finds violations."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
-from harvester.audits.vocabulary import uid_of
+from harvester.audits.vocabulary import attribute_of, uid_of
 from harvester.catalog.database import identifier, literal
 
 Severity = Literal["info", "warning", "error"]
@@ -24,37 +24,42 @@ STANDARD_COLUMNS: Final = (
     "instances",
     "shown",
 )
-"""What a rule's query returns: `subject` is what the finding is about, `instances` how many of its
-instances have the problem, `instance_url` one of them, `shown` that one's values as JSON."""
+"""The columns of a rule's query: `subject` is what the finding is about, `instances` how many of its
+instances have the problem, `instance_url` one of them, and `shown` some values of that one as JSON."""
 
 
 def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else (value,) if isinstance(value, str) else value
 
 
+def _keywords(value: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(attribute_of(name).keyword for name in value)
+
+
 Texts = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+Keywords = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), AfterValidator(_keywords)]
 
 
 @dataclass(frozen=True, slots=True)
 class AuditContext:
-    """What rules can ask besides the dataset's own views.
+    """What an audit has besides the views of the dataset.
 
     Attributes:
-        counted: Whether a catalog or a plan says which series there should be (`expected_series`); then
-            `found_series` says what there is of them.
-        directories: Whether TIFF directories were read (`tiff_directories`).
+        expected_known: Whether a catalog or a plan lists the expected series (`expected_series`); then
+            `found_series` counts the instances of each.
+        directories_read: Whether TIFF directories were read (`tiff_directories`).
     """
 
-    counted: bool = False
-    directories: bool = False
+    expected_known: bool = False
+    directories_read: bool = False
 
 
 class Rule(BaseModel, ABC):
-    """One rule with its parameters: frozen, and typed by pydantic.
+    """A rule with its parameters, immutable and validated by pydantic.
 
-    Every rule can be narrowed to some objects: by `Modality`, `SOPClassUID` (a UID or its keyword, such
-    as `CTImageStorage`), `collection_id`, or `where`, an SQL condition on `instances`. `name` is what
-    findings call it, for a rule that is used twice; `severity` is `info`, `warning` or `error`.
+    The parameters of every rule limit it to some objects: `Modality`, `SOPClassUID` (a UID or its keyword,
+    such as `CTImageStorage`), `collection_id`, or `where`, an SQL condition on `instances`. `name` is its
+    name in the findings, for a rule that is used twice; `severity` is `info`, `warning` or `error`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -76,67 +81,61 @@ class Rule(BaseModel, ABC):
         return tuple(uid_of(one, "SOP Class") for one in value)
 
     @property
-    def called(self) -> str:
-        """What findings call it."""
+    def label(self) -> str:
+        """Its name in the findings."""
         return self.name or self.kind
 
     @property
     def title(self) -> str:
-        """Its first sentence."""
+        """The first sentence of its docstring."""
         return (type(self).__doc__ or "").split("\n\n")[0].replace("\n    ", " ").strip()
 
-    def unmet(self, surroundings: AuditContext) -> str | None:
-        """Why the rule cannot be checked here; None if it can."""
-        del surroundings
+    def skip_reason(self, context: AuditContext) -> str | None:
+        """Why the rule cannot run in this audit; None if it can."""
+        del context
         return None
 
     @abstractmethod
     def query(self) -> str:
-        """The query that returns what breaks the rule, in `STANDARD_COLUMNS`."""
+        """The query that returns violations, in `STANDARD_COLUMNS`."""
 
     def checked(self) -> str | None:
-        """The query that counts what was checked, in the rule's unit; None if there is no saying."""
+        """The query that counts what was checked, in the rule's unit; None if that is unknown."""
         rows = f"FROM instances WHERE {self.scope()}"
         if self.unit == "series":
             return f"SELECT count(*) FROM (SELECT 1 {rows} GROUP BY SeriesInstanceUID)"
         return f"SELECT count(*) {rows}"
 
-    def applies(self) -> str:
-        """The SQL condition that the rule itself puts on the instances that it looks at."""
+    def rule_condition(self) -> str:
+        """The SQL condition on `instances` that the rule itself sets."""
         return "true"
 
+    def parameter_condition(self) -> str:
+        """The SQL condition on `instances` that the parameters set."""
+        names = {
+            "Modality": self.modality,
+            "SOPClassUID": self.sop_class_uid,
+            "collection_id": self.collection_id,
+        }
+        return conditions(names, *((f"({self.where}\n)",) if self.where else ()))
+
     def scope(self) -> str:
-        """The SQL condition on the instances that the rule looks at, its parameters included."""
-        conditions = [one for one in (self.narrowing(), self.applies()) if one != "true"]
-        return " AND ".join(f"({one})" for one in conditions) or "true"
-
-    def narrowing(self) -> str:
-        """The SQL condition that its parameters alone make."""
-        conditions = [
-            *(one_of(name, values) for name, values in self._narrowed() if values),
-            *((f"({self.where}\n)",) if self.where else ()),
-        ]
-        return " AND ".join(conditions) or "true"
-
-    def _narrowed(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        return (
-            ("Modality", self.modality),
-            ("SOPClassUID", self.sop_class_uid),
-            ("collection_id", self.collection_id),
-        )
+        """The SQL condition on `instances` of the rule and of its parameters."""
+        both = [one for one in (self.parameter_condition(), self.rule_condition()) if one != "true"]
+        return " AND ".join(f"({one})" for one in both) or "true"
 
 
 class InstanceRule(Rule):
-    """A rule on single instances: their problem is one SQL expression, NULL where there is none."""
+    """A rule on single instances: one SQL expression gives the problem, NULL if there is none."""
 
     @abstractmethod
     def problem(self) -> str:
-        """The SQL expression of what is wrong with an instance; it must not tell instances apart."""
+        """The SQL expression of the problem; its text must not differ between instances of one problem."""
 
-    def common(self) -> Mapping[str, str]:
-        """Values that many instances of a series share, by name: a costly problem is told from these alone.
+    def shared_values(self) -> Mapping[str, str]:
+        """Values that instances of a series usually share, by name, for a problem that is slow to compute.
 
-        Without them the problem is told from each instance's own columns.
+        The problem is computed once per combination of these values. Empty: once per instance.
         """
         return {}
 
@@ -151,37 +150,46 @@ class InstanceRule(Rule):
             WHERE problem IS NOT NULL GROUP BY SeriesInstanceUID, problem"""
 
     def _instances(self) -> str:
-        common = self.common()
-        if not common:
+        shared = self.shared_values()
+        if not shared:
             return f"SELECT *, 1 AS alike FROM instances WHERE {self.scope()}"
-        values = ", ".join(f"any_value({sql}) AS {identifier(name)}" for name, sql in common.items())
-        # One number as the key of all of them: lists as keys take three times as long.
+        values = ", ".join(f"any_value({sql}) AS {identifier(name)}" for name, sql in shared.items())
+        # Grouped by one hash: lists as keys take three times as long.
         return f"""
             SELECT SeriesInstanceUID, collection_id, Modality, {values},
                    min(instance_url) AS instance_url, count(*) AS alike
             FROM instances WHERE {self.scope()}
-            GROUP BY SeriesInstanceUID, collection_id, Modality, hash({", ".join(common.values())})"""
+            GROUP BY SeriesInstanceUID, collection_id, Modality, hash({", ".join(shared.values())})"""
 
 
 def shown(columns: Iterable[str], first_by: str) -> str:
-    """The SQL aggregate of some columns as JSON, of the row that is first by a column."""
+    """The SQL aggregate of some columns as JSON, of the first row in the order of another column."""
     fields = ", ".join(f"{literal(name)}: {identifier(name)}" for name in columns)
-    return (
-        f"CAST(to_json(arg_min({{{fields}}}, {first_by})) AS VARCHAR)" if fields else "CAST(NULL AS VARCHAR)"
-    )
+    aggregate = f"to_json(arg_min({{{fields}}}, {first_by}))" if fields else "NULL"
+    return f"CAST({aggregate} AS VARCHAR)"
 
 
-def one_of(name: str, values: Iterable[str]) -> str:
-    """The SQL condition that a column has one of some texts."""
-    return f"{identifier(name)} IN ({', '.join(map(literal, values))})"
+def conditions(allowed: Mapping[str, Iterable[str]], *more: str) -> str:
+    """The SQL condition that each column has one of its allowed values; an empty list allows all.
+
+    Args:
+        allowed: Values by column.
+        more: SQL conditions that must hold, too.
+    """
+    listed = [
+        f"{identifier(name)} IN ({', '.join(map(literal, values))})"
+        for name, values in allowed.items()
+        if values
+    ]
+    return " AND ".join([*listed, *more]) or "true"
 
 
 def joined(cases: Iterable[tuple[str, str]], separator: str = "; ") -> str:
-    """The SQL expression of all the texts whose conditions hold, NULL where none does.
+    """The SQL expression of all texts whose conditions hold, NULL if none does.
 
     Args:
-        cases: A condition and an SQL expression of a text, each.
-        separator: Stands between them.
+        cases: Pairs of a condition and an SQL expression of a text.
+        separator: Stands between the texts.
     """
     whens = ", ".join(f"CASE WHEN {condition} THEN {text} END" for condition, text in cases)
     return f"nullif(concat_ws({literal(separator)}, {whens}), '')"

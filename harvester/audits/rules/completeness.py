@@ -1,18 +1,15 @@
-"""Rules on what is there at all: each instance once, each series and study whole, nothing that failed."""
+"""Rules on completeness: unique instances, complete series and studies, no failures."""
 
 from typing import ClassVar, Final
 
-from harvester.audits.rules.base import AuditContext, Rule, Severity, Unit, shown
-from harvester.catalog.database import literal
-
-_COUNTED: Final = "neither [select] nor a plan in the dataset says which series there should be"
+from harvester.audits.rules.base import AuditContext, Rule, Severity, Texts, Unit, conditions, shown
 
 FOUND_SERIES: Final = """
     SELECT crdc_series_uuid, SeriesInstanceUID, count(*) AS found, min(instance_url) AS instance_url
     FROM instances GROUP BY ALL"""
-"""The query of the table `found_series`: what there is of each series, for all rules at once."""
+"""The query of the table `found_series`: the instances that the dataset has of each series."""
 
-# By CRDC's UUID, where there is one: a revised series keeps its UID and gets another UUID.
+# Joined by CRDC UUID where there is one: a revised series keeps its UID and gets another UUID.
 _COMPARED: Final = """
     compared AS (
         SELECT e.*, COALESCE(u.found, i.found, 0)::BIGINT AS found,
@@ -28,13 +25,13 @@ _COMPARED: Final = """
 
 
 class UniqueInstances(Rule):
-    """No SOP Instance UID occurs more than once: it names one instance in all the world (PS3.5 9)."""
+    """No SOP Instance UID occurs more than once: it identifies one instance globally (PS3.5 9)."""
 
     kind: ClassVar[str] = "unique_instances"
     columns: ClassVar[tuple[str, ...]] = ("SOPInstanceUID", "etag")
 
     def query(self) -> str:
-        """The UIDs that occur twice; by their hashes first, which take a tenth of the memory."""
+        """The UIDs that occur twice; first by their hashes, which take a tenth of the memory."""
         return f"""
             WITH twice AS (SELECT hash(SOPInstanceUID) AS hashed FROM instances
                            WHERE SOPInstanceUID IS NOT NULL AND {self.scope()}
@@ -48,36 +45,26 @@ class UniqueInstances(Rule):
             GROUP BY SOPInstanceUID HAVING count(*) > 1"""
 
 
-class CountedRule(Rule):
-    """A rule that holds the dataset against what the catalog counts."""
+class ExpectationRule(Rule):
+    """A rule that compares the dataset with the series that a catalog or a plan lists."""
 
-    def unmet(self, surroundings: AuditContext) -> str | None:
-        """Without a catalog there is nothing to hold it against."""
-        return None if surroundings.counted else _COUNTED
+    def skip_reason(self, context: AuditContext) -> str | None:
+        """Skipped if neither a catalog nor a plan is known."""
+        if context.expected_known:
+            return None
+        return "neither [select] nor a plan in the dataset says which series there should be"
 
-    def _narrowing(self) -> str:
-        """The conditions that make sense of a series that may not be there."""
-        return (
-            " AND ".join(
-                [
-                    *(_any("Modality", self.modality) if self.modality else ()),
-                    *(_any("collection_id", self.collection_id) if self.collection_id else ()),
-                ]
-            )
-            or "true"
-        )
+    def _condition(self) -> str:
+        """The parameters that apply to series that may be missing."""
+        return conditions({"Modality": self.modality, "collection_id": self.collection_id})
 
 
-def _any(name: str, values: tuple[str, ...]) -> tuple[str]:
-    return (f"{name} IN ({', '.join(map(literal, values))})",)
-
-
-class CompleteSeries(CountedRule):
+class CompleteSeries(ExpectationRule):
     """Every series has as many instances as the catalog counts (`instanceCount`).
 
-    The catalog is that of `[select]`, else what the dataset's crawls planned, as their catalog had it.
-    More instances than counted are a finding, too: the catalog is of another release, or objects lie
-    where they should not.
+    The catalog is that of `[select]`, else the plans of the dataset's crawls.
+    More instances than counted are a finding, too: the catalog belongs to another release, or other
+    objects lie in the folder of the series.
     """
 
     kind: ClassVar[str] = "complete_series"
@@ -85,29 +72,29 @@ class CompleteSeries(CountedRule):
     columns: ClassVar[tuple[str, ...]] = ("expected", "found")
 
     def query(self) -> str:
-        """The series of which some instances are there, but not as many as there should be."""
+        """The series that have some instances, but not the expected number."""
         return f"""
             WITH {_COMPARED}
             SELECT COALESCE(SeriesInstanceUID, series_key) AS subject,
                    found || ' of ' || expected || ' instances' AS problem, SeriesInstanceUID, collection_id,
                    Modality, instance_url, abs(expected - found) AS instances,
                    CAST(to_json({{expected: expected, found: found}}) AS VARCHAR) AS shown
-            FROM compared WHERE found > 0 AND found <> expected AND {self._narrowing()}"""
+            FROM compared WHERE found > 0 AND found <> expected AND {self._condition()}"""
 
     def checked(self) -> str:
-        """How many series the catalog counts the instances of."""
-        return f"SELECT count(expected) FROM expected_series WHERE {self._narrowing()}"
+        """The series for which the catalog has a count."""
+        return f"SELECT count(expected) FROM expected_series WHERE {self._condition()}"
 
 
-class MissingSeries(CountedRule):
-    """Every series of the catalog is there, with at least one instance."""
+class MissingSeries(ExpectationRule):
+    """Every series of the catalog has at least one instance in the dataset."""
 
     kind: ClassVar[str] = "missing_series"
     unit: ClassVar[Unit] = "series"
     columns: ClassVar[tuple[str, ...]] = ("expected", "place")
 
     def query(self) -> str:
-        """The series of which nothing is there."""
+        """The series without any instance."""
         return f"""
             WITH {_COMPARED}
             SELECT COALESCE(SeriesInstanceUID, series_key) AS subject, 'no instance is there' AS problem,
@@ -115,17 +102,17 @@ class MissingSeries(CountedRule):
                    COALESCE(expected, 0) AS instances,
                    CAST(to_json({{expected: expected, place: place}}) AS VARCHAR) AS shown
             FROM compared
-            WHERE found = 0 AND COALESCE(expected, 1) > 0 AND NOT by_object AND {self._narrowing()}"""
+            WHERE found = 0 AND COALESCE(expected, 1) > 0 AND NOT by_object AND {self._condition()}"""
 
     def checked(self) -> str:
-        """How many series the catalog names."""
-        return f"SELECT count(*) FROM expected_series WHERE NOT by_object AND {self._narrowing()}"
+        """The series of the catalog."""
+        return f"SELECT count(*) FROM expected_series WHERE NOT by_object AND {self._condition()}"
 
 
-class CompleteStudies(CountedRule):
-    """Every study has all the series that the catalog has of it in the cohort.
+class CompleteStudies(ExpectationRule):
+    """Every study has all series that the catalog lists for it in the cohort.
 
-    Where the catalog has no Study Instance UIDs (a list of addresses, a folder), no study is checked.
+    Where the catalog has no Study Instance UIDs (a list of URLs, a folder), no study is checked.
     """
 
     kind: ClassVar[str] = "complete_studies"
@@ -133,7 +120,7 @@ class CompleteStudies(CountedRule):
     columns: ClassVar[tuple[str, ...]] = ("expected", "found")
 
     def query(self) -> str:
-        """The studies of which a series is missing."""
+        """The studies that lack a series."""
         return f"""
             WITH {_COMPARED}
             SELECT StudyInstanceUID AS subject, found || ' of ' || expected || ' series' AS problem,
@@ -144,19 +131,19 @@ class CompleteStudies(CountedRule):
                          min(collection_id) AS collection_id, min(Modality) AS Modality,
                          min(instance_url) AS instance_url,
                          COALESCE(sum(expected) FILTER (found = 0), 0)::BIGINT AS instances
-                  FROM compared WHERE StudyInstanceUID IS NOT NULL AND {self._narrowing()}
+                  FROM compared WHERE StudyInstanceUID IS NOT NULL AND {self._condition()}
                   GROUP BY StudyInstanceUID)
             WHERE found < expected"""
 
     def checked(self) -> str:
-        """How many studies the catalog has."""
-        return f"SELECT count(DISTINCT StudyInstanceUID) FROM expected_series WHERE {self._narrowing()}"
+        """The studies of the catalog."""
+        return f"SELECT count(DISTINCT StudyInstanceUID) FROM expected_series WHERE {self._condition()}"
 
 
 class Failures(Rule):
-    """Every object could be harvested: none is in `failures`.
+    """Every object could be harvested: `failures` is empty.
 
-    `reasons` are those that count; without them all do.
+    `reasons` lists the failure reasons that count; without it all do.
     """
 
     kind: ClassVar[str] = "failures"
@@ -164,7 +151,7 @@ class Failures(Rule):
     columns: ClassVar[tuple[str, ...]] = ("reason", "status", "attempts")
 
     severity: Severity = "error"
-    reasons: tuple[str, ...] = ()
+    reasons: Texts = ()
 
     def query(self) -> str:
         """The objects and series that failed."""
@@ -175,10 +162,10 @@ class Failures(Rule):
             FROM failures WHERE {self._condition()}"""
 
     def checked(self) -> str:
-        """All objects that were tried."""
+        """All objects, harvested or failed."""
         return f"""SELECT (SELECT count(*) FROM instances WHERE {self.scope()}) + count(*)
                    FROM failures WHERE {self._condition()}"""
 
     def _condition(self) -> str:
-        columns = {"Modality": self.modality, "collection_id": self.collection_id, "reason": self.reasons}
-        return " AND ".join(_any(name, some)[0] for name, some in columns.items() if some) or "true"
+        names = {"Modality": self.modality, "collection_id": self.collection_id, "reason": self.reasons}
+        return conditions(names)

@@ -1,14 +1,14 @@
-"""Rules on how objects are encoded: frames can be found, readers know the syntax, two faces agree."""
+"""Rules on encoding: offset tables, transfer syntaxes, and dual-personality DICOM-TIFF files."""
 
 from typing import ClassVar, Final, Literal
 
 from pydantic import Field, field_validator
 
-from harvester.audits.rules.base import AuditContext, InstanceRule, Severity, Texts, joined
+from harvester.audits.rules.base import AuditContext, InstanceRule, Rule, Severity, Texts, joined
 from harvester.audits.vocabulary import uid_of, uids
 from harvester.catalog.database import literal
 
-# PS3.5 A.4.5, A.4.6, A.4.8: a video is one stream, whose frames no table can name.
+# PS3.5 A.4.5, A.4.6, A.4.8: a video is one stream; an offset table cannot list its frames.
 _VIDEO: Final = "'^1\\.2\\.840\\.10008\\.1\\.2\\.4\\.10[0-8](\\.1)?$'"
 
 Table = Literal["extended", "basic", "tiff"]
@@ -20,10 +20,10 @@ _TABLES: Final[dict[Table, str]] = {
 
 
 class OffsetTable(InstanceRule):
-    """A compressed object of many frames says where each lies, so that one can be read without the rest.
+    """A compressed multi-frame object has an offset table, so that one frame can be read without the others.
 
-    `accept` lists what will do: `extended`, `basic` (PS3.5 A.4), and `tiff`, the directory of a file that
-    is a TIFF file as well. Without it, DICOM's own two. Videos are not looked at.
+    `accept` lists what is sufficient: `extended`, `basic` (PS3.5 A.4), and `tiff`, the TIFF directory of a
+    dual-personality file. The default is `extended` and `basic`. Videos are not checked.
     """
 
     kind: ClassVar[str] = "offset_table"
@@ -38,25 +38,25 @@ class OffsetTable(InstanceRule):
     severity: Severity = "warning"
     accept: tuple[Table, ...] = Field(default=("extended", "basic"), strict=False, min_length=1)
 
-    def applies(self) -> str:
-        """It is about encapsulated pixel data of more than one frame."""
+    def rule_condition(self) -> str:
+        """Encapsulated pixel data of more than one frame."""
         return (
             "encapsulated AND NumberOfFrames > 1 "
             f"AND NOT COALESCE(regexp_matches(TransferSyntaxUID, {_VIDEO}), false)"
         )
 
     def problem(self) -> str:
-        """What there is instead."""
+        """No accepted table; whether there is a TIFF directory."""
         accepted = " OR ".join(f"COALESCE({_TABLES[one]}, false)" for one in self.accept)
         text = "'no offset table' || CASE preamble WHEN 'tiff' THEN ', but a TIFF directory' ELSE '' END"
         return f"CASE WHEN NOT ({accepted}) THEN {text} END"
 
 
 class TransferSyntax(InstanceRule):
-    """Objects have a transfer syntax that is allowed.
+    """Every object has an allowed transfer syntax.
 
-    `allowed` lists UIDs or their keywords (`JPEGBaseline8Bit`, `RLELossless`). Without it all that PS3.6
-    has and has not retired.
+    `allowed` lists UIDs or their keywords (`JPEGBaseline8Bit`, `RLELossless`). The default is all that
+    PS3.6 lists as not retired.
     """
 
     kind: ClassVar[str] = "transfer_syntax"
@@ -71,14 +71,14 @@ class TransferSyntax(InstanceRule):
         return tuple(uid_of(one, "Transfer Syntax") for one in value)
 
     def problem(self) -> str:
-        """Which other one."""
+        """The transfer syntax that is not allowed."""
         allowed = self.allowed or tuple(uids("Transfer Syntax", retired=False).values())
         listed = ", ".join(map(literal, allowed))
         names = ", ".join(f"{literal(uid)}: {literal(name)}" for name, uid in uids("Transfer Syntax").items())
         named = f"MAP {{{names}}}[TransferSyntaxUID]"
         return joined(
             [
-                ("TransferSyntaxUID IS NULL", "'none is named'"),
+                ("TransferSyntaxUID IS NULL", "'missing'"),
                 (
                     f"TransferSyntaxUID NOT IN ({listed})",
                     f"left(TransferSyntaxUID, 64) || COALESCE(' (' || {named} || ')', '')",
@@ -87,7 +87,7 @@ class TransferSyntax(InstanceRule):
         )
 
 
-# TIFF 6.0's codes, and those that PS3.10 7.1's files use besides, by the transfer syntaxes they stand for.
+# Compression codes of TIFF 6.0 and of files as in PS3.10 7.1, with the transfer syntaxes they stand for.
 _COMPRESSIONS: Final = {
     1: ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"),
     7: (
@@ -108,12 +108,12 @@ _COLOURS: Final = {
 }
 
 
-class DualPersonality(InstanceRule):
-    """A file that is DICOM and TIFF at once says the same of its pixels in both (PS3.10 7.1).
+class DualPersonality(Rule):
+    """A dual-personality file describes its pixels alike in DICOM and in TIFF (PS3.10 7.1).
 
-    Width, height and tile size, bits and samples a pixel, compression and colour of a TIFF directory are
-    held against the DICOM header; one directory has to agree. The directories are not in the dataset: they
-    are read from the objects, two small requests each, of at most `sample` of them (0: of all).
+    Width, height, tile size, bits, samples per pixel, compression and colour of a TIFF directory are
+    compared with the DICOM header; one directory must agree. The directories are not in the dataset:
+    they are read from the objects, with two small requests each, of at most `sample` objects (0: of all).
     """
 
     kind: ClassVar[str] = "dual_personality"
@@ -122,35 +122,31 @@ class DualPersonality(InstanceRule):
     severity: Severity = "warning"
     sample: int = Field(default=1000, ge=0)
 
-    def unmet(self, surroundings: AuditContext) -> str | None:
-        """Without the directories there is nothing to compare."""
-        return None if surroundings.directories else "the objects cannot be reached from here"
+    def skip_reason(self, context: AuditContext) -> str | None:
+        """Skipped if the directories could not be read."""
+        return None if context.directories_read else "the objects cannot be reached from here"
 
-    def applies(self) -> str:
-        """It is about those whose directories were read."""
+    def rule_condition(self) -> str:
+        """Objects whose directories were read."""
         return "preamble = 'tiff' AND instance_url IN (SELECT instance_url FROM tiff_directories)"
 
-    def problem(self) -> str:
-        """In what the directory that agrees best differs."""
-        return "NULL"
-
     def query(self) -> str:
-        """The objects of which no directory agrees."""
+        """The objects without a directory that agrees."""
         width, height = (
             "COALESCE(i.TotalPixelMatrixColumns, i.Columns)",
             "COALESCE(i.TotalPixelMatrixRows, i.Rows)",
         )
         tile_width, tile_length = "COALESCE(t.tile_width, t.width)", "COALESCE(t.tile_length, i.Rows)"
         cases = [
-            ("t.refusal IS NOT NULL", "t.refusal"),
-            *_differing("width", "t.width", width),
-            *_differing("height", "t.length", height),
-            *_differing("tile width", tile_width, "i.Columns"),
-            *_differing("tile height", tile_length, "i.Rows"),
-            *_differing("bits a sample", "t.bits", "i.BitsAllocated"),
-            *_differing("samples a pixel", "t.samples", "i.SamplesPerPixel"),
-            *_unlike("compression", "t.compression", "i.TransferSyntaxUID", _COMPRESSIONS),
-            *_unlike("colour", "t.photometric", "i.PhotometricInterpretation", _COLOURS),
+            ("t.error IS NOT NULL", "t.error"),
+            *_unequal("width", "t.width", width),
+            *_unequal("height", "t.length", height),
+            *_unequal("tile width", tile_width, "i.Columns"),
+            *_unequal("tile height", tile_length, "i.Rows"),
+            *_unequal("bits per sample", "t.bits", "i.BitsAllocated"),
+            *_unequal("samples per pixel", "t.samples", "i.SamplesPerPixel"),
+            *_mismatched("compression", "t.compression", "i.TransferSyntaxUID", _COMPRESSIONS),
+            *_mismatched("colour", "t.photometric", "i.PhotometricInterpretation", _COLOURS),
         ]
         names = ", ".join(f"i.{name}" for name in self.columns)
         fields = ", ".join(f"{literal(name)}: {name}" for name in self.columns)
@@ -167,13 +163,16 @@ class DualPersonality(InstanceRule):
                 AND problem IS NOT NULL"""
 
 
-def _differing(what: str, tiff: str, dicom: str) -> list[tuple[str, str]]:
+def _unequal(what: str, tiff: str, dicom: str) -> list[tuple[str, str]]:
     return [(f"{tiff} <> {dicom}", f"'{what}: TIFF ' || {tiff} || ', DICOM ' || {dicom}")]
 
 
-def _unlike(what: str, tiff: str, dicom: str, meant: dict[int, tuple[str, ...]]) -> list[tuple[str, str]]:
+def _mismatched(
+    what: str, tiff: str, dicom: str, codes: dict[int, tuple[str, ...]]
+) -> list[tuple[str, str]]:
     cases = " ".join(
-        f"WHEN {code} THEN {dicom} NOT IN ({', '.join(map(literal, texts))})" for code, texts in meant.items()
+        f"WHEN {code} THEN {dicom} NOT IN ({', '.join(map(literal, texts))})"
+        for code, texts in codes.items()
     )
     return [
         (

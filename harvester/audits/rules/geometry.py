@@ -1,4 +1,4 @@
-"""The rule that a series' planes make an evenly spaced volume, as IDC defines one."""
+"""The rule that the planes of a series form a regular volume, by the definition of IDC."""
 
 from typing import ClassVar, Final
 
@@ -7,7 +7,7 @@ from harvester.catalog.database import literal
 from harvester.query import index_query
 
 _CLASSES: Final = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.128")
-# Each check of the definition, what is told where it fails, and how it is made here.
+# Each check of the definition: its message, and its condition here.
 _CHECKS: Final = {
     "single_orientation": ("several orientations", "one_orientation"),
     "orthogonal_orientation": (
@@ -21,10 +21,10 @@ _CHECKS: Final = {
     "consistent_image_dimensions": ("several image sizes", "one_size"),
     "uniform_slice_spacing": ("planes not equally far apart", "unevenness < 0.01 * abs(spacing)"),
 }
-_ALONE: Final = "fewer than two planes with a position"
+_TOO_FEW: Final = "fewer than two planes with a position"
 
-# One row for each series, by one grouping, where IDC's query joins and sorts all instances. Distances are
-# those of the planes' corners along the normal, the rows and the columns of the planes.
+# One row per series, by one grouping; IDC's query joins and sorts all instances. Distances are those of the
+# first voxel of each plane along the normal, the rows and the columns.
 _MEASURED: Final = """
     SELECT *, (places[-1] - places[1]) / nullif(n - 1, 0) AS spacing,
            list_max(list_transform(range(1, len(places)), lambda i:
@@ -55,7 +55,7 @@ _MEASURED: Final = """
                     FROM instances WHERE {scope})))
         WHERE SeriesInstanceUID IS NOT NULL GROUP BY SeriesInstanceUID HAVING NOT bool_or(excluded))"""
 
-# Where rounding, or an instance that is there twice, could tell this look from IDC's, its own query decides.
+# Where rounding or duplicate instances could make a difference, IDC's own query decides.
 _DOUBTFUL: Final = """
     list_unique(instances) <> n OR len(places) <> n
     OR abs(least_normal - 0.99) < 1e-6 OR abs(most_normal - 1.01) < 1e-6
@@ -68,11 +68,11 @@ _EXCLUDED: Final = (
 
 
 class RegularVolume(Rule):
-    """A CT, MR or PET series is an evenly spaced volume, by IDC's own definition (`volume_geometry_index`).
+    """A CT, MR or PET series is a regular volume, by the definition of IDC (`volume_geometry_index`).
 
-    One orientation, one spacing and size of pixels, planes above each other, no two at one place, and all
-    equally far apart. Series with a localizer or a projection (MIP) are none by definition, and not looked
-    at. What the definition says of each series, `harvester index volume_geometry_index` tells.
+    One orientation, pixel spacing and image size; planes aligned, at different positions and equally
+    spaced. Series with a localizer or a projection (MIP) are excluded by the definition and not checked.
+    `harvester index volume_geometry_index` returns the checks of each series.
     """
 
     kind: ClassVar[str] = "regular_volume"
@@ -85,7 +85,7 @@ class RegularVolume(Rule):
         """The series that fail a check."""
         checks = ", ".join(f"{check} AS {name}" for name, (_text, check) in _CHECKS.items())
         broken = [(f"{name} IS FALSE", literal(text)) for name, (text, _check) in _CHECKS.items()]
-        problem = joined([*broken, ("uniform_slice_spacing IS NULL", literal(_ALONE))])
+        problem = joined([*broken, ("uniform_slice_spacing IS NULL", literal(_TOO_FEW))])
         names = ", ".join(_CHECKS)
         return f"""
             WITH measured AS MATERIALIZED (
@@ -96,7 +96,7 @@ class RegularVolume(Rule):
                 SELECT SeriesInstanceUID, SOPInstanceUID, Modality, SOPClassUID, ImagePositionPatient,
                        ImageOrientationPatient, PixelSpacing, "Rows", "Columns", ImageType
                 FROM instances
-                WHERE {self.narrowing()}
+                WHERE {self.parameter_condition()}
                   AND SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM measured WHERE doubtful)),
             judged AS (
                 SELECT SeriesInstanceUID, {names} FROM measured WHERE NOT doubtful
@@ -108,16 +108,16 @@ class RegularVolume(Rule):
             FROM (SELECT SeriesInstanceUID, {problem} AS problem FROM judged) AS told
             JOIN measured USING (SeriesInstanceUID) WHERE problem IS NOT NULL"""
 
-    def applies(self) -> str:
-        """It is about what IDC's definition is about."""
+    def rule_condition(self) -> str:
+        """The SOP classes of the definition."""
         return f"SOPClassUID IN ({', '.join(map(literal, _CLASSES))})"
 
     def _scope(self) -> str:
-        """What the definition is about, and whatever excludes a series: that can be of another class."""
-        return f"({self.scope()}) OR ({self.narrowing()} AND {_EXCLUDED})"
+        """The SOP classes of the definition, and instances of any class that exclude their series."""
+        return f"({self.scope()}) OR ({self.parameter_condition()} AND {_EXCLUDED})"
 
     def checked(self) -> str:
-        """The series that the definition looks at."""
+        """The series that the definition covers."""
         return f"""
             SELECT count(*) FROM (SELECT 1 FROM instances
                                   WHERE SeriesInstanceUID IS NOT NULL AND ({self._scope()})

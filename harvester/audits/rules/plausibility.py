@@ -1,11 +1,11 @@
-"""The rule that dates can be true."""
+"""The rule that dates are plausible."""
 
 from datetime import date
 from typing import ClassVar, Final
 
 from pydantic import field_validator
 
-from harvester.audits.rules.base import InstanceRule, Severity, Texts, joined
+from harvester.audits.rules.base import InstanceRule, Keywords, Severity, joined
 from harvester.audits.vocabulary import attribute_of
 from harvester.catalog.database import identifier, literal
 
@@ -17,36 +17,35 @@ _DATES: Final = (
     "InstanceCreationDate",
     "AcquisitionDateTime",
 )
-# Before X-rays were known nobody was imaged; who was born before that was not imaged digitally.
+# A patient who was imaged digitally was born later.
 _BIRTH: Final = date(1850, 1, 1)
 
 
 class PlausibleDates(InstanceRule):
-    """Dates are neither in the future nor before digital imaging, and nobody is imaged before birth.
+    """Dates are not in the future, not before digital imaging, and not before the birth of the patient.
 
-    `attributes` are keywords of dates; without them those of study, series, acquisition, content and
-    creation. `earliest` is the first day that can be true. De-identification shifts dates, by years at times:
-    where it does, give an `earliest` of its own. The future begins two days after the object was harvested.
+    `attributes` are keywords of dates; the default is study, series, acquisition, content and creation.
+    `earliest` is the first plausible day. De-identification can shift dates by years: set `earliest`
+    accordingly. A date is in the future if it is more than two days after the harvest.
     """
 
     kind: ClassVar[str] = "plausible_dates"
     columns: ClassVar[tuple[str, ...]] = ("SOPInstanceUID", "harvested_at")
 
     severity: Severity = "warning"
-    attributes: Texts = _DATES
+    attributes: Keywords = _DATES
     earliest: date = date(1970, 1, 1)
 
     @field_validator("attributes")
     @classmethod
     def _check_attributes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        found = [attribute_of(name) for name in value]
-        for attribute in found:
+        for attribute in map(attribute_of, value):
             if attribute.vr not in ("DA", "DT") or attribute.many:
-                raise ValueError(f"{attribute.keyword} ({attribute.vr}) is no date")
-        return tuple(attribute.keyword for attribute in found)
+                raise ValueError(f"{attribute.keyword} ({attribute.vr}) is not a date")
+        return value
 
     def problem(self) -> str:
-        """Which date is wrong, and why."""
+        """The implausible dates."""
         cases: list[tuple[str, str]] = []
         for name in self.attributes:
             column = identifier(name)
@@ -55,7 +54,7 @@ class PlausibleDates(InstanceRule):
                 (f"{column} > harvested_at + INTERVAL 2 DAY", f"{text} || ' is in the future'"),
                 (f"{column} < DATE {literal(self.earliest.isoformat())}", f"{text} || ' is too long ago'"),
             ]
-        # A date of birth is not repeated in a finding.
+        # A finding does not repeat a date of birth.
         cases += [
             (f"PatientBirthDate < DATE {literal(_BIRTH.isoformat())}", "'PatientBirthDate is too long ago'"),
             ("PatientBirthDate > StudyDate", "'PatientBirthDate is after StudyDate'"),

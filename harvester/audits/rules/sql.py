@@ -1,4 +1,4 @@
-"""A rule of one's own: SQL that returns the rows that break it."""
+"""The rule that the user writes in SQL."""
 
 from typing import ClassVar, Final, Self
 
@@ -10,12 +10,12 @@ from harvester.catalog.database import identifier
 _SUBJECTS: Final = ("SOPInstanceUID", "instance_url", "SeriesInstanceUID", "StudyInstanceUID")
 
 
-class OwnRule(Rule):
-    """The rows that `sql` returns break the rule: any SELECT over the dataset's views.
+class SqlRule(Rule):
+    """The rows that `sql`, a SELECT over the views of the dataset, returns are the violations.
 
-    A row is about its SOPInstanceUID, else its instance_url, SeriesInstanceUID, StudyInstanceUID or first
-    column; `problem`, if it has such a column, says what is wrong; the others are shown. `expected_series`
-    holds what the catalog says of each series of the cohort.
+    The subject of a row is its SOPInstanceUID, else its instance_url, SeriesInstanceUID, StudyInstanceUID
+    or first column. A column `problem` describes the violation; the other columns are shown.
+    `expected_series` has one row per series of the catalog.
     """
 
     kind: ClassVar[str] = "sql"
@@ -26,23 +26,23 @@ class OwnRule(Rule):
     sql: str = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _check_alone(self) -> Self:
+    def _check_parameters(self) -> Self:
         for name in ("Modality", "SOPClassUID", "collection_id", "where"):
             if getattr(self, {"Modality": "modality", "SOPClassUID": "sop_class_uid"}.get(name, name)):
-                raise ValueError(f"{name} narrows built-in rules only; say it in the WHERE of sql")
+                raise ValueError(f"{name} limits built-in rules only; write it into the WHERE of sql")
         return self
 
     def query(self) -> str:
-        """The text itself; its columns are not known before it is run."""
+        """The text itself; `in_standard_columns` adapts it once its columns are known."""
         return self.sql
 
     def checked(self) -> None:
-        """Nobody knows how many rows could have been returned."""
+        """Unknown for a query of the user."""
         return
 
 
 def in_standard_columns(sql: str, columns: tuple[str, ...]) -> str:
-    """The query of a rule of one's own as one in `STANDARD_COLUMNS`, when its columns are known."""
+    """Adapt a query with the given result columns to `STANDARD_COLUMNS`."""
     named = {column.lower(): column for column in columns}
 
     def column(name: str, kind: str = "VARCHAR", absent: str = "NULL") -> str:

@@ -1,4 +1,4 @@
-"""Rules on the values of single attributes: that there are some, that they are allowed, that they can be."""
+"""Rules on the values of single attributes: required, allowed, in range, valid."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Final
 import pyarrow as pa
 from pydantic import BeforeValidator, Field, field_validator
 
-from harvester.audits.rules.base import InstanceRule, Severity, Texts, joined
+from harvester.audits.rules.base import InstanceRule, Keywords, Severity, joined
 from harvester.audits.vocabulary import attribute_of
 from harvester.catalog.database import identifier, literal
 from harvester.dicom.dictionary import Attribute
@@ -16,7 +16,7 @@ from harvester.dicom.schema import value_type
 _IMAGE: Final = ("Rows", "Columns", "BitsAllocated", "SamplesPerPixel", "PhotometricInterpretation")
 _PLANE: Final = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
-    # PS3.3 C.12.1, C.7.2.1, C.7.3.1: Type 1 of every composite object, and Patient ID, which IDC always has
+    # PS3.3 C.12.1, C.7.2.1, C.7.3.1, and Patient ID (Type 2), which always has a value in IDC
     "true": ("SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "PatientID"),
     "pixel_data_keyword IS NOT NULL": _IMAGE,  # C.7.6.3
     # A.3, A.4, A.21 with C.7.6.2, C.8.2.1
@@ -31,7 +31,7 @@ REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "SOPClassUID = '1.2.840.10008.5.1.4.1.1.66.4'": ("SegmentationType", "SegmentSequence", "NumberOfFrames"),
 }
-"""What PS3.3 requires (Type 1), by the objects that it requires it of."""
+"""Attributes of Type 1, by the SQL condition of the objects that they apply to."""
 
 ENUMERATED: Final[Mapping[str, tuple[str, ...]]] = {
     "PatientSex": ("M", "F", "O"),  # C.7.1.1
@@ -68,7 +68,7 @@ PLAUSIBLE: Final[Mapping[str, tuple[float, float]]] = {
     "RepetitionTime": (0, 100_000),  # ms
     "MagneticFieldStrength": (0.001, 30),  # T
 }
-"""Bounds outside of which a value is a mistake, in the attribute's unit."""
+"""Plausible ranges, in the unit of the attribute."""
 
 
 def _bounds(value: object) -> object:
@@ -84,24 +84,19 @@ Value = str | int | float
 
 
 class RequiredAttributes(InstanceRule):
-    """Every instance has a value for the attributes that are required of it.
+    """Every instance has a value for each required attribute.
 
-    `attributes` are keywords. Without them it is what PS3.3 requires of all objects, of images, and of
-    CT, MR, PET, whole slide and segmentation objects (single-frame CT, MR and PET: their planes).
+    `attributes` are keywords. The default is a selection of Type 1 attributes of all objects, of images,
+    and of CT, MR, PET, whole slide and segmentation objects.
     """
 
     kind: ClassVar[str] = "required_attributes"
     columns: ClassVar[tuple[str, ...]] = ("SOPClassUID", "SOPInstanceUID")
 
-    attributes: Texts = ()
-
-    @field_validator("attributes")
-    @classmethod
-    def _check_attributes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(attribute_of(name).keyword for name in value)
+    attributes: Keywords = ()
 
     def problem(self) -> str:
-        """Which of them are missing."""
+        """The missing attributes."""
         required = {"true": self.attributes} if self.attributes else REQUIRED
         cases = [
             (f"{identifier(name)} IS NULL" + ("" if of == "true" else f" AND {of}"), literal(name))
@@ -112,11 +107,11 @@ class RequiredAttributes(InstanceRule):
 
 
 class AllowedValues(InstanceRule):
-    """Attributes have no other values than those that are allowed.
+    """Attributes have allowed values only.
 
-    `values` is a table of lists: `values = { PatientSex = ["M", "F"] }`. Of an attribute with several values
-    each one must be in the list; an attribute without a value breaks `required_attributes`, not this.
-    Without it the Enumerated Values of PS3.3 for sex, laterality, photometric interpretation and others.
+    `values` is a table of lists: `values = { PatientSex = ["M", "F"] }`. Every value of a multi-valued
+    attribute must be in the list; an attribute without a value does not violate this rule.
+    The default is the Enumerated Values of PS3.3 for sex, laterality, photometric interpretation and others.
     """
 
     kind: ClassVar[str] = "allowed_values"
@@ -146,7 +141,7 @@ class AllowedValues(InstanceRule):
         return found
 
     def problem(self) -> str:
-        """Which values are not allowed."""
+        """The values that are not allowed."""
         return joined(self._case(name, allowed) for name, allowed in self.values.items())
 
     def _case(self, name: str, allowed: Iterable[Value]) -> tuple[str, str]:
@@ -157,10 +152,10 @@ class AllowedValues(InstanceRule):
 
 
 class ValueRanges(InstanceRule):
-    """Numbers lie within bounds: spacings, thicknesses, voltages, counts.
+    """Numbers lie within a range: spacings, thicknesses, voltages, counts.
 
-    `ranges` is a table of pairs, in the attribute's unit, both included: `ranges = { SliceThickness =
-    [0.5, 2.5] }`; `inf` is no bound. Without it, bounds outside of which a value is a mistake.
+    `ranges` is a table of pairs in the unit of the attribute, bounds included: `ranges = { SliceThickness =
+    [0.5, 2.5] }`; `inf` means no bound. The default is ranges outside of which a value is implausible.
     """
 
     kind: ClassVar[str] = "value_ranges"
@@ -176,14 +171,14 @@ class ValueRanges(InstanceRule):
         for name, (least, most) in value.items():
             attribute = attribute_of(name)
             if not _is_number(attribute):
-                raise ValueError(f"{attribute.keyword} ({attribute.vr}) is no number")
+                raise ValueError(f"{attribute.keyword} ({attribute.vr}) is not a number")
             if not least <= most:
                 raise ValueError(f"{attribute.keyword}: expected [least, most], not [{least:g}, {most:g}]")
             found[attribute.keyword] = (least, most)
         return found
 
     def problem(self) -> str:
-        """Which values are out of bounds."""
+        """The values out of range."""
         return joined(self._case(name, *bounds) for name, bounds in self.ranges.items())
 
     def _case(self, name: str, least: float, most: float) -> tuple[str, str]:
@@ -198,10 +193,10 @@ class ValueRanges(InstanceRule):
 
 
 class ValidValues(InstanceRule):
-    """Every value is one that its value representation can hold.
+    """Every value is valid for its value representation.
 
-    What the harvest could not convert is in `invalid_elements`: `N/A` where a number belongs, a day that
-    is none, two values where the dictionary has one.
+    Values that could not be converted are in `invalid_elements`: `N/A` instead of a number, a date that
+    does not exist, two values where the dictionary has VM 1.
     """
 
     kind: ClassVar[str] = "valid_values"
@@ -210,15 +205,15 @@ class ValidValues(InstanceRule):
     severity: Severity = "warning"
 
     def problem(self) -> str:
-        """Where they stand."""
+        """The paths of the invalid values."""
         paths = "list_sort(list_distinct(list_transform(invalid_elements, lambda e: e.path)))"
         text = f"'invalid: ' || left(array_to_string({paths}, ', '), 200)"
         return f"CASE WHEN len(invalid_elements) > 0 THEN {text} END"
 
 
 def as_text(column: str) -> str:
-    """The SQL expression of a value as a text of bounded length."""
-    return f"left(COALESCE(CAST({column} AS VARCHAR), 'nothing'), 80)"
+    """The SQL expression of a value as text of bounded length."""
+    return f"left(COALESCE(CAST({column} AS VARCHAR), 'NULL'), 80)"
 
 
 def _is_number(attribute: Attribute) -> bool:
