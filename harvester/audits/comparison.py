@@ -159,5 +159,10 @@ def compare(findings: pa.Table, previous: PreviousAudit, examples: int = 5) -> C
     shown: dict[str, list[Finding]] = {}
     for row in added.to_pylist():
         shown.setdefault(row["rule"], []).append(Finding.from_row(row))
-    changes = (RuleChange(*row, examples=tuple(shown.get(row[0], ()))) for row in rows)
-    return Comparison(previous.name, tuple(changes))
+    return Comparison(
+        previous.name,
+        tuple(
+            RuleChange(rule, severity, new, gone, still, tuple(shown.get(rule, ())))
+            for rule, severity, new, gone, still in rows
+        ),
+    )

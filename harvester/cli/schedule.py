@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harvester.errors import ungrouped
-from harvester.schedule import Job, FinishedRun, State, load_job, run_due, run_forever
+from harvester.schedule import FinishedRun, Job, State, load_job, run_due, run_forever
 
 
 def add_to(app: typer.Typer) -> None:

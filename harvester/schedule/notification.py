@@ -52,7 +52,7 @@ async def _run(command: tuple[str, ...], body: str) -> None:
                 list(command), input=body.encode(), stdout=subprocess.DEVNULL, stderr=None, check=False
             )
     except TimeoutError:
-        _logger.warning("schedule.command: %s took more than %.0f s and was stopped", command[0], _TIMEOUT_SECONDS)
+        _logger.warning("schedule.command: %s stopped after %.0f s", command[0], _TIMEOUT_SECONDS)
     except OSError as error:
         _logger.warning("schedule.command: %s: %s", command[0], error.strerror or error)
     else:

@@ -66,8 +66,13 @@ async def run_due(jobs: Sequence[Job], state: State) -> list[FinishedRun]:
     return finished
 
 
-async def run_forever(jobs: Sequence[Job], state: State) -> None:
+async def run_forever(jobs: Sequence[Job], state: State, max_wait_seconds: float = _MAX_WAIT_SECONDS) -> None:
     """Run each job when it is due, until cancelled; jobs of one dataset run one after the other.
+
+    Args:
+        jobs: All jobs.
+        state: Their last runs.
+        max_wait_seconds: Time after which due times are checked again.
 
     Raises:
         ConfigError: The state file cannot be written.
@@ -84,7 +89,7 @@ async def run_forever(jobs: Sequence[Job], state: State) -> None:
                 if not run.busy:
                     continue
             wait = (job.due_after(now) - now).total_seconds()
-            await anyio.sleep(min(max(wait, 0.05), _MAX_WAIT_SECONDS))
+            await anyio.sleep(min(max(wait, 0.05), max_wait_seconds))
 
     for job in jobs:
         if str(job.path) not in state.runs:

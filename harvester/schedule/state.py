@@ -60,7 +60,9 @@ class State:
         try:
             return cls(found, _RECORD.validate_json(content))
         except ValidationError:
-            raise ConfigError(f"{found}: is not the state file of a schedule; delete it to start again") from None
+            raise ConfigError(
+                f"{found}: is not the state file of a schedule; delete it to start again"
+            ) from None
 
     def record(self, job: Path, run: LastRun) -> None:
         """Store the last run of a job.

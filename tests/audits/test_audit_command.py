@@ -128,7 +128,7 @@ def test_two_audits_are_compared(cohort: Path) -> None:
 def test_a_finding_that_is_gone_is_told(cohort: Path) -> None:
     previous = read_previous(audited(cohort).findings, "", "")
     cohort.write_text(cohort.read_text() + "attributes = ['PatientID']\n")
-    comparison = compare(audited(cohort).table(), earlier)
+    comparison = compare(audited(cohort).table(), previous)
     assert (comparison.new, comparison.gone, comparison.still) == (0, 1, 0)
     (change,) = comparison.changes
     assert (change.rule, change.severity, change.examples) == ("required_attributes", "error", ())
@@ -173,7 +173,7 @@ def test_a_command_line_that_cannot_be_used_is_said(
     ("given", "complaint"),
     [
         ("/nowhere", "--against /nowhere: /nowhere cannot be read"),
-        ("{config}", "is no file of an audit's findings"),
+        ("{config}", "is not a findings file of an audit"),
         ("latest", "has no earlier audit called 'cohort'"),
     ],
 )

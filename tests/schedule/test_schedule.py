@@ -153,18 +153,17 @@ def test_whoever_hears_of_failures_only_hears_nothing_of_a_busy_dataset(tmp_path
 
 
 def test_a_schedule_that_waits_for_a_busy_dataset_catches_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     config = configured(tmp_path).rename(tmp_path / "yearly.toml")
     config.write_text(config.read_text().replace("* * * * *", "0 0 1 1 *"))
     state = State(tmp_path / "state.json")
     state.record(config, LastRun(at("2020-01-01T12:00:00")))
-    monkeypatch.setattr("harvester.schedule.run._LONGEST_WAIT_SECONDS", 0.05)
 
     async def watch() -> None:
         async with anyio.create_task_group() as tasks:
             with Dataset.create(tmp_path / "data").lock():
-                tasks.start_soon(run_forever, [load_job(config)], state)
+                tasks.start_soon(run_forever, [load_job(config)], state, 0.05)
                 await until(lambda: state.runs[str(config)].busy)
             await until(lambda: state.runs[str(config)].status == 3)
             tasks.cancel_scope.cancel()
@@ -199,7 +198,7 @@ def test_a_webhook_gets_one_json_object(status: int, caplog: pytest.LogCaptureFi
 
     anyio.run(serve)
     assert got == [("POST", {"failed": False, "status": 0})]
-    assert ("the server answers 500" in caplog.text) is (status == 500)
+    assert ("the server responded with status 500" in caplog.text) is (status == 500)
     assert "ClientConnectorError" in caplog.text
     assert "secret" not in caplog.text
 
@@ -231,5 +230,5 @@ def test_a_file_without_a_schedule_and_a_state_that_is_none_are_named(tmp_path: 
     path.write_text('dataset = "d"\n[audit]\n[schedule]\ncron = "0 3 * * *"\n')
     assert load_job(path).command == "audit"
     (tmp_path / "s.json").write_text("[]")
-    with pytest.raises(ConfigError, match=r"s\.json: is no record"):
+    with pytest.raises(ConfigError, match=r"s\.json: is not the state file"):
         State.open(tmp_path / "s.json")

@@ -146,7 +146,9 @@ def gather(path: str, attributes: Iterable[str] = (), memory: str = "2500MB") ->
         failures = queries.rows(
             "SELECT reason, count(*) AS objects FROM failures GROUP BY ALL ORDER BY objects DESC, reason"
         )
-        distributions = [queries.distribution(name, totals["instances"]) for name in chosen or DEFAULT_ATTRIBUTES]
+        distributions = [
+            queries.distribution(name, totals["instances"]) for name in chosen or DEFAULT_ATTRIBUTES
+        ]
         shown = [one["SeriesInstanceUID"] for one in without]
         shown += [] if audit is None else [one.series_instance_uid for r in audit.rules for one in r.examples]
         studies = queries.studies({uid for uid in shown if uid})

@@ -225,7 +225,11 @@ def _runs(runs: Iterable[Row]) -> Figure | None:
         ),
     )
     shown = [{**row, "started_at": row["started_at"][2:16], "rate": round(row["rate"])} for row in rows[-12:]]
-    return _figure(caption, charts.bars(shown, title=caption, unit="per second", label="started_at", number="rate"), table)
+    return _figure(
+        caption,
+        charts.bars(shown, title=caption, unit="per second", label="started_at", number="rate"),
+        table,
+    )
 
 
 def _distribution(one: Distribution) -> Figure:

@@ -46,7 +46,7 @@ BUILT_IN: Final[tuple[type[Rule], ...]] = (
 )
 """In the order in which they run and are reported."""
 
-_BY_NAME: Final[dict[str, type[Rule]]] = {rule.kind: rule for rule in (*BUILT_IN, SqlRule)}
+_BY_NAME: Final[dict[str, type[Rule]]] = {rule.kind: rule for rule in BUILT_IN} | {SqlRule.kind: SqlRule}
 
 
 def make_rule(table: Mapping[str, Any], where: str) -> Rule:

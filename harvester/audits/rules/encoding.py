@@ -167,12 +167,9 @@ def _unequal(what: str, tiff: str, dicom: str) -> list[tuple[str, str]]:
     return [(f"{tiff} <> {dicom}", f"'{what}: TIFF ' || {tiff} || ', DICOM ' || {dicom}")]
 
 
-def _mismatched(
-    what: str, tiff: str, dicom: str, codes: dict[int, tuple[str, ...]]
-) -> list[tuple[str, str]]:
+def _mismatched(what: str, tiff: str, dicom: str, codes: dict[int, tuple[str, ...]]) -> list[tuple[str, str]]:
     cases = " ".join(
-        f"WHEN {code} THEN {dicom} NOT IN ({', '.join(map(literal, texts))})"
-        for code, texts in codes.items()
+        f"WHEN {code} THEN {dicom} NOT IN ({', '.join(map(literal, texts))})" for code, texts in codes.items()
     )
     return [
         (

@@ -75,7 +75,10 @@ def test_a_report_is_written_by_the_command(dataset: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("--attribute", "PatientNam"), "--attribute: 'PatientNam' is no attribute's keyword; did you mean"),
+        (
+            ("--attribute", "PatientNam"),
+            "--attribute: 'PatientNam' is not the keyword of an attribute; did you mean",
+        ),
         (("--attribute", "SegmentSequence"), "--attribute: SegmentSequence (SQ) has items, not values"),
         (("-o", "/nowhere/report.html"), "--output: /nowhere/report.html: No such file or directory"),
     ],
