@@ -1,9 +1,10 @@
-"""One crawl at a time: a lock that the kernel frees when its holder dies."""
+"""The lock of a dataset in a directory: one writer at a time, released by the kernel when its holder ends."""
 
 import fcntl
 import os
 import re
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,23 +13,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from harvester.dataset.no_follow import open_parent
 from harvester.dataset.paths import LOCK
 from harvester.errors import DatasetBusyError, DatasetError
 
-_MAXIMUM_NOTE = 1000
-_HOLDER = re.compile(r"process (\d+) on (\S+) since")
+_MAXIMUM_NOTE: Final = 1000
+_HOLDER: Final = re.compile(r"process (\d+) on (\S+) since")
 
-# The processes of a crawl that was killed hold its lock for the moment that they take to end.
+# The worker processes of a killed crawl hold its lock until they have ended.
 _ORPHANS_SECONDS: Final = 10.0
-_LOOK_AGAIN_SECONDS: Final = 0.02
+_POLL_SECONDS: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """Proof that this process holds the dataset, for what may only run then.
+    """Proof that this process holds the dataset.
 
-    Whoever holds the open file `descriptor`, too, keeps a local dataset locked until it is gone. Of one
-    in a bucket `token` is what its lock says while it is this holder's.
+    Attributes:
+        location: The dataset's.
+        descriptor: The open lock file: a process that inherits it keeps a local dataset locked until it ends.
+        token: What identifies the lock while it is this holder's, for `Storage.confirm`.
     """
 
     location: str
@@ -40,22 +44,19 @@ class Lock:
 def hold_lock(root: Path) -> Iterator[Lock]:
     """Hold a dataset for one crawl while the block runs.
 
-    The lock is on the open file, so `kill -9` frees it. A process that has the same open file shares
-    it: the dataset stays locked until the last of them is gone, and so no orphan writes into the
-    next crawl, which waits for the end of such orphans for a few seconds.
+    The lock belongs to the open file, so `kill -9` releases it. Processes that inherit the open file share
+    it: the dataset stays locked until the last of them has ended. The next crawl waits a few seconds for
+    the worker processes of a killed one.
 
     Raises:
-        DatasetBusyError: Another process holds it; the message says which.
-        DatasetError: It cannot be made.
+        DatasetBusyError: Another process holds it; the message names it.
+        DatasetError: The lock file cannot be made, or is a link.
     """
     path = root / LOCK
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be opened ({error.strerror})") from error
+    descriptor = _open(root)
     try:
         try:
-            _take(descriptor)
+            _acquire(descriptor)
         except BlockingIOError as error:
             holder = _note(descriptor)
             raise DatasetBusyError(
@@ -67,14 +68,64 @@ def hold_lock(root: Path) -> Iterator[Lock]:
         note = (
             f"process {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
         )
+        token = _identity(os.fstat(descriptor))
+        confirm_lock(root, token)  # before anything is written into the file
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, note.encode(), 0)
-        yield Lock(str(root), descriptor)
+        yield Lock(str(root), descriptor, token)
     finally:
         os.close(descriptor)
 
 
-def _take(descriptor: int) -> None:
+def confirm_lock(root: Path, token: str) -> None:
+    """Check that a dataset's lock file is the one that was locked.
+
+    Raises:
+        DatasetError: It was removed or replaced: another crawl can hold the dataset.
+    """
+    try:
+        with open_parent(root, LOCK) as (parent, name):
+            found = _identity(os.stat(name, dir_fd=parent, follow_symlinks=False))
+    except OSError as error:
+        found = error.strerror or str(error)
+    if found != token:
+        raise DatasetError(
+            f"{root / LOCK}: this process has lost the dataset's lock: the file was removed or replaced "
+            "while it was held; what was committed stays: start the command again"
+        )
+
+
+def is_gone(process: int) -> bool:
+    """Whether a process of this machine has ended."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False  # another user's
+    return _is_zombie(process)
+
+
+def _open(root: Path) -> int:
+    try:
+        with open_parent(root, LOCK, create=True) as (parent, name):
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            descriptor = os.open(name, flags, 0o644, dir_fd=parent)
+    except OSError as error:
+        raise DatasetError(f"{root / LOCK}: cannot be opened ({error.strerror})") from error
+    note = _note(descriptor) if stat.S_ISREG(os.fstat(descriptor).st_mode) else "not a file"
+    if not note or _HOLDER.match(note):
+        return descriptor
+    os.close(descriptor)
+    raise DatasetError(f"{root / LOCK}: is not a lock file of harvester; move it away")
+
+
+def _identity(status: os.stat_result) -> str:
+    """The inode: while the file is open no other one has its number, on any machine that sees it."""
+    return str(status.st_ino)
+
+
+def _acquire(descriptor: int) -> None:
     deadline = time.monotonic() + _ORPHANS_SECONDS
     while True:
         try:
@@ -82,7 +133,7 @@ def _take(descriptor: int) -> None:
         except BlockingIOError:
             if time.monotonic() > deadline or not _holder_is_gone(_note(descriptor)):
                 raise
-            time.sleep(_LOOK_AGAIN_SECONDS)
+            time.sleep(_POLL_SECONDS)
         else:
             return
 
@@ -97,17 +148,6 @@ def _holder_is_gone(note: str) -> bool:
     if holder is None or holder[2] != socket.gethostname():
         return False
     return is_gone(int(holder[1]))
-
-
-def is_gone(process: int) -> bool:
-    """Whether a process of this machine has ended."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
-        return False  # another user's
-    return _is_zombie(process)
 
 
 def _is_zombie(process: int) -> bool:

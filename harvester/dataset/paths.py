@@ -19,8 +19,8 @@ LEASE = f"{PRIVATE}/lock.json"  # the same, in a bucket
 SNAPSHOT = f"{PRIVATE}/snapshot.json"
 MARKS = f"{PRIVATE}/marks.parquet"
 
-# Of a compaction: the new parts before they are published, the record of them, what they replace, and
-# the links by which those who opened the dataset before go on finding that.
+# Of a compaction: the new parts before they are published, the snapshot with them, and the parts that they
+# replace, by generation. Earlier versions of harvester made links to those.
 STAGED = f"{PRIVATE}/staged"
 NEXT_SNAPSHOT = f"{PRIVATE}/snapshot.next.json"
 REPLACED = f"{PRIVATE}/replaced"
@@ -101,9 +101,10 @@ def part_path(kind: TableName, name: str, partition: Partition | None = None) ->
     return f"{kind}/{name}" if partition is None else f"{kind}/{partition.path}/{name}"
 
 
-def partition_folder(path: str) -> str:
-    """The folder that a part lies in, from the dataset on."""
-    return path.rpartition("/")[0]
+def split_path(path: str) -> tuple[str, str]:
+    """The folder of a file, and its name in there."""
+    folder, _, name = path.rpartition("/")
+    return folder, name
 
 
 def is_part_path(path: str) -> bool:

@@ -1,36 +1,35 @@
-"""Which parts count, and their columns: the commits summed up, so that opening reads one file and not each.
+"""Which parts count, and their columns: the commits summed up, so that opening a dataset reads one file.
 
-What the record does not know yet, because it was committed since, is read from the commits and the parts
-themselves. So a lost record costs time and nothing else, unless a compaction wrote it: only the record
-says that parts of the commits have given way to larger ones.
+Commits that are newer than the snapshot file are read one by one. Only the snapshot says that parts of the
+commits were merged into larger ones.
 """
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Literal
+from typing import Final, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from harvester.dataset.commits import Part, read_commits_at
-from harvester.dataset.paths import COMMITS, GENERATIONS, NEXT_SNAPSHOT, REPLACED, SNAPSHOT, TABLES, TableName
+from harvester.dataset.paths import COMMITS, REPLACED, SNAPSHOT, TABLES, TableName
 from harvester.dataset.schema_merge import unite
-from harvester.dataset.storage import LocalStorage, Storage
+from harvester.dataset.storage import Storage
 from harvester.errors import DatasetError
 
-# A part that is gone because the dataset changed while it was read: the dataset is read again.
-_ATTEMPTS = 5
+# A part is missing while the dataset changes: it is read again, so many times.
+_ATTEMPTS: Final = 5
 
 
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What a commit record says that is still so: by size and time (ns) of its file, its parts."""
+    """The parts of a commit that still count, and size and time (ns) of its record's file."""
 
     size: int
     time: int
@@ -40,16 +39,16 @@ class Committed:
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The snapshot as it is kept.
+    """The snapshot file.
 
     Attributes:
         generation: How often the dataset was compacted.
         compacted: Parts that compactions wrote.
         merged: Paths of parts that commits name and that are in those.
         commits: What each commit record adds, by its path.
-        columns: The columns of all these parts, by table: a schema as Arrow serializes it, in Base64.
-        kept: Until when the parts that a generation had are kept, for those who opened it.
-        format: The version of this record's form.
+        columns: The columns of all these parts, by table: an Arrow schema, serialized, in Base64.
+        kept: Until when the replaced parts of a generation are kept for its readers.
+        format: The version of this format.
     """
 
     generation: int = 0
@@ -61,13 +60,16 @@ class Record:
     format: Literal[1] = 1
 
 
+_RECORD: Final = TypeAdapter(Record)
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The parts that count at one moment.
 
     Attributes:
-        record: What was known of them before.
-        commits: What each commit record adds, by its path.
+        record: The snapshot file.
+        commits: What each commit record adds, by its path; newer than the file.
         storage: The dataset's files.
     """
 
@@ -82,34 +84,50 @@ class Snapshot:
         for commit in self.commits.values():
             yield from commit.parts
 
-    def files(self, kind: TableName) -> list[str]:
-        """Where DuckDB finds one table's parts, which a compaction meanwhile does not take away."""
-        lead = self._lead(kind)
-        return [f"{self.storage.folder}/{lead}{part.path}" for part in self.parts if part.kind == kind]
+    def files(self, table: TableName) -> list[str]:
+        """The files of a table's parts, for DuckDB: in a directory those that `locate` finds now."""
+        paths = [part.path for part in self.parts if part.kind == table]
+        found = self.locate(paths) if self.storage.filesystem is None else paths
+        return [f"{self.storage.folder}/{path}" for path in found]
 
-    @property
-    def kept_folder(self) -> str:
-        """Where the links among these files lead, after a compaction: to kept parts, and nothing else."""
-        return f"{self.storage.folder}/{REPLACED}/{self.record.generation}"
+    def locate(self, paths: Iterable[str]) -> Iterator[str]:
+        """Find parts: in their folders, or where later compactions keep them for readers of this snapshot."""
+        return locate_parts(self.storage, paths, self.record.generation)
 
-    def columns(self, kind: TableName) -> pa.Schema:
+    def columns(self, table: TableName) -> pa.Schema:
         """The columns of all parts of a table, united.
 
         Raises:
             DatasetError: A part cannot be read.
-            FileNotFoundError: A part is not there.
+            FileNotFoundError: A part is missing.
         """
-        known = _decoded(self.record.columns.get(kind))
+        known = _decoded(self.record.columns.get(table))
         before = set(self.record.compacted).union(*(one.parts for one in self.record.commits.values()))
-        fresh = [part.path for part in self.parts if part.kind == kind and part not in before]
+        fresh = [part.path for part in self.parts if part.kind == table and part not in before]
         with ThreadPoolExecutor() as threads:
-            return unite([known, *threads.map(partial(_schema, self.storage, self._lead(kind)), fresh)])
+            return unite([known, *threads.map(partial(_schema, self.storage), self.locate(fresh))])
 
-    def _lead(self, kind: TableName) -> str:
-        """What stands before a part's path: in a directory a link, which compactions turn."""
-        lead = f"{GENERATIONS}/{self.record.generation}/"
-        there = isinstance(self.storage, LocalStorage) and (self.storage.root / lead / kind).is_symlink()
-        return lead if there else ""
+
+def locate_parts(storage: Storage, paths: Iterable[str], generation: int = 0) -> Iterator[str]:
+    """Find parts: in their folders, or kept by a compaction of this generation or of a later one."""
+    later: list[int] | None = None
+    for path in paths:
+        later = (
+            [number for number in kept_generations(storage) if number >= generation]
+            if later is None
+            else later
+        )
+        if not later or storage.exists(path):
+            yield path
+        else:
+            kept = (f"{REPLACED}/{number}/{path}" for number in later)
+            yield next(filter(storage.exists, kept), path)
+
+
+def kept_generations(storage: Storage) -> list[int]:
+    """The generations of which there are kept parts, in order."""
+    names = {path.split("/")[2] for path in storage.list_files(REPLACED)}
+    return sorted(int(name) for name in names if name.isdecimal())
 
 
 def read_snapshot(storage: Storage) -> Snapshot:
@@ -118,7 +136,7 @@ def read_snapshot(storage: Storage) -> Snapshot:
     Raises:
         DatasetError: The record, or a commit that is newer, is corrupt.
     """
-    record = _read_record(storage)
+    record = read_record(storage) or Record()
     merged = frozenset(record.merged)
     commits = {}
     fresh = {}
@@ -142,9 +160,9 @@ def read_columns(storage: Storage) -> tuple[Snapshot, dict[TableName, pa.Schema]
     for attempt in range(_ATTEMPTS):
         snapshot = read_snapshot(storage)
         try:
-            return snapshot, {kind: snapshot.columns(kind) for kind in TABLES}
+            return snapshot, {table: snapshot.columns(table) for table in TABLES}
         except FileNotFoundError as error:
-            # Gone for good, or only replaced since its commit was read.
+            # Missing for good, or only replaced since its commit was read.
             if attempt and read_snapshot(storage) == snapshot:
                 message = f"{error.filename}: this part is missing, though a commit names it"
                 raise DatasetError(
@@ -154,56 +172,53 @@ def read_columns(storage: Storage) -> tuple[Snapshot, dict[TableName, pa.Schema]
 
 
 def write_checkpoint(storage: Storage) -> None:
-    """Sum up the commits so far; nothing is written if nothing was committed since the last time.
+    """Sum up the commits so far, unless nothing was committed since the last time.
 
     Raises:
         DatasetError: A record is corrupt, a part cannot be read, or the file cannot be written.
     """
     snapshot, columns = read_columns(storage)
     if snapshot.commits != snapshot.record.commits:
-        write_record(
-            storage, SNAPSHOT, with_columns(replace(snapshot.record, commits=snapshot.commits), columns)
-        )
+        record = replace(snapshot.record, commits=snapshot.commits)
+        write_record(storage, SNAPSHOT, with_columns(record, columns))
 
 
 def with_columns(record: Record, columns: Mapping[TableName, pa.Schema]) -> Record:
-    """A record that knows its columns."""
+    """The record with its columns."""
     texts = {
-        kind: base64.b64encode(schema.serialize().to_pybytes()).decode() for kind, schema in columns.items()
+        table: base64.b64encode(schema.serialize().to_pybytes()).decode() for table, schema in columns.items()
     }
     return replace(record, columns=texts)
 
 
-_RECORD = TypeAdapter(Record)
-
-
 def write_record(storage: Storage, path: str, record: Record) -> None:
-    """Write a record whole.
+    """Write a snapshot file.
 
     Raises:
-        DatasetError: It cannot be written, or the lock that it is written under is lost.
+        DatasetError: It cannot be written, or the lock is lost.
     """
     storage.confirm()
     with storage.write(path) as stream:
         stream.write(_RECORD.dump_json(record))
 
 
-def next_record(storage: Storage) -> Record | None:
-    """The record of a compaction that is being published, or None.
+def read_record(storage: Storage, path: str = SNAPSHOT) -> Record | None:
+    """Read a snapshot file; None where there is none.
 
     Raises:
         DatasetError: It is corrupt.
     """
-    return _read_record(storage, NEXT_SNAPSHOT) if storage.exists(NEXT_SNAPSHOT) else None
-
-
-def current_record(storage: Storage) -> Record:
-    """The record as it is kept.
-
-    Raises:
-        DatasetError: It is corrupt.
-    """
-    return _read_record(storage)
+    if not storage.exists(path):
+        return None
+    try:
+        return _RECORD.validate_json(storage.read(path), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(step) for step in first["loc"])
+        raise DatasetError(
+            f"{storage.location}/{path}: corrupt snapshot ({where or 'text'}: {first['msg']}); "
+            "restore it from a copy of the dataset, or crawl into a new one"
+        ) from error
 
 
 def _decoded(text: str | None) -> pa.Schema:
@@ -215,25 +230,11 @@ def _decoded(text: str | None) -> pa.Schema:
         raise DatasetError(f"{SNAPSHOT}: corrupt columns ({error})") from error
 
 
-def _schema(storage: Storage, lead: str, path: str) -> pa.Schema:
+def _schema(storage: Storage, path: str) -> pa.Schema:
     file = f"{storage.folder}/{path}"
     try:
-        return pq.read_schema(storage.file(f"{lead}{path}"), filesystem=storage.filesystem)
+        return pq.read_schema(storage.file(path), filesystem=storage.filesystem)
     except FileNotFoundError as error:
         raise FileNotFoundError(error.errno, error.strerror, file) from error
     except (OSError, pa.ArrowException) as error:
-        raise DatasetError(f"{file}: this part cannot be read ({' '.join(str(error).split())})") from error
-
-
-def _read_record(storage: Storage, path: str = SNAPSHOT) -> Record:
-    if not storage.exists(path):
-        return Record()
-    try:
-        return _RECORD.validate_json(storage.read(path), strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(step) for step in first["loc"])
-        raise DatasetError(
-            f"{storage.location}/{path}: corrupt snapshot ({where or 'text'}: {first['msg']}); "
-            "restore it from a copy of the dataset, or crawl into a new one"
-        ) from error
+        raise storage.error(path, "this part cannot be read", error) from error

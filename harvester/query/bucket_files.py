@@ -5,16 +5,13 @@ needs none, has no way to write, and knows no file but the parts that counted wh
 """
 
 import io
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import cached_property
+from itertools import chain
 from typing import Any, Final
 
 import fsspec
 
 from harvester.dataset import Snapshot
-from harvester.dataset.bucket import BucketStorage
-from harvester.dataset.paths import REPLACED
 
 _THEN: Final = datetime(2000, 1, 1, tzinfo=UTC)  # parts are immutable: all of them have not changed since
 
@@ -23,17 +20,17 @@ class PartFiles(fsspec.AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
     """The parts of one snapshot, by the addresses that `Snapshot.files` gives.
 
     Args:
-        storage: A dataset in a bucket.
-        snapshot: Its parts.
+        snapshot: Of a dataset in a bucket.
     """
 
     protocol = ("s3", "gs")
     cachable = False
 
-    def __init__(self, storage: BucketStorage, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot) -> None:
         super().__init__()
-        self._storage = storage
-        self._generation = snapshot.record.generation
+        self._storage = storage = snapshot.storage
+        self._filesystem: Any = storage.filesystem
+        self._snapshot = snapshot
         self._parts = {f"{storage.folder}/{part.path}": part for part in snapshot.parts}
 
     @classmethod
@@ -70,22 +67,11 @@ class PartFiles(fsspec.AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
             raise PermissionError(f"{path}: a dataset is only read")
         if path not in self._parts:
             raise FileNotFoundError(path)
-        for place in self._places(self._parts[path].path):
+        part = self._parts[path].path
+        for place in chain([part], self._snapshot.locate([part])):
             try:
-                stream: io.BufferedIOBase = self._storage.filesystem.open_input_file(
-                    self._storage.file(place)
-                )
+                stream: io.BufferedIOBase = self._filesystem.open_input_file(self._storage.file(place))
             except FileNotFoundError:
                 continue
             return stream
         raise FileNotFoundError(f"{path}: was replaced since, and is no longer kept; open the dataset again")
-
-    def _places(self, path: str) -> Iterator[str]:
-        """Where a part can be: at its place, or where compactions since have kept it."""
-        yield path
-        yield from (f"{REPLACED}/{generation}/{path}" for generation in self._later_generations)
-
-    @cached_property
-    def _later_generations(self) -> list[int]:
-        kept = {path.split("/")[2] for path in self._storage.list_files(REPLACED)}
-        return sorted(int(name) for name in kept if name.isdecimal() and int(name) >= self._generation)

@@ -5,8 +5,10 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -16,11 +18,12 @@ import pyarrow as pa
 from harvester.catalog.database import add_table, identifier, literal, lock
 from harvester.catalog.release import index_tables
 from harvester.dataset import INSTANCE_COLUMNS, TABLES, Dataset, Snapshot, TableName
-from harvester.dataset.bucket import BucketStorage
+from harvester.dataset.paths import REPLACED
 from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import DatasetError, QueryError
 from harvester.query.bigquery.translate import translate
 from harvester.query.missing_attributes import bind, define_instances, missing_name, with_fixed_columns
+from harvester.query.part_files import define_files, follow_files
 from harvester.query.sandbox import require_question
 from harvester.query.supersession import add_marks, marked
 from harvester.query.views import (
@@ -82,6 +85,7 @@ class Result:
 
     columns: tuple[str, ...]
     _reader: pa.RecordBatchReader
+    _again: Callable[[], pa.RecordBatchReader | None] = lambda: None
 
     @property
     def schema(self) -> pa.Schema:
@@ -94,22 +98,32 @@ class Result:
         Raises:
             QueryError: The query failed on the way.
         """
+        reader, begun = self._reader, False
         while True:
             try:
-                batch = self._reader.read_next_batch()
+                batch = reader.read_next_batch()
             except StopIteration:
                 return
             # DuckDB's errors come through Arrow's stream as Arrow's, of which one is an OSError.
             except (duckdb.Error, pa.ArrowException, OSError) as error:
-                raise QueryError(_one_line(error)) from error
+                again = self._again()
+                if again is None:
+                    raise QueryError(_one_line(error)) from error
+                if begun:
+                    raise QueryError(
+                        "the dataset was compacted while this query was read; run it again"
+                    ) from error
+                reader = again
+                continue
+            begun = True
             yield batch
 
 
 def open_dataset(path: str | Path, options: DatabaseOptions = _DEFAULT_OPTIONS) -> duckdb.DuckDBPyConnection:
     """Open a dataset for SQL, its committed rows only, and close every other door.
 
-    The views read the parts that count when this is called, also when the dataset is compacted
-    afterwards, for as long as that keeps them. The connection reads no file but these parts and the
+    The views read the parts that count when this is called. `run_query` also finds those that a compaction
+    replaced since, for as long as they are kept. The connection reads no file but these parts and the
     release's, loads no extension, and its settings are locked. DuckDB has no read-only files: that a
     part is not written over is `run_query`'s work.
 
@@ -140,7 +154,8 @@ def _opened(
     dataset: Dataset, snapshot: Snapshot, columns: Mapping[TableName, pa.Schema], options: DatabaseOptions
 ) -> duckdb.DuckDBPyConnection:
     marks = dataset.marks()
-    parts = {kind: table_view(kind, snapshot.files(kind), columns[kind]) for kind in TABLES}
+    counts = Counter(part.kind for part in snapshot.parts)
+    parts = {kind: table_view(kind, columns[kind], empty=not counts[kind]) for kind in TABLES}
     connection = duckdb.connect(
         config={
             "autoinstall_known_extensions": "false",
@@ -153,10 +168,11 @@ def _opened(
         }
     )
     try:
-        if isinstance(dataset.storage, BucketStorage):
+        if dataset.storage.filesystem is not None:
             from harvester.query.bucket_files import PartFiles  # noqa: PLC0415  its package is an extra
 
-            connection.register_filesystem(PartFiles(dataset.storage, snapshot))
+            connection.register_filesystem(PartFiles(snapshot))
+        files = define_files(connection, snapshot)
         release = _add_release(connection)
         for name, table in options.tables.items():
             add_table(connection, name, table)
@@ -176,8 +192,7 @@ def _opened(
         if options.asked_often:
             connection.execute("SET parquet_metadata_cache = true")
         connection.execute("SET enable_progress_bar_print = false")
-        parts_files = (file for kind in TABLES for file in snapshot.files(kind))
-        lock(connection, [*release, *parts_files], [snapshot.kept_folder])
+        lock(connection, [*release, *files], [f"{dataset.storage.folder}/{REPLACED}"])
     except duckdb.Error:
         connection.close()
         raise
@@ -202,14 +217,29 @@ def run_query(connection: duckdb.DuckDBPyConnection, sql: str, dialect: Dialect 
     if dialect == "bigquery":
         sql = translate(sql)
     try:
-        statements = require_question(connection, sql)
-        bind(connection, sql)
-        for statement in statements:
-            connection.execute(statement)
-        reader = connection.to_arrow_reader(_BATCH_ROWS)
+        try:
+            reader = _run(connection, sql)
+        except (duckdb.IOException, duckdb.PermissionException):  # a file is missing
+            following = _run_again(connection, sql)
+            if following is None:
+                raise
+            reader = following
     except (duckdb.Error, pa.ArrowException) as error:
         raise QueryError(_one_line(error) + _did_you_mean(connection, str(error))) from error
-    return Result(tuple(reader.schema.names), reader)
+    return Result(tuple(reader.schema.names), reader, partial(_run_again, connection, sql))
+
+
+def _run(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.RecordBatchReader:
+    statements = require_question(connection, sql)
+    bind(connection, sql)
+    for statement in statements:
+        connection.execute(statement)
+    return connection.to_arrow_reader(_BATCH_ROWS)
+
+
+def _run_again(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.RecordBatchReader | None:
+    """Run a query that failed once more, if a compaction has moved parts meanwhile; None: none has moved."""
+    return _run(connection, sql) if follow_files(connection) else None
 
 
 def _one_line(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """The views over a dataset, as SQL: its own tables, IDC's under BigQuery's names, series and studies."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import pyarrow as pa
@@ -16,6 +16,7 @@ from harvester.dataset import (
 )
 from harvester.dataset.paths import NULL_PARTITION
 from harvester.dicom.dictionary import attributes_by_keyword
+from harvester.query.part_files import files_of
 from harvester.query.sql_types import absent_type, sql_type
 from harvester.query.supersession import CURRENT, SUPERSEDED
 
@@ -110,7 +111,7 @@ _STUDY_ATTRIBUTES: Final = (
 )
 
 
-def table_view(kind: TableName, files: Sequence[str], columns: pa.Schema) -> str:
+def table_view(kind: TableName, columns: pa.Schema, *, empty: bool) -> str:
     """Read the parts of one table; without parts it is empty and has the columns that every part has.
 
     DuckDB is told the columns, so it opens a part only when a query comes to it, and none whose folder
@@ -118,10 +119,10 @@ def table_view(kind: TableName, files: Sequence[str], columns: pa.Schema) -> str
 
     Args:
         kind: The table.
-        files: Its parts.
-        columns: The columns of all of them, united.
+        columns: The columns of all its parts, united.
+        empty: Whether there are no parts.
     """
-    if not files:
+    if empty:
         nulls = (
             f"CAST(NULL AS {sql_type(field.type)}) AS {identifier(field.name)}"
             for field in FIXED_COLUMNS[kind]
@@ -134,10 +135,7 @@ def table_view(kind: TableName, files: Sequence[str], columns: pa.Schema) -> str
     )
     # By the column that is asked for as an option, and not by the one of the same name that there is
     # anyway, DuckDB 1.5 skips files. The schema and DuckDB's own hive_partitioning exclude each other.
-    read = (
-        f"read_parquet([{', '.join(map(literal, files))}], "
-        f"schema=MAP {{{', '.join(declared)}}}, filename=true)"
-    )
+    read = f"read_parquet({files_of(kind)}, schema=MAP {{{', '.join(declared)}}}, filename=true)"
     if kind == "failures":
         return f"SELECT * EXCLUDE (filename) FROM {read}"
     folders = ", ".join(f"{_folder_value(name)} AS {name}" for name in PARTITION_COLUMNS.names)

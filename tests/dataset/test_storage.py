@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from harvester.dataset.storage import LocalStorage
+from harvester.dataset.directory import LocalStorage
 from harvester.errors import DatasetError
 
 

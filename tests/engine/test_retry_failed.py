@@ -14,7 +14,7 @@ from recorded_demo import RecordedDemo, recorded_demo
 
 from harvester.config import load
 from harvester.dataset import Dataset
-from harvester.dataset.storage import LocalStorage
+from harvester.dataset.directory import LocalStorage
 from harvester.engine.crawl import CrawlOptions, CrawlResult, crawl
 from harvester.engine.retry_failed import may_pass
 from harvester.engine.shard import Progress

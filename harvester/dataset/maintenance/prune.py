@@ -16,9 +16,8 @@ import pyarrow.compute as pc
 
 from harvester.dataset.commits import Commit, Part, read_commits, write_commit
 from harvester.dataset.lock import Lock
-from harvester.dataset.maintenance.compact import CompactionOptions, Rewriting, rewrite
-from harvester.dataset.maintenance.generations import COMPACTED_TABLES
-from harvester.dataset.paths import TableName, partition_folder
+from harvester.dataset.maintenance.compact import COMPACTED_TABLES, CompactionOptions, Rewriting, rewrite
+from harvester.dataset.paths import TableName, split_path
 from harvester.dataset.schema import FAILURE_COLUMNS
 from harvester.dataset.shard_writer import ShardWriter
 from harvester.dataset.snapshot import Snapshot, read_snapshot
@@ -81,7 +80,7 @@ class _Doomed:
         folders: dict[str, list[Part]] = {}
         hit: set[str] = set()
         for part in sorted(parts, key=lambda part: part.path):
-            folder = partition_folder(part.path)
+            folder = split_path(part.path)[0]
             folders.setdefault(folder, []).append(part)
             if self._look_into(storage, part, kind):
                 hit.add(folder)

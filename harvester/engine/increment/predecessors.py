@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from harvester.catalog.clouds import canonical_key
 from harvester.dataset import Dataset, TableName, Tombstones
-from harvester.dataset.paths import partition_folder
+from harvester.dataset.paths import split_path
 from harvester.errors import DatasetError
 
 _KINDS: Final[tuple[TableName, ...]] = ("instances", "frames")
@@ -56,9 +56,9 @@ def _parts_of(dataset: Dataset, gone: set[str]) -> Mapping[TableName, list[str]]
     }
     there: dict[TableName, list[str]] = {kind: [part.path for part in dataset.parts(kind)] for kind in _KINDS}
     # A compaction may have moved rows to other parts of their folder.
-    moved = {partition_folder(path) for path in mine.difference(*there.values())}
+    moved = {split_path(path)[0] for path in mine.difference(*there.values())}
     return {
-        kind: sorted(path for path in paths if path in mine or partition_folder(path) in moved)
+        kind: sorted(path for path in paths if path in mine or split_path(path)[0] in moved)
         for kind, paths in there.items()
     }
 

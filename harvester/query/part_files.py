@@ -1,0 +1,56 @@
+"""The files behind a dataset's views: SQL variables, which follow parts that a compaction moves."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+
+from harvester.catalog.database import literal
+from harvester.dataset import TABLES, Snapshot, TableName
+from harvester.dataset.directory import LocalStorage
+from harvester.dataset.paths import REPLACED
+from harvester.dataset.snapshot import locate_parts
+
+_FOLDER: Final = "harvest_folder"
+
+
+def files_of(table: TableName) -> str:
+    """The SQL expression of a table's files."""
+    return f"getvariable('harvest_{table}')"
+
+
+def define_files(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> list[str]:
+    """Set the variables to the files of a snapshot, and return these."""
+    # Only in a directory do parts move: in a bucket `PartFiles` finds them.
+    folder = snapshot.storage.folder if snapshot.storage.filesystem is None else ""
+    connection.execute(f"SET VARIABLE {_FOLDER} = {literal(folder)}")
+    files = {table: snapshot.files(table) for table in TABLES}
+    for table, found in files.items():
+        _set(connection, table, found)
+    return [file for found in files.values() for file in found]
+
+
+def follow_files(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Set the variables again where a compaction has moved files; False where none has moved."""
+    folder = _value(connection, f"getvariable('{_FOLDER}')")
+    if not folder:
+        return False
+    storage, moved = LocalStorage(Path(folder)), False
+    for table in TABLES:
+        files = _value(connection, files_of(table)) or []
+        paths = [file.removeprefix(f"{folder}/") for file in files]
+        # `_harvest/replaced/<generation>/<path>` is where an earlier compaction keeps a part.
+        parts = [path.split("/", 3)[3] if path.startswith(f"{REPLACED}/") else path for path in paths]
+        found = [f"{folder}/{path}" for path in locate_parts(storage, parts)]
+        if found != files:
+            _set(connection, table, found)
+            moved = True
+    return moved
+
+
+def _set(connection: duckdb.DuckDBPyConnection, table: TableName, files: list[str]) -> None:
+    connection.execute(f"SET VARIABLE harvest_{table} = [{', '.join(map(literal, files))}]::VARCHAR[]")
+
+
+def _value(connection: duckdb.DuckDBPyConnection, expression: str) -> Any:
+    return connection.execute(f"SELECT {expression}").fetchall()[0][0]
