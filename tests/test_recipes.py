@@ -11,7 +11,8 @@ from test_documents import blocks, typed_commands
 
 import harvester
 from harvester.query import open_dataset, run_query
-from harvester.reader.event_loop import FRAME_INDEXES, LOOP
+from harvester.reader.event_loop import LOOP
+from harvester.reader.frame_lookup import FRAME_INDEXES
 from harvester.reader.header_lengths import RECENT_LENGTHS
 
 objects = pytest.importorskip("reading.objects", reason="highdicom is not installed")

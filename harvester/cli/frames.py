@@ -17,7 +17,7 @@ from harvester.dicom import Header
 from harvester.dicom.frames import FrameIndex
 from harvester.errors import ConfigError
 from harvester.model import ObjectRef
-from harvester.reader.dataset_hints import NO_HINTS, look_up_hints
+from harvester.reader.dataset_hints import look_up_hints
 from harvester.reader.event_loop import LOOP
 from harvester.reader.frames import OpenedFrames, open_frames
 
@@ -84,9 +84,9 @@ def _frames(  # noqa: PLR0913  a command's options
     if (frames is None) != (output is None):
         raise ConfigError("--frames and --output go together: which frames, and where they are written")
     ref = ObjectRef.parse(url)
-    known = NO_HINTS if dataset is None else look_up_hints(dataset, ref)
+    (hints,) = look_up_hints(dataset, [ref])
     with _waiting():
-        opened = LOOP.call(open_frames, LOOP.store(endpoint), ref, known)
+        opened = LOOP.call(open_frames, LOOP.store(endpoint), ref, hints)
     if frames is None or output is None:
         typer.echo(_described(opened, as_json=as_json))
         return

@@ -1,10 +1,10 @@
-"""What a dataset knows of an object, so that opening it takes one request for exactly its header."""
+"""Looks up in a dataset how long an object's header is and where its frames lie, before it is opened."""
 
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, TypeAlias, get_args
 
 import pyarrow.parquet as pq
 
@@ -14,7 +14,10 @@ from harvester.dicom.frames import FrameIndex, FrameSource
 from harvester.errors import DatasetError
 from harvester.model import ObjectRef
 
-# Bytes. A crawl that read fewer than such a header has hopped over long values in it, as a reader does, too.
+DatasetLike: TypeAlias = Dataset | str | Path | None
+"""An opened dataset, its path or URL, or None."""
+
+# Bytes. A crawl that read fewer than such a header skipped long values in it, as a reader does.
 _LONGEST_WINDOW: Final = 4 << 20
 _INSTANCE_COLUMNS: Final = ("etag", "header_bytes", "pixel_data_offset", "encapsulated", "bytes_fetched")
 _FRAME_COLUMNS: Final = ("etag", "source", "frame_offsets", "frame_lengths")
@@ -22,12 +25,12 @@ _FRAME_COLUMNS: Final = ("etag", "source", "frame_offsets", "frame_lengths")
 
 @dataclass(frozen=True, slots=True)
 class ObjectHints:
-    """What is known of an object before it is asked for.
+    """What is known of an object before it is read.
 
     Attributes:
-        etag: What it was when that was learnt.
-        header_window: How many bytes hold its header, and the beginning of its pixel data.
-        index: DatasetLike its frames lie.
+        etag: The ETag of the object that the other attributes describe.
+        header_window: Number of bytes that hold its header and the start of its pixel data.
+        index: Its frame index.
     """
 
     etag: str | None = None
@@ -38,51 +41,36 @@ class ObjectHints:
 NO_HINTS: Final = ObjectHints()
 
 
-def look_up_hints(dataset: Dataset | str | Path, ref: ObjectRef) -> ObjectHints:
-    """What a dataset says of an object; nothing, where it does not have it.
-
-    Args:
-        dataset: The dataset, or where it is.
-        ref: The object.
+def look_up_hints(dataset: DatasetLike, refs: Sequence[ObjectRef]) -> list[ObjectHints]:
+    """Look up objects in a dataset; `NO_HINTS` for those that it does not hold. Each part is read once.
 
     Raises:
         DatasetError: There is no such dataset, or it cannot be read.
     """
-    return look_up_all_hints(dataset, [ref])[0]
-
-
-def look_up_all_hints(dataset: Dataset | str | Path, refs: Sequence[ObjectRef]) -> list[ObjectHints]:
-    """What a dataset says of some objects, each of its files being looked into once.
-
-    Args:
-        dataset: The dataset, or where it is.
-        refs: The objects.
-
-    Raises:
-        DatasetError: There is no such dataset, or it cannot be read.
-    """
+    if dataset is None:
+        return [NO_HINTS] * len(refs)
     opened = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
     instances = _rows(opened, "instances", _INSTANCE_COLUMNS, [ref.url for ref in refs])
     frames = _rows(opened, "frames", _FRAME_COLUMNS, list(instances))
     return [
-        _known(instances[ref.url], frames.get(ref.url)) if ref.url in instances else NO_HINTS for ref in refs
+        _hints(instances[ref.url], frames.get(ref.url)) if ref.url in instances else NO_HINTS for ref in refs
     ]
 
 
-def _known(instance: dict[str, Any], frames: dict[str, Any] | None) -> ObjectHints:
-    etag = instance["etag"]
-    return ObjectHints(etag, _header_window(instance), _index(frames, etag))
-
-
 def header_window(header: Header) -> int:
-    """How many bytes hold a header that was read, and the beginning of the pixel data."""
+    """Number of bytes that hold a header and the start of its pixel data."""
     offset = header.pixel_data_offset
     return min(header.header_bytes if offset is None else offset + 8, _LONGEST_WINDOW)
 
 
+def _hints(instance: dict[str, Any], frames: dict[str, Any] | None) -> ObjectHints:
+    etag = instance["etag"]
+    return ObjectHints(etag, _header_window(instance), _index(frames, etag))
+
+
 def _header_window(instance: dict[str, Any]) -> int | None:
     window: int | None = instance["header_bytes"]
-    if instance["pixel_data_offset"] is not None:  # the first item says how long the offset table is
+    if instance["pixel_data_offset"] is not None:  # the first item holds the length of the offset table
         window = instance["pixel_data_offset"] + (8 if instance["encapsulated"] else 0)
     if window is None or window < 1:
         return None
@@ -101,7 +89,7 @@ def _index(frames: dict[str, Any] | None, etag: str | None) -> FrameIndex | None
 def _rows(
     dataset: Dataset, kind: TableName, columns: Sequence[str], urls: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """The rows of some objects, by their addresses."""
+    """The rows of some objects, by URL."""
     wanted, found, storage = set(urls), dict[str, dict[str, Any]](), dataset.storage
     for part in dataset.parts(kind):
         if not wanted:

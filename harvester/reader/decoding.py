@@ -1,4 +1,4 @@
-"""Decodes one frame with pydicom's decoders, as they would decode it from the whole file."""
+"""Decodes single frames with pydicom's decoders, as pydicom decodes them from the whole file."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +24,7 @@ from harvester.messages import one_line
 if TYPE_CHECKING:
     import numpy as np
 
-# The Image Pixel Module's attributes that say what the bytes of a frame mean (PS3.3 C.7.6.3).
+# The attributes of the Image Pixel Module that describe a frame's bytes (PS3.3 C.7.6.3).
 _ATTRIBUTES: Final = frozenset(
     {
         0x00280002,  # Samples per Pixel
@@ -38,14 +38,14 @@ _ATTRIBUTES: Final = frozenset(
         0x00280103,  # Pixel Representation
     }
 )
-# What only packages decode that are under the GPL, or that are built for some platforms.
+# Decoders for these are under the GPL, or built for some platforms only: the extra `reader` lacks them.
 _NOT_IN_READER: Final = (JPEGLossless, JPEGLosslessSV1)
 _EMPTY_TABLE: Final = b"\xfe\xff\x00\xe0" + bytes(4)
 _DELIMITER: Final = b"\xfe\xff\xdd\xe0" + bytes(4)
 
 
 def frame_bits(raw: bytes, frames: NativeFrames, number: int) -> bytes:
-    """One native frame's own bytes, from those that hold it: moved to start at a byte, the rest zero."""
+    """The bytes of one native frame, shifted to start at a byte; unused bits are zero."""
     first = frames.first_bit(number)
     if not first and not frames.bits % 8:
         return raw
@@ -54,19 +54,19 @@ def frame_bits(raw: bytes, frames: NativeFrames, number: int) -> bytes:
 
 
 def decode(header: Header, frame: bytes, vr: str) -> "np.ndarray":
-    """The pixels of one frame.
+    """Decode one frame.
 
     Args:
-        header: The object's.
-        frame: The frame's items, where the pixel data is encapsulated; else its bytes.
+        header: The object's header.
+        frame: The frame's items if the pixel data is encapsulated, else its bytes.
         vr: The pixel data's value representation.
 
     Returns:
-        (rows, columns) or (rows, columns, samples), as `pydicom.pixels.pixel_array` gives it: in RGB
-        where the frame is in YCbCr.
+        Pixels of shape (rows, columns) or (rows, columns, samples), as from `pydicom.pixels.pixel_array`:
+        YCbCr is converted to RGB.
 
     Raises:
-        FrameDecodeError: The frame is damaged, or no decoder for it is installed.
+        FrameDecodeError: The frame is damaged, or its decoder is not installed.
     """
     dataset = single_frame(header, frame, vr)
     missing = _missing(dataset.file_meta.TransferSyntaxUID)
@@ -74,12 +74,12 @@ def decode(header: Header, frame: bytes, vr: str) -> "np.ndarray":
         raise FrameDecodeError(missing)
     try:
         return pixel_array(dataset)
-    except Exception as error:  # whatever a decoder raises over bytes that anybody may have written
+    except Exception as error:  # decoders raise anything on damaged frames
         raise FrameDecodeError(f"it cannot be decoded: {one_line(str(error))}") from error
 
 
 def single_frame(header: Header, frame: bytes, vr: str) -> Dataset:
-    """A data set of one frame, with what says how its bytes are to be read."""
+    """A data set with one frame and the attributes that describe its bytes."""
     dataset = Dataset()
     for tag, element_vr, raw, _offset, length in header.elements:
         if tag in _ATTRIBUTES and isinstance(raw, bytes):
@@ -95,13 +95,13 @@ def single_frame(header: Header, frame: bytes, vr: str) -> Dataset:
 
 
 def _missing(uid: UID) -> str | None:
-    """What has to be installed before frames of a transfer syntax can be decoded; None if nothing has."""
+    """What must be installed to decode a transfer syntax; None if its decoder is there."""
     if not _has_numpy():
         return "NumPy is not installed: pip install 'harvester[reader]'"
     try:
         decoder = get_decoder(uid)
     except NotImplementedError:
-        return f"pydicom has no decoder for {uid.name}; undecoded, the compressed image can be had"
+        return f"pydicom has no decoder for {uid.name}; decode=False gives the compressed image"
     if decoder.is_available:
         return None
     package = "pylibjpeg-libjpeg" if uid in _NOT_IN_READER else "'harvester[reader]'"
@@ -110,7 +110,7 @@ def _missing(uid: UID) -> str | None:
 
 def _has_numpy() -> bool:
     try:
-        import numpy as np  # noqa: F401, PLC0415  whether it is there
+        import numpy as np  # noqa: F401, PLC0415  it is optional
     except ImportError:
         return False
     return True
@@ -119,9 +119,7 @@ def _has_numpy() -> bool:
 def _transfer_syntax(header: Header) -> str:
     if header.encapsulated:
         if header.transfer_syntax_uid is None:
-            raise FrameDecodeError(
-                "how the frames are compressed is not said: the transfer syntax is missing"
-            )
+            raise FrameDecodeError("the transfer syntax is missing, which names the compression")
         return header.transfer_syntax_uid
     if header.big_endian:
         return str(ExplicitVRBigEndian)

@@ -1,6 +1,6 @@
-"""A read-only fsspec file system over `open_object`, for programs that take one: `harvester://s3/BUCKET/KEY`.
+"""A read-only fsspec file system over `open_object`: `harvester://s3/BUCKET/KEY`.
 
-fsspec loads it by this package's entry point; nothing else imports it.
+fsspec loads it by the entry point of this package.
 """
 
 from pathlib import Path
@@ -10,33 +10,34 @@ from fsspec.spec import AbstractFileSystem
 
 from harvester.errors import ConfigError, ListingError, NotFoundError, RequestRejectedError
 from harvester.model import ListedObject, ObjectRef
+from harvester.reader.dataset_hints import DatasetLike
 from harvester.reader.event_loop import LOOP
 from harvester.reader.file import ObjectFile
-from harvester.reader.open import DatasetLike, open_object
+from harvester.reader.open import open_object
 from harvester.reader.table_choice import OffsetTable
 from harvester.store.base import Store
 
-_MOST_LISTED: Final = 100_000  # objects below one folder: a series of IDC has fewer, a bucket has millions
+_MOST_LISTED: Final = 100_000  # objects below one folder: a series of IDC has fewer, a bucket millions
 
 Entry = dict[str, Any]
 
 
 class NoSuchFileError(NotFoundError, FileNotFoundError):
-    """There is no such object, said as file systems say it."""
+    """There is no such object; the error that programs expect of a file system."""
 
 
 class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
-    """Objects where they lie, each as `open_object` shows it.
+    """Objects in buckets and folders, each as `open_object` shows it.
 
     A path is an address with a slash in place of `://`: `s3/BUCKET/KEY`, `gs/BUCKET/KEY`, `https/HOST/KEY`,
-    `file/PATH`. What `info` says of a file is of the file as it is shown, with the offset table that may
-    have been put in; what `ls` says is of the object, as the bucket lists it.
+    `file/PATH`. `info` describes the file with the offset table that may be put in; `ls` describes the
+    object as the bucket lists it.
 
     Args:
-        dataset: A dataset that may know how long the objects' headers are and where their frames lie.
+        dataset: A dataset that may hold the lengths of headers and the frame indexes.
         endpoint: Replaces the cloud's address: `http://HOST:PORT`.
-        offset_table: Which offset table is put into a file that has none, as `open_object` has it.
-        storage_options: fsspec's own.
+        offset_table: Which offset table is put into a file that has none, as in `open_object`.
+        storage_options: Options of fsspec itself.
     """
 
     protocol: ClassVar[str] = "harvester"
@@ -53,8 +54,8 @@ class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
         self.endpoint = endpoint
         self.offset_table: OffsetTable = offset_table
 
-    def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:  # noqa: FBT001, FBT002  fsspec's
-        """What a folder has directly in it; of a file, the file.
+    def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:  # noqa: FBT001, FBT002
+        """The entries of a folder; of a file, the file itself.
 
         Raises:
             NoSuchFileError: There is neither.
@@ -65,24 +66,24 @@ class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
         return entries if detail else [entry["name"] for entry in entries]
 
     def info(self, path: str, **_: Any) -> Entry:
-        """What there is at a path: its name, its type, and of a file its size in bytes and its ETag.
+        """The name and type of an entry; of a file also its size in bytes and its ETag.
 
         Raises:
-            NoSuchFileError: There is nothing.
+            NoSuchFileError: There is no such entry.
             StoreError: The object cannot be read.
         """
         path = self._strip_protocol(path)
         try:
             with self._open(path) as file:
                 return {"name": path, "size": file.size, "type": "file", "ETag": file.etag}
-        # A bucket alone is no object's address, and a folder of this machine no file's.
+        # The address of a bucket alone, or of a local folder, is not an object's.
         except (NotFoundError, ConfigError, RequestRejectedError):
             if self._listed(path):
                 return {"name": path, "size": 0, "type": "directory"}
             raise
 
     def isfile(self, path: str) -> bool:
-        """Whether there is a file; where its folder was listed, no request is made."""
+        """Whether there is a file; no request is made if its folder was listed."""
         path = self._strip_protocol(path)
         known = self.dircache.get(self._parent(path)) or ()
         kinds = [entry["type"] for entry in known if entry["name"] == path]
@@ -92,14 +93,14 @@ class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
         scheme, _separator, rest = path.partition("/")
         url = f"{scheme}://{'/' * (scheme == 'file')}{rest}"
         if mode != "rb":
-            raise ConfigError(f"{url}: can be read only, not opened with mode {mode!r}")
+            raise ConfigError(f"{url}: read-only, cannot be opened with mode {mode!r}")
         try:
             return open_object(url, self.dataset, endpoint=self.endpoint, offset_table=self.offset_table)
         except NotFoundError as error:
             raise NoSuchFileError(error.message, url=url, status=error.status) from error
 
     def _listed(self, path: str) -> list[Entry]:
-        """What a folder has directly in it; nothing where there is none."""
+        """The entries of a folder; empty if there is no such folder."""
         if path in self.dircache:
             return list(self.dircache[path])
         scheme, _, rest = path.partition("/")
@@ -112,7 +113,7 @@ class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
         for listed in found:
             name, deeper, _ = listed.ref.key.removeprefix(below).partition("/")
             if not name:
-                continue  # an object that stands for the folder
+                continue  # a placeholder object for the folder
             entry: Entry = {"name": f"{path}/{name}", "size": 0, "type": "directory"}
             if not deeper:
                 entry |= {"size": listed.size, "type": "file", "ETag": listed.etag}
@@ -128,6 +129,6 @@ async def _objects(store: Store, prefix: ObjectRef) -> list[ListedObject]:
         found.append(listed)
         if len(found) > _MOST_LISTED:
             raise ListingError(
-                f"there are more than {_MOST_LISTED:,} objects; name a folder further down", url=prefix.url
+                f"more than {_MOST_LISTED:,} objects; name a folder further down", url=prefix.url
             )
     return found

@@ -1,6 +1,9 @@
-"""Finds where the frames of an opened object lie: as known, as kept, or as the object itself says."""
+"""Finds where the frames of an opened object lie, and remembers it by ETag."""
 
 import logging
+import os
+import threading
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final
@@ -12,115 +15,149 @@ from harvester.fetch.frame_index import answered, search, warn_of_refused
 from harvester.fetch.headers import FetchedHeader
 from harvester.model import ByteRange
 from harvester.reader.dataset_hints import ObjectHints
-from harvester.reader.event_loop import FRAME_INDEXES
 from harvester.reader.offset_table import own_table
 from harvester.reader.read_ahead import reading_ahead
 from harvester.reader.source import ObjectSource
 
 _logger = logging.getLogger("harvester")
 
-_HEADER: Final = 8  # bytes of an item's
+_ITEM_HEADER: Final = 8  # bytes
+_MOST_CACHED_FRAMES: Final = 4_000_000  # of all cached indexes: 64 MB
+
+
+class FrameIndexCache:
+    """The most recently used frame indexes, by object and ETag; any thread may use it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._indexes: OrderedDict[tuple[str, str | None], FrameIndex] = OrderedDict()
+
+    def get(self, url: str, etag: str | None) -> FrameIndex | None:
+        """The index of an object, if it is cached."""
+        with self._lock:
+            index = self._indexes.get((url, etag))
+            if index is not None:
+                self._indexes.move_to_end((url, etag))
+            return index
+
+    def put(self, url: str, etag: str | None, index: FrameIndex) -> None:
+        """Cache the index of an object; without an ETag a replaced object could not be told from it."""
+        if etag is None:
+            return
+        with self._lock:
+            self._indexes[url, etag] = index
+            self._indexes.move_to_end((url, etag))
+            while sum(len(one) for one in self._indexes.values()) > _MOST_CACHED_FRAMES:
+                self._indexes.popitem(last=False)
+
+    def forget(self, url: str, etag: str | None) -> None:
+        """Drop the index of an object."""
+        with self._lock:
+            self._indexes.pop((url, etag), None)
+
+    def clear(self) -> None:
+        """Drop all indexes."""
+        with self._lock:
+            self._indexes.clear()
+
+    def unlock_after_fork(self) -> None:
+        """Replace the lock, which a thread of the parent process may have held."""
+        self._lock = threading.Lock()
+
+
+FRAME_INDEXES: Final = FrameIndexCache()
+os.register_at_fork(after_in_child=FRAME_INDEXES.unlock_after_fork)
 
 
 async def find_index(source: ObjectSource) -> FrameIndex:
-    """The frame index of an encapsulated object; what was found is kept for the next time.
+    """The frame index of an encapsulated object: the cached one, else the object is searched.
 
     Raises:
-        FrameIndexError: None of the object's sources tells where its frames lie.
+        FrameIndexError: No source of the object tells where its frames lie.
         StoreError: The object cannot be read.
     """
-    kept = FRAME_INDEXES.get(source.ref.url, source.etag)
-    return await _of(source, _found) if kept is None else kept
+    cached = FRAME_INDEXES.get(source.ref.url, source.etag)
+    return await _cached(source, _search) if cached is None else cached
 
 
 async def find_again(source: ObjectSource, wrong: FrameIndex, reason: FrameIndexError) -> FrameIndex:
-    """The frame index of an object whose index turned out to be wrong when a frame was read: by a scan.
+    """Scan an object for its frames after a frame was not where its index says.
 
     Args:
         source: The object.
-        wrong: What was believed of it; it is forgotten.
-        reason: What is wrong with it, for the log.
+        wrong: The index, which is dropped.
+        reason: The difference, for the log.
 
     Raises:
-        FrameIndexError: It cannot be found by one.
+        FrameIndexError: The scan cannot tell where the frames lie.
         StoreError: The object cannot be read.
     """
-    url = source.ref.url
-    FRAME_INDEXES.forget(url, source.etag)
-    _logger.warning("%s: its frame index (%s) is not believed: %s", url, wrong.source, reason.message)
-    return await _of(source, _scanned)
+    _refuse(source, f"its frame index ({wrong.source})", reason)
+    return await _cached(source, _scan)
 
 
-async def known_index(source: ObjectSource, known: ObjectHints) -> FrameIndex | None:
-    """What is kept of an opened object, or what a dataset says of it, where that can be true.
+def known_index(source: ObjectSource, hints: ObjectHints) -> FrameIndex | None:
+    """The cached index of an opened object, or the one of a dataset if it fits the object.
 
-    It is not looked at: a frame that is read says whether it is there.
+    Frames are checked when they are read.
     """
-    kept = FRAME_INDEXES.get(source.ref.url, source.etag)
-    if kept is not None or known.index is None or known.etag != source.etag or source.header is None:
-        return kept
+    cached = FRAME_INDEXES.get(source.ref.url, source.etag)
+    if cached is not None or hints.index is None or hints.etag != source.etag or source.header is None:
+        return cached
     try:
-        known.index.check(PixelData.of(source.header, source.size))
+        hints.index.check(PixelData.of(source.header, source.size))
     except FrameIndexError as error:
-        _refuse(source, known.index, error)
+        _refuse(source, f"the dataset's frame index ({hints.index.source})", error)
         return None
-    FRAME_INDEXES.put(source.ref.url, source.etag, known.index)
-    return known.index
+    FRAME_INDEXES.put(source.ref.url, source.etag, hints.index)
+    return hints.index
 
 
-async def looked_up(source: ObjectSource, index: FrameIndex) -> FrameIndex | None:
-    """An index that a dataset knows, held against its object at the longest frame; None where it is wrong.
+async def with_fragmentation(source: ObjectSource, index: FrameIndex) -> FrameIndex | None:
+    """The index of a dataset, with `fragmented` set from the object's longest frame; None if it is wrong.
 
-    There it is seen whether frames are in fragments: programs that cut frames into fragments cut them at a
-    length, so that the longest is cut if any is.
+    Programs that cut frames into fragments cut them at a fixed length, so the longest is cut if any is.
     """
     if index.fragmented is not None:
         return index
     place = max(range(len(index)), key=index.lengths.__getitem__)
     start, length = index.offsets[place], index.lengths[place]
-    (header,) = await source.fetch([ByteRange(start, start + _HEADER)])
+    (header,) = await source.fetch([ByteRange(start, start + _ITEM_HEADER)])
     if not is_item(header, length):
-        _refuse(source, index, FrameIndexError(f"frame {place + 1} is not where it says"))
+        error = FrameIndexError(f"frame {place + 1} does not start there", offset=start)
+        _refuse(source, f"the dataset's frame index ({index.source})", error)
         return None
-    found = replace(index, fragmented=int.from_bytes(header[4:8], "little") != length - _HEADER)
+    found = replace(index, fragmented=int.from_bytes(header[4:8], "little") != length - _ITEM_HEADER)
     FRAME_INDEXES.put(source.ref.url, source.etag, found)
     return found
 
 
-def _refuse(source: ObjectSource, index: FrameIndex, error: FrameIndexError) -> None:
-    url = source.ref.url
-    FRAME_INDEXES.forget(url, source.etag)
-    _logger.warning(
-        "%s: the dataset's frame index (%s) is not believed: %s", url, index.source, error.message
-    )
+def _refuse(source: ObjectSource, name: str, error: FrameIndexError) -> None:
+    FRAME_INDEXES.forget(source.ref.url, source.etag)
+    _logger.warning("%s: %s is not used: %s", source.ref.url, name, error.message)
 
 
-async def _scanned(source: ObjectSource, header: Header) -> FrameIndex:
+async def _scan(source: ObjectSource, header: Header) -> FrameIndex:
     pixels = PixelData.of(header, source.size)
     async with reading_ahead(source) as read:
-        index = await answered(read_index(pixels, "scan"), read)
-    FRAME_INDEXES.put(source.ref.url, source.etag, index)
-    return index
+        return await answered(read_index(pixels, "scan"), read)
 
 
-async def _found(source: ObjectSource, header: Header) -> FrameIndex:
-    believed = await _credible(source, header)
-    if believed is not None:
-        FRAME_INDEXES.put(source.ref.url, source.etag, believed)
-        return believed
-    fetched = FetchedHeader(source.ref, header, source.size, source.etag)
+async def _search(source: ObjectSource, header: Header) -> FrameIndex:
+    credible = await _credible(source, header)
+    if credible is not None:
+        return credible
     async with reading_ahead(source) as read:
-        found = await search(fetched, "scan", read)
+        found = await search(FetchedHeader(source.ref, header, source.size, source.etag), "scan", read)
     if found.index is None:
         reason = found.refused[-1][1]
         raise FrameIndexError(reason.message, offset=reason.offset)
     warn_of_refused(source.ref.url, found)
-    FRAME_INDEXES.put(source.ref.url, source.etag, found.index)
     return found.index
 
 
 async def _credible(source: ObjectSource, header: Header) -> FrameIndex | None:
-    """The index of an extended table that need not be looked up: a frame that is read says if it is there."""
+    """The index of an extended table that needs no check of items: frames are checked when read."""
     if not header.extended_offset_table:
         return None
     pixels = PixelData.of(header, source.size)
@@ -132,14 +169,16 @@ async def _credible(source: ObjectSource, header: Header) -> FrameIndex | None:
     return table.credible_index(own, source.size)
 
 
-async def _of(
+async def _cached(
     source: ObjectSource, find: Callable[[ObjectSource, Header], Awaitable[FrameIndex]]
 ) -> FrameIndex:
-    header = source.header
-    if header is None:
-        raise FrameIndexError("this is no DICOM object that has frames", url=source.ref.url)
+    """Find an index and cache it."""
+    if source.header is None:
+        raise FrameIndexError("the object has no DICOM header, and so no frames", url=source.ref.url)
     try:
-        return await find(source, header)
+        index = await find(source, source.header)
     except FrameIndexError as error:
         error.url = source.ref.url
         raise
+    FRAME_INDEXES.put(source.ref.url, source.etag, index)
+    return index

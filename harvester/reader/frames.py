@@ -1,4 +1,4 @@
-"""Frames by number: exactly their bytes, neighbours in one request, many requests at once."""
+"""Reads frames by number: exactly their bytes, neighbours in one request, many requests at once."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,23 +12,23 @@ from harvester.dicom import Header
 from harvester.dicom.frames import FrameIndex, NativeFrames, is_item
 from harvester.errors import FrameDecodeError, FrameIndexError, NotDicomError, ungrouped
 from harvester.model import ByteRange, ObjectRef
-from harvester.reader.dataset_hints import NO_HINTS, ObjectHints, look_up_hints
+from harvester.reader.dataset_hints import NO_HINTS, DatasetLike, ObjectHints, look_up_hints
 from harvester.reader.decoding import decode, frame_bits
 from harvester.reader.event_loop import LOOP
 from harvester.reader.frame_lookup import find_again, find_index
-from harvester.reader.open import DatasetLike, opened_view
 from harvester.reader.source import AT_ONCE, ObjectSource
+from harvester.reader.view import open_view
 from harvester.store.base import Store
 
 if TYPE_CHECKING:
     import numpy as np
 
-# Frames this far apart are read in one request. While all requests are under way at once, one more costs no
-# time but this process's, some 0.2 ms, in which 25 kB arrive at 125 MB/s. Where they have to wait for each
-# other, 20 ms away and 32 at once, each costs as much as 90 KiB (scripts/bench read --part gap).
+# Frames this far apart are read in one request. While all requests run at once, one more costs only this
+# process's time, 0.2 ms, in which 25 kB arrive at 125 MB/s. If they wait for each other, at 20 ms and 32 at
+# once, each costs as much as 90 KiB (scripts/bench read --part gap).
 GAP: Final = 16 << 10
 WIDE_GAP: Final = 64 << 10
-_LONGEST_RUN: Final = 4 << 20  # bytes of one request: longer ones are better made side by side
+_LONGEST_RUN: Final = 4 << 20  # bytes of one request: longer ones are faster in parallel
 _DECODERS: Final = 4
 
 
@@ -59,7 +59,7 @@ def read_frames(
 def read_frames(
     url: str,
     frame_numbers: Sequence[int],
-    decode: bool = True,  # noqa: FBT001, FBT002  the name says enough
+    decode: bool = True,  # noqa: FBT001, FBT002
     *,
     dataset: DatasetLike = None,
     endpoint: str | None = None,
@@ -69,42 +69,42 @@ def read_frames(
 
     Args:
         url: `s3://`, `gs://`, `https://`, `http://`, `file://` or a path.
-        frame_numbers: In any order, which is the order of the answer.
-        decode: Give pixels, as `pydicom.pixels.pixel_array` gives them, by the decoders that are
-            installed; else the bytes as the object has them: of an encapsulated frame the compressed
-            image, of a native one its bytes, moved to start at a byte where it starts within one.
-        dataset: A dataset that may know where the frames lie.
+        frame_numbers: Any order; the frames are returned in the same order.
+        decode: Return pixels, as from `pydicom.pixels.pixel_array`, by the installed decoders. If False,
+            return the stored bytes: the compressed image of an encapsulated frame; the bytes of a native
+            one, shifted to start at a byte.
+        dataset: A dataset that may hold the frame index.
         endpoint: Replaces the cloud's address: `http://HOST:PORT`.
-        store: Takes the place of the shared one.
+        store: Replaces the shared store.
 
     Raises:
-        FrameIndexError: There is no such frame, or where the frames lie cannot be found.
-        FrameDecodeError: One of them cannot be decoded; the message says why.
+        FrameIndexError: There is no such frame, or no source tells where the frames lie.
+        FrameDecodeError: One of them cannot be decoded, with the reason.
         ObjectError: The object is not DICOM.
         StoreError: The object cannot be read.
-        ConfigError: The address cannot be one.
+        ConfigError: The address is not valid.
     """
     ref = ObjectRef.parse(url)
-    known = NO_HINTS if dataset is None else look_up_hints(dataset, ref)
+    (hints,) = look_up_hints(dataset, [ref])
     chosen = LOOP.store(endpoint) if store is None else store
-    opened = LOOP.call(open_frames, chosen, ref, known)
+    opened = LOOP.call(open_frames, chosen, ref, hints)
     if decode:
         return LOOP.call(opened.decoded, frame_numbers)
     return LOOP.call(opened.raw, frame_numbers)
 
 
-async def open_frames(store: Store, ref: ObjectRef, known: ObjectHints = NO_HINTS) -> "OpenedFrames":
-    """Open an object for its frames.
+async def open_frames(store: Store, ref: ObjectRef, hints: ObjectHints = NO_HINTS) -> "OpenedFrames":
+    """Open an object to read its frames.
 
     Raises:
-        FrameIndexError: DatasetLike they lie cannot be found.
+        FrameIndexError: No source tells where they lie.
         ObjectError: The object is not DICOM.
         StoreError: It cannot be read.
     """
-    view = await opened_view(store, ref, known, "none")
+    view = await open_view(store, ref, hints, "none")
     source, header = view.source, view.source.header
     if header is None:
-        raise source.refusal or NotDicomError("the object has no DICOM header", url=ref.url)
+        raise source.header_error or NotDicomError("the object has no DICOM header", url=ref.url)
     try:
         if header.encapsulated:
             return OpenedFrames(source, header, await find_index(source))
@@ -121,7 +121,7 @@ class OpenedFrames:
     Attributes:
         source: The object.
         header: Its header.
-        index: DatasetLike its frames lie; another one, once a frame turned out to lie elsewhere.
+        index: The frame index; replaced when a frame turns out to lie elsewhere.
     """
 
     source: ObjectSource
@@ -129,10 +129,10 @@ class OpenedFrames:
     index: FrameIndex | NativeFrames
 
     async def raw(self, numbers: Sequence[int]) -> list[bytes]:
-        """The bytes of some frames: the compressed image, or the native frame.
+        """The bytes of some frames: compressed images or native frames.
 
         Raises:
-            FrameIndexError: There is no such frame, or none where the index says.
+            FrameIndexError: There is no such frame, or it cannot be found.
             StoreError: The object cannot be read.
         """
         frames = await self._read(numbers)
@@ -142,7 +142,7 @@ class OpenedFrames:
         """The pixels of some frames, decoded in threads.
 
         Raises:
-            FrameIndexError: There is no such frame, or none where the index says.
+            FrameIndexError: There is no such frame, or it cannot be found.
             FrameDecodeError: One of them cannot be decoded.
             StoreError: The object cannot be read.
         """
@@ -167,7 +167,7 @@ class OpenedFrames:
         return [pixels[place] for place in range(len(numbers))]
 
     async def _read(self, numbers: Sequence[int]) -> list[bytes]:
-        """Frames as they lie in the object: items and all, if it is encapsulated."""
+        """The stored bytes of frames, with the items of encapsulated ones."""
         try:
             found = await self._found(numbers, self.index)
             wrong = _misplaced(found, self.index)
@@ -203,10 +203,10 @@ class OpenedFrames:
     def _span(self, number: int, index: FrameIndex | NativeFrames) -> ByteRange:
         span = index.frame(number)
         if self.header.big_endian and len(span) % 2:
-            # PS3.5 7.3: 8-bit samples in 16-bit words, which are swapped, so that the last one stands behind
-            # its padding; the frames of several would share a word.
+            # PS3.5 7.3: 8-bit samples in swapped 16-bit words, so the last sample comes after its padding;
+            # with several frames, two would share a word.
             if len(index) > 1:
-                raise FrameIndexError("frames of an odd length in big endian words cannot be read singly")
+                raise FrameIndexError("frames of odd length in big endian words cannot be read one by one")
             return ByteRange(span.start, span.stop + 1)
         return span
 
@@ -218,17 +218,17 @@ class OpenedFrames:
 
 
 def _misplaced(found: dict[int, bytes], index: FrameIndex | NativeFrames) -> FrameIndexError | None:
-    """What is wrong with an index by which something else was read than items that fill a frame's place."""
+    """The error of an index if one of the frames read by it does not consist of items."""
     if isinstance(index, FrameIndex):
         for number, raw in found.items():
             if sum(len(fragment) + 8 for fragment in _fragments(raw)) != index.lengths[number - 1]:
                 start = index.frame(number).start
-                return FrameIndexError(f"frame {number} is not where it says", offset=start)
+                return FrameIndexError(f"frame {number} does not start there", offset=start)
     return None
 
 
 def _fragments(raw: bytes) -> Iterator[bytes]:
-    """What the items have in them that these bytes begin with."""
+    """The contents of the items at the start of these bytes."""
     at = 0
     while is_item(raw[at : at + 8], len(raw) - at):
         length = int.from_bytes(raw[at + 4 : at + 8], "little")
@@ -241,7 +241,7 @@ def _joined(raw: bytes) -> bytes:
 
 
 def runs(spans: dict[int, ByteRange]) -> list[list[int]]:
-    """Which frames are read by one request each: neighbours, with little between them, up to 4 MiB."""
+    """The frames of each request: neighbours with small gaps, up to 4 MiB."""
     found = _runs(spans, GAP)
     return found if len(found) <= AT_ONCE else _runs(spans, WIDE_GAP)
 

@@ -1,4 +1,4 @@
-"""Bytes of one object that were read before: what is always kept, and what was used last."""
+"""Bytes of one object in memory: pinned ranges, and the most recently used other ones."""
 
 import threading
 from bisect import bisect_right, insort
@@ -8,95 +8,91 @@ from harvester.model import ByteRange
 
 
 @dataclass(slots=True)
-class _Span:
+class _Entry:
     data: bytes
     used: int
-    kept: bool
+    pinned: bool
 
 
 class RangeCache:
-    """Spans of bytes, none over another; any thread may look into it.
+    """Disjoint ranges of bytes; any thread may use it.
 
-    A reader goes back by a few bytes now and then, and between two places: so it is not one window that
-    is held, but as many as fit.
+    Readers move back by a few bytes, and between two places, so it holds as many ranges as fit.
 
     Args:
-        most_bytes: How many bytes are held besides those that are kept for ever; of more, what was not
-            used for the longest time is forgotten.
+        most_bytes: Limit on the bytes that are not pinned; the least recently used ranges are dropped.
     """
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
         self._starts: list[int] = []
-        self._spans: dict[int, _Span] = {}
+        self._entries: dict[int, _Entry] = {}
         self._held = 0
         self._clock = 0
         self._lock = threading.Lock()
 
-    def put(self, start: int, data: bytes, *, keep: bool = False) -> None:
-        """Hold bytes that lie at `start`; `keep` says that they must not be forgotten."""
+    def put(self, start: int, data: bytes, *, pin: bool = False) -> None:
+        """Store the bytes at offset `start`; pinned bytes are never dropped."""
         with self._lock:
             for gap in self._gaps(start, start + len(data)):
                 part = data[gap.start - start : gap.stop - start]
                 self._clock += 1
-                self._spans[gap.start] = _Span(part, self._clock, keep)
+                self._entries[gap.start] = _Entry(part, self._clock, pin)
                 insort(self._starts, gap.start)
-                self._held += 0 if keep else len(part)
+                self._held += 0 if pin else len(part)
             while self._held > self._most_bytes:
-                self._forget_one()
+                self._drop_oldest()
 
     def get(self, start: int, stop: int) -> bytes | None:
-        """The bytes from `start` to `stop`, or None where one of them is not held."""
+        """The bytes from `start` to `stop`, or None if any of them is missing."""
         with self._lock:
             parts = []
             while start < stop:
                 found = self._at(start)
                 if found is None:
                     return None
-                first, span = found
-                part = span.data[start - first : stop - first]
+                first, entry = found
+                part = entry.data[start - first : stop - first]
                 self._clock += 1
-                span.used = self._clock
+                entry.used = self._clock
                 parts.append(part)
                 start += len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)  # nothing was wanted: nothing is there
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def gaps(self, start: int, stop: int) -> list[ByteRange]:
-        """Which bytes from `start` to `stop` are not held."""
+        """The missing ranges between `start` and `stop`."""
         with self._lock:
             return self._gaps(start, stop)
 
-    def next_held(self, position: int) -> int | None:
-        """DatasetLike the first span behind a position starts."""
+    def next_start(self, position: int) -> int | None:
+        """The start of the first range after a position."""
         with self._lock:
             place = bisect_right(self._starts, position)
             return self._starts[place] if place < len(self._starts) else None
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop everything."""
         with self._lock:
-            self._starts.clear()
-            self._spans.clear()
-            self._held = 0
+            self._clear()
 
-    def unlock(self) -> None:
-        """As if no thread were looking: in a forked process, which has this one's lock and not its threads.
-
-        What one of these was changing is in an unknown state, and is forgotten.
-        """
+    def unlock_after_fork(self) -> None:
+        """Replace the lock, which a thread of the parent may have held; then the content is dropped too."""
         if self._lock.locked():
-            self._starts.clear()
-            self._spans.clear()
-            self._held = 0
+            self._clear()
         self._lock = threading.Lock()
 
-    def _at(self, position: int) -> tuple[int, _Span] | None:
+    def _clear(self) -> None:
+        self._starts.clear()
+        self._entries.clear()
+        self._held = 0
+
+    def _at(self, position: int) -> tuple[int, _Entry] | None:
         place = bisect_right(self._starts, position) - 1
         if place < 0:
             return None
         first = self._starts[place]
-        span = self._spans[first]
-        return (first, span) if position < first + len(span.data) else None
+        entry = self._entries[first]
+        return (first, entry) if position < first + len(entry.data) else None
 
     def _gaps(self, start: int, stop: int) -> list[ByteRange]:
         gaps = []
@@ -111,8 +107,8 @@ class RangeCache:
             start = end
         return gaps
 
-    def _forget_one(self) -> None:
-        forgettable = (start for start, span in self._spans.items() if not span.kept)
-        oldest = min(forgettable, key=lambda start: self._spans[start].used)
-        self._held -= len(self._spans.pop(oldest).data)
+    def _drop_oldest(self) -> None:
+        unpinned = (start for start, entry in self._entries.items() if not entry.pinned)
+        oldest = min(unpinned, key=lambda start: self._entries[start].used)
+        self._held -= len(self._entries.pop(oldest).data)
         self._starts.remove(oldest)

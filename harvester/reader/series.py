@@ -1,4 +1,4 @@
-"""The objects of a series by its UID: one look into the catalog, one listing of a bucket."""
+"""Finds the objects of a series by its UID: one catalog query, one listing of a bucket."""
 
 import re
 from functools import partial
@@ -27,16 +27,16 @@ def series_urls(
     """The addresses of a series' objects, in the order of their keys.
 
     Args:
-        uid: Its SeriesInstanceUID, or its CRDC series UUID.
-        provider: Which cloud's copy: `aws` or `gcs`.
-        catalog: Where the series is looked up: `idc` is the installed idc-index release, else the path or
-            the address of a Parquet file of the same columns.
+        uid: Its SeriesInstanceUID or its CRDC series UUID.
+        provider: The cloud whose copy is listed: `aws` or `gcs`.
+        catalog: The catalog that lists the series: `idc` is the installed idc-index release; else the path
+            or URL of a Parquet file with the same columns.
         endpoint: Replaces the cloud's address: `http://HOST:PORT`.
-        store: Takes the place of the shared one.
+        store: Replaces the shared store.
 
     Raises:
-        SelectionError: The catalog does not know the series.
-        ListingError: The bucket cannot be listed, or has fewer objects than the catalog counts.
+        SelectionError: The catalog does not hold the series.
+        ListingError: The bucket cannot be listed, or holds fewer objects than the catalog counts.
         ConfigError: The catalog cannot be read.
     """
     column = "crdc_series_uuid" if _UUID.fullmatch(uid) else "SeriesInstanceUID"

@@ -1,4 +1,4 @@
-"""One object as bytes at any place: pinned to one ETag, read ahead, in parallel where much is wanted."""
+"""Reads ranges of one object: pinned to one ETag, with read-ahead, long ranges in parallel parts."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -18,134 +18,106 @@ from harvester.reader.range_cache import RangeCache
 from harvester.store.base import Store, check_unchanged
 from harvester.store.cost import RequestCost
 
-
-@dataclass(frozen=True, slots=True)
-class ReadSettings:
-    """How much is asked for at once, in bytes.
-
-    Args:
-        header: By the second request for a header that the first did not hold; each further one asks for
-            twice as much, up to `most`.
-        least: By a request somewhere: readers take eight bytes, then those behind them. It is a twentieth
-            of what a request costs to who waits for it, 20 ms away at 125 MB/s.
-        most: Ahead of a reader that goes through the object; each request doubles what it asks for, up to
-            this. A read of more is not held in memory a second time.
-        part: Longer ranges are asked for in parts of this length, at once.
-        cache: Held in memory, besides the header.
-    """
-
-    header: int = 512 << 10
-    least: int = 128 << 10
-    most: int = 8 << 20
-    part: int = 1 << 20
-    cache: int = 32 << 20
-
-
-DEFAULT_READ_SETTINGS: Final = ReadSettings()
 AT_ONCE: Final = 32  # requests for one object
+# Readers take eight bytes, then those after them. At 20 ms and 125 MB/s these bytes take a twentieth of the
+# time of a request.
+SHORTEST_REQUEST: Final = 128 << 10  # bytes, of a read anywhere in the object
+_HEADER_REQUEST: Final = 512 << 10  # bytes of the second request for a header; each further one doubles it
+_LONGEST_READ_AHEAD: Final = 8 << 20  # bytes; sequential reads double up to it. Longer reads are not cached
+_PART: Final = 1 << 20  # bytes: longer ranges are requested in parts of this length at once
+_CACHED: Final = 32 << 20  # bytes in memory, besides the header
 _ITEM_HEADER: Final = 8  # bytes
 
 FrameEnd: TypeAlias = Callable[[int], int | None]
+"""The end of the frame that an offset belongs to, if it belongs to one."""
 
 
 def _no_frame(_offset: int) -> None:
-    """Of an object of which it is not known where its frames lie."""
+    """The end of a frame where no index is known."""
 
 
 class ObjectSource:
-    """One object in a store; `open` it first. It belongs to one event loop, `cached` to any thread.
+    """One object in a store; call `open` first. It belongs to one event loop, `cached` to any thread.
 
     Args:
-        store: DatasetLike it lies.
-        ref: Its address.
-        predictor: Knows how much to ask for first.
-        settings: How much is asked for at once.
+        store: The store that holds the object.
+        ref: The object's address.
+        predictor: Predicts the length of the first window.
 
     Attributes:
-        size: In bytes.
-        etag: What it is pinned to; None where the store has none.
-        header: Its DICOM header; None where it has none that can be read.
-        refusal: Why it has none.
-        cost: What reading it took so far.
+        size: The object's size in bytes.
+        etag: The ETag that reads are pinned to; None if the store has none.
+        header: The DICOM header; None if there is no readable one.
+        header_error: The reason why there is none.
+        cost: Requests and bytes so far.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        ref: ObjectRef,
-        predictor: WindowPredictor = RECENT_LENGTHS,
-        settings: ReadSettings = DEFAULT_READ_SETTINGS,
-    ) -> None:
+    def __init__(self, store: Store, ref: ObjectRef, predictor: WindowPredictor = RECENT_LENGTHS) -> None:
         self.ref = ref
         self.size = 0
         self.etag: str | None = None
         self.header: Header | None = None
-        self.refusal: ObjectError | None = None
+        self.header_error: ObjectError | None = None
         self.cost = RequestCost()
         self._store = store
-        self._foresight = predictor
-        self._settings = settings
-        self._cache = RangeCache(settings.cache)
+        self._predictor = predictor
+        self._cache = RangeCache(_CACHED)
         self._requests = anyio.CapacityLimiter(AT_ONCE)
-        self._fetched_to = 0  # behind what was fetched last: a read from there on goes through the object
-        self._ahead = settings.least
+        self._fetched_to = 0  # the end of the last fetch: a read that starts here is sequential
+        self._ahead = SHORTEST_REQUEST
 
-    async def open(self, known: ObjectHints = NO_HINTS) -> None:
-        """Read the header, or the first bytes where there is none, and keep what was read for good.
+    async def open(self, hints: ObjectHints = NO_HINTS) -> None:
+        """Read the header, or the first bytes if there is none, and keep them in memory.
 
         Args:
-            known: What a dataset says of the object; if it was replaced since, nothing of it counts.
+            hints: What a dataset holds of the object; ignored if the object was replaced since.
 
         Raises:
             StoreError: The object cannot be read.
         """
-        if known.etag is not None:
+        if hints.etag is not None:
             try:
-                await self._open(known)
+                await self._open(hints)
             except ObjectChangedError:
-                known = NO_HINTS
+                hints = NO_HINTS
             else:
                 return
-        await self._open(known)
+        await self._open(hints)
 
-    async def _open(self, known: ObjectHints) -> None:
-        settings, window = self._settings, known.header_window
-        windows = Windows(window or settings.least, settings.header, settings.most)
-        predictor = self._foresight if window is None else None
-        fetcher = HeaderFetcher(_FirstReads(self, known.etag), windows, predictor=predictor)
+    async def _open(self, hints: ObjectHints) -> None:
+        window = hints.header_window
+        windows = Windows(window or SHORTEST_REQUEST, _HEADER_REQUEST, _LONGEST_READ_AHEAD)
+        predictor = self._predictor if window is None else None
+        fetcher = HeaderFetcher(_OpeningStore(self, hints.etag), windows, predictor=predictor)
         try:
             self.header = (await fetcher.fetch([self.ref], RequestCost(), traits_of(self.ref))).header
         except ObjectError as error:
-            self.header, self.refusal = None, error  # bytes all the same
+            self.header, self.header_error = None, error  # it still is a file of bytes
 
     def move_to(self, store: Store) -> None:
-        """Read from another store, in another event loop; what is held stays."""
+        """Continue with another store in another event loop; cached bytes stay."""
         self._store = store
         self._requests = anyio.CapacityLimiter(AT_ONCE)
 
-    def let_go(self) -> None:
-        """Forget what is held; it can be read again."""
+    def drop_cache(self) -> None:
+        """Free the cached bytes; they can be read again."""
         self._cache.clear()
 
-    def unlock(self) -> None:
-        """Give what is held to this process, which was forked from one whose threads may have locked it."""
-        self._cache.unlock()
+    def unlock_after_fork(self) -> None:
+        """Replace the locks that a thread of the parent process may have held."""
+        self._cache.unlock_after_fork()
 
     def cached(self, start: int, stop: int) -> bytes | None:
-        """The bytes from `start` to `stop`, if nothing needs to be asked for."""
+        """The bytes from `start` to `stop` if all of them are in memory."""
         return self._cache.get(start, stop)
 
-    def keep(self, start: int, data: bytes) -> None:
-        """Hold bytes of the object for as long as it is open."""
-        self._cache.put(start, data, keep=True)
-
     async def read(self, start: int, stop: int, frame_end: FrameEnd = _no_frame) -> bytes:
-        """The bytes from `start` to `stop`, or to the object's end.
+        """The bytes from `start` to `stop`, or to the object's end, with read-ahead.
 
         Args:
-            start: The first.
-            stop: Behind the last.
-            frame_end: DatasetLike the frame ends that a byte belongs to: who reads ahead stops there.
+            start: The first byte.
+            stop: The byte after the last.
+            frame_end: Read-ahead stops at the end of a frame.
 
         Raises:
             ObjectChangedError: The object was replaced since it was opened.
@@ -154,10 +126,10 @@ class ObjectSource:
         stop = min(stop, self.size)
         if start >= stop:
             return b""
-        held = self._cache.get(start, stop)
-        if held is not None:
-            return held
-        if stop - start > self._settings.most:
+        cached = self._cache.get(start, stop)
+        if cached is not None:
+            return cached
+        if stop - start > _LONGEST_READ_AHEAD:
             (data,) = await self.fetch([ByteRange(start, stop)])
             self._fetched_to = stop
             return data
@@ -165,13 +137,13 @@ class ObjectSource:
             wanted = self._with_read_ahead(gap, frame_end)
             (data,) = await self.fetch([wanted])
             self._cache.put(wanted.start, data)
-        held = self._cache.get(start, stop)
-        if held is None:  # another task's reads pushed it out
-            (held,) = await self.fetch([ByteRange(start, stop)])
-        return held
+        cached = self._cache.get(start, stop)
+        if cached is None:  # reads of another task displaced it
+            (cached,) = await self.fetch([ByteRange(start, stop)])
+        return cached
 
     async def prefetch(self, spans: Sequence[ByteRange]) -> None:
-        """Fetch what is not held of some spans, all at once, as far as it is not too much to hold.
+        """Fetch the missing bytes of some spans at once, up to the longest read-ahead.
 
         Raises:
             ObjectChangedError: The object was replaced since it was opened.
@@ -180,17 +152,17 @@ class ObjectSource:
         gaps: list[ByteRange] = []
         total = 0
         for span in spans:
-            # Readers look behind a frame for another fragment of it.
+            # Readers look after a frame for a further fragment of it.
             missing = self._cache.gaps(span.start, min(span.stop + _ITEM_HEADER, self.size))
             total += sum(map(len, missing))
-            if total > self._settings.most:
+            if total > _LONGEST_READ_AHEAD:
                 break
             gaps += missing
         for gap, data in zip(gaps, await self.fetch(gaps), strict=True):
             self._cache.put(gap.start, data)
 
     async def fetch(self, wanted: Sequence[ByteRange]) -> list[bytes]:
-        """These ranges and nothing else, all at once; one that reaches behind the object's end is cut.
+        """Exactly these ranges, all at once; a range that passes the object's end is cut.
 
         Raises:
             ObjectChangedError: The object was replaced since it was opened.
@@ -200,9 +172,9 @@ class ObjectSource:
         with ungrouped():
             async with anyio.create_task_group() as tasks:
                 for number, one in enumerate(wanted):
-                    held = self._cache.get(one.start, min(one.stop, self.size))  # none is wanted: b""
-                    if held is not None:
-                        parts[number].append(held)
+                    cached = self._cache.get(one.start, min(one.stop, self.size))
+                    if cached is not None:
+                        parts[number].append(cached)
                         continue
                     pieces = self._pieces(one)
                     parts[number] = [b""] * len(pieces)
@@ -211,57 +183,55 @@ class ObjectSource:
         return [one[0] if len(one) == 1 else b"".join(one) for one in parts]
 
     def _pieces(self, wanted: ByteRange) -> list[ByteRange]:
-        stop, part = min(wanted.stop, self.size), self._settings.part
-        count = max(1, round((stop - wanted.start) / part))
+        stop = min(wanted.stop, self.size)
+        count = max(1, round((stop - wanted.start) / _PART))
         bounds = [wanted.start + (stop - wanted.start) * place // count for place in range(count + 1)]
         return [ByteRange(start, end) for start, end in pairwise(bounds)]
 
     def _with_read_ahead(self, gap: ByteRange, frame_end: FrameEnd) -> ByteRange:
-        if gap.start == self._fetched_to:
-            self._ahead = min(2 * self._ahead, self._settings.most)
-        else:
-            self._ahead = self._settings.least
+        sequential = gap.start == self._fetched_to
+        self._ahead = min(2 * self._ahead, _LONGEST_READ_AHEAD) if sequential else SHORTEST_REQUEST
         stop = max(gap.stop, gap.start + self._ahead)
         end = frame_end(stop - 1)
-        if end is not None and end - gap.start <= self._settings.most:
-            stop = max(stop, end + _ITEM_HEADER)  # readers look behind a frame for another fragment of it
+        if end is not None and end - gap.start <= _LONGEST_READ_AHEAD:
+            stop = max(stop, end + _ITEM_HEADER)  # readers look after a frame for a further fragment of it
         stop = min(stop, self.size)
-        held = self._cache.next_held(gap.start)
-        stop = stop if held is None else min(stop, held)
+        next_cached = self._cache.next_start(gap.start)
+        stop = stop if next_cached is None else min(stop, next_cached)
         self._fetched_to = stop
         return ByteRange(gap.start, stop)
 
     async def _fetch_part(self, wanted: ByteRange, parts: list[bytes], place: int) -> None:
         async with self._requests:
-            answer = await self._counted(wanted, self.etag)
-        check_unchanged(self.ref, wanted.start, self.size, answer)
-        parts[place] = answer.data
+            response = await self._counted(wanted, self.etag)
+        check_unchanged(self.ref, wanted.start, self.size, response)
+        parts[place] = response.data
 
     async def _counted(self, wanted: ByteRange, etag: str | None) -> RangeResponse:
-        answer = await self._store.get_range(self.ref, wanted, etag=etag)
-        self.cost.add(answer)
-        return answer
+        response = await self._store.get_range(self.ref, wanted, etag=etag)
+        self.cost.add(response)
+        return response
 
     async def first_range(self, wanted: ByteRange, etag: str | None) -> RangeResponse:
-        """A range while the object is opened: what it says of the object, and what it holds, is kept."""
-        answer = await self._counted(wanted, etag)
+        """Read a range while the object is opened; keep it, and the object's size and ETag."""
+        response = await self._counted(wanted, etag)
         if wanted.start == 0:
             self._cache.clear()
-        self.size, self.etag = answer.size, answer.etag
-        self._cache.put(wanted.start, answer.data, keep=True)
-        self._fetched_to = wanted.start + len(answer.data)
-        return answer
+        self.size, self.etag = response.size, response.etag
+        self._cache.put(wanted.start, response.data, pin=True)
+        self._fetched_to = wanted.start + len(response.data)
+        return response
 
 
 @dataclass(frozen=True, slots=True)
-class _FirstReads:
-    """The store that an object's header is fetched from: what it gives is kept by the source."""
+class _OpeningStore:
+    """The store from which an object's header is fetched: the source keeps each response."""
 
     source: ObjectSource
     etag: str | None
 
     async def get_range(self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None) -> RangeResponse:
-        """A range of the source's object, whatever `ref` says: there is only the one."""
+        """Read a range of the source's object, the only one here."""
         del ref
         return await self.source.first_range(wanted, self.etag if etag is None else etag)
 

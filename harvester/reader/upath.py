@@ -1,4 +1,4 @@
-"""The path of universal-pathlib for this package's file system, which it loads by the entry point."""
+"""The path class that universal-pathlib loads, by its entry point, for `harvester://` addresses."""
 
 from upath import UPath
 

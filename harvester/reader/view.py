@@ -1,20 +1,45 @@
-"""What a reader sees of an object: its bytes as they are, or with an offset table among them."""
+"""The bytes of an object as a reader sees them: unchanged, or with an offset table put in."""
 
+import logging
 from typing import Final
 
 import anyio
 
 from harvester.dicom.frames import FrameIndex, is_item
 from harvester.errors import FrameIndexError
-from harvester.model import ByteRange
+from harvester.fetch.window_predictor import WindowPredictor
+from harvester.model import ByteRange, ObjectRef
 from harvester.reader.access_pattern import AccessPattern
-from harvester.reader.frame_lookup import find_again, find_index
-from harvester.reader.offset_table import VirtualTable
+from harvester.reader.dataset_hints import NO_HINTS, ObjectHints
+from harvester.reader.frame_lookup import find_again, known_index
+from harvester.reader.header_lengths import RECENT_LENGTHS
+from harvester.reader.offset_table import Splice, VirtualTable
 from harvester.reader.source import ObjectSource
+from harvester.reader.table_choice import OffsetTable, choose_table, try_find_index
 from harvester.store.base import Store
 
-_PREAMBLE: Final = 128  # PS3.10 7.1
+_logger = logging.getLogger("harvester")
+
+_PREAMBLE: Final = 128  # bytes, PS3.10 7.1
 _ITEM_HEADER: Final = 8
+
+
+async def open_view(
+    store: Store,
+    ref: ObjectRef,
+    hints: ObjectHints = NO_HINTS,
+    offset_table: OffsetTable = "auto",
+    predictor: WindowPredictor = RECENT_LENGTHS,
+) -> "ObjectView":
+    """Open an object of a store.
+
+    Raises:
+        StoreError: It cannot be read.
+    """
+    source = ObjectSource(store, ref, predictor)
+    await source.open(hints)
+    table, index = await choose_table(source, known_index(source, hints), offset_table)
+    return ObjectView(source, table, index)
 
 
 class ObjectView:
@@ -22,150 +47,149 @@ class ObjectView:
 
     Args:
         source: The object.
-        table: What is put into it, if anything; the frames are looked for when it is read.
-        index: DatasetLike the frames lie, if that is known.
+        table: The table to put in; the frames are searched when its bytes are first read.
+        index: The frame index, if it is known.
     """
 
     def __init__(
         self, source: ObjectSource, table: VirtualTable | None = None, index: FrameIndex | None = None
     ) -> None:
         self.source = source
-        self.table = table
         self.index = index
-        self._splice = None if table is None else table.splice
-        self._content: bytes | None = None
-        self._order = AccessPattern()
-        self._finding = anyio.Lock()
+        self._table = table
+        # The bytes put in are None until they are first read.
+        self._layout: tuple[Splice | None, bytes | None] = (None if table is None else table.splice, None)
+        self._shift = 0 if table is None else table.splice.shift
+        self._pattern = AccessPattern()
+        self._search = anyio.Lock()
 
     @property
     def size(self) -> int:
-        """In bytes, with what was put in."""
-        return self.source.size + (0 if self._splice is None else self._splice.shift)
+        """Size in bytes, with the table."""
+        return self.source.size + self._shift
 
     def cached(self, start: int, stop: int) -> bytes | None:
-        """The bytes from `start` to `stop`, if nothing needs to be asked for."""
-        if self._splice is None:
+        """The bytes from `start` to `stop` if all of them are in memory."""
+        splice, content = self._layout
+        if splice is None:
             return self._cached(ByteRange(start, stop))
+        if content is None and self._depends_on_table(splice, start, stop):
+            return None
         parts: list[bytes] = []
-        for put_in, one in self._splice.pieces(start, stop):
-            if put_in:
-                part = None if self._content is None else self._content[one.start : one.stop]
-            else:
-                part = self._cached(one)
+        for put_in, one in splice.pieces(start, stop):
+            part = (content or b"")[one.start : one.stop] if put_in else self._cached(one)
             if part is None:
                 return None
             parts.append(part)
-        return self._no_tiff(start, b"".join(parts))
+        return self._without_tiff(start, b"".join(parts))
 
     async def read(self, start: int, stop: int) -> bytes:
         """The bytes from `start` to `stop`, or to the end.
 
         Raises:
-            FrameIndexError: The offset table is read, and where the frames lie cannot be found; or a frame
-                is read, and lies somewhere else than the table said.
+            FrameIndexError: A frame is not where the table says.
             StoreError: The object cannot be read.
         """
         stop = min(stop, self.size)
         if start >= stop:
             return b""
-        if self._splice is None:
+        splice, content = self._layout
+        if splice is None:
             return await self._read(ByteRange(start, stop))
-        parts = []
-        for put_in, one in self._splice.pieces(start, stop):
-            if put_in:
-                content = await self._read_content()
-                parts.append(content[one.start : one.stop])
-            else:
-                parts.append(await self._read(one))
-        return self._no_tiff(start, b"".join(parts))
+        if content is None and self._depends_on_table(splice, start, stop):
+            splice, content = await self._resolved()
+        parts = [
+            (content or b"")[one.start : one.stop] if put_in else await self._read(one)
+            for put_in, one in splice.pieces(start, stop)
+        ]
+        return self._without_tiff(start, b"".join(parts))
 
     async def move_to(self, store: Store) -> None:
-        """Read from another store, in another loop: in a child process, or once the engine was closed."""
-        self._finding = anyio.Lock()
+        """Continue with another store in another event loop: after a fork, or after the loop was closed."""
+        self._search = anyio.Lock()
         self.source.move_to(store)
 
     def _cached(self, wanted: ByteRange) -> bytes | None:
-        held = self.source.cached(wanted.start, wanted.stop)
-        return None if held is None or self._misplaced(wanted.start) else held
+        cached = self.source.cached(wanted.start, wanted.stop)
+        return None if cached is None or self._misplaced(wanted.start) else cached
 
     async def _read(self, wanted: ByteRange) -> bytes:
-        """Bytes of the object; what is read ahead ends where a frame does."""
+        """Bytes of the object; read-ahead stops at the end of a frame."""
         index = self.index
         if index is None:
             return await self.source.read(wanted.start, wanted.stop)
-        number, _ = _begun(index, wanted.start)
+        number, _ = _starting_frame(index, wanted.start)
         if number is not None:
-            rows = self._order.rows(number, len(index))
+            rows = self._pattern.rows(number, len(index))
             spans = [ByteRange(index.frame(first).start, index.frame(last).stop) for first, last in rows]
             await self.source.prefetch(spans)
         data = await self.source.read(wanted.start, wanted.stop, index.end_of)
         misplaced = self._misplaced(wanted.start)
         if misplaced and index is self.index:
-            error = FrameIndexError(f"frame {misplaced} is not where it says", offset=wanted.start)
+            error = FrameIndexError(f"frame {misplaced} does not start there", offset=wanted.start)
             self.index = await find_again(self.source, index, error)
             raise FrameIndexError(
-                f"frame {misplaced} is not where the {index.source} index says; now a scan has found where "
-                "it is: open the object again",
+                f"frame {misplaced} is not where the {index.source} index says; a scan has found all frames:"
+                " open the object again",
                 url=self.source.ref.url,
                 offset=wanted.start,
             )
         return data
 
     def _misplaced(self, start: int) -> int | None:
-        """The number of the frame that is said to start here, at its item or at its bytes, and does not."""
+        """The number of the frame whose item or bytes should start here, if they do not."""
         index = self.index
         if index is None:
             return None
-        number, behind = _begun(index, start)
+        number, behind = _starting_frame(index, start)
         if number is None:
             return None
-        if behind:  # a reader that looks whether a frame goes on reads no more than the next one's item
-            self._order.note(number)
+        if behind:  # readers also read the next frame's item, to see whether a frame continues
+            self._pattern.note(number)
         header = self.source.cached(start - behind, start - behind + _ITEM_HEADER)
         return None if header is None or is_item(header, index.lengths[number - 1]) else number
 
-    async def _read_content(self) -> bytes:
-        if self.table is None:
-            return b""
-        async with self._finding:  # of many who ask at once, one looks
-            if self._content is None:
-                try:
-                    self._content = await self._made_content(self.table)
-                except FrameIndexError as error:
-                    error.url = self.source.ref.url
-                    raise
-            return self._content
+    def _depends_on_table(self, splice: Splice, start: int, stop: int) -> bool:
+        """Whether bytes of a range cannot be told before the frames were searched."""
+        return stop > splice.at and (bool(splice.shift) or start < splice.at + splice.length)
 
-    async def _made_content(self, table: VirtualTable) -> bytes:
+    async def _resolved(self) -> tuple[Splice, bytes]:
+        """The splice and its bytes; of concurrent readers, one searches the frames."""
+        async with self._search:
+            splice, content = self._layout
+            if splice is None or content is None:
+                if self._table is None:
+                    raise RuntimeError("an object without a table has no splice")
+                splice, content = await self._make_content(self._table)
+                self._layout = splice, content
+            return splice, content
+
+    async def _make_content(self, table: VirtualTable) -> tuple[Splice, bytes]:
         own = b"" if table.own is None else (await self.source.fetch([table.own]))[0]
-        if self.index is None:
-            credible = table.credible_index(own, self.source.size)
-            self.index = await find_index(self.source) if credible is None else credible
-        if own and self.index.source == table.kind:
-            return own
-        if table.kind == "extended" and self.index.fragmented:
-            raise FrameIndexError(
-                "its frames are in several fragments each, for which there is no extended offset table; "
-                'open it with offset_table="auto"'
-            )
-        return table.content(self.index)
+        self.index = self.index or await try_find_index(self.source)
+        try:
+            if self.index is not None:
+                return table.splice, own if own and table.agrees(own, self.index) else table.content(
+                    self.index
+                )
+        except FrameIndexError as error:
+            _logger.warning("%s: shown without a new offset table: %s", self.source.ref.url, error.message)
+        if own:
+            return table.splice, own
+        # The file as it is. Its size was told before, so an element of padding follows the last byte.
+        return Splice(self.source.size, 0, self._shift), table.padding()
 
-    def _no_tiff(self, start: int, data: bytes) -> bytes:
-        """Bytes of a file whose pixel data moved, which is no TIFF file: its directory points elsewhere."""
-        if (
-            start >= _PREAMBLE
-            or self._splice is None
-            or not self._splice.shift
-            or self.source.header is None
-            or self.source.header.preamble != "tiff"
-        ):
+    def _without_tiff(self, start: int, data: bytes) -> bytes:
+        """Blank the preamble of a TIFF file whose pixel data moved: its directory would be wrong."""
+        header = self.source.header
+        if start >= _PREAMBLE or not self._shift or header is None or header.preamble != "tiff":
             return data
         blank = min(_PREAMBLE - start, len(data))
         return bytes(blank) + data[blank:]
 
 
-def _begun(index: FrameIndex, start: int) -> tuple[int | None, int]:
-    """The number of the frame whose item, or whose bytes, start somewhere, and how far behind the item."""
+def _starting_frame(index: FrameIndex, start: int) -> tuple[int | None, int]:
+    """The number of the frame whose item, or bytes, start at an offset, and the distance from the item."""
     for behind in (0, _ITEM_HEADER):
         number = index.starting_at(start - behind)
         if number is not None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harvester.reader.event_loop import FRAME_INDEXES
+from harvester.reader.frame_lookup import FRAME_INDEXES
 from harvester.reader.header_lengths import RECENT_LENGTHS
 
 

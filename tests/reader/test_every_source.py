@@ -20,7 +20,7 @@ from harvester.config import CrawlConfig
 from harvester.dataset import Dataset
 from harvester.engine.crawl import crawl
 from harvester.engine.shard import Progress
-from harvester.reader.event_loop import FRAME_INDEXES
+from harvester.reader.frame_lookup import FRAME_INDEXES
 
 pytestmark = [needs_corpus, pytest.mark.filterwarnings("ignore::UserWarning")]
 

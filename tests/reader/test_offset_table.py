@@ -14,7 +14,7 @@ from pydicom.encaps import generate_frames, get_frame
 
 import harvester
 from harvester.dicom.frames import FrameIndex
-from harvester.errors import FrameIndexError
+from harvester.reader.frame_lookup import FRAME_INDEXES
 from harvester.reader.offset_table import Splice, VirtualTable
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -112,35 +112,79 @@ def test_reading_the_metadata_scans_nothing():
     assert store.requests == 1
 
 
-def test_where_it_is_known_that_frames_lie_the_extended_table_is_shown():
+@pytest.mark.parametrize("kind", ["auto", "extended"])
+def test_an_object_is_shown_alike_before_and_after_its_frames_are_known(kind):
     raw = made([[JPEG_START + bytes(50_000)] for _ in range(99)] + [[JPEG_START + bytes(60_000)]])
-    file, store = opened(raw)
-    file.read()
+    file, store = opened(raw, offset_table=kind)
+    size, whole = file.size, file.read()
     store.ranges.clear()
-    again = harvester.open_object(URL, store=store)
-    header = pydicom.dcmread(again, stop_before_pixels=True)
-    assert struct.unpack("<100Q", header.ExtendedOffsetTable) == tuple(range(0, 5_001_200, 50_012))
+    again = harvester.open_object(URL, store=store, offset_table=kind)
+    assert (again.size, again.read_at(0, 3000)) == (size, whole[:3000])
     assert [len(wanted) for _, wanted in store.ranges] == [64 << 10]
+    FRAME_INDEXES.clear()
+    assert harvester.open_object(URL, store=store, offset_table=kind).read() == whole
 
 
-def test_of_frames_in_fragments_only_the_basic_table_can_be_shown():
+def test_frames_in_fragments_are_shown_with_a_basic_table():
     raw = made(SEVERAL)
-    for _ in range(2):  # before and after the places are known
+    for _ in range(2):  # before and after the frames are known
         file, _ = opened(raw)
         shown = pydicom.dcmread(io.BytesIO(file.read()))
         assert "ExtendedOffsetTable" not in shown
         assert [get_frame(shown.PixelData, at) for at in range(40)] == [b"".join(one) for one in SEVERAL]
-    with pytest.raises(FrameIndexError, match="several fragments"):
-        opened(raw, offset_table="extended")[0].read()
 
 
-def test_what_cannot_be_found_is_said_when_the_table_is_read():
-    raw = made([[b"ab", b"cd", b"ef"]], number_of_frames=2)
-    file, _ = opened(raw)
-    pydicom.dcmread(file, stop_before_pixels=True)
-    with pytest.raises(FrameIndexError, match=r"cannot be told.*slide.dcm"):
-        file.read()
-    assert opened(raw, offset_table="none")[0].read() == raw
+def ambiguous(size, frames=2):
+    """Three fragments for another number of frames, and nothing that tells where a frame starts."""
+    return made([[bytes(size), bytes(size), bytes(size)]], number_of_frames=frames)
+
+
+@pytest.mark.parametrize("kind", ["auto", "extended"])
+def test_a_small_file_whose_frames_cannot_be_told_is_shown_unchanged(kind, caplog):
+    raw = ambiguous(2)
+    assert opened(raw, offset_table=kind)[0].read() == raw
+    (warning,) = caplog.messages
+    assert "s3://bucket/slide.dcm: shown without a new offset table" in warning
+
+
+@pytest.mark.parametrize("kind", ["auto", "extended"])
+@pytest.mark.parametrize("frames", [2, 4, 5])
+def test_a_large_file_whose_frames_cannot_be_told_is_followed_by_padding(kind, frames, caplog):
+    raw = ambiguous(100_000, frames)
+    file, _ = opened(raw, offset_table=kind)
+    ends_first = [file.read_at(at, 50_000) for at in range(file.size // 50_000 * 50_000, -1, -50_000)]
+    shown = opened(raw, offset_table=kind)[0].read()
+    assert b"".join(reversed(ends_first)) == shown
+    assert len(shown) == file.size
+    assert shown[: len(raw)] == raw
+    dataset, original = (pydicom.dcmread(io.BytesIO(one)) for one in (shown, raw))
+    assert dataset.PixelData == original.PixelData
+    del dataset[0xFFFC, 0xFFFC]
+    assert dataset == original
+    assert "shown without a new offset table" in caplog.text
+
+
+@pytest.mark.parametrize("frames", [2, 3, 7])
+@pytest.mark.parametrize("kind", ["basic", "extended"])
+def test_padding_is_one_element_as_long_as_the_table(kind, frames):
+    header = read(made(ONE_EACH))
+    for implicit in (False, True):
+        object.__setattr__(header, "implicit", implicit)
+        table = VirtualTable(kind, frames, header)
+        padding = table.padding()
+        assert len(padding) == table.splice.shift
+        stream = pydicom.filebase.DicomBytesIO(padding)
+        stream.is_little_endian, stream.is_implicit_VR = True, implicit
+        (one,) = pydicom.filereader.read_dataset(stream, implicit, True)
+        assert one.tag == 0xFFFCFFFC
+
+
+def test_an_extended_table_is_not_put_in_for_frames_in_fragments(caplog):
+    raw = made([[JPEG_START + bytes(40_000), bytes(40_000)] for _ in range(5)])
+    file, _ = opened(raw, offset_table="extended")
+    assert file.read()[: len(raw)] == raw
+    assert file.size == len(raw) + 2 * (12 + 8 * 5)
+    assert "frames of one fragment each" in caplog.text
 
 
 def test_in_implicit_vr_the_elements_are_implicit():

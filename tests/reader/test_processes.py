@@ -19,7 +19,8 @@ from recorded_demo import recorded_demo
 import harvester
 from harvester.errors import ConfigError, NotFoundError, ObjectChangedError
 from harvester.model import ObjectRef
-from harvester.reader.event_loop import FRAME_INDEXES, LOOP
+from harvester.reader.event_loop import LOOP
+from harvester.reader.frame_lookup import FRAME_INDEXES
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -104,7 +105,7 @@ def test_a_file_whose_object_was_replaced_is_not_opened_again(bucket):
 
 def test_a_file_with_a_store_of_its_own_or_that_is_closed_says_that_it_stays_here():
     file = harvester.open_object("s3://b/one.dcm", store=MemoryStore({"s3://b/one.dcm": SLIDE}))
-    with pytest.raises(ConfigError, match=r"s3://b/one.dcm: .* store of its own"):
+    with pytest.raises(ConfigError, match=r"s3://b/one.dcm: .* its own store"):
         pickle.dumps(file)
     file.close()
     with pytest.raises(ValueError, match="closed"):
@@ -138,7 +139,7 @@ def test_a_forked_process_goes_on_reading_with_connections_of_its_own(bucket):
         file = harvester.open_object(sys.argv[1], endpoint=sys.argv[2])
         whole = file.read()
         file.seek(0)
-        file.view.source.let_go()
+        file.view.source.drop_cache()
         file._lock.acquire()  # as another thread may hold it
         children = []
         for _ in range(4):

@@ -10,8 +10,8 @@ OBJECT = bytes(range(251)) * 4
 SPANS = st.lists(st.tuples(st.integers(0, 1000), st.integers(1, 200)), max_size=30)
 
 
-def put(cache, start, length, *, keep=False):
-    cache.put(start, OBJECT[start : start + length], keep=keep)
+def put(cache, start, length, *, pin=False):
+    cache.put(start, OBJECT[start : start + length], pin=pin)
 
 
 @given(SPANS, st.integers(0, 1003), st.integers(1, 300))
@@ -40,7 +40,7 @@ def test_what_was_used_last_stays():
 
 def test_what_is_kept_is_never_forgotten():
     cache = RangeCache(100)
-    put(cache, 0, 500, keep=True)
+    put(cache, 0, 500, pin=True)
     for start in range(500, 1000, 50):
         put(cache, start, 50)
     assert cache.get(0, 500) == OBJECT[:500]
@@ -50,8 +50,8 @@ def test_what_is_kept_is_never_forgotten():
 def test_the_next_span_is_found():
     cache = RangeCache(1000)
     put(cache, 50, 10)
-    assert cache.next_held(0) == 50
-    assert cache.next_held(50) is None
+    assert cache.next_start(0) == 50
+    assert cache.next_start(50) is None
     assert cache.gaps(40, 70) == [ByteRange(40, 50), ByteRange(60, 70)]
 
 

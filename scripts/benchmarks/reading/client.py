@@ -34,7 +34,7 @@ def harvester_file(endpoint: str) -> Opener:
 
 def forgetful(endpoint: str) -> Opener:
     """harvester, as if each object were the first one of its kind that is read."""
-    from harvester.reader.event_loop import FRAME_INDEXES  # noqa: PLC0415
+    from harvester.reader.frame_lookup import FRAME_INDEXES  # noqa: PLC0415
     from harvester.reader.header_lengths import RECENT_LENGTHS  # noqa: PLC0415
 
     opened = harvester_file(endpoint)

@@ -44,10 +44,9 @@ def run(setting: Setting) -> None:
                 )
 
     anyio.run(measured)
-    settings = source.DEFAULT_READ_SETTINGS
     print(
-        f"  so a reader reads ahead {settings.least >> 10} KiB at least, {source.AT_ONCE} requests at once,"
-        f" and frames {frames.GAP >> 10} KiB apart in one, of more than these {frames.WIDE_GAP >> 10} KiB"
+        f"  so a reader requests at least {source.SHORTEST_REQUEST >> 10} KiB, {source.AT_ONCE} at once, and"
+        f" frames {frames.GAP >> 10} KiB apart together, {frames.WIDE_GAP >> 10} KiB apart if there are more"
     )
 
 
