@@ -19,20 +19,23 @@
         │   ├── HeaderLimitError     the header passes a bound (size, depth, number of elements)
         │   ├── FrameIndexError      where its frames lie is not said, or what is said is wrong
         │   └── FrameDecodeError     a frame cannot be decoded
-        └── StoreError             the server's or the network's fault
-            ├── NotFoundError        404
-            ├── AccessDeniedError    401, 403
-            ├── RequestRejectedError another 4xx
-            ├── ThrottledError       429, 503 SlowDown               (transient)
-            ├── ServerFaultError     another 5xx                     (transient)
-            ├── ConnectionFailedErrorrefused, reset, cut             (transient)
-            │   └── EndpointDownError  ... and so for all requests, for as long as patience lasts
-            ├── TimedOutError        no answer in time               (transient)
-            ├── BadResponseError       the answer breaks HTTP's range rules (transient)
-            ├── ObjectChangedError   another ETag than the first window's
-            └── ListingError         a listing that cannot be trusted
+        └── StoreError (OSError) the server's or the network's fault
+            ├── NotFoundError (FileNotFoundError)      404
+            ├── AccessDeniedError (PermissionError)    401, 403
+            ├── RequestRejectedError                   another 4xx
+            ├── ThrottledError                         429, 503 SlowDown           (transient)
+            ├── ServerFaultError                       another 5xx                 (transient)
+            ├── ConnectionFailedError (ConnectionError) refused, reset, cut        (transient)
+            │   └── EndpointDownError                    ... for all requests, until patience ran out
+            ├── TimedOutError (TimeoutError)           no response in time         (transient)
+            ├── BadResponseError                       breaks HTTP's range rules   (transient)
+            ├── ObjectChangedError                     another ETag than before
+            └── ListingError                           a listing that cannot be trusted
+
+A name in brackets is the built-in error that the class is as well.
 """
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
@@ -147,21 +150,24 @@ class FrameDecodeError(ObjectError):
     reason = "frame_decode"
 
 
-class StoreError(HarvestError):
-    """The server or the network did not give what was asked for.
+class StoreError(HarvestError, OSError):
+    """The server or the network failed; programs that read files may catch it as an OSError.
 
     Args:
-        message: What is wrong, for a person.
+        message: What is wrong, in one line.
         url: The object or listing.
-        offset: The first byte that was asked for, where a range was.
-        status: The HTTP status, where there is one.
+        offset: The first byte of the requested range, for the records of a crawl.
+        status: The HTTP status, if there is one.
         retry_after: Seconds that the server asked to wait.
 
     Attributes:
-        attempts: How often it was tried before this error was given up on.
-        requests: The HTTP requests of all attempts, redirects included.
-        bytes_fetched: The bytes of all bodies that were read in vain.
+        errno: The closest number of the module `errno`.
+        attempts: Number of attempts before this error was raised.
+        requests: HTTP requests of all attempts, redirects included.
+        bytes_fetched: Bytes of all bodies that were read in vain.
     """
+
+    errno = errno.EIO
 
     def __init__(
         self,
@@ -178,29 +184,46 @@ class StoreError(HarvestError):
         self.requests = 1
         self.bytes_fetched = 0
 
+    def __str__(self) -> str:
+        return self.message if self.url is None else f"{self.message} [{self.url}]"
 
-class NotFoundError(StoreError):
+    @property
+    def strerror(self) -> str:  # type: ignore[override]
+        """The message, as of any OSError."""
+        return self.message
+
+    @property
+    def filename(self) -> str | None:
+        """The URL, as of any OSError."""
+        return self.url
+
+
+class NotFoundError(StoreError, FileNotFoundError):
     """There is no such object or bucket."""
 
     reason = "not_found"
+    errno = errno.ENOENT
 
 
-class AccessDeniedError(StoreError):
+class AccessDeniedError(StoreError, PermissionError):
     """The bucket or the object is not public."""
 
     reason = "access_denied"
+    errno = errno.EACCES
 
 
 class RequestRejectedError(StoreError):
     """The server refuses the request itself."""
 
     reason = "rejected"
+    errno = errno.EINVAL
 
 
 class ThrottledError(StoreError):
     """The server asks for fewer requests."""
 
     reason = "throttled"
+    errno = errno.EBUSY
     transient = True
 
 
@@ -211,41 +234,44 @@ class ServerFaultError(StoreError):
     transient = True
 
 
-class ConnectionFailedError(StoreError):
+class ConnectionFailedError(StoreError, ConnectionError):
     """The connection could not be made, or broke."""
 
     reason = "connection"
+    errno = errno.ECONNABORTED
     transient = True
 
 
 class EndpointDownError(ConnectionFailedError):
-    """Nothing that was asked of a whole endpoint succeeded for as long as a call may wait for it."""
+    """All requests to an endpoint failed for as long as a call may wait for it."""
 
     transient = False
 
 
-class TimedOutError(StoreError):
-    """No answer, or no whole answer, in time."""
+class TimedOutError(StoreError, TimeoutError):
+    """No response, or no whole response, in time."""
 
     reason = "timeout"
+    errno = errno.ETIMEDOUT
     transient = True
 
 
 class BadResponseError(StoreError):
-    """The answer is not the range that was asked for: another range, a short or an encoded body."""
+    """The response is not the requested range: another range, a short or an encoded body."""
 
     reason = "bad_answer"
     transient = True
 
 
 class ObjectChangedError(StoreError):
-    """The object was replaced between two windows of the same header."""
+    """The object was replaced after its first bytes were read."""
 
     reason = "object_changed"
+    errno = errno.ESTALE
 
 
 class ListingError(StoreError):
-    """A listing that failed or that cannot be trusted: an error is not an empty series."""
+    """A listing that failed or cannot be trusted: an error is not an empty series."""
 
     reason = "listing"
 

@@ -1,11 +1,25 @@
-"""An error that crosses task groups reaches the caller as itself."""
+"""Errors are what their names say, cross task groups as themselves, and survive pickling."""
 
+import copy
+import errno
+import pickle
 from collections.abc import Iterable
 
 import anyio
 import pytest
 
-from harvester.errors import DatasetError, NotFoundError, ungrouped
+from harvester.errors import (
+    AccessDeniedError,
+    BadResponseError,
+    ConnectionFailedError,
+    DatasetError,
+    EndpointDownError,
+    NotFoundError,
+    ObjectChangedError,
+    StoreError,
+    TimedOutError,
+    ungrouped,
+)
 
 
 def raised_in_tasks(errors: Iterable[Exception]) -> None:
@@ -42,3 +56,30 @@ def test_a_bug_among_errors_is_not_hidden() -> None:
     with pytest.raises(BaseExceptionGroup) as caught:
         raised_in_tasks([DatasetError("one"), ZeroDivisionError()])
     assert caught.group_contains(ZeroDivisionError)
+
+
+@pytest.mark.parametrize(
+    ("kind", "built_in", "number"),
+    [
+        (NotFoundError, FileNotFoundError, errno.ENOENT),
+        (AccessDeniedError, PermissionError, errno.EACCES),
+        (TimedOutError, TimeoutError, errno.ETIMEDOUT),
+        (ConnectionFailedError, ConnectionError, errno.ECONNABORTED),
+        (EndpointDownError, ConnectionError, errno.ECONNABORTED),
+        (ObjectChangedError, OSError, errno.ESTALE),
+        (BadResponseError, OSError, errno.EIO),
+    ],
+)
+def test_a_store_error_is_the_built_in_error_of_its_kind(kind, built_in, number):
+    error = kind("it failed", url="s3://bucket/key", offset=0, status=404)
+    error.attempts = 3
+    assert isinstance(error, built_in)
+    for one in (error, copy.copy(error), pickle.loads(pickle.dumps(error))):
+        assert str(one) == "it failed [s3://bucket/key]"
+        assert (one.errno, one.strerror, one.filename) == (number, "it failed", "s3://bucket/key")
+        assert (one.url, one.offset, one.status, one.attempts) == ("s3://bucket/key", 0, 404, 3)
+
+
+def test_other_store_errors_are_neither_missing_files_nor_refused_ones():
+    other = [kind for kind in StoreError.__subclasses__() if kind not in (NotFoundError, AccessDeniedError)]
+    assert not any(issubclass(kind, FileNotFoundError | PermissionError) for kind in other)

@@ -15,7 +15,7 @@ from rich.console import Console
 from harvester.cli.format import count, size
 from harvester.dicom import Header
 from harvester.dicom.frames import FrameIndex
-from harvester.errors import ConfigError
+from harvester.errors import ConfigError, StoreError
 from harvester.model import ObjectRef
 from harvester.reader.dataset_hints import look_up_hints
 from harvester.reader.event_loop import LOOP
@@ -149,6 +149,8 @@ def _write(opened: OpenedFrames, numbers: list[int], folder: Path, *, decode: bo
         for name, content in _files(opened, numbers, decode=decode):
             (folder / name).write_bytes(content)
             total += len(content)
+    except StoreError:
+        raise
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be written: {error.strerror}") from error
     return total

@@ -88,6 +88,8 @@ def _read_range(ref: ObjectRef, wanted: ByteRange, etag: str | None) -> RangeRes
             return _read_open(descriptor, ref, wanted, etag)
         finally:
             os.close(descriptor)
+    except StoreError:
+        raise
     except OSError as error:
         raise _error_of(error, ref) from error
     except ValueError as error:  # a null byte, or half a character
