@@ -1,11 +1,15 @@
-"""Words messages: the nearest valid names to a misspelt one, and all of it on one line."""
+"""Text of error messages: nearest valid names, errors on one line, problems of a validated document."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 def nearest(name: str, options: Iterable[str], count: int = 3) -> list[str]:
-    """The options that look most like a name, best first, whatever their case."""
+    """The options most similar to a name, best first, ignoring case."""
     spelt: dict[str, str] = {}
     for option in options:
         spelt.setdefault(option.lower(), option)
@@ -13,7 +17,7 @@ def nearest(name: str, options: Iterable[str], count: int = 3) -> list[str]:
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:
-    """The tail of a message about a misspelt name: the nearest valid ones, or all where they are few."""
+    """The end of a message about an unknown name: the nearest valid names, or all if they are few."""
     options = list(options)
     close = nearest(name, options)
     if close:
@@ -21,6 +25,48 @@ def did_you_mean(name: str, options: Iterable[str]) -> str:
     return f"; valid: {', '.join(options)}" if options and len(options) <= 16 else ""
 
 
-def one_line(text: str) -> str:
-    """The text on one line, as a message has to be."""
-    return " ".join(text.split())
+def one_line(text: object, longest: int | None = None) -> str:
+    """A text, or an error's text, on one line; cut to `longest` characters."""
+    return " ".join(str(text).split())[:longest]
+
+
+def first_problem(error: "ValidationError") -> str:
+    """The first problem of a record: where it is and what it is, without the value."""
+    problem = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, problem['loc'])) or 'text'}: {problem['msg']}"
+
+
+def invalid_setting(
+    error: "ValidationError",
+    keys: Callable[[list[str]], Iterable[str]],
+    words: Callable[[list[str]], Iterable[str]],
+    noun: str = "key",
+) -> str:
+    """The first problem of a configuration on one line: its dotted key, what is wrong, the nearest names.
+
+    Args:
+        error: From pydantic.
+        keys: The valid keys of a table, by its location.
+        words: The valid words of a key, by its location.
+        noun: What a key is called.
+    """
+    problem = error.errors(include_url=False)[0]
+    location = [str(part) for part in problem["loc"] if part != "columns" and not isinstance(part, int)]
+    key = ".".join(location)
+    message = one_line(problem["msg"].removeprefix("Value error, "))
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown {noun}{did_you_mean(location[-1], keys(location[:-1]))}"
+    if problem["type"] == "missing":
+        return f"{key}: missing"
+    if problem["type"] == "literal_error":
+        value = problem["input"]
+        return f"{key}: {short_repr(value)} is not valid{did_you_mean(str(value), words(location))}"
+    if problem["type"] == "value_error":
+        return message if message.startswith(("select", "limits.")) or not key else f"{key}: {message}"
+    return f"{key}: {message}, not {short_repr(problem['input'])}"
+
+
+def short_repr(value: object) -> str:
+    """A value as Python writes it, on one line of at most 60 characters."""
+    text = one_line(repr(value))
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -128,6 +128,16 @@ class RangeResponse:
         return len(self.data) + self.discarded
 
 
+class SeriesOutline(NamedTuple):
+    """The fields of a series that determine its shard."""
+
+    key: str
+    collection_id: str | None
+    modality: str | None
+    instance_count: int | None
+    size: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
     """One series to harvest, as the catalog knows it.
@@ -148,15 +158,12 @@ class Series:
     size: int | None = None
     idc_version: int | None = None
 
-
-class SeriesOutline(NamedTuple):
-    """What decides which shard a series falls into, and nothing of where it lies."""
-
-    key: str
-    collection_id: str | None
-    modality: str | None
-    instance_count: int | None
-    size: int | None
+    @property
+    def outline(self) -> SeriesOutline:
+        """The series without its location; named objects are its count if the catalog gives none."""
+        count = self.instance_count
+        count = len(self.objects) or None if count is None else count
+        return SeriesOutline(self.key, self.collection_id, self.modality, count, self.size)
 
 
 @dataclass(frozen=True, slots=True)

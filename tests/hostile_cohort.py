@@ -8,7 +8,7 @@ from made_cohort import ct, encoded, slide, write
 from harvester.audits import load_audit, run_audit
 from harvester.audits.output import as_json, json_bytes
 from harvester.engine.crawl import crawl
-from harvester.engine.shard import Progress
+from harvester.engine.shard import CrawlProgress
 
 HOSTILE = '"><img src=x onerror=alert(1)><script>alert(2)</script>'
 # An equals sign would end the name's alphabetic group.
@@ -45,7 +45,7 @@ def hostile_dataset(folder: Path) -> str:
     config = folder / "audit.toml"
     config.write_text(f"dataset = '{folder}/dataset'\n[select]\nroot = '{folder}/files'\n{_AUDIT}")
     audit = load_audit(config)
-    anyio.run(crawl, audit.crawl, Progress())
+    anyio.run(crawl, audit.crawl, CrawlProgress())
     result = run_audit(audit)
     result.keep(json_bytes(as_json(result)))
     return result.dataset

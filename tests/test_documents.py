@@ -22,7 +22,7 @@ from harvester.demo import demo_bucket
 from harvester.dicom.dictionary import BINARY_VRS
 from harvester.dicom.schema import value_type
 from harvester.engine.crawl import crawl
-from harvester.engine.shard import Progress
+from harvester.engine.shard import CrawlProgress
 from harvester.errors import HarvestError
 from harvester.query import open_dataset, run_query
 
@@ -86,7 +86,7 @@ def quickstart(tmp_path_factory):
             text = text.replace("http://127.0.0.1:9000", address.endpoint)
             config = folder / "quickstart.toml"
             config.write_text(text.replace('"data/quickstart"', f"'{folder}/data'"))
-            await crawl(load(config), Progress())
+            await crawl(load(config), CrawlProgress())
 
     anyio.run(make)
     return folder / "data"

@@ -15,8 +15,8 @@ from harvester.cli.logs import LogFormat, log_as
 from harvester.cli.metrics import served_metrics
 from harvester.cli.progress import shown
 from harvester.config import CrawlConfig, load
-from harvester.engine.crawl import CrawlOptions, CrawlResult, StopRequest, crawl
-from harvester.engine.shard import Progress
+from harvester.engine.crawl import CrawlOptions, CrawlResult, crawl
+from harvester.engine.shard import CrawlProgress
 from harvester.engine.shard_task import collect_garbage_rarely
 from harvester.errors import ungrouped
 
@@ -111,8 +111,8 @@ def crawl_first(settings: CrawlConfig) -> bool:
 
 async def _crawl_shown(settings: CrawlConfig, options: CrawlOptions, told: _Told) -> CrawlResult | None:
     """Crawl until it is done or interrupted; None if it was stopped at once, by a second signal."""
-    progress = Progress()
-    stop = StopRequest()
+    progress = CrawlProgress()
+    stop = anyio.Event()
     result = None
     with ungrouped(), served_metrics(progress, told.metrics_port):
         async with anyio.create_task_group() as tasks:
@@ -120,11 +120,11 @@ async def _crawl_shown(settings: CrawlConfig, options: CrawlOptions, told: _Told
             async def heed_signals() -> None:
                 with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                     async for _ in signals:
-                        if stop.made:
+                        if stop.is_set():
                             tasks.cancel_scope.cancel()
                         else:
                             _logger.warning("finishing what is in flight; once more stops at once")
-                            stop.make()
+                            stop.set()
 
             tasks.start_soon(heed_signals)
             async with shown(progress, as_log=told.in_json):

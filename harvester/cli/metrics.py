@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from harvester.engine.shard import Progress
+from harvester.engine.shard import CrawlProgress
 from harvester.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _COUNTERS = {
 
 
 @contextmanager
-def served_metrics(progress: Progress, port: int | None) -> Iterator[None]:
+def served_metrics(progress: CrawlProgress, port: int | None) -> Iterator[None]:
     """Serve the progress on 127.0.0.1 while the block runs; nothing, if there is no port.
 
     Raises:

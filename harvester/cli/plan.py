@@ -11,17 +11,16 @@ from harvester.cli.crawl import AsJson, Config
 from harvester.cli.format import count, size, span
 from harvester.config import load
 from harvester.engine.calibration import measured_rates, recorded_rates
-from harvester.engine.plan import (
+from harvester.engine.estimate import (
     ASSUMED_RATES,
     BUCKET_REQUESTS_PER_SECOND,
     Estimate,
     Forecast,
-    PlanOutline,
     Rates,
     estimate,
     forecast,
-    outline,
 )
+from harvester.engine.plan import PlanOutline, outline
 from harvester.engine.shard_task import collect_garbage_rarely
 from harvester.engine.workers.choose import cores
 
@@ -68,7 +67,7 @@ def _plan(
         name = catalog.name
     rates = recorded_rates(settings.dataset) or (ASSUMED_RATES if assume else measured_rates())
     used = processes or settings.limits.processes or cores()
-    expected = _Expected(name, planned, cost, rates, forecast(cost, rates, used, settings.limits))
+    expected = _Expected(name, planned, cost, rates, forecast(cost, rates, used))
     typer.echo(json.dumps(_facts(expected)) if as_json else _told(expected))
 
 

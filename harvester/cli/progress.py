@@ -14,7 +14,7 @@ from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeRemainingCol
 from rich.progress import Progress as Bar
 
 from harvester.cli.format import count, size
-from harvester.engine.shard import Progress
+from harvester.engine.shard import CrawlProgress
 from harvester.errors import ungrouped
 
 _logger = logging.getLogger("harvester")
@@ -24,7 +24,7 @@ _LINE_SECONDS: Final = 5.0
 
 
 @asynccontextmanager
-async def shown(progress: Progress, *, as_log: bool = False) -> AsyncIterator[None]:
+async def shown(progress: CrawlProgress, *, as_log: bool = False) -> AsyncIterator[None]:
     """Show the progress on stderr while the block runs, or log it."""
     draw = _log if as_log else _draw_bar if sys.stderr.isatty() else _write_lines
     with ungrouped():
@@ -36,7 +36,7 @@ async def shown(progress: Progress, *, as_log: bool = False) -> AsyncIterator[No
                 tasks.cancel_scope.cancel()
 
 
-async def _draw_bar(progress: Progress) -> None:
+async def _draw_bar(progress: CrawlProgress) -> None:
     columns = (
         SpinnerColumn(),
         TextColumn("{task.completed:,.0f} instances"),
@@ -54,7 +54,7 @@ async def _draw_bar(progress: Progress) -> None:
             await anyio.sleep(_REDRAW_SECONDS)
 
 
-async def _write_lines(progress: Progress) -> None:
+async def _write_lines(progress: CrawlProgress) -> None:
     started = time.monotonic()
     while True:
         await anyio.sleep(_LINE_SECONDS)
@@ -64,13 +64,13 @@ async def _write_lines(progress: Progress) -> None:
         sys.stderr.flush()
 
 
-async def _log(progress: Progress) -> None:
+async def _log(progress: CrawlProgress) -> None:
     while True:
         await anyio.sleep(_LINE_SECONDS)
         _logger.info("progress", extra={"facts": asdict(progress)})
 
 
-def _rates(progress: Progress, seconds: float) -> str:
+def _rates(progress: CrawlProgress, seconds: float) -> str:
     seconds = max(seconds, 0.001)
     return (
         f"{progress.instances / seconds:,.0f}/s, {size(progress.bytes_fetched / seconds)}/s, "

@@ -1,7 +1,10 @@
-"""What a TOML file may say of a crawl, and how it is read."""
+"""The configuration of a crawl, read from a TOML file and checked."""
 
 from harvester.config.file import crawl_config, load, read_toml
 from harvester.config.tables import (
+    FIRST_WINDOW_BYTES,
+    LONGEST_WINDOW_BYTES,
+    READ_AHEAD_BYTES,
     SELECT_KEYS,
     CrawlConfig,
     FrameEffort,
@@ -15,6 +18,9 @@ from harvester.config.tables import (
 )
 
 __all__ = [
+    "FIRST_WINDOW_BYTES",
+    "LONGEST_WINDOW_BYTES",
+    "READ_AHEAD_BYTES",
     "SELECT_KEYS",
     "CrawlConfig",
     "FrameEffort",

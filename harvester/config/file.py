@@ -1,8 +1,8 @@
-"""Reads a crawl's TOML file, and says in one line what is wrong with it.
+"""Reads and checks a crawl's TOML file; an error is one line.
 
-Which folder a relative path is read from: `dataset` from the current directory, as any command line
-tool would; `catalog`, `manifest`, `urls` and `root` from the folder of the TOML file if they exist
-there (so that a configuration travels with its manifest), else from the current directory.
+A relative `dataset` is relative to the current directory. Relative `catalog`, `manifest`, `urls` and `root`
+are relative to the folder of the TOML file if they exist there, so that a configuration can be moved with
+its manifest, else to the current directory.
 """
 
 import tomllib
@@ -13,17 +13,17 @@ from pydantic import BaseModel, ValidationError
 
 from harvester.config.tables import PROVIDERS, WORDS, CrawlConfig, FrameEffort
 from harvester.errors import ConfigError
-from harvester.messages import did_you_mean, nearest, one_line
+from harvester.messages import did_you_mean, invalid_setting, nearest, one_line
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
-"""A TOML file may hold a long list of UIDs; more than this belongs in a manifest."""
+"""Enough for a long list of UIDs; a longer one belongs in a manifest."""
 
 
 def load(path: Path | str) -> CrawlConfig:
     """Read and check a crawl's TOML file.
 
     Args:
-        path: The file. Relative paths in it are resolved as this module's docstring says.
+        path: The file; for relative paths in it see this module's docstring.
 
     Raises:
         ConfigError: One line: the file, the dotted key, what is wrong and the nearest valid names.
@@ -32,11 +32,11 @@ def load(path: Path | str) -> CrawlConfig:
 
 
 def crawl_config(path: Path, document: dict[str, Any]) -> CrawlConfig:
-    """Check what a TOML file says of a crawl.
+    """Check the content of a crawl's TOML file.
 
     Args:
         path: The file; see `load`.
-        document: What it holds, as `read_toml` returns it, less what is not a crawl's.
+        document: Its content from `read_toml`, without the tables of other commands.
 
     Raises:
         ConfigError: As `load` does.
@@ -44,7 +44,7 @@ def crawl_config(path: Path, document: dict[str, Any]) -> CrawlConfig:
     try:
         config = CrawlConfig.model_validate(_resolve_paths(path, document))
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_first_complaint(error)}") from None
+        raise ConfigError(f"{path}: {invalid_setting(error, _keys, _words)}") from None
     config._path = path  # noqa: SLF001 - pydantic's private attributes are set so
     return config
 
@@ -53,7 +53,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file of bounded size.
 
     Raises:
-        ConfigError: It is not there, cannot be read, or is not TOML.
+        ConfigError: The file does not exist, cannot be read, or is not TOML.
     """
     try:
         with path.open("rb") as file:
@@ -69,11 +69,11 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(content.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: byte {error.start} is not UTF-8, as TOML has to be") from None
+        raise ConfigError(f"{path}: byte {error.start} is not UTF-8, which TOML must be") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not TOML: {one_line(str(error))}") from None
     except RecursionError:
-        raise ConfigError(f"{path}: not TOML that can be read: nested too deep") from None
+        raise ConfigError(f"{path}: nested too deep to be read") from None
 
 
 def _resolve_paths(path: Path, document: dict[str, Any]) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def _resolve_paths(path: Path, document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _resolve(path: Path, key: str, value: object) -> object:
-    """Make a relative path absolute: beside the TOML file where it exists there, else from here."""
+    """Make a relative path absolute: in the TOML file's folder if it exists there, else in this one."""
     if not isinstance(value, str) or not value.strip() or "://" in value:
         return value
     if key == "source.catalog" and value in WORDS:
@@ -106,38 +106,16 @@ def _resolve(path: Path, key: str, value: object) -> object:
     )
 
 
-def _first_complaint(error: ValidationError) -> str:
-    problem = error.errors(include_url=False)[0]
-    location = [str(part) for part in problem["loc"] if part != "columns" and not isinstance(part, int)]
-    key = ".".join(location)
-    message = one_line(problem["msg"].removeprefix("Value error, "))
-    if problem["type"] == "extra_forbidden":
-        return f"{key}: unknown key{did_you_mean(location[-1], _keys_of(location[:-1]))}"
-    if problem["type"] == "missing":
-        return f"{key}: missing"
-    if problem["type"] == "literal_error":
-        value = problem["input"]
-        return f"{key}: {_short(value)} is not valid{did_you_mean(str(value), _words_of(location))}"
-    if problem["type"] == "value_error":
-        return message if message.startswith(("select", "limits.")) or not key else f"{key}: {message}"
-    return f"{key}: {message}, not {_short(problem['input'])}"
-
-
-def _words_of(location: list[str]) -> tuple[str, ...]:
+def _words(location: list[str]) -> tuple[str, ...]:
     if location[:2] == ["limits", "engine"]:
         return ("processes", "dask")
     return get_args(FrameEffort) if location[:1] == ["frames"] else PROVIDERS
 
 
-def _keys_of(tables: list[str]) -> list[str]:
+def _keys(tables: list[str]) -> list[str]:
     model: type[BaseModel] = CrawlConfig
     for table in tables:
         annotation = model.model_fields[table].annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             model = annotation
     return list(model.model_fields)
-
-
-def _short(value: object) -> str:
-    text = one_line(repr(value))
-    return text if len(text) <= 60 else text[:57] + "..."

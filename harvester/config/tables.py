@@ -1,4 +1,4 @@
-"""The tables and keys of a crawl's TOML file, their defaults, and what may not stand beside what."""
+"""The tables and keys of a crawl's TOML file, their defaults, and which keys exclude each other."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -22,6 +22,9 @@ from pydantic import (
 from harvester.messages import did_you_mean
 
 MiB = 1024 * 1024
+FIRST_WINDOW_BYTES = 16 * 1024
+READ_AHEAD_BYTES = 64 * 1024
+LONGEST_WINDOW_BYTES = MiB
 
 _SCHEDULER = re.compile(r"(tcp|tls)://[A-Za-z0-9_.\-\[\]:]{1,253}:[0-9]{1,5}")
 
@@ -31,7 +34,7 @@ Scalar = str | bool | int | float
 FrameEffort = Literal["table", "tiff", "scan"]
 PROVIDERS: tuple[Provider, ...] = ("aws", "gcs")
 WORDS = ("idc", "listing", "local")
-"""What `catalog` may be besides the path or the address of a Parquet file."""
+"""Values of `catalog` other than the path or URL of a Parquet file."""
 
 
 def _as_tuple(value: object) -> object:
@@ -45,11 +48,11 @@ class _Table(BaseModel):
 
 
 class SourceConfig(_Table):
-    """[source]: which catalog names the series, and which cloud's copy of them is read.
+    """[source]: the catalog of series, and the cloud whose copies are read.
 
-    `catalog` is "idc" (the installed idc-index release), the path or http(s) address of a Parquet file
-    with the same columns, "listing" (of `select.urls` or `select.prefixes`) or "local" (`select.root`).
-    `endpoint` replaces the first provider's address, path-style; then failover is off unless asked for.
+    `catalog` is "idc" (the installed idc-index release), the path or http(s) URL of a Parquet file with the
+    same columns, "listing" (of `select.urls` or `select.prefixes`) or "local" (`select.root`).
+    `endpoint` replaces the first provider's address, path-style; failover is then off unless it is set.
     """
 
     catalog: str = "idc"
@@ -87,22 +90,22 @@ class SourceConfig(_Table):
         if parts.scheme not in ("http", "https") or not parts.hostname or port_is_bad:
             raise ValueError(f"{value!r} is not http://HOST[:PORT] or https://HOST[:PORT]")
         if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
-            raise ValueError(f"{value!r} says more than a host and a port; give {parts.scheme}://HOST:PORT")
+            raise ValueError(f"{value!r} has more than a host and a port; use {parts.scheme}://HOST:PORT")
         return f"{parts.scheme}://{parts.netloc}"
 
     @property
     def providers(self) -> tuple[Provider, ...]:
-        """The clouds whose copies are tried, in that order."""
+        """The clouds whose copies are tried, in this order."""
         failover = self.endpoint is None if self.failover is None else self.failover
         others = tuple(name for name in PROVIDERS if name not in self.provider)
         return self.provider + others if failover else self.provider
 
 
 class SelectConfig(_Table):
-    """[select]: what to harvest; all of it must hold.
+    """[select]: the series to harvest; a series must satisfy all keys.
 
-    Any key that is not one of the fields below is a column of the catalog; its value, or one of the
-    values in its list, must equal the series' (`columns` gathers them). The catalog judges their names.
+    A key other than the fields below is a column of the catalog: a series' value must equal the key's value,
+    or one of the values in its list. `columns` collects them; the catalog checks their names.
     """
 
     where: str | None = None
@@ -129,7 +132,7 @@ class SelectConfig(_Table):
     @classmethod
     def _check_text(cls, value: str | None) -> str | None:
         if value is not None and not value.strip():
-            raise ValueError("is empty; remove it, or say what it selects")
+            raise ValueError("is empty; remove it, or set what it selects")
         return value
 
 
@@ -139,7 +142,7 @@ SELECT_KEYS = ("where", "manifest", "urls", "prefixes", "root")
 def _values(key: str, value: object) -> tuple[Scalar, ...]:
     values = list(value) if isinstance(value, (list, tuple)) else [value]
     if not values:
-        raise ValueError(f"select.{key}: an empty list selects nothing; remove it, or say which values")
+        raise ValueError(f"select.{key}: an empty list selects nothing; remove it, or list values")
     return tuple(_scalar(key, item) for item in values)
 
 
@@ -149,22 +152,22 @@ def _scalar(key: str, value: object) -> Scalar:
     if isinstance(value, (str, bool, int, float)):
         return value
     kind = "a table" if isinstance(value, Mapping) else f"a {type(value).__name__}"
-    # pydantic gathers ValueError only
+    # pydantic collects ValueError only
     raise ValueError(f"select.{key}: expected a value or a list of values, not {kind}")
 
 
 class LimitsConfig(_Table):
     """[limits]: ceilings on processes, requests, memory and time.
 
-    `processes` 0 means one per core, or fewer where there is little to do; 1 is the crawl's own process.
-    `concurrency` is each process's; `requests_per_second` (of the whole crawl) 0 means no limit but what
-    the service answers. `first_window_bytes` is what the first request of an object asks for,
-    `read_ahead_bytes` the least that each further one does. `max_header_bytes` bounds one object's header.
-    `timeout_seconds` bounds one request, `attempts` how often it is tried at each provider. For
-    `patience_seconds` a request waits for a server that is down. `hedge` asks a second time where an answer
-    takes longer than 99 in 100 do, of at most one request in 50, and takes what comes first. A shard,
-    the unit of commit, expects at most `shard_instances` objects and `shard_header_bytes` of headers.
-    `engine` "dask" harvests on a Dask cluster: that of `scheduler` (`tcp://HOST:PORT`), else one that is
+    `processes` 0 means one per core, or fewer for a small selection; 1 uses the crawl's main process alone.
+    `concurrency` is the ceiling of each process; `requests_per_second` that of the whole crawl, where 0
+    means that only the servers limit it. `first_window_bytes` is the length of an object's first range
+    request, `read_ahead_bytes` the least length of each further one. `max_header_bytes` bounds one header.
+    `timeout_seconds` bounds one request, `attempts` the attempts of a request at each provider;
+    `patience_seconds` is how long a request waits for a server that is down. `hedge` sends a request a
+    second time if it takes longer than 99 in 100 do (at most one request in 50), and uses the first response.
+    A shard, the unit of commit, has at most `shard_instances` objects and `shard_header_bytes` of headers, as
+    estimated. `engine` "dask" harvests on a Dask cluster: that of `scheduler` (`tcp://HOST:PORT`), or one
     started on this machine with `processes` workers. All limits are the same there.
     """
 
@@ -173,8 +176,8 @@ class LimitsConfig(_Table):
     processes: int = Field(default=0, ge=0, le=1024)
     concurrency: int = Field(default=256, ge=1, le=4096)
     requests_per_second: float = Field(default=0, ge=0, le=1e6, allow_inf_nan=False)
-    first_window_bytes: int = Field(default=16 * 1024, ge=512, le=16 * MiB)
-    read_ahead_bytes: int = Field(default=64 * 1024, ge=512, le=16 * MiB)
+    first_window_bytes: int = Field(default=FIRST_WINDOW_BYTES, ge=512, le=16 * MiB)
+    read_ahead_bytes: int = Field(default=READ_AHEAD_BYTES, ge=512, le=16 * MiB)
     max_header_bytes: int = Field(default=64 * MiB, ge=1024, le=2048 * MiB)
     timeout_seconds: float = Field(default=60, gt=0, le=3600, allow_inf_nan=False)
     attempts: int = Field(default=5, ge=1, le=100)
@@ -188,7 +191,7 @@ class LimitsConfig(_Table):
         if self.scheduler is None:
             return self
         if self.engine != "dask":
-            raise ValueError('limits.scheduler: goes with engine = "dask"')
+            raise ValueError('limits.scheduler: needs engine = "dask"')
         if not _SCHEDULER.fullmatch(self.scheduler):
             raise ValueError(
                 f"limits.scheduler: {self.scheduler!r} is not tcp://HOST:PORT or tls://HOST:PORT"
@@ -197,23 +200,23 @@ class LimitsConfig(_Table):
 
 
 class FramesConfig(_Table):
-    """[frames]: whether the table `frames` is filled, and how far to go for it.
+    """[frames]: whether the table `frames` is written, and how far to search for frame indexes.
 
-    `index` is "table" (the offset tables that an object has), "tiff" (or else the TIFF directory of a
-    file that is both) or "scan" (or else by going through its pixel data, all of it where fragments are
-    small). Without it no object is asked where its frames lie.
+    `index` is "table" (an object's offset tables), "tiff" (else the TIFF directory of a DICOM-TIFF file) or
+    "scan" (else the fragments of its pixel data, all of which are read if they are small). Without `index`
+    the table is not written.
     """
 
     index: FrameEffort | None = None
 
 
 class ScheduleConfig(_Table):
-    """[schedule]: when `harvester schedule` runs this, and who is told how it went.
+    """[schedule]: when `harvester schedule` runs the crawl, and what it notifies.
 
-    `cron` has five fields (minute, hour, day, month, weekday) and is read in `time_zone`, as Debian's cron
-    reads it: what falls into an hour that the clock skips runs right after it. `webhook` gets a POST, and
-    `command` (a program and its arguments) gets on its stdin, one JSON object when a run has ended;
-    `notify_on` "failure": only when its exit status is not 0.
+    `cron` has five fields (minute, hour, day, month, weekday) in `time_zone`, as in Debian's cron: a run in
+    an hour that the clock skips starts right after it. When a run ends, one JSON object is sent to `webhook`
+    by POST and to `command` (a program and its arguments) on stdin; with `notify_on` "failure" only if the
+    exit status is not 0.
     """
 
     cron: str
@@ -226,7 +229,9 @@ class ScheduleConfig(_Table):
     @classmethod
     def _check_cron(cls, value: str) -> str:
         if len(value.split()) != 5:
-            raise ValueError(f"{value!r} has not five fields: minute, hour, day of month, month, day of week")
+            raise ValueError(
+                f"{value!r} does not have five fields: minute hour day-of-month month day-of-week"
+            )
         try:
             next(CronSim(value, datetime(2024, 1, 1, tzinfo=UTC)))
         except (CronSimError, StopIteration) as error:
@@ -240,7 +245,7 @@ class ScheduleConfig(_Table):
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError, OSError):
             hint = did_you_mean(value, available_timezones())
-            raise ValueError(f"{value!r} is no time zone of this machine{hint}") from None
+            raise ValueError(f"{value!r} is not a time zone of this machine{hint}") from None
         return value
 
     @field_validator("webhook")
@@ -254,12 +259,12 @@ class ScheduleConfig(_Table):
         except ValueError:
             good = False
         if not good or any(letter <= " " or letter == "\x7f" for letter in value):
-            raise ValueError("is not an http:// or https:// address")
+            raise ValueError("is not an http:// or https:// URL")
         return value
 
 
 class CrawlConfig(_Table):
-    """A whole crawl: what is read from where, what of it, into which dataset.
+    """A crawl: source, selection, limits and dataset.
 
     `dataset` is a directory or an `s3://` or `gs://` URL.
     """
@@ -274,12 +279,12 @@ class CrawlConfig(_Table):
 
     @property
     def path(self) -> Path | None:
-        """The file that this was loaded from; None where it was made in Python."""
+        """The file that this was loaded from; None if it was made in Python."""
         return self._path
 
     @property
     def name(self) -> str:
-        """What messages call this configuration: its file."""
+        """Name of this configuration in messages: its file."""
         return "configuration" if self._path is None else str(self._path)
 
     @field_validator("dataset")
@@ -293,7 +298,7 @@ class CrawlConfig(_Table):
     @model_validator(mode="before")
     @classmethod
     def _infer_catalog(cls, document: Any) -> Any:
-        """Let a root or a list of addresses stand alone: they say which catalog is meant."""
+        """Set the catalog that a root or a list of URLs implies."""
         if not isinstance(document, Mapping):
             return document
         source, select = document.get("source", {}), document.get("select", {})
@@ -307,8 +312,8 @@ class CrawlConfig(_Table):
 
     @model_validator(mode="after")
     def _check_agreement(self) -> "CrawlConfig":
-        for complaint in _contradictions(self.source.catalog, self.select):
-            raise ValueError(complaint)
+        for contradiction in _contradictions(self.source.catalog, self.select):
+            raise ValueError(contradiction)
         return self
 
 
@@ -324,16 +329,16 @@ def _contradictions(catalog: str, select: SelectConfig) -> Iterable[str]:
             yield 'select: source.catalog = "listing" needs select.urls or select.prefixes'
     else:
         allowed = ("where", "manifest")
-    known = " and ".join(allowed) + (" and columns" if "where" in allowed else "")
+    keys = " and ".join(allowed) + (" and columns" if "where" in allowed else "")
     for key in SELECT_KEYS:
         if getattr(select, key) and key not in allowed:
-            yield f"select.{key}: source.catalog = {catalog!r} knows only {known}{_cure(key)}"
+            yield f"select.{key}: source.catalog = {catalog!r} allows only {keys}{_remedy(key)}"
     if catalog in ("local", "listing"):
         for key in select.columns:
-            yield f"select.{key}: source.catalog = {catalog!r} has no columns to select by, only {known}"
+            yield f"select.{key}: source.catalog = {catalog!r} has no columns to select by, only {keys}"
 
 
-def _cure(key: str) -> str:
+def _remedy(key: str) -> str:
     catalogs = {"root": '"local"', "urls": '"listing"', "prefixes": '"listing"'}
     catalog = catalogs.get(key, '"idc" or a Parquet file')
-    return f"; {key} goes with source.catalog = {catalog}"
+    return f"; {key} needs source.catalog = {catalog}"

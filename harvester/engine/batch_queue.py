@@ -1,4 +1,4 @@
-"""Hands things out to many readers, a batch at a time, and not before most of the last batch is taken."""
+"""A queue that takes batches of items and gives single items to many readers."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -10,13 +10,13 @@ T = TypeVar("T")
 
 
 class BatchQueue(Generic[T]):
-    """Between who finds things and who reads them.
+    """Queue between one producer of batches and many consumers.
 
-    A stream of anyio's does the same one by one, with a turn of the event loop for each: a twentieth of
-    what harvesting an instance costs.
+    An anyio memory stream needs a turn of the event loop for each item: a twentieth of what harvesting
+    an instance costs.
 
     Args:
-        ahead: The next batch is taken when no more than so many are left of those before.
+        ahead: `put` waits until at most this many items are left.
     """
 
     def __init__(self, ahead: int) -> None:
@@ -27,7 +27,7 @@ class BatchQueue(Generic[T]):
         self._emptied = anyio.Event()
 
     async def put(self, batch: Iterable[T]) -> None:
-        """Hand out a batch, when there is room; one batch at a time waits."""
+        """Add a batch when there is room; only one caller may wait at a time."""
         while len(self._waiting) > self._ahead:
             self._emptied = anyio.Event()
             await self._emptied.wait()
@@ -35,12 +35,12 @@ class BatchQueue(Generic[T]):
         self._wake()
 
     def end(self) -> None:
-        """Nothing more comes."""
+        """Declare that no more batches follow."""
         self._ended = True
         self._wake()
 
     async def take(self) -> T | None:
-        """The next one; None when there is nothing more."""
+        """The next item; None after the last one."""
         while not self._waiting:
             if self._ended:
                 return None

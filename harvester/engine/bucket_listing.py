@@ -1,8 +1,7 @@
-"""Lists most of a bucket at once, split over key prefixes, where one listing a series would ask more often.
+"""Lists a whole bucket by key prefixes where that takes fewer requests than a listing of each series.
 
-IDC's keys begin with the series' UUID, so that hexadecimal digits split a bucket into even pieces. What was
-found waits on a disk for its shard's turn, about 30 bytes an object, 1.8 GB for all of IDC; of series only
-sums are held.
+IDC's keys begin with the series' UUID, so hexadecimal digits split a bucket into even pieces. Found objects
+are kept on disk until their shard is harvested: about 30 bytes an object, 1.8 GB for all of IDC.
 """
 
 import logging
@@ -29,9 +28,9 @@ _logger = logging.getLogger("harvester")
 BucketName: TypeAlias = tuple[str, str]
 """A bucket's scheme and name."""
 
-# Reading the entries of other series costs, too: 50 of them as much as one more request, measured with
-# S3's XML, of which a page of 1,000 keys has 400 kB.
-_KEYS_LIKE_A_REQUEST: Final = 50
+# Parsing 50 entries of other series costs as much as one more request (measured with S3's XML, 400 kB for a
+# page of 1,000 keys).
+_ENTRIES_PER_REQUEST: Final = 50
 _HEX_DIGITS: Final = "0123456789abcdef"
 _MOST_DIGITS: Final = 2
 _PACKED: Final = struct.Struct("<LQ")  # the length of a name, the object's size
@@ -40,7 +39,7 @@ _CACHE_KIB: Final = 32 * 1024
 
 @dataclass(slots=True)
 class Piece:
-    """What is selected of the keys that begin alike: so many series, and the instances that they count."""
+    """The number of selected series with one key prefix, and of their instances."""
 
     series: int = 0
     instances: int = 0
@@ -52,8 +51,8 @@ class BucketListing:
 
     Args:
         bucket: Its address, with an empty key.
-        pieces: What is selected, by the beginning of its keys; each is one listing.
-        most_objects: How many objects of one piece are looked at before it is given up.
+        pieces: The selection by key prefix; each prefix is one listing.
+        most_objects: A piece with more objects is given up.
     """
 
     bucket: ObjectRef
@@ -62,13 +61,13 @@ class BucketListing:
 
 
 class FoundObjects:
-    """The objects of whole buckets by folder, packed, in a file without a name.
+    """The objects of listed buckets by folder, packed, in an unnamed temporary file.
 
     Args:
-        folder: Where there is room for what does not fit into memory; None: the one for temporary files.
+        folder: Folder for the file; None: the system's folder for temporary files.
 
     Attributes:
-        requests: How many pages were asked for.
+        requests: Number of list requests.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -78,9 +77,9 @@ class FoundObjects:
         self._database: sqlite3.Connection | None = None
 
     def fill(self, series: Series) -> Series:
-        """The series with its objects, if all that the catalog counts were found; else as it was.
+        """The series with its objects, if all that the catalog counts were found; else unchanged.
 
-        Whatever is missing or came twice is then left to a listing of the series' own.
+        A series with missing or repeated objects is listed by itself later.
         """
         if series.objects or not series.prefixes or not self._was_listed(series.prefixes[0]):
             return series
@@ -92,7 +91,7 @@ class FoundObjects:
         return replace(series, objects=objects)
 
     def add(self, bucket: ObjectRef, page: Iterable[ListedObject]) -> None:
-        """Keep some of what a piece's listing names."""
+        """Store some objects of a piece's listing."""
         folders: dict[str, bytearray] = defaultdict(bytearray)
         for listed in page:
             folder, slash, name = listed.ref.key.rpartition("/")
@@ -102,11 +101,11 @@ class FoundObjects:
         self._opened().executemany("INSERT INTO found VALUES (?, ?, ?)", rows)
 
     def complete(self, bucket: ObjectRef, start: str) -> None:
-        """A piece was listed to its end: what was found of it counts."""
+        """Declare a piece as completely listed; only then `fill` uses it."""
         self._whole.add((bucket, start))
 
     def close(self) -> None:
-        """Forget all of it."""
+        """Delete the file."""
         if self._database is not None:
             self._database.close()
             self._database = None
@@ -118,7 +117,7 @@ class FoundObjects:
 
     def _below(self, prefix: ObjectRef) -> Iterator[ListedObject]:
         bucket = replace(prefix, key="").url
-        # A folder's key ends in "/"; behind all that begin with it comes what has "0" there.
+        # A folder's key ends in "/"; "0" is the next character.
         rows = self._opened().execute(
             "SELECT folder, packed FROM found WHERE bucket = ? AND folder >= ? AND folder < ?",
             (bucket, prefix.key, prefix.key[:-1] + "0"),
@@ -140,14 +139,13 @@ class FoundObjects:
 
 
 def choose_buckets(series: Iterable[Series], totals: Mapping[BucketName, int]) -> list[BucketListing]:
-    """Say which buckets are better listed whole than series by series.
+    """Choose the buckets to list whole: where that costs less than one request a series.
 
-    That is where the pages of the whole bucket, and what reading the entries of other series costs, are
-    less than one request a series.
+    The cost is the pages of the bucket and the parsing of entries of other series.
 
     Args:
-        series: What is still to be harvested; those whose objects are known need no listing.
-        totals: How many objects each bucket holds, as far as the catalog knows.
+        series: The series to harvest; those whose objects are known need no listing.
+        totals: The number of objects in each bucket, as far as the catalog knows.
     """
     pieces: dict[ObjectRef, dict[str, Piece]] = defaultdict(lambda: defaultdict(Piece))
     for one in series:
@@ -169,19 +167,19 @@ def choose_buckets(series: Iterable[Series], totals: Mapping[BucketName, int]) -
 def _choose(bucket: ObjectRef, pieces: Mapping[str, Piece], total: int) -> BucketListing | None:
     others = max(0, total - sum(piece.instances for piece in pieces.values()))
     share = total / 16 ** _digits(total)
-    asked = len(pieces) * (share / PAGE_KEYS + 1) + others / _KEYS_LIKE_A_REQUEST
-    if not total or asked >= sum(piece.series for piece in pieces.values()):
+    cost = len(pieces) * (share / PAGE_KEYS + 1) + others / _ENTRIES_PER_REQUEST
+    if not total or cost >= sum(piece.series for piece in pieces.values()):
         return None
     return BucketListing(
         bucket,
         dict(pieces),
-        # A catalog may know little of a bucket: no more than twice the guess, and some, is spent on it.
+        # The catalog may not know all of a bucket: list at most about twice the expected number.
         most_objects=int(2 * share) + PAGE_KEYS,
     )
 
 
 def _digits(total: int) -> int:
-    """How many digits split a bucket so that each piece fills a page."""
+    """How many hexadecimal digits split a bucket into pieces of at least a page."""
     digits = 0
     while digits < _MOST_DIGITS and total >= PAGE_KEYS * 16 ** (digits + 1):
         digits += 1
@@ -191,24 +189,24 @@ def _digits(total: int) -> int:
 async def list_buckets(
     listings: Iterable[BucketListing], store: Store, found: FoundObjects, *, concurrency: int
 ) -> None:
-    """Find the selected series' objects; what cannot be listed so is left out, and never an error.
+    """List the objects of the selected series; a piece that cannot be listed is left out, without an error.
 
     Args:
         listings: Which buckets, in which pieces.
-        store: Where they are.
-        found: Takes what is there.
-        concurrency: How many pieces are listed at once.
+        store: Lists the buckets.
+        found: Receives the objects.
+        concurrency: How many pieces are listed at the same time.
     """
     limiter = anyio.CapacityLimiter(concurrency)
 
-    async def look(listing: BucketListing, start: str, piece: Piece) -> None:
+    async def run(listing: BucketListing, start: str, piece: Piece) -> None:
         async with limiter:
             await _list_piece(listing, start, piece, store, found)
 
     async with anyio.create_task_group() as tasks:
         for listing in listings:
             for start, piece in listing.pieces.items():
-                tasks.start_soon(look, listing, start, piece)
+                tasks.start_soon(run, listing, start, piece)
 
 
 async def _list_piece(
@@ -222,7 +220,7 @@ async def _list_piece(
             seen += 1
             if seen > listing.most_objects:
                 _logger.info(
-                    "%s*: more than the %d objects that were expected; listing its %d series one by one",
+                    "%s*: more than the %d expected objects; listing its %d series one by one",
                     place.url,
                     listing.most_objects,
                     piece.series,

@@ -1,4 +1,4 @@
-"""How fast this machine harvests: an earlier run's record tells, or a short crawl of synthetic slices."""
+"""How fast this machine harvests, from an earlier run's record or a short crawl of synthetic slices."""
 
 import json
 import tempfile
@@ -12,26 +12,26 @@ from harvester.dataset import Dataset
 from harvester.demo.synthetic_bucket import SyntheticBucket
 from harvester.demo.synthetic_server import synthetic_server_process
 from harvester.engine.crawl import crawl
-from harvester.engine.plan import Rates
+from harvester.engine.estimate import Rates
 from harvester.engine.run_record import RUNS
-from harvester.engine.shard import Progress
+from harvester.engine.shard import CrawlProgress
 from harvester.errors import DatasetError
 
-# Fewer say more of starting than of harvesting.
+# A shorter run measures starting rather than harvesting.
 _LEAST_INSTANCES: Final = 1000
-_LOOKED_AT: Final = 20
-_MADE: Final = 2800
+_RECORDS_READ: Final = 20
+_SLICES: Final = 2800
 
 
 def recorded_rates(dataset: str) -> Rates | None:
-    """What the last run that harvested a thousand instances or more into a dataset tells; None without one.
+    """The rate of a dataset's last run of at least a thousand instances; None if there is none.
 
     Args:
-        dataset: A directory or an address. One that is not there, or cannot be read, tells nothing.
+        dataset: A directory or URL, which need not exist.
     """
     try:
         opened = Dataset.open(dataset)
-        paths = sorted(opened.storage.list_files(RUNS), reverse=True)[:_LOOKED_AT]
+        paths = sorted(opened.storage.list_files(RUNS), reverse=True)[:_RECORDS_READ]
         records = [(path, _record(opened.storage.read(path))) for path in paths]
     except DatasetError:
         return None
@@ -49,19 +49,19 @@ def recorded_rates(dataset: str) -> Rates | None:
 
 
 def measured_rates() -> Rates:
-    """Crawl some synthetic CT slices from a server on this machine; takes about three seconds.
+    """Measure a crawl of synthetic CT slices from a server on this machine; takes about three seconds.
 
-    What counts is the CPU time of this process, not the server's. Neither TLS nor a network is in it.
+    Only the CPU time of this process counts, not the server's; neither TLS nor a network is included.
 
     Raises:
-        DatasetError: There is no room for a dataset of a few megabytes in the folder for temporary files.
+        DatasetError: The folder for temporary files has no room for a few megabytes.
     """
     with (
         tempfile.TemporaryDirectory(prefix="harvester-calibration-") as folder,
-        synthetic_server_process(_MADE) as address,
+        synthetic_server_process(_SLICES) as address,
     ):
         catalog = Path(folder) / "catalog.parquet"
-        SyntheticBucket(_MADE).write_catalog(catalog)
+        SyntheticBucket(_SLICES).write_catalog(catalog)
         config = CrawlConfig.model_validate(
             {
                 "dataset": f"{folder}/data",
@@ -69,12 +69,12 @@ def measured_rates() -> Rates:
                 "limits": {"processes": 1},
             }
         )
-        anyio.run(crawl, config, Progress())
+        anyio.run(crawl, config, CrawlProgress())
         (path,) = Path(folder, "data", RUNS).iterdir()
         record = _record(path.read_bytes())
     return Rates(
         record["totals"]["instances"] / record["cpu_seconds"],
-        f"measured now, on {_MADE:,} synthetic CT slices over loopback, without TLS",
+        f"measured now, on {_SLICES:,} synthetic CT slices over loopback, without TLS",
     )
 
 

@@ -1,9 +1,9 @@
-"""The engine: a configuration in, a dataset out."""
+"""Runs a crawl: from a configuration to committed shards in a dataset."""
 
 import logging
 import resource
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,66 +17,46 @@ from harvester.catalog.clouds import schemes_of
 from harvester.config import CrawlConfig, LimitsConfig
 from harvester.dataset import Dataset, Lock
 from harvester.dataset.plans import SpooledShards, spool
-from harvester.dicom import HeaderColumns
 from harvester.engine.bucket_listing import BucketName, FoundObjects, choose_buckets, list_buckets
 from harvester.engine.increment import CommittedSeries, Done, Increment
 from harvester.engine.plan import in_order, make_shards, plan_name
 from harvester.engine.poison_tasks import PoisonTaskIsolation
-from harvester.engine.row_buffer import Columns
 from harvester.engine.run_record import RunRecord
-from harvester.engine.shard import Outcome, Progress
-from harvester.engine.shard_task import Harvester, ShardTask, WorkerSettings, failures_of, open_harvester
-from harvester.engine.workers.choose import processes_for, workers_elsewhere
+from harvester.engine.shard import CrawlProgress, ShardResult
+from harvester.engine.shard_task import (
+    ShardTask,
+    TaskRunner,
+    WorkerSettings,
+    failures_to_retry,
+    open_task_runner,
+)
+from harvester.engine.workers.choose import processes_for, start_crawl_workers
 from harvester.engine.workers.processes import ThisProcess, Workers
 from harvester.errors import ungrouped
-from harvester.fetch.series_listing import expand
+from harvester.fetch.series_listing import list_series
 from harvester.model import ListedObject, Plan, Shard
-from harvester.store.base import Store
 from harvester.store.telemetry import Telemetry
 
 _logger = logging.getLogger("harvester")
 
-# When a crawl is told to stop: how long what was begun is read, and when it is given up.
+# After a stop is requested: how long started series are read, and how long the crawl may take to commit.
 _READING_SECONDS: Final = 5.0
 _STOPPING_SECONDS: Final = 15.0
-
 
 _Totals: TypeAlias = Mapping[BucketName, int]
 
 
-class StopRequest:
-    """Asks a crawl to finish what is in flight, commit it and end."""
-
-    def __init__(self) -> None:
-        self._event = anyio.Event()
-
-    @property
-    def made(self) -> bool:
-        """Whether it was asked."""
-        return self._event.is_set()
-
-    def make(self) -> None:
-        """Ask; within a few seconds the crawl ends. A catalog that is being read is left at once."""
-        self._event.set()
-
-    async def wait(self) -> None:
-        """Return when it was asked."""
-        await self._event.wait()
-
-
 @dataclass(frozen=True, slots=True)
 class CrawlOptions:
-    """What a crawl is told besides its configuration.
+    """Options of a run beside the configuration.
 
     Attributes:
-        limit_series: Harvest only so many of the selected series, the first ones.
-        retry_failed: Take the failures of the selected series again, and nothing else.
-        columns: Makes what takes the headers of one part; must be importable by its name.
+        limit_series: Harvest only the first so many of the selected series.
+        retry_failed: Retry the failures of the selected series, and harvest nothing else.
     """
 
     limit_series: int | None = None
     retry_failed: bool = False
-    columns: Columns = HeaderColumns
 
 
 _DEFAULT_OPTIONS: Final = CrawlOptions()
@@ -84,19 +64,19 @@ _DEFAULT_OPTIONS: Final = CrawlOptions()
 
 @dataclass(frozen=True, slots=True)
 class CrawlResult:
-    """What a crawl did.
+    """Result of a crawl.
 
     Attributes:
-        dataset: Where the rows are.
-        series: How many series the configuration selects.
+        dataset: Directory or URL of the dataset.
+        series: Number of selected series.
         instances: Rows of `instances` written by this run.
-        failures: Rows of `failures` that these series have, earlier runs' included.
-        skipped: Objects that earlier runs had harvested already.
+        failures: Rows of `failures` of the selected series, earlier runs' included.
+        skipped: Objects that earlier runs had harvested.
         requests: Requests sent, retries included.
-        bytes_fetched: Bytes of bodies received.
+        bytes_fetched: Bytes of response bodies received.
         seconds: From the start to the last commit.
-        stopped: Whether it was asked to stop before it was done.
-        carried: How many of the instances were not read: a revision left their objects as they were.
+        stopped: Whether the crawl was stopped before it was done.
+        carried: Instances whose earlier row was reused because a revision left the object unchanged.
     """
 
     dataset: str
@@ -113,48 +93,48 @@ class CrawlResult:
 
 async def crawl(
     config: CrawlConfig,
-    progress: Progress,
+    progress: CrawlProgress,
     options: CrawlOptions = _DEFAULT_OPTIONS,
     *,
-    stop: StopRequest | None = None,
+    stop: anyio.Event | None = None,
 ) -> CrawlResult:
-    """Harvest what a configuration selects into its dataset; what is committed there already is kept.
+    """Harvest the selection of a configuration into its dataset; committed series are kept.
 
     Args:
         config: What to harvest, from where, into which dataset.
-        progress: Is counted up while the crawl runs.
-        options: What else there is to say.
-        stop: Ends the crawl early.
+        progress: Updated while the crawl runs.
+        options: See `CrawlOptions`.
+        stop: When set, the crawl finishes started series, commits them and ends within seconds.
 
     Raises:
-        UserError: The selection, the catalog or the dataset is not what the configuration says.
+        UserError: The selection, the catalog or the dataset cannot be used as configured.
         WorkerError: Worker processes cannot be started.
     """
-    run = _Run(config, progress, options, stop or StopRequest())
+    run = _Run(config, progress, options, stop or anyio.Event())
     with ungrouped(), ExitStack() as held:
         await run.until_stopped(held)
         return await anyio.to_thread.run_sync(run.conclude)
 
 
 def cpu_seconds() -> float:
-    """What this process and its children that have ended have used of the cores."""
-    spent = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(one.ru_utime + one.ru_stime for one in spent)
+    """CPU time of this process and of its children that have ended."""
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 @dataclass(slots=True)
 class _Run:
-    """One crawl, from the catalog to the last commit."""
+    """One run of a crawl, from the catalog to the last commit."""
 
     config: CrawlConfig
-    progress: Progress
+    progress: CrawlProgress
     options: CrawlOptions
-    stop: StopRequest
+    stop: anyio.Event
     before: Done = field(default_factory=Done)
     series: int = 0
     _started: float = field(default_factory=time.monotonic)
     _started_at: datetime = field(default_factory=partial(datetime.now, UTC))
-    _used: int = 1
+    _processes: int = 1
     _cpu_before: float = field(default_factory=cpu_seconds)
     _telemetry: Telemetry = field(default_factory=Telemetry)
     _dataset: Dataset | None = None
@@ -164,26 +144,26 @@ class _Run:
     _workers: Workers | None = None
 
     async def until_stopped(self, held: ExitStack) -> None:
-        """Crawl; when asked to stop, end what is in flight, or leave what is not worth waiting for."""
+        """Crawl; after a stop, wait for started work, and cancel what takes too long."""
         async with anyio.create_task_group() as tasks:
 
-            async def heed() -> None:
+            async def cancel_after_stop() -> None:
                 await self.stop.wait()
                 if self._workers is not None:
                     await self._workers.stop(_READING_SECONDS)
                     await anyio.sleep(_STOPPING_SECONDS)
                 tasks.cancel_scope.cancel()
 
-            tasks.start_soon(heed)
+            tasks.start_soon(cancel_after_stop)
             await self._crawl(held)
             tasks.cancel_scope.cancel()
 
     def conclude(self) -> CrawlResult:
-        """Remove what dead workers left, count what is there, and keep a record of the run."""
+        """Remove the remains of dead workers, count the committed rows, save the run record."""
         dataset, workers, before = self._dataset, self._workers, self.before
         after = before
         if dataset is not None and self._lock is not None and workers is not None:
-            if workers.deaths or self.stop.made:
+            if workers.deaths or self.stop.is_set():
                 dataset.sweep(self._lock)
             after = Done.of(CommittedSeries.of(dataset.commits()), self._plan).plus(self._increment.elsewhere)
             dataset.checkpoint(self._lock)
@@ -196,7 +176,7 @@ class _Run:
             requests=self.progress.requests,
             bytes_fetched=self.progress.bytes_fetched,
             seconds=time.monotonic() - self._started,
-            stopped=self.stop.made,
+            stopped=self.stop.is_set(),
             carried=self.progress.carried,
         )
         if dataset is not None and workers is not None:
@@ -205,7 +185,7 @@ class _Run:
                 config=self.config,
                 started_at=self._started_at,
                 seconds=result.seconds,
-                processes=self._used,
+                processes=self._processes,
                 totals=asdict(result),
                 telemetry=self._telemetry.merged(workers.telemetry),
                 deaths=tuple(workers.deaths),
@@ -214,13 +194,14 @@ class _Run:
         return result
 
     async def _crawl(self, held: ExitStack) -> None:
-        # Threads are abandoned when interrupted: they may be waiting for a catalog's server.
+        # A thread may be waiting for a catalog's server: a stop leaves it behind.
         in_thread = partial(anyio.to_thread.run_sync, abandon_on_cancel=True)
+        limits, limit_series = self.config.limits, self.options.limit_series
         catalog = await in_thread(open_catalog, self.config)
         with catalog:
-            processes = self._used = processes_for(catalog, self.options.limit_series, self.config.limits)
-            async with workers_elsewhere(self.config.limits, processes, self.progress) as pool:
-                shards = await in_thread(_planned, catalog, self.options.limit_series, self.config.limits)
+            processes = self._processes = processes_for(catalog, limit_series, limits)
+            async with start_crawl_workers(limits, processes, self.progress) as pool:
+                shards = await in_thread(_planned_shards, catalog, limit_series, limits)
                 self._plan = Plan(plan_name(shards.names), shards)
                 self.series, self.progress.expected_instances = shards.series, shards.instances
                 dataset = self._dataset = Dataset.create(self.config.dataset)
@@ -231,67 +212,76 @@ class _Run:
                     message = "%s: removed %d files that an interrupted crawl left"
                     _logger.info(message, dataset.location, len(swept))
                 self._increment = Increment(
-                    dataset, lock, whole=self.options.limit_series is None and not self.options.retry_failed
+                    dataset, lock, whole=limit_series is None and not self.options.retry_failed
                 )
-                self._count(await in_thread(self._increment.begin, catalog, self._plan))
+                self.before = await in_thread(self._increment.begin, catalog, self._plan)
+                self.progress.skipped = self.before.instances + self.before.failures
                 await in_thread(dataset.save_plan, self._plan)
                 totals = await in_thread(catalog.bucket_totals)
                 settings = WorkerSettings(
                     dataset.location,
-                    self.config.limits,
+                    limits,
                     self.config.source.endpoint,
                     processes,
-                    self.options.columns,
-                    spread=schemes_of(self.config.source.provider),
+                    replica_schemes=schemes_of(self.config.source.provider),
                     effort=self.config.frames.index,
                     token=lock.token,
                 )
-                async with open_harvester(settings) as harvester:
+                async with open_task_runner(settings) as runner:
                     if pool is None:
-                        self._workers = ThisProcess(harvester, self.progress)
+                        self._workers = ThisProcess(runner, self.progress)
                     else:
                         pool.begin(settings, lock.descriptor)
                         self._workers = pool
                     try:
-                        await self._harvest(harvester, self._workers, totals)
+                        await self._harvest(runner, self._workers, totals)
                     finally:
-                        self._telemetry = harvester.store.telemetry()
+                        self._telemetry = runner.store.telemetry()
 
-    def _count(self, before: Done) -> None:
-        self.before = before
-        self.progress.skipped = before.instances + before.failures
-
-    async def _harvest(self, harvester: Harvester, workers: Workers, totals: _Totals) -> None:
-        """Harvest what is left of the plan; or take again what failed."""
-        survival = PoisonTaskIsolation(
-            workers, partial(_objects, harvester), partial(_committed, harvester.dataset)
+    async def _harvest(self, runner: TaskRunner, workers: Workers, totals: _Totals) -> None:
+        """Harvest the rest of the plan, or retry failures."""
+        isolation = PoisonTaskIsolation(
+            workers, partial(_objects, runner), partial(_committed, runner.dataset)
         )
         if self.options.retry_failed:
-            tasks = await anyio.to_thread.run_sync(self._failed, harvester.dataset)
-            await self._each(survival, iter(tasks))
+            tasks = await anyio.to_thread.run_sync(self._failed, runner.dataset)
+            await self._run_tasks(isolation, iter(tasks))
             return
-        self._plan = await self._increment.relist(self._plan, harvester.store, self.config.limits)
+        self._plan = await self._increment.relist(self._plan, runner.store, self.config.limits)
         self.progress.requests += self._increment.requests
         self.before = self._increment.done
-        await anyio.to_thread.run_sync(self._look_back)
-        found = FoundObjects(harvester.dataset.storage.spill)
+        await anyio.to_thread.run_sync(self._find_predecessors)
+        found = FoundObjects(runner.dataset.storage.spill)
         try:
-            await _list_buckets(self._remaining, totals, harvester.store, found, self.config.limits)
+            await self._list_buckets(runner, totals, found)
             self.progress.requests += found.requests
-            landed = await self._each(survival, self._tasks(found))
+            transient = await self._run_tasks(isolation, self._tasks(found))
         finally:
             found.close()
-        again = [replace(task, again="transient", given_up=frozenset()) for task in landed]
-        if again and not self.stop.made:
-            _logger.info("taking again what failed in %d shards and may pass", len(again))
-            await self._each(survival, iter(again))
+        retries = [replace(task, retry="transient", given_up=frozenset()) for task in transient]
+        if retries and not self.stop.is_set():
+            _logger.info("retrying transient failures in %d shards", len(retries))
+            await self._run_tasks(isolation, iter(retries))
 
     def _remaining(self) -> Iterator[Shard]:
         return self.before.remaining(self._plan, self.config.limits)
 
-    def _look_back(self) -> None:
+    def _find_predecessors(self) -> None:
         if next(self._remaining(), None) is not None:
-            self._increment.look_back()
+            self._increment.find_predecessors()
+
+    async def _list_buckets(self, runner: TaskRunner, totals: _Totals, found: FoundObjects) -> None:
+        """List whole buckets where that takes fewer requests than a listing of each series."""
+        if not totals:
+            return
+        series = (one for shard in self._remaining() for one in shard.series)
+        listings = await anyio.to_thread.run_sync(choose_buckets, series, totals)
+        for listing in listings:
+            message = "%s: listing most of the bucket, in %d pieces"
+            _logger.debug(message, listing.bucket.url, len(listing.pieces))
+        await list_buckets(
+            listings, runner.store, found, concurrency=max(1, self.config.limits.concurrency // 4)
+        )
 
     def _tasks(self, found: FoundObjects) -> Iterator[ShardTask]:
         for shard in self._remaining():
@@ -300,11 +290,11 @@ class _Run:
                 self._plan.name,
                 listed,
                 known=self._increment.known_of(listed),
-                earlier=self._increment.earlier_than(listed),
+                reusable_parts=self._increment.predecessors_of(listed),
             )
 
     def _failed(self, dataset: Dataset) -> list[ShardTask]:
-        """The commits that have failures of selected series."""
+        """Tasks that retry the failures of selected series, one for each commit that has some."""
         failed = {
             key for commit in dataset.commits() for key in commit.series if commit.counts.get(key, (0, 0))[1]
         }
@@ -319,68 +309,49 @@ class _Run:
             keys = [key for key in commit.series if key in selected and commit.counts.get(key, (0, 0))[1]]
             if keys:
                 shard = Shard(commit.shard, tuple(selected[key] for key in keys))
-                tasks.append(ShardTask(commit.crawl, shard, again="all"))
+                tasks.append(ShardTask(commit.crawl, shard, retry="all"))
         return tasks
 
-    async def _each(self, survival: PoisonTaskIsolation, queue: Iterator[ShardTask]) -> list[ShardTask]:
-        """Bring all tasks home; those are returned that have failures which may pass."""
-        failed: list[ShardTask] = []
+    async def _run_tasks(self, isolation: PoisonTaskIsolation, queue: Iterator[ShardTask]) -> list[ShardTask]:
+        """Run tasks, as many at the same time as the workers take; return those with transient failures."""
+        transient: list[ShardTask] = []
+        places = anyio.Semaphore(isolation.workers.places)
 
-        places = anyio.Semaphore(survival.workers.places)
-
-        async def bring_home(task: ShardTask) -> None:
+        async def run(task: ShardTask) -> None:
             try:
-                landed = await survival.harvest(task)
+                results = await isolation.harvest(task)
             finally:
                 places.release()
-            failed.extend(done for done, outcome in landed if outcome.may_pass)
+            transient.extend(done for done, result in results if result.may_pass)
 
         async with anyio.create_task_group() as tasks:
             await places.acquire()
             for task in queue:
-                await survival.workers.place()
-                if self.stop.made:
+                await isolation.workers.wait_for_place()
+                if self.stop.is_set():
                     break
-                tasks.start_soon(bring_home, task)
+                tasks.start_soon(run, task)
                 await places.acquire()
-        return failed
+        return transient
 
 
-async def _objects(harvester: Harvester, task: ShardTask) -> Sequence[ListedObject]:
-    """What a task will read."""
+async def _objects(runner: TaskRunner, task: ShardTask) -> Sequence[ListedObject]:
+    """The objects that a task reads."""
     series = task.shard.series
-    if task.again is not None:
-        series = (await anyio.to_thread.run_sync(failures_of, harvester.dataset, task)).series
-    return [listed for one in series for listed in (await expand(one, harvester.store)).objects]
+    if task.retry is not None:
+        series = (await anyio.to_thread.run_sync(failures_to_retry, runner.dataset, task)).series
+    return [listed for one in series for listed in (await list_series(one, runner.store)).objects]
 
 
-async def _committed(dataset: Dataset, task: ShardTask) -> Outcome | None:
-    """What came of a task whose worker died after its commit, if it did."""
-    if task.again is not None or task.trial:
+async def _committed(dataset: Dataset, task: ShardTask) -> ShardResult | None:
+    """The result of a task that was committed before its worker died; None if it was not."""
+    if task.retry is not None or task.trial:
         return None
     commit = await anyio.to_thread.run_sync(dataset.find_commit, task.crawl, task.shard.name)
-    return None if commit is None else Outcome(len(commit.series), may_pass=commit.failures)
+    return None if commit is None else ShardResult(len(commit.series), may_pass=commit.failures)
 
 
-async def _list_buckets(
-    shards: Callable[[], Iterable[Shard]],
-    totals: _Totals,
-    store: Store,
-    found: FoundObjects,
-    limits: LimitsConfig,
-) -> None:
-    """List whole buckets where that asks less often than a listing of each series."""
-    if not totals:
-        return
-    listings = await anyio.to_thread.run_sync(
-        choose_buckets, (one for shard in shards() for one in shard.series), totals
-    )
-    for listing in listings:
-        _logger.debug("%s: listing most of the bucket, in %d pieces", listing.bucket.url, len(listing.pieces))
-    await list_buckets(listings, store, found, concurrency=max(1, limits.concurrency // 4))
-
-
-def _planned(catalog: Catalog, limit: int | None, limits: LimitsConfig) -> SpooledShards:
-    """The shards of a selection, on a disk: of a million series none is held in memory."""
+def _planned_shards(catalog: Catalog, limit: int | None, limits: LimitsConfig) -> SpooledShards:
+    """The shards of a selection, spooled to disk: a million series do not fit into memory."""
     series = catalog.series(limit)
     return spool(make_shards(series if catalog.is_ordered else in_order(series), limits))

@@ -1,6 +1,6 @@
-"""Failures that are taken again: which objects they are of, and what of a shard's commit stays."""
+"""Selects the failures of a commit that are retried, and what of the commit stays."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -10,9 +10,9 @@ from harvester.dataset import FAILURE_COLUMNS, Commit, Dataset
 from harvester.errors import HarvestError
 from harvester.model import Failure, ListedObject, ObjectRef, Series
 
-# These say of a whole series what is wrong: it is listed again.
+# Failures of a whole series, which is listed again.
 _OF_A_SERIES: Final = frozenset({"listing", "incomplete_series"})
-_PASSING_STATUS: Final = frozenset({408, 429})
+_TRANSIENT_STATUS: Final = frozenset({408, 429})
 
 
 def _transient_reasons(error: type[HarvestError]) -> frozenset[str]:
@@ -24,53 +24,52 @@ _TRANSIENT: Final = _transient_reasons(HarvestError)
 
 
 def may_pass(reason: str, status: int | None) -> bool:
-    """Whether what failed may succeed if it is only asked for again later."""
+    """Whether a failure may succeed when retried later."""
     if reason == "listing":
-        return status is None or status >= 500 or status in _PASSING_STATUS
+        return status is None or status >= 500 or status in _TRANSIENT_STATUS
     return reason in _TRANSIENT
 
 
 @dataclass(frozen=True, slots=True)
 class RetriedFailures:
-    """The failures of one commit that are taken again; make it by `find_failed`.
+    """The failures of one commit that are retried; made by `find_failed`.
 
     Attributes:
         commit: The commit that will be replaced.
         series: What to harvest: series with their failed objects named, or to be listed again.
-        known: Addresses of objects that have a row in `instances`: a listing finds them again.
+        known: URLs of objects that have a row in `instances`, which a listing names again.
     """
 
     commit: Commit
     series: tuple[Series, ...]
     known: frozenset[str]
     _rows: pa.Table
-    _retried: tuple[bool, ...]
+    _is_retried: tuple[bool, ...]
 
-    def retried(self, done: Container[str]) -> int:
-        """How many rows go, if these series are done."""
-        return sum(again and key in done for again, key in zip(self._retried, self._keys(), strict=True))
+    def replaced_rows(self, done: Container[str]) -> int:
+        """Number of rows of `failures` that are replaced once these series are done."""
+        return sum(retried and key in done for retried, key in self._retried_by_key())
 
-    def kept(self, done: Container[str]) -> pa.Table:
-        """The rows that stay, if these series are done."""
-        stays = [not again or key not in done for again, key in zip(self._retried, self._keys(), strict=True)]
+    def remaining_rows(self, done: Container[str]) -> pa.Table:
+        """The rows of `failures` that stay once these series are done."""
+        stays = [not retried or key not in done for retried, key in self._retried_by_key()]
         return self._rows.filter(pa.array(stays, pa.bool_()))
 
     def counts(self, series: str, instances: int, failures: int) -> tuple[int, int]:
-        """How many instances and failures a series has, if taking it again gave so many."""
+        """The instances and failures of a series after a retry that gave so many."""
         before = self.commit.counts.get(series, (0, 0))
-        rows = zip(self._retried, self._keys(), strict=True)
-        return before[0] + instances, failures + sum(not again and key == series for again, key in rows)
+        stay = sum(not retried and key == series for retried, key in self._retried_by_key())
+        return before[0] + instances, failures + stay
 
-    def tried(self, failures: Iterable[Failure]) -> list[Failure]:
-        """The failures with the attempts of earlier times added."""
+    def with_earlier_attempts(self, failures: Iterable[Failure]) -> list[Failure]:
+        """The failures with the attempts of earlier runs added."""
         attempts = dict(
             zip(self._rows["instance_url"].to_pylist(), self._rows["attempts"].to_pylist(), strict=True)
         )
         return [replace(one, attempts=one.attempts + (attempts.get(one.url) or 0)) for one in failures]
 
-    def _keys(self) -> list[str | None]:
-        keys: list[str | None] = self._rows["series_key"].to_pylist()
-        return keys
+    def _retried_by_key(self) -> Iterator[tuple[bool, str | None]]:
+        return zip(self._is_retried, self._rows["series_key"].to_pylist(), strict=True)
 
 
 def find_failed(
@@ -79,31 +78,31 @@ def find_failed(
     """Read which objects of these series failed, according to one commit.
 
     Args:
-        dataset: Where the commit is.
+        dataset: The commit's dataset.
         commit: The commit.
-        series: Those of its series that are to be taken again, as a catalog names them today.
-        transient_only: Leave out what will fail again if it is only asked for again.
+        series: The series to retry, as the catalog names them today.
+        transient_only: Leave out failures that a retry cannot change.
 
     Raises:
         DatasetError: A part cannot be read.
     """
     by_key = {one.key: one for one in series}
     rows = _rows(dataset, commit)
-    retried = []
+    is_retried = []
     whole: set[str] = set()
     objects: dict[str, list[ListedObject]] = {}
     for row in rows.select(["series_key", "reason", "status", "instance_url", "instance_size"]).to_pylist():
         key, reason = row["series_key"], row["reason"]
-        again = key in by_key and (not transient_only or may_pass(reason, row["status"]))
-        retried.append(again)
-        if again and reason in _OF_A_SERIES:
+        retried = key in by_key and (not transient_only or may_pass(reason, row["status"]))
+        is_retried.append(retried)
+        if retried and reason in _OF_A_SERIES:
             whole.add(key)
-        elif again:
-            ref = _at_first_place(ObjectRef.parse(row["instance_url"]), by_key[key])
+        elif retried:
+            ref = _preferred_copy(ObjectRef.parse(row["instance_url"]), by_key[key])
             objects.setdefault(key, []).append(ListedObject(ref, row["instance_size"]))
-    # Whoever lists a series again finds its failed objects, too.
-    listed = rows["series_key"].to_pylist()
-    retried = [again or key in whole for again, key in zip(retried, listed, strict=True)]
+    # A series that is listed again includes its failed objects.
+    keys = rows["series_key"].to_pylist()
+    is_retried = [retried or key in whole for retried, key in zip(is_retried, keys, strict=True)]
     work = [by_key[key] for key in whole]
     work += [
         replace(by_key[key], objects=tuple(found), instance_count=None)
@@ -115,7 +114,7 @@ def find_failed(
         series=tuple(work),
         known=_known(dataset, commit, [by_key[key] for key in whole]) if whole else frozenset(),
         _rows=rows,
-        _retried=tuple(retried),
+        _is_retried=tuple(is_retried),
     )
 
 
@@ -129,15 +128,15 @@ def _rows(dataset: Dataset, commit: Commit) -> pa.Table:
 
 
 def _known(dataset: Dataset, commit: Commit, series: Iterable[Series]) -> frozenset[str]:
-    """Addresses of these series' rows in `instances`, which a compaction may have moved elsewhere."""
+    """URLs of these series' rows in `instances`, which compaction may have moved to other parts."""
     places = tuple(prefix.url for one in series for prefix in one.prefixes)
     named = {listed.ref.url for one in series for listed in one.objects}
-    mine = {part.path for part in commit.parts if part.kind == "instances"}
-    there = {part.path for part in dataset.parts("instances")}
-    moved = {path.rpartition("/")[0] for path in mine - there}
+    committed = {part.path for part in commit.parts if part.kind == "instances"}
+    current = {part.path for part in dataset.parts("instances")}
+    compacted = {path.rpartition("/")[0] for path in committed - current}
     found: set[str] = set()
-    for path in there:
-        if path not in mine and path.rpartition("/")[0] not in moved:
+    for path in current:
+        if path not in committed and path.rpartition("/")[0] not in compacted:
             continue
         file = dataset.storage.parquet(path)
         for batch in file.iter_batches(columns=["instance_url"]):
@@ -146,8 +145,8 @@ def _known(dataset: Dataset, commit: Commit, series: Iterable[Series]) -> frozen
     return frozenset(found)
 
 
-def _at_first_place(ref: ObjectRef, series: Series) -> ObjectRef:
-    """The same object where the catalog would have it read first today: another cloud, maybe."""
+def _preferred_copy(ref: ObjectRef, series: Series) -> ObjectRef:
+    """The same object in the cloud that the catalog prefers today."""
     if not series.prefixes:
         return ref
     return replace(ref, bucket=series.prefixes[0].bucket, scheme=series.prefixes[0].scheme)

@@ -1,7 +1,7 @@
-"""The rows of one partition on their way into a part: what headers say, and what the harvest knows."""
+"""Buffers the rows of one partition until they are written as a part."""
 
 from array import array
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import accumulate, chain
@@ -17,28 +17,20 @@ from harvester.fetch.headers import FetchedHeader
 from harvester.model import Series
 from harvester.store.cost import RequestCost
 
-# One row of a slide with thousands of frames weighs megabytes, one of a CT some kilobytes: a part is
-# closed by whichever of the two comes first.
+# A row of a slide with thousands of frames weighs megabytes, one of a CT some kilobytes: whichever bound
+# is reached first closes the part.
 ROWS_AT_ONCE: Final = 10_000
 BYTES_AT_ONCE: Final = 32 << 20
 
 _SOP_INSTANCE_UID: Final = 0x00080018
 _SERIES_INSTANCE_UID: Final = 0x0020000E
-_FRAME_FACTS: Final = frozenset(FRAME_COLUMNS.names) - {"Modality", "frame_offsets", "frame_lengths"}
-
-Columns = Callable[[], HeaderColumns]
-"""Makes the columns of one part."""
 
 
-class Rows:
-    """Rows that come together; see the module.
+class RowBuffer:
+    """Rows of `instances` and `frames` of one partition."""
 
-    Args:
-        columns: Makes what takes the headers.
-    """
-
-    def __init__(self, columns: Columns = HeaderColumns) -> None:
-        self.columns = columns()
+    def __init__(self) -> None:
+        self.columns = HeaderColumns()
         self.bytes = 0
         self._series: list[str] = []
         self._frames: list[tuple[Series, FetchedHeader, FrameIndex]] = []
@@ -50,7 +42,7 @@ class Rows:
     def append(
         self, series: Series, fetched: FetchedHeader, cost: RequestCost, index: FrameIndex | None = None
     ) -> None:
-        """Add one instance, and where its frames lie; if anything is raised, nothing was added."""
+        """Add one instance and its frame index; if this raises, nothing was added."""
         header, ref = fetched.header, fetched.ref
         facts = {
             "collection_id": series.collection_id,
@@ -77,23 +69,23 @@ class Rows:
             values.append(facts[name])
         self._series.append(series.key)
         if index is not None:
-            self._frames.append((series, _without_values(fetched), index))
+            self._frames.append((series, _uids_only(fetched), index))
             self.bytes += 16 * len(index)
-        # Values that were hopped over take no memory; what was inflated takes more than was fetched.
+        # A skipped value takes no memory; an inflated header takes more than was fetched.
         self.bytes += header.header_bytes if header.deflated else min(header.header_bytes, cost.bytes_fetched)
 
     @property
     def full(self) -> bool:
-        """Whether it is time to write them."""
+        """Whether the rows are to be written now."""
         return self.columns.rows >= ROWS_AT_ONCE or self.bytes >= BYTES_AT_ONCE or self.columns.crowded
 
     @property
     def series(self) -> set[str]:
-        """The keys of the series that they are of."""
+        """Keys of the series that have rows here."""
         return set(self._series)
 
     def table(self, dropped: Container[str] = ()) -> pa.Table:
-        """All rows but those of the series that are dropped; none can be added any more."""
+        """The rows of `instances` without those of `dropped` series; ends the buffer."""
         arrays = {"collection_id": pa.array(self._facts["collection_id"], pa.string())}
         arrays |= {field.name: pa.array(self._facts[field.name], field.type) for field in HARVEST_COLUMNS}
         arrays |= self.columns.finish()
@@ -101,7 +93,7 @@ class Rows:
         return table.filter(pa.array([key not in dropped for key in self._series])) if dropped else table
 
     def frame_table(self, dropped: Container[str] = ()) -> pa.Table:
-        """The rows of `frames` that belong to them."""
+        """The rows of `frames` without those of `dropped` series."""
         frames = [one for one in self._frames if one[0].key not in dropped]
         facts = [
             {
@@ -112,18 +104,22 @@ class Rows:
                 "instance_size": fetched.size,
                 "etag": None if fetched.etag is None else _storable(fetched.etag),
                 "source": index.source,
+                "frame_offsets": index.offsets,
+                "frame_lengths": index.lengths,
             }
             for series, fetched, index in frames
         ]
-        columns = [field for field in FRAME_COLUMNS if field.name in _FRAME_FACTS]
-        arrays = {field.name: pa.array([one[field.name] for one in facts], field.type) for field in columns}
-        arrays["frame_offsets"] = _lists([index.offsets for _, _, index in frames])
-        arrays["frame_lengths"] = _lists([index.lengths for _, _, index in frames])
-        return pa.table(arrays)
+        return pa.table(
+            {
+                field.name: _column([one[field.name] for one in facts], field.type)
+                for field in FRAME_COLUMNS
+                if field.name != "Modality"
+            }
+        )
 
 
-def _without_values(fetched: FetchedHeader) -> FetchedHeader:
-    """The same without what a row of `frames` does not need: headers are not held until a part is full."""
+def _uids_only(fetched: FetchedHeader) -> FetchedHeader:
+    """The header reduced to what a row of `frames` needs, so that it is not held until the part is full."""
     named = [one for one in fetched.header.elements if one[0] in (_SOP_INSTANCE_UID, _SERIES_INSTANCE_UID)]
     return replace(fetched, header=replace(fetched.header, elements=named))
 
@@ -133,7 +129,12 @@ def _uid(fetched: FetchedHeader, tag: int) -> str | None:
     return raw.decode("latin-1").strip(" \0") or None if isinstance(raw, bytes) else None
 
 
-def _lists(values: list[Sequence[int]]) -> pa.ListArray:
+def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    return _offset_lists(values) if pa.types.is_list(kind) else pa.array(values, kind)
+
+
+def _offset_lists(values: list[Sequence[int]]) -> pa.ListArray:
+    """Lists of frame offsets or lengths, joined in one buffer."""
     offsets = pa.array(accumulate((len(one) for one in values), initial=0), pa.int32())
     joined = array("Q", chain.from_iterable(values))
     return pa.ListArray.from_arrays(

@@ -1,4 +1,4 @@
-"""The record that a crawl leaves of itself: what it was told, what it did, and how the servers answered."""
+"""The record of a run: its configuration, its totals and the telemetry of its requests."""
 
 import json
 from collections.abc import Mapping
@@ -31,14 +31,14 @@ class RunRecord:
 
     Attributes:
         crawl: The crawl's name, which is its plan's.
-        config: What it was told.
-        started_at: When, with its zone.
+        config: Its configuration.
+        started_at: Start, with time zone.
         seconds: From the start to the last commit.
-        processes: How many harvested.
-        totals: What it did: the crawl's result.
-        telemetry: How the servers answered.
+        processes: Number of processes.
+        totals: The fields of its `CrawlResult`.
+        telemetry: Requests, retries and latencies by endpoint.
         deaths: The workers that died.
-        cpu_seconds: Of all processes of this machine that harvested; None where they were elsewhere.
+        cpu_seconds: CPU time of all processes on this machine; None if workers were elsewhere.
     """
 
     crawl: str
@@ -52,7 +52,7 @@ class RunRecord:
     cpu_seconds: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON holds."""
+        """The record as JSON values."""
         total = self.telemetry.total
         return {
             "format": 1,
@@ -78,7 +78,7 @@ class RunRecord:
         }
 
     def _rates(self) -> dict[str, float | None]:
-        """By the second, and by the object that was harvested."""
+        """Rates by second and by instance."""
         totals = self.totals
         rates: dict[str, float | None] = {
             f"{name}_per_second": totals[name] / self.seconds if self.seconds else None
@@ -92,7 +92,7 @@ class RunRecord:
         return rates
 
     def save(self, dataset: Dataset) -> str:
-        """Write it into the dataset; return its path there.
+        """Write the record into the dataset; return its path there.
 
         Raises:
             DatasetError: It cannot be written.
@@ -105,7 +105,7 @@ class RunRecord:
 
 
 def _short(value: Any) -> Any:
-    """The value with long lists told by their length: a list of UIDs is in the configuration's own file."""
+    """The value with each long list replaced by its length."""
     if isinstance(value, dict):
         return {key: _short(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)) and len(value) > _LONGEST_LIST:

@@ -1,4 +1,4 @@
-"""Harvests one shard: lists its series, reads their headers, writes its parts and its commit."""
+"""Harvests one shard: lists its series, reads their headers, writes the parts and the commit."""
 
 import logging
 import time
@@ -12,30 +12,29 @@ import anyio
 from harvester import __version__
 from harvester.catalog.clouds import canonical_url
 from harvester.dataset import Partition, ShardWriter
-from harvester.dicom import HeaderColumns
 from harvester.dicom.frames import FrameIndex
 from harvester.engine.batch_queue import BatchQueue
 from harvester.engine.carry_over import ReusedRows
 from harvester.engine.retry_failed import RetriedFailures, may_pass
-from harvester.engine.row_buffer import Columns, Rows
+from harvester.engine.row_buffer import RowBuffer
 from harvester.errors import HarvestError, HeaderLimitError
 from harvester.fetch.frame_index import FrameSearch
 from harvester.fetch.headers import FetchedHeader, HeaderFetcher
-from harvester.fetch.series_listing import ExpandedSeries, expand, surplus
+from harvester.fetch.series_listing import ListedSeries, list_series, surplus
 from harvester.fetch.window_predictor import ObjectTraits
 from harvester.model import Failure, ListedObject, Series, Shard
 from harvester.store.cost import RequestCost
 
 _logger = logging.getLogger("harvester")
 
-_Found: TypeAlias = tuple[ExpandedSeries, ListedObject]
+_QueueItem: TypeAlias = tuple[ListedSeries, ListedObject]
 
 VERSIONS: Final = {"harvester": __version__, "pydicom": version("pydicom"), "pyarrow": version("pyarrow")}
 
 
 @dataclass(slots=True)
-class Progress:
-    """What a crawl has done so far; read it at any time. `carried` are those of its instances not read."""
+class CrawlProgress:
+    """Counters of a crawl, readable at any time; `carried` counts the instances that were not read."""
 
     series: int = 0
     instances: int = 0
@@ -47,45 +46,43 @@ class Progress:
     expected_instances: int | None = None
 
     def spend(self, cost: RequestCost) -> None:
-        """Add what one object cost."""
+        """Add the cost of one object."""
         self.requests += cost.requests
         self.bytes_fetched += cost.bytes_fetched
 
 
 @dataclass(frozen=True, slots=True)
 class HarvestOptions:
-    """What is special about one harvest of a shard.
+    """Options of one shard's harvest.
 
     Attributes:
-        again: The failures that are taken again, where the shard is done already.
-        given_up: Addresses of objects that are failures before they are read: they killed a worker.
-        trial: Read, write and delete again: it is only to be seen whether the process survives.
-        columns: Makes what takes the headers.
-        frames: Finds where the frames of an object lie; None: nobody asks.
+        retried: The failures to retry, if the shard is committed already.
+        given_up: URLs of objects that become failures without being read: they killed a worker.
+        trial: Commit nothing; the harvest only tests whether the process survives.
+        frames: Finds frame indexes; None: no search.
         known: Objects (`canonical_url`) that have a row already.
-        earlier: Rows of earlier versions of its series, which objects that were not revised take over.
+        reusable: Rows of earlier versions of the series, reused for objects that were not revised.
     """
 
-    again: RetriedFailures | None = None
+    retried: RetriedFailures | None = None
     given_up: frozenset[str] = frozenset()
     trial: bool = False
-    columns: Columns = HeaderColumns
     frames: FrameSearch | None = None
     known: frozenset[str] = frozenset()
-    earlier: ReusedRows | None = None
+    reusable: ReusedRows | None = None
 
 
-_DEFAULT_TERMS: Final = HarvestOptions()
+_DEFAULT_OPTIONS: Final = HarvestOptions()
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a shard.
+class ShardResult:
+    """Result of a shard's harvest.
 
     Attributes:
         series: How many of its series are committed now.
-        may_pass: How many of their failures may pass if they are taken again.
-        replaced: How many earlier failures gave way to what is committed now.
+        may_pass: How many of their failures may succeed when retried.
+        replaced: How many earlier failures were replaced.
     """
 
     series: int
@@ -95,25 +92,25 @@ class Outcome:
 
 @dataclass(slots=True)
 class ShardHarvest:
-    """One shard at work.
+    """The harvest of one shard.
 
     Args:
         shard: What to harvest.
         fetcher: Reads headers.
-        writer: Takes the parts and the commit.
-        progress: Is counted up as it goes; in the end it has what was committed, and all that was spent.
-        concurrency: How many objects are read at once.
-        terms: What is special about it.
+        writer: Writes the parts and the commit.
+        progress: Updated during the harvest; at the end it counts what was committed and all requests.
+        concurrency: How many objects are read at the same time.
+        options: See `HarvestOptions`.
     """
 
     shard: Shard
     fetcher: HeaderFetcher
     writer: ShardWriter
-    progress: Progress
+    progress: CrawlProgress
     concurrency: int
-    terms: HarvestOptions = _DEFAULT_TERMS
-    _rows: dict[Partition, Rows] = field(default_factory=dict)
-    _aside: list[tuple[Partition, Rows]] = field(default_factory=list)
+    options: HarvestOptions = _DEFAULT_OPTIONS
+    _rows: dict[Partition, RowBuffer] = field(default_factory=dict)
+    _replaced: list[tuple[Partition, RowBuffer]] = field(default_factory=list)
     _failures: list[Failure] = field(default_factory=list)
     _writing: anyio.Lock = field(default_factory=anyio.Lock)
     _cost: RequestCost = field(default_factory=RequestCost)
@@ -121,53 +118,55 @@ class ShardHarvest:
     _unread: dict[str, int] = field(default_factory=dict)
     _written: set[str] = field(default_factory=set)
     _reading: anyio.CancelScope | None = None
-    _stopping: float | None = None
+    _stop_seconds: float | None = None
 
-    async def run(self) -> Outcome:
-        """Harvest the shard and commit it; cancelled before its commit, it leaves parts that do not count.
+    async def run(self) -> ShardResult:
+        """Harvest the shard and commit it; after `stop`, commit the series that are complete.
 
-        When it was told to stop, it commits the series that are whole by then.
+        If cancelled before the commit, the parts that were written do not count.
 
         Raises:
             DatasetError: A part or the commit cannot be written.
         """
         started = time.monotonic()
         with anyio.CancelScope() as self._reading:
-            if self._stopping is not None:
-                self.stop(self._stopping)
+            if self._stop_seconds is not None:
+                self.stop(self._stop_seconds)
             await self._read_all()
         keys = [series.key for series in self.shard.series]
         done = [key for key in keys if self._unread.get(key) == 0]
         dropped = frozenset(keys).difference(done)
-        if dropped & self._written or not done:  # a part is not written twice for a crawl that ends
+        if dropped & self._written or not done:  # rows cannot be removed from a part that is written
             done, dropped = [], frozenset(keys)
-        if self.terms.earlier is not None and done:
-            await self._carry_over(self.terms.earlier, done)
-        for partition, rows in [*self._rows.items(), *self._aside] if done else ():
+        if self.options.reusable is not None and done:
+            await self._reuse_rows(self.options.reusable, done)
+        for partition, rows in [*self._rows.items(), *self._replaced] if done else ():
             await self._write(partition, rows, dropped)
         return await anyio.to_thread.run_sync(self._conclude, done, time.monotonic() - started)
 
     def stop(self, seconds: float) -> None:
-        """Begin no more series, and read no longer than so many seconds."""
-        self._stopping = seconds
+        """Start no more series, and stop reading after so many seconds."""
+        self._stop_seconds = seconds
         if self._reading is not None:
             self._reading.deadline = min(self._reading.deadline, anyio.current_time() + seconds)
 
-    def _conclude(self, done: list[str], seconds: float) -> Outcome:
-        if self.terms.trial or not done:
+    def _conclude(self, done: list[str], seconds: float) -> ShardResult:
+        if self.options.trial or not done:
             self.writer.discard()
             done = []
         counts = {key: self._counts.get(key, (0, 0)) for key in done}
-        self._take_back(counts)
+        self._uncount_all_but(counts)
         if not done:
-            return Outcome(0)
+            return ShardResult(0)
         failures = [one for one in self._failures if one.series is None or one.series.key in counts]
-        again = self.terms.again
-        if again is not None:
-            failures = again.tried(failures)
-            counts = {key: again.counts(key, *count) for key, count in counts.items()}
+        retried = self.options.retried
+        if retried is not None:
+            failures = retried.with_earlier_attempts(failures)
+            counts = {key: retried.counts(key, *count) for key, count in counts.items()}
         self.writer.write_failures(
-            failures, harvester_version=__version__, kept=None if again is None else again.kept(counts)
+            failures,
+            harvester_version=__version__,
+            kept=None if retried is None else retried.remaining_rows(counts),
         )
         self.writer.commit(
             counts,
@@ -176,12 +175,12 @@ class ShardHarvest:
             seconds=seconds,
             versions=VERSIONS,
         )
-        replaced = 0 if again is None else again.retried(counts)
+        replaced = 0 if retried is None else retried.replaced_rows(counts)
         self.progress.failures -= replaced
-        return Outcome(len(done), sum(may_pass(one.reason, one.status) for one in failures), replaced)
+        return ShardResult(len(done), sum(may_pass(one.reason, one.status) for one in failures), replaced)
 
-    def _take_back(self, committed: Mapping[str, tuple[int, int]]) -> None:
-        """Let the progress forget what was harvested and is not committed."""
+    def _uncount_all_but(self, committed: Mapping[str, tuple[int, int]]) -> None:
+        """Subtract from the progress what was harvested and is not committed."""
         for key, (instances, failures) in self._counts.items():
             if key not in committed:
                 self.progress.instances -= instances
@@ -189,100 +188,100 @@ class ShardHarvest:
         self.progress.series -= len(self._unread.keys() - committed.keys())
 
     async def _read_all(self) -> None:
-        found: BatchQueue[_Found] = BatchQueue(self.concurrency)
+        queue: BatchQueue[_QueueItem] = BatchQueue(self.concurrency)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._list_all, found)
+            tasks.start_soon(self._list_all, queue)
             for _ in range(self.concurrency):
-                tasks.start_soon(self._read_some, found)
+                tasks.start_soon(self._read_from, queue)
 
-    async def _list_all(self, found: BatchQueue[_Found]) -> None:
-        """Hand out the objects of all series; a few series are listed, and held, at once."""
-        listing = anyio.CapacityLimiter(max(1, self.concurrency // 4))
-        # One series after the other: siblings are read quickest together, and who stops has few in halves.
+    async def _list_all(self, queue: BatchQueue[_QueueItem]) -> None:
+        """List the series, a few at a time, and queue their objects."""
+        limiter = anyio.CapacityLimiter(max(1, self.concurrency // 4))
+        # Reading series one after another reuses predicted windows and leaves few half-read series on a stop.
         turn = anyio.Lock()
 
-        async def hand_out(series: Series) -> None:
-            async with listing:
-                if self._stopping is not None:
+        async def enqueue(series: Series) -> None:
+            async with limiter:
+                if self._stop_seconds is not None:
                     return
-                expanded = await expand(series, self.fetcher.store)
-                self._spend(RequestCost(requests=expanded.requests))
-                if expanded.failure is not None:
-                    self._fail(series, expanded.failure)
-                elif more := surplus(expanded):
+                listed_series = await list_series(series, self.fetcher.store)
+                self._spend(RequestCost(requests=listed_series.requests))
+                if listed_series.failure is not None:
+                    self._fail(series, listed_series.failure)
+                elif more := surplus(listed_series):
                     _logger.warning("%s: %d objects more than the catalog counts", series.key, more)
-                objects = [listed for listed in expanded.objects if not self._is_known(expanded, listed)]
-                if self.terms.earlier is not None:
-                    objects = [listed for listed in objects if not self._is_carried_over(series, listed)]
+                objects = [one for one in listed_series.objects if not self._is_known(listed_series, one)]
+                if self.options.reusable is not None:
+                    objects = [listed for listed in objects if not self._is_reused(series, listed)]
                 self._unread[series.key] = len(objects)
                 self.progress.series += 1
                 async with turn:
-                    await found.put([(expanded, listed) for listed in objects])
+                    await queue.put([(listed_series, listed) for listed in objects])
 
         async with anyio.create_task_group() as tasks:
             for series in self.shard.series:
-                tasks.start_soon(hand_out, series)
-        found.end()
+                tasks.start_soon(enqueue, series)
+        queue.end()
 
-    def _is_known(self, expanded: ExpandedSeries, listed: ListedObject) -> bool:
-        again = self.terms.again
-        if self.terms.known and canonical_url(listed.ref.url) in self.terms.known:
+    def _is_known(self, listed_series: ListedSeries, listed: ListedObject) -> bool:
+        retried = self.options.retried
+        if self.options.known and canonical_url(listed.ref.url) in self.options.known:
             return True
-        return again is not None and any(copy.url in again.known for copy in expanded.copies(listed))
+        return retried is not None and any(copy.url in retried.known for copy in listed_series.copies(listed))
 
-    def _is_carried_over(self, series: Series, listed: ListedObject) -> bool:
-        earlier = self.terms.earlier
-        return earlier is not None and (
-            listed.ref.url not in self.terms.given_up and earlier.take(series, listed)
+    def _is_reused(self, series: Series, listed: ListedObject) -> bool:
+        reusable = self.options.reusable
+        return reusable is not None and (
+            listed.ref.url not in self.options.given_up and reusable.take(series, listed)
         )
 
-    async def _carry_over(self, earlier: ReusedRows, done: list[str]) -> None:
-        """Write the rows that the series which are whole take over."""
+    async def _reuse_rows(self, reusable: ReusedRows, done: list[str]) -> None:
+        """Write the reused rows of the series that are complete."""
         for key in done:
-            number = earlier.count(key)
+            number = reusable.count(key)
             before = self._counts.get(key, (0, 0))
             self._counts[key] = (before[0] + number, before[1])
             self.progress.instances += number
             self.progress.carried += number
-        await anyio.to_thread.run_sync(self._write_earlier, earlier, done)
+        await anyio.to_thread.run_sync(self._write_reused, reusable, done)
 
-    def _write_earlier(self, earlier: ReusedRows, done: list[str]) -> None:
-        for kind, partition, table in earlier.tables(done):
-            if kind == "frames":
-                self.writer.write_frames(table, partition)
+    def _write_reused(self, reusable: ReusedRows, done: list[str]) -> None:
+        for table, partition, rows in reusable.tables(done):
+            if table == "frames":
+                self.writer.write_frames(rows, partition)
             else:
-                self.writer.write_instances(table, partition)
+                self.writer.write_instances(rows, partition)
 
-    async def _read_some(self, found: BatchQueue[_Found]) -> None:
-        while (one := await found.take()) is not None:
-            await self._read(*one)
+    async def _read_from(self, queue: BatchQueue[_QueueItem]) -> None:
+        while (item := await queue.take()) is not None:
+            await self._read(*item)
 
-    async def _read(self, expanded: ExpandedSeries, listed: ListedObject) -> None:
+    async def _read(self, listed_series: ListedSeries, listed: ListedObject) -> None:
         cost = RequestCost()
-        series = expanded.series
-        if self.terms.given_up and listed.ref.url in self.terms.given_up:
+        series = listed_series.series
+        if self.options.given_up and listed.ref.url in self.options.given_up:
             self._fail(series, _given_up(series, listed))
             self._unread[series.key] -= 1
             return
         try:
-            kind = ObjectTraits(series.key, series.modality, listed.size)
-            fetched = await self.fetcher.fetch(expanded.copies(listed), cost, kind)
-            frames = self.terms.frames
+            traits = ObjectTraits(series.key, series.modality, listed.size)
+            fetched = await self.fetcher.fetch(listed_series.copies(listed), cost, traits)
+            frames = self.options.frames
             index = None if frames is None else await frames.find(fetched, cost)
             partition = Partition(series.collection_id, series.modality or _modality(fetched))
-            complete = self._add(partition, series, fetched, cost, index)
+            full = self._add(partition, series, fetched, cost, index)
         except HarvestError as error:
             self._fail(series, _failure(error, series, listed))
-        except Exception as error:  # one object must not end the crawl, whatever we did wrong
+        except Exception as error:  # a bug met in one object must not end the crawl
             _logger.exception("%s: a bug in harvester; please report it", listed.ref.url)
             message = f"a bug in harvester: {type(error).__name__}: {error}"
             self._fail(series, Failure(listed.ref.url, "bug", message, series=series, size=listed.size))
         else:
             self.progress.instances += 1
             self._count(series, instances=1)
-            if complete is not None:
+            if full is not None:
                 self._unread[series.key] -= 1
-                await self._write(partition, complete)
+                await self._write(partition, full)
                 return
         finally:
             self._spend(cost)
@@ -295,21 +294,21 @@ class ShardHarvest:
         fetched: FetchedHeader,
         cost: RequestCost,
         index: FrameIndex | None,
-    ) -> Rows | None:
-        """Add one row to its partition; gives rows that are to be written now, if there are any."""
+    ) -> RowBuffer | None:
+        """Add one row to its partition; return the rows that must be written now, if any."""
         rows = self._rows.get(partition)
         if rows is None:
-            rows = self._rows[partition] = Rows(self.terms.columns)
+            rows = self._rows[partition] = RowBuffer()
         try:
             rows.append(series, fetched, cost, index)
         except HeaderLimitError:
             if not rows.columns.rows:
                 raise
-            # What is too much beside others, whose attributes are columns of its items, may do alone.
-            alone = Rows(self.terms.columns)
+            # A header that exceeds a bound of the part beside other rows may fit into a part of its own.
+            alone = RowBuffer()
             alone.append(series, fetched, cost, index)
             self._rows[partition] = alone
-            self._aside.append((partition, rows))
+            self._replaced.append((partition, rows))
             return rows
         return rows if rows.full else None
 
@@ -327,29 +326,29 @@ class ShardHarvest:
         self._cost.bytes_fetched += cost.bytes_fetched
         self.progress.spend(cost)
 
-    async def _write(self, partition: Partition, rows: Rows, dropped: Container[str] = ()) -> None:
-        """Write what has come together, in a thread.
+    async def _write(self, partition: Partition, rows: RowBuffer, dropped: Container[str] = ()) -> None:
+        """Write a part in a thread.
 
-        Readers that add to rows which are full wait here, so that no more than two parts of a partition
-        are in memory; the first of them writes for all.
+        Tasks that add to a full buffer wait here, so that at most two parts of a partition are in memory;
+        the first of them writes the part.
         """
         async with self._writing:
             if self._rows.get(partition) is rows:
                 del self._rows[partition]
-            elif (partition, rows) in self._aside:
-                self._aside.remove((partition, rows))
+            elif (partition, rows) in self._replaced:
+                self._replaced.remove((partition, rows))
             else:
-                return  # somebody else has written them
+                return  # another task has written it
             self._written |= rows.series
             await anyio.to_thread.run_sync(self._write_part, rows, partition, dropped)
 
-    def _write_part(self, rows: Rows, partition: Partition, dropped: Container[str]) -> None:
+    def _write_part(self, rows: RowBuffer, partition: Partition, dropped: Container[str]) -> None:
         self.writer.write_instances(rows.table(dropped), partition)
         self.writer.write_frames(rows.frame_table(dropped), partition)
 
 
 def _given_up(series: Series, listed: ListedObject) -> Failure:
-    message = "the process that harvested it died, each time; its log, or the kernel's, may say why"
+    message = "the worker process died each time it read this object; see its log or the kernel's"
     return Failure(listed.ref.url, "worker_died", message, series=series, size=listed.size)
 
 

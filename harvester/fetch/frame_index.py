@@ -1,4 +1,4 @@
-"""Finds where the frames of a harvested object lie, by asking its store for what their index is read from."""
+"""Reads the frame index of one object from its store."""
 
 import logging
 from collections.abc import Awaitable, Callable, Generator, Sequence
@@ -7,8 +7,8 @@ from typing import Final, TypeVar
 import anyio
 
 from harvester.dicom.frames import Effort, Found, FrameIndex, PixelData, Wanted, find_frames
-from harvester.errors import FrameIndexError, StoreError, ungrouped
-from harvester.fetch.headers import FetchedHeader
+from harvester.errors import FrameIndexError, ungrouped
+from harvester.fetch.headers import FetchedHeader, read_range
 from harvester.model import ByteRange
 from harvester.store.base import Store, check_unchanged
 from harvester.store.cost import RequestCost
@@ -17,33 +17,33 @@ _logger = logging.getLogger("harvester")
 
 T = TypeVar("T")
 Read = Callable[[Wanted], Awaitable[list[bytes]]]
-"""Reads some ranges of one object at once; one that reaches behind its end is cut."""
+"""Reads some ranges of one object; a range that reaches behind its end is cut."""
 
 
 async def search(fetched: FetchedHeader, effort: Effort, read: Read) -> Found:
-    """Find where the frames of an object lie.
+    """Find the frames of an object.
 
     Args:
         fetched: Its header.
-        effort: How far to go.
-        read: Reads the object.
+        effort: How far to search.
+        read: Reads ranges of the object.
 
     Raises:
         FrameIndexError: The object cannot have an index.
         StoreError: It cannot be read.
     """
-    return await answered(find_frames(fetched.header, fetched.size, effort), read)
+    return await run_steps(find_frames(fetched.header, fetched.size, effort), read)
 
 
-async def answered(steps: Generator[Wanted, Sequence[bytes], T], read: Read) -> T:
-    """Give a reading the bytes that it asks for, until it is done.
+async def run_steps(steps: Generator[Wanted, Sequence[bytes], T], read: Read) -> T:
+    """Run a generator that yields ranges and receives their bytes; return its result.
 
     Args:
-        steps: What `find_frames` or `read_index` gives.
-        read: Reads the object.
+        steps: From `find_frames` or `read_index`.
+        read: Reads ranges of the object.
 
     Raises:
-        FrameIndexError: What was read is not true.
+        FrameIndexError: The index that was read is wrong.
         StoreError: The object cannot be read.
     """
     data: list[bytes] | None = None
@@ -57,17 +57,17 @@ async def answered(steps: Generator[Wanted, Sequence[bytes], T], read: Read) -> 
 
 
 def warn_of_refused(url: str, found: Found) -> None:
-    """Log what was said of an object's frames and is not true."""
-    for source, refusal in found.refused:
-        _logger.warning("%s: its frame index (%s) is not believed: %s", url, source, refusal)
+    """Log a warning for each frame index of an object that was refused as wrong."""
+    for source, reason in found.refused:
+        _logger.warning("%s: its frame index (%s) is not used: %s", url, source, reason)
 
 
 class FrameSearch:
-    """Searches the objects of a crawl that have several frames.
+    """Searches the frame indexes of a crawl's multi-frame objects.
 
     Args:
-        store: Where the objects lie.
-        effort: How far to go for one.
+        store: Reads the objects.
+        effort: How far to search.
     """
 
     def __init__(self, store: Store, effort: Effort) -> None:
@@ -75,29 +75,29 @@ class FrameSearch:
         self._effort: Final[Effort] = effort
 
     async def find(self, fetched: FetchedHeader, cost: RequestCost) -> FrameIndex | None:
-        """The frame index of one object; None where it needs none, has none, or none that can be believed.
+        """The frame index of one object; None if it needs none, or has none that is right.
 
         Args:
-            fetched: Its header; it is read from the same copy.
-            cost: Is added to, whether there is an index or not.
+            fetched: Its header; the index is read from the same copy.
+            cost: Increased by the requests, also if there is no index.
 
         Raises:
             StoreError: The object cannot be read, or was replaced.
         """
         url = fetched.ref.url
         try:
-            if not _has_frames(fetched):
+            if not _needs_index(fetched):
                 return None
             found = await search(fetched, self._effort, _Ranges(self._store, fetched, cost).read)
         except FrameIndexError as error:
-            _logger.warning("%s: where its frames lie cannot be told: %s", url, error)
+            _logger.warning("%s: no frame index: %s", url, error)
             return None
         warn_of_refused(url, found)
         return found.index
 
 
-def _has_frames(fetched: FetchedHeader) -> bool:
-    """Whether there is something to index: native frames are arithmetic, a video is one stream."""
+def _needs_index(fetched: FetchedHeader) -> bool:
+    """Whether frames need an index: native ones are found by arithmetic, a video is one stream."""
     header = fetched.header
     if not header.encapsulated or header.deflated:
         return False
@@ -106,7 +106,7 @@ def _has_frames(fetched: FetchedHeader) -> bool:
 
 
 class _Ranges:
-    """Ranges of the very object that a header was read from."""
+    """Reads ranges of the copy that a header was read from."""
 
     def __init__(self, store: Store, fetched: FetchedHeader, cost: RequestCost) -> None:
         self._store = store
@@ -124,11 +124,6 @@ class _Ranges:
 
     async def _read_one(self, wanted: ByteRange, parts: list[bytes], place: int) -> None:
         fetched = self._fetched
-        try:
-            answer = await self._store.get_range(fetched.ref, wanted, etag=fetched.etag)
-        except StoreError as error:
-            self._cost.add(error)
-            raise
-        self._cost.add(answer)
-        check_unchanged(fetched.ref, wanted.start, fetched.size, answer)
-        parts[place] = answer.data
+        response = await read_range(self._store, fetched.ref, self._cost, wanted, fetched.etag)
+        check_unchanged(fetched.ref, wanted.start, fetched.size, response)
+        parts[place] = response.data

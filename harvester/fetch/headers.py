@@ -1,10 +1,11 @@
-"""Reads one object's header from a store: a first window, then as much as the parser asks for."""
+"""Reads one object's header from a store: a first window, then the ranges that the parser needs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
+from harvester.config import FIRST_WINDOW_BYTES, LONGEST_WINDOW_BYTES, READ_AHEAD_BYTES
 from harvester.dicom import Header, HeaderMemories, HeaderMemory, HeaderParser, NeedMore, WalkLimits
 from harvester.errors import ObjectChangedError, ObjectError, StoreError
 from harvester.fetch.window_predictor import ObjectTraits, WindowPredictor
@@ -16,18 +17,17 @@ from harvester.store.replicas import CopyReader
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """How much is asked for at once, where nothing was learnt that says better.
+    """Lengths of range requests where nothing better is predicted.
 
     Args:
-        first_bytes: What the first request of an object asks for.
-        read_ahead_bytes: The least that the next one asks for where the first was too short; each
-            further one doubles it.
-        longest_bytes: Up to this.
+        first_bytes: Length of an object's first request.
+        read_ahead_bytes: Least length of the second request; each further one doubles it.
+        longest_bytes: Upper bound of that.
     """
 
-    first_bytes: int = 16 << 10
-    read_ahead_bytes: int = 64 << 10
-    longest_bytes: int = 1 << 20
+    first_bytes: int = FIRST_WINDOW_BYTES
+    read_ahead_bytes: int = READ_AHEAD_BYTES
+    longest_bytes: int = LONGEST_WINDOW_BYTES
 
 
 _DEFAULT_WINDOWS: Final = Windows()
@@ -36,7 +36,7 @@ _DEFAULT_LIMITS: Final = WalkLimits()
 
 @dataclass(frozen=True, slots=True)
 class FetchedHeader:
-    """A whole header, the copy of the object it was read from, and the object's size and ETag."""
+    """A complete header, the copy of the object it was read from, and the object's size and ETag."""
 
     ref: ObjectRef
     header: Header
@@ -44,9 +44,8 @@ class FetchedHeader:
     etag: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Expected:
-    """What its siblings say of an object: how long its windows should be, and what they had in common."""
+class _Prediction(NamedTuple):
+    """Window lengths and header bytes of the same series, for the next header of it."""
 
     windows: tuple[int, ...]
     memory: HeaderMemory
@@ -56,7 +55,7 @@ _Fetched: TypeAlias = tuple[FetchedHeader, list[int]]
 
 
 def _needs(header: Header, hops: Sequence[tuple[int, int]], fed: int, size: int) -> list[int]:
-    """How long each window would have had to be to hold the header, and nothing else."""
+    """The length of each window that would have held exactly the header."""
     if header.deflated:
         return [fed]
     end = size
@@ -75,11 +74,11 @@ class HeaderFetcher:
     """Reads headers from a store.
 
     Args:
-        store: Where the objects lie.
-        windows: How much is asked for at once.
+        store: Reads the objects.
+        windows: Lengths of range requests.
         limits: Bounds on one header's memory and time.
         memories: What the headers of each series have in common.
-        predictor: What was learnt of their lengths; None: each object is asked for alike.
+        predictor: Predicts window lengths; None: the lengths of `windows` for every object.
         copy_reader: Chooses between the copies of an object; None: they are tried in their order.
     """
 
@@ -91,36 +90,36 @@ class HeaderFetcher:
     copy_reader: CopyReader | None = None
 
     async def fetch(
-        self, copies: Sequence[ObjectRef], cost: RequestCost, kind: ObjectTraits | None = None
+        self, copies: Sequence[ObjectRef], cost: RequestCost, traits: ObjectTraits | None = None
     ) -> FetchedHeader:
         """Read one header from the first copy of its object that can be read.
 
         Args:
-            copies: The same object in one or more places, in the order they are tried.
-            cost: Is added to, whether the header comes or not.
-            kind: What is known of the object, for the fetcher's predictor; the next ones learn from it.
+            copies: The copies of the object, in the order they are tried.
+            cost: Increased by the requests, also on an error.
+            traits: What is known of the object, for the predictor, which learns from this header.
 
         Raises:
-            ObjectError: The object has no header that can be read; every copy has the same bytes.
-            StoreError: No copy could be read; it is the first one's error that is more than "not found".
+            ObjectError: The object has no readable header; every copy has the same bytes.
+            StoreError: No copy could be read; the first error other than "not found".
         """
-        memory = self.memories.of(None if kind is None else kind.series)
-        if self.predictor is None or kind is None:
-            expected = _Expected((self.windows.first_bytes,), memory)
-            return (await self._from_copies(copies, expected, cost))[0]
-        expected = _Expected(await self.predictor.windows(kind), memory)
+        memory = self.memories.of(None if traits is None else traits.series)
+        if self.predictor is None or traits is None:
+            prediction = _Prediction((self.windows.first_bytes,), memory)
+            return (await self._from_copies(copies, prediction, cost))[0]
+        prediction = _Prediction(await self.predictor.windows(traits), memory)
         try:
-            fetched, needs = await self._from_copies(copies, expected, cost)
-            self.predictor.learn(kind, needs)
+            fetched, needs = await self._from_copies(copies, prediction, cost)
+            self.predictor.learn(traits, needs)
             return fetched
         finally:
-            self.predictor.give_up(kind)
+            self.predictor.give_up(traits)
 
     async def _from_copies(
-        self, copies: Sequence[ObjectRef], expected: _Expected, cost: RequestCost
+        self, copies: Sequence[ObjectRef], prediction: _Prediction, cost: RequestCost
     ) -> _Fetched:
         async def read(store: Store, ref: ObjectRef) -> _Fetched:
-            return await self._fetch_unchanged(store, ref, expected, cost)
+            return await self._fetch_unchanged(store, ref, prediction, cost)
 
         if self.copy_reader is not None:
             return await self.copy_reader.read(copies, read)
@@ -129,54 +128,65 @@ class HeaderFetcher:
             try:
                 return await read(self.store, ref)
             except StoreError as error:
-                errors.append(error)  # the next copy may be there
+                errors.append(error)  # try the next copy
         raise first_informative(errors)
 
     async def _fetch_unchanged(
-        self, store: Store, ref: ObjectRef, expected: _Expected, cost: RequestCost
+        self, store: Store, ref: ObjectRef, prediction: _Prediction, cost: RequestCost
     ) -> _Fetched:
         try:
-            return await self._fetch(store, ref, expected, cost)
-        except ObjectChangedError:
-            # Replaced between two windows: once more, from the start.
-            return await self._fetch(store, ref, expected, cost)
-
-    async def _fetch(self, store: Store, ref: ObjectRef, expected: _Expected, cost: RequestCost) -> _Fetched:
-        try:
-            return await self._read(store, ref, expected, cost)
+            try:
+                return await self._read(store, ref, prediction, cost)
+            except ObjectChangedError:
+                # The object was replaced between two windows: read it once more from the start.
+                return await self._read(store, ref, prediction, cost)
         except ObjectError as error:
             error.url = ref.url
             raise
 
-    async def _read(self, store: Store, ref: ObjectRef, expected: _Expected, cost: RequestCost) -> _Fetched:
-        windows, memory = expected.windows, expected.memory
-        read_range = partial(_range, store, ref, cost)
-        first = await read_range(ByteRange(0, windows[0]), None)
+    async def _read(
+        self, store: Store, ref: ObjectRef, prediction: _Prediction, cost: RequestCost
+    ) -> _Fetched:
+        windows, memory = prediction
+        read = partial(read_range, store, ref, cost)
+        first = await read(ByteRange(0, windows[0]), None)
         parser = HeaderParser(first.size, limits=self.limits, memory=memory)
         step, fed = parser.feed(first.data), len(first.data)
-        read_ahead, islands = self.windows.read_ahead_bytes, 1
+        read_ahead, next_window = self.windows.read_ahead_bytes, 1
         while isinstance(step, NeedMore):
             ahead = read_ahead
-            if step.start > fed:  # behind a value that was hopped over: as with its siblings
-                ahead = windows[islands] if islands < len(windows) else self.windows.first_bytes
-                islands += 1
+            if step.start > fed:  # the parser skips a long value: use the window behind it, as in the series
+                ahead = windows[next_window] if next_window < len(windows) else self.windows.first_bytes
+                next_window += 1
             stop = step.stop if step.last else max(step.stop, step.start + ahead)
             wanted = ByteRange(step.start, min(stop, first.size))
-            answer = await read_range(wanted, first.etag)
-            check_unchanged(ref, wanted.start, first.size, answer)
-            step, fed = parser.feed(answer.data), wanted.start + len(answer.data)
+            response = await read(wanted, first.etag)
+            check_unchanged(ref, wanted.start, first.size, response)
+            step, fed = parser.feed(response.data), wanted.start + len(response.data)
             read_ahead = min(2 * read_ahead, self.windows.longest_bytes)
         fetched = FetchedHeader(ref, step, first.size, first.etag)
         return fetched, _needs(step, parser.hops, fed, first.size)
 
 
-async def _range(
+async def read_range(
     store: Store, ref: ObjectRef, cost: RequestCost, wanted: ByteRange, etag: str | None
 ) -> RangeResponse:
+    """Read a range of one version of an object, and add its requests to a cost.
+
+    Args:
+        store: Reads the object.
+        ref: The object.
+        cost: Increased by the requests, also on an error.
+        wanted: The range.
+        etag: The version's ETag; None: any version.
+
+    Raises:
+        StoreError: The range cannot be read.
+    """
     try:
-        answer = await store.get_range(ref, wanted, etag=etag)
+        response = await store.get_range(ref, wanted, etag=etag)
     except StoreError as error:
         cost.add(error)
         raise
-    cost.add(answer)
-    return answer
+    cost.add(response)
+    return response

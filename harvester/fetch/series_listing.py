@@ -1,4 +1,4 @@
-"""From series to their objects, by listings that are held against the catalog's counts."""
+"""Lists the objects of series, and compares their number with the catalog's count."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -11,11 +11,14 @@ from harvester.store.http.urls import PAGE_KEYS
 
 
 @dataclass(frozen=True, slots=True)
-class ExpandedSeries:
-    """A series, its objects, and what is wrong with the listing, if anything is.
+class ListedSeries:
+    """A series and its objects.
 
-    `requests` is how many pages were asked for, as the number of objects tells: a store does not say how
-    often it had to repeat one.
+    Attributes:
+        series: The series.
+        objects: Its objects.
+        failure: Why the listing is incomplete, if it is.
+        requests: Number of list requests, computed from the number of objects; retries do not count.
     """
 
     series: Series
@@ -24,7 +27,7 @@ class ExpandedSeries:
     requests: int = 0
 
     def copies(self, listed: ListedObject) -> tuple[ObjectRef, ...]:
-        """The places where one of the objects lies: the listed one, then the other providers'."""
+        """The copies of one of the objects: the listed one, then those of the other providers."""
         ref = listed.ref
         others = [prefix for prefix in self.series.prefixes if not _is_under(ref, prefix)]
         return (ref, *(replace(ref, bucket=other.bucket, scheme=other.scheme) for other in others))
@@ -34,17 +37,17 @@ def _is_under(ref: ObjectRef, prefix: ObjectRef) -> bool:
     return (ref.scheme, ref.bucket) == (prefix.scheme, prefix.bucket)
 
 
-async def expand(series: Series, store: Store) -> ExpandedSeries:
+async def list_series(series: Series, store: Store) -> ListedSeries:
     """Find a series' objects: those that the catalog names, else by listing its prefixes in order.
 
-    The first listing that has all that the catalog counts is taken, else the longest. An error is not
-    an empty series: where no prefix can be listed, or where fewer objects are there than the catalog
-    counts, the answer carries a failure for the series.
+    The first listing with all objects that the catalog counts is taken, else the longest one. An error is
+    not an empty series: if no prefix can be listed, or fewer objects are found than the catalog counts,
+    the result has a failure for the series.
     """
     if series.objects:
-        return _held_against_catalog(series, series.objects, series.objects[0].ref.url)
+        return _compared_with_count(series, series.objects, series.objects[0].ref.url)
     error: StoreError | None = None
-    found: ExpandedSeries | None = None
+    found: ListedSeries | None = None
     requests = 0
     for prefix in series.prefixes:
         try:
@@ -54,25 +57,25 @@ async def expand(series: Series, store: Store) -> ExpandedSeries:
             requests += failed.requests
             continue
         requests += pages(len(listed))
-        here = _held_against_catalog(series, listed, prefix.url)
+        here = _compared_with_count(series, listed, prefix.url)
         if found is None or len(here.objects) > len(found.objects):
             found = here
         if here.failure is None:
             break
     if found is None:
-        found = ExpandedSeries(series, (), _unlisted(series, error))
+        found = ListedSeries(series, (), _unlisted(series, error))
     return replace(found, requests=requests)
 
 
 def pages(objects: int) -> int:
-    """How many requests a listing of so many objects takes; an empty one takes one, too."""
+    """Number of requests to list so many objects; an empty listing takes one, too."""
     return max(1, ceil(objects / PAGE_KEYS))
 
 
-def surplus(expanded: ExpandedSeries) -> int:
-    """How many more objects are there than the catalog counts."""
-    expected = expanded.series.instance_count
-    return 0 if expected is None else max(0, len(expanded.objects) - expected)
+def surplus(listed: ListedSeries) -> int:
+    """How many more objects were found than the catalog counts."""
+    expected = listed.series.instance_count
+    return 0 if expected is None else max(0, len(listed.objects) - expected)
 
 
 def _each_once(listed: Iterable[ListedObject], prefix: ObjectRef) -> tuple[ListedObject, ...]:
@@ -83,14 +86,14 @@ def _each_once(listed: Iterable[ListedObject], prefix: ObjectRef) -> tuple[Liste
     return tuple(by_key.values())
 
 
-def _held_against_catalog(series: Series, listed: tuple[ListedObject, ...], url: str) -> ExpandedSeries:
+def _compared_with_count(series: Series, listed: tuple[ListedObject, ...], url: str) -> ListedSeries:
     expected = series.instance_count
     if expected is not None and len(listed) < expected:
         message = f"{len(listed)} objects are there, the catalog counts {expected}"
-        return ExpandedSeries(series, listed, _incomplete(series, url, message))
+        return ListedSeries(series, listed, _incomplete(series, url, message))
     if not listed:
-        return ExpandedSeries(series, listed, _incomplete(series, url, "there are no objects"))
-    return ExpandedSeries(series, listed)
+        return ListedSeries(series, listed, _incomplete(series, url, "there are no objects"))
+    return ListedSeries(series, listed)
 
 
 def _incomplete(series: Series, url: str, message: str) -> Failure:
@@ -99,7 +102,7 @@ def _incomplete(series: Series, url: str, message: str) -> Failure:
 
 def _unlisted(series: Series, error: StoreError | None) -> Failure:
     if error is None:
-        return _incomplete(series, series.key, "the catalog names no place for it")
+        return _incomplete(series, series.key, "the catalog gives no location for it")
     return Failure(
         url=error.url or series.prefixes[0].url,
         reason="listing",

@@ -11,7 +11,7 @@ from typing import Final
 from harvester.dicom import Header
 from harvester.dicom.frames import FrameIndex, PixelData, is_item, read_index
 from harvester.errors import FrameIndexError
-from harvester.fetch.frame_index import answered, search, warn_of_refused
+from harvester.fetch.frame_index import run_steps, search, warn_of_refused
 from harvester.fetch.headers import FetchedHeader
 from harvester.model import ByteRange
 from harvester.reader.dataset_hints import ObjectHints
@@ -140,7 +140,7 @@ def _refuse(source: ObjectSource, name: str, error: FrameIndexError) -> None:
 async def _scan(source: ObjectSource, header: Header) -> FrameIndex:
     pixels = PixelData.of(header, source.size)
     async with reading_ahead(source) as read:
-        return await answered(read_index(pixels, "scan"), read)
+        return await run_steps(read_index(pixels, "scan"), read)
 
 
 async def _search(source: ObjectSource, header: Header) -> FrameIndex:

@@ -8,7 +8,7 @@ from typing import Final
 from harvester.catalog import open_catalog
 from harvester.config import CrawlConfig, Provider
 from harvester.errors import ListingError, SelectionError
-from harvester.fetch.series_listing import expand
+from harvester.fetch.series_listing import list_series
 from harvester.model import Series
 from harvester.reader.event_loop import LOOP
 from harvester.store.base import Store
@@ -51,7 +51,7 @@ def series_urls(
 
 
 async def _listed(series: Series, store: Store) -> list[str]:
-    expanded = await expand(series, store)
-    if expanded.failure is not None:
-        raise ListingError(expanded.failure.message, url=expanded.failure.url, status=expanded.failure.status)
-    return [listed.ref.url for listed in expanded.objects]
+    listed = await list_series(series, store)
+    if listed.failure is not None:
+        raise ListingError(listed.failure.message, url=listed.failure.url, status=listed.failure.status)
+    return [one.ref.url for one in listed.objects]

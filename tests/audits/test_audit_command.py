@@ -20,7 +20,7 @@ from harvester.cli.rule_help import told_rules
 from harvester.config import load
 from harvester.dataset import Dataset
 from harvester.engine.crawl import CrawlOptions, crawl
-from harvester.engine.shard import Progress
+from harvester.engine.shard import CrawlProgress
 from harvester.errors import ConfigError
 
 
@@ -43,7 +43,7 @@ def cohort(tmp_path: Path) -> Path:
 def audited(config: Path) -> AuditResult:
     """Harvest and audit, in this process."""
     audit = load_audit(config)
-    anyio.run(crawl, audit.crawl, Progress())
+    anyio.run(crawl, audit.crawl, CrawlProgress())
     return run_audit(audit)
 
 
@@ -88,7 +88,7 @@ def test_what_the_catalog_has_and_the_dataset_has_not_is_found(demo: RecordedDem
     rules = "".join(f"\n[[rules]]\nrule = '{one}'\n" for one in ("complete_studies", "missing_series"))
     config.write_text(config.read_text() + rules)
     audit = load_audit(config)
-    anyio.run(crawl, audit.crawl, Progress(), CrawlOptions(limit_series=3))
+    anyio.run(crawl, audit.crawl, CrawlProgress(), CrawlOptions(limit_series=3))
     told = {outcome.name: outcome for outcome in run_audit(audit).outcomes}
     missing, studies = told["missing_series"], told["complete_studies"]
     assert missing.checked is not None
@@ -98,7 +98,7 @@ def test_what_the_catalog_has_and_the_dataset_has_not_is_found(demo: RecordedDem
 
 
 def test_only_the_cohort_is_audited_though_the_dataset_holds_more(demo: RecordedDemo, tmp_path: Path) -> None:
-    anyio.run(crawl, load(demo.toml(tmp_path, select='Modality = ["CT", "MR"]')), Progress())
+    anyio.run(crawl, load(demo.toml(tmp_path, select='Modality = ["CT", "MR"]')), CrawlProgress())
     config = demo.toml(tmp_path, select='Modality = "MR"')
     config.write_text(
         config.read_text() + "\n[[rules]]\nname = 'any'\nsql = 'SELECT Modality FROM instances'\n"

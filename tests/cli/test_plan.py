@@ -12,8 +12,8 @@ from harvester.demo.synthetic_bucket import SyntheticBucket
 from harvester.demo.synthetic_server import synthetic_server_process
 from harvester.engine.calibration import measured_rates, recorded_rates
 from harvester.engine.crawl import crawl
-from harvester.engine.plan import Rates, estimate, forecast
-from harvester.engine.shard import Progress
+from harvester.engine.estimate import Rates, estimate, forecast
+from harvester.engine.shard import CrawlProgress
 from harvester.model import SeriesTotals, Summary
 
 SLICES = Summary({("c", "CT"): SeriesTotals(series=1000, instances=10**6, size=10**6 * 500_000)})
@@ -52,7 +52,7 @@ def test_the_record_of_a_run_tells_the_rate_of_the_next(tmp_path: Path) -> None:
         source = {"catalog": str(tmp_path / "catalog.parquet"), "endpoint": address.endpoint}
         config = {"dataset": str(tmp_path / "data"), "source": source, "limits": {"processes": 1}}
         assert recorded_rates(config["dataset"]) is None
-        anyio.run(crawl, CrawlConfig.model_validate(config), Progress())
+        anyio.run(crawl, CrawlConfig.model_validate(config), CrawlProgress())
     rates = recorded_rates(str(tmp_path / "data"))
     assert rates is not None
     assert rates.of_selection

@@ -168,7 +168,7 @@ def test_a_path_beside_the_file_goes_before_one_here(tmp_path, monkeypatch):
         ('dataset = "d"\n[source]\ncatalog = "listing"', "needs select.urls or select.prefixes"),
         (
             'dataset = "d"\n[source]\ncatalog = "idc"\n[select]\nroot = "."',
-            'root goes with source.catalog = "local"',
+            'root needs source.catalog = "local"',
         ),
         (
             'dataset = "d"\n[select]\nroot = "."\nModality = "CT"',

@@ -15,7 +15,7 @@ from harvester.demo.synthetic_bucket import SyntheticBucket
 from harvester.demo.synthetic_header import OBJECT_BYTES, instance_uid, synthetic_header
 from harvester.demo.synthetic_server import synthetic_server, synthetic_server_process
 from harvester.engine.crawl import crawl
-from harvester.engine.shard import Progress
+from harvester.engine.shard import CrawlProgress
 from harvester.model import ByteRange, ObjectRef
 from harvester.store.open import open_store
 
@@ -61,7 +61,7 @@ def test_a_bucket_in_a_process_of_its_own_is_crawled_to_the_last_object(tmp_path
                 "limits": {"processes": 1},
             }
         )
-        result = anyio.run(crawl, config, Progress())
+        result = anyio.run(crawl, config, CrawlProgress())
     assert (result.instances, result.failures) == (1500, 0)
     parts = Dataset.open(tmp_path / "data").parts("instances")
     uids = Counter(

@@ -13,7 +13,7 @@ from made_part10 import element
 from harvester.config import load
 from harvester.dataset import Dataset, ShardWriter
 from harvester.engine.crawl import CrawlResult, crawl
-from harvester.engine.shard import Progress
+from harvester.engine.shard import CrawlProgress
 from harvester.query import open_dataset, run_query
 
 OLD = MadeSeries("2.1", uuid(1), {f"3.{n}": uuid(100 + n) for n in range(6)})
@@ -49,7 +49,7 @@ def crawled(
     catalog = release(folder / f"{number}.parquet", number, *series)
     path = toml(bucket, folder, source=f'catalog = "{catalog}"')
     path.write_text(path.read_text() + more)
-    return anyio.run(crawl, load(path), Progress())
+    return anyio.run(crawl, load(path), CrawlProgress())
 
 
 def asked(folder: Path, sql: str) -> list[dict[str, Any]]:
@@ -181,7 +181,7 @@ def test_worker_processes_carry_over_what_this_one_would(bucket: ChangingBucket,
     path = toml(bucket, tmp_path, source=f'catalog = "{catalog}"')
     path.write_text(path.read_text().replace("processes = 1", "processes = 2\nshard_instances = 1"))
     bucket.forget()
-    assert anyio.run(crawl, load(path), Progress()).carried == 6
+    assert anyio.run(crawl, load(path), CrawlProgress()).carried == 6
     assert sorted(bucket.asked) == REVISED
     assert current(tmp_path) == expected(NEW, OTHER_NEW)
 

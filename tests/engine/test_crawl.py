@@ -25,7 +25,7 @@ from harvester.dataset import Dataset
 from harvester.demo import lay_out
 from harvester.dicom import HeaderColumns
 from harvester.engine.crawl import CrawlOptions, CrawlResult, crawl
-from harvester.engine.shard import Progress
+from harvester.engine.shard import CrawlProgress
 from harvester.errors import DatasetError
 from harvester.model import ObjectRef
 
@@ -39,7 +39,7 @@ PREFIX_BY_CHANCE = "no_preamble_dicm_in_data"
 
 
 def run(config: Path, **options: Any) -> CrawlResult:
-    return anyio.run(crawl, load(config), Progress(), CrawlOptions(**options))
+    return anyio.run(crawl, load(config), CrawlProgress(), CrawlOptions(**options))
 
 
 def table(dataset: Path, name: str) -> list[dict[str, Any]]:

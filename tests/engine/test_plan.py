@@ -6,19 +6,19 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_plan import make_plan
 
 from harvester.config import LimitsConfig
-from harvester.engine.plan import (
-    INSTANCES_UNKNOWN,
-    PlanOutline,
+from harvester.engine.estimate import (
+    ASSUMED_RATES,
+    MEAN_SERIES_INSTANCES,
+    ReadCost,
     estimate,
-    expected_read,
-    in_order,
-    make_plan,
-    make_shards,
-    outline,
+    forecast,
+    read_cost,
 )
-from harvester.model import ListedObject, ObjectRef, Series, SeriesOutline, SeriesTotals, Summary
+from harvester.engine.plan import PlanOutline, in_order, make_shards, outline
+from harvester.model import ListedObject, ObjectRef, Series, SeriesTotals, Summary
 
 LIMITS = LimitsConfig(shard_instances=100, shard_header_bytes=4 * 1024 * 1024)
 
@@ -65,7 +65,8 @@ def test_every_series_is_in_one_shard_of_its_own_partition_and_within_bounds(ser
     for shard in shards:
         assert len({(one.collection_id, one.modality) for one in shard.series}) == 1
         instances = sum(
-            INSTANCES_UNKNOWN if one.instance_count is None else one.instance_count for one in shard.series
+            MEAN_SERIES_INSTANCES if one.instance_count is None else one.instance_count
+            for one in shard.series
         )
         weight = sum(expected_read(one, LIMITS).bytes for one in shard.series)
         assert len(shard.series) == 1 or (instances <= 100 and weight <= LIMITS.shard_header_bytes)
@@ -106,15 +107,21 @@ def test_shards_stream_from_sorted_series_as_they_fill():
 @given(series_lists)
 def test_the_outline_of_a_plan_is_the_plan_s(series: list[Series]):
     plan = make_plan(series, LIMITS)
-    outlines = [
-        SeriesOutline(one.key, one.collection_id, one.modality, one.instance_count, one.size)
-        for one in in_order(series)
-    ]
-    assert outline(outlines, LIMITS) == PlanOutline(plan.name, len(plan.shards))
+    assert outline((one.outline for one in in_order(series)), LIMITS) == PlanOutline(
+        plan.name, len(plan.shards)
+    )
 
 
 def test_nothing_to_do_is_a_plan_without_shards():
     assert make_plan([]).shards == ()
+
+
+def expected_read(series: Series, limits: LimitsConfig) -> ReadCost:
+    """The expected cost of a series' headers, as the bounds of a shard count it."""
+    count = series.outline.instance_count
+    return read_cost(
+        series.modality, MEAN_SERIES_INSTANCES if count is None else count, series.size or 0, limits
+    )
 
 
 def one_group(modality: str | None, tally: SeriesTotals) -> Summary:
@@ -155,20 +162,16 @@ def test_one_header_is_read_no_further_than_its_bound():
 def test_series_that_are_not_counted_are_expected_to_be_average():
     cost = estimate(one_group(None, SeriesTotals(series=2, uncounted=2)))
     assert (cost.instances, cost.uncounted, cost.object_bytes, cost.fraction) == (0, 2, 0, 0.0)
-    assert cost.requests == 2 * INSTANCES_UNKNOWN + 2
+    assert cost.requests == 2 * MEAN_SERIES_INSTANCES + 2
 
 
 def test_time_follows_the_stated_rates():
     summary = one_group("CT", SeriesTotals(series=1, instances=10**6, size=10**12))
-    alone, four, polite = (
-        estimate(summary),
-        estimate(summary, processes=4),
-        estimate(summary, LimitsConfig(requests_per_second=10), processes=4),
-    )
-    assert alone.seconds == pytest.approx(alone.requests / alone.requests_per_second)
-    assert four.seconds < alone.seconds < polite.seconds
-    assert polite.seconds == pytest.approx(polite.requests / 10)
-    assert four.seconds >= four.header_bytes / four.bytes_per_second
+    usual, polite = estimate(summary), estimate(summary, LimitsConfig(requests_per_second=10))
+    assert forecast(usual, ASSUMED_RATES, 1).seconds == usual.parsing / ASSUMED_RATES.headers_per_core_second
+    assert forecast(usual, ASSUMED_RATES, 100).seconds == usual.requests / usual.requests_per_second
+    assert forecast(polite, ASSUMED_RATES, 100).seconds == polite.requests / 10
+    assert usual.requests_per_second > polite.requests_per_second == 10
 
 
 def test_a_series_of_named_objects_is_counted_by_them():

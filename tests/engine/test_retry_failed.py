@@ -17,7 +17,7 @@ from harvester.dataset import Dataset
 from harvester.dataset.directory import LocalStorage
 from harvester.engine.crawl import CrawlOptions, CrawlResult, crawl
 from harvester.engine.retry_failed import may_pass
-from harvester.engine.shard import Progress
+from harvester.engine.shard import CrawlProgress
 from harvester.errors import DatasetError
 
 LIMITS = "processes = 1\nattempts = 1\nconcurrency = 4"
@@ -55,7 +55,7 @@ def no_trouble(trouble: Trouble) -> Iterator[None]:
 
 
 def run(toml: Path, **options: Any) -> CrawlResult:
-    return anyio.run(crawl, load(toml), Progress(), CrawlOptions(**options))
+    return anyio.run(crawl, load(toml), CrawlProgress(), CrawlOptions(**options))
 
 
 def table(dataset: Path, kind: Any) -> list[dict[str, Any]]:

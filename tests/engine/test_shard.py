@@ -17,9 +17,9 @@ from memory_store import MemoryStore
 
 from harvester.config import LimitsConfig
 from harvester.dataset import Dataset, ShardWriter
-from harvester.dicom import HeaderColumns
-from harvester.engine.shard import HarvestOptions, Outcome, Progress, ShardHarvest
-from harvester.engine.shard_task import ShardTask, WorkerSettings, harvest_shard
+from harvester.dicom import Header, HeaderColumns
+from harvester.engine.shard import CrawlProgress, HarvestOptions, ShardHarvest, ShardResult
+from harvester.engine.shard_task import ShardTask, WorkerSettings, open_task_runner
 from harvester.errors import HeaderLimitError
 from harvester.fetch.headers import HeaderFetcher
 from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse, Series, Shard
@@ -41,7 +41,7 @@ class Harvested:
 
     def __init__(self, folder: Path, store: MemoryStore, *series: Series, concurrency: int = 8) -> None:
         self.dataset = Dataset.create(folder / "dataset")
-        self.progress = Progress()
+        self.progress = CrawlProgress()
         writer = self.dataset.shard_writer("crawl", "shard")
         self.work = ShardHarvest(
             Shard("shard", series), HeaderFetcher(store), writer, self.progress, concurrency
@@ -98,22 +98,22 @@ def test_no_part_but_the_last_is_smaller_than_it_has_to_be(tmp_path: Path) -> No
     assert Counter(row["SOPInstanceUID"] for row in harvested.rows()).most_common(1)[0][1] == 1
 
 
-class NarrowColumns(HeaderColumns):
-    """Columns that refuse a third row beside two others."""
+def test_a_header_that_is_too_much_beside_others_is_a_row_of_another_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = HeaderColumns.append
 
-    def append(self, header: Any) -> None:
-        if self.rows == 2:
+    def refuse_third(columns: HeaderColumns, header: Header) -> None:
+        if columns.rows == 2:
             raise HeaderLimitError("too much beside the others")
-        super().append(header)
+        append(columns, header)
 
-
-def test_a_header_that_is_too_much_beside_others_is_a_row_of_another_part(tmp_path: Path) -> None:
+    monkeypatch.setattr(HeaderColumns, "append", refuse_third)
     store = MemoryStore()
     series = named_series("s", [dicom(number) for number in range(7)], store, modality="CT")
     dataset = Dataset.create(tmp_path / "dataset")
     writer = dataset.shard_writer("crawl", "shard")
-    terms = HarvestOptions(columns=NarrowColumns)
-    work = ShardHarvest(Shard("shard", (series,)), HeaderFetcher(store), writer, Progress(), 4, terms)
+    work = ShardHarvest(Shard("shard", (series,)), HeaderFetcher(store), writer, CrawlProgress(), 4)
     anyio.run(work.run)
     assert sorted(part.rows for part in dataset.parts("instances")) == [1, 2, 2, 2]
     assert not dataset.parts("failures")
@@ -176,7 +176,7 @@ def test_what_is_interrupted_while_a_part_is_written_leaves_nothing_that_counts(
 
     async def interrupted() -> None:
         shard = ShardHarvest(
-            Shard("s", (series,)), HeaderFetcher(store), dataset.shard_writer("c", "s"), Progress(), 4
+            Shard("s", (series,)), HeaderFetcher(store), dataset.shard_writer("c", "s"), CrawlProgress(), 4
         )
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(shard.run)
@@ -234,11 +234,11 @@ class HeldStore(MemoryStore):
         return await super().get_range(ref, wanted, etag=etag)
 
 
-def stopped_harvest(folder: Path, store: HeldStore, *series: Series) -> tuple[Harvested, Outcome]:
+def stopped_harvest(folder: Path, store: HeldStore, *series: Series) -> tuple[Harvested, ShardResult]:
     """A shard that is stopped when it waits for the held objects, which never come."""
     harvested = object.__new__(Harvested)
     harvested.dataset = Dataset.create(folder / "dataset")
-    harvested.progress = Progress()
+    harvested.progress = CrawlProgress()
     writer = harvested.dataset.shard_writer("crawl", "shard")
     harvested.work = ShardHarvest(
         Shard("shard", series), HeaderFetcher(store), writer, harvested.progress, concurrency=8
@@ -281,7 +281,7 @@ def test_a_shard_that_is_stopped_before_any_series_is_whole_leaves_nothing(tmp_p
     slow = named_series("slow", [dicom(1), dicom(2)], store, modality="CT")
     harvested, outcome = stopped_harvest(tmp_path, store, slow)
     assert list(harvested.dataset.commits()) == []
-    assert outcome == Outcome(0)
+    assert outcome == ShardResult(0)
     assert (harvested.progress.series, harvested.progress.instances) == (0, 0)
 
 
@@ -292,7 +292,7 @@ def test_a_shard_whose_parts_hold_a_series_that_is_not_whole_is_given_up(tmp_pat
     with patch("harvester.engine.row_buffer.ROWS_AT_ONCE", 4):
         harvested, outcome = stopped_harvest(tmp_path, store, quick, slow)
     assert list(harvested.dataset.commits()) == []
-    assert outcome == Outcome(0)
+    assert outcome == ShardResult(0)
     assert harvested.progress.instances == 0
     assert not list((tmp_path / "dataset/instances").rglob("*.parquet"))
 
@@ -301,9 +301,11 @@ def test_objects_that_are_given_up_are_not_read(tmp_path: Path) -> None:
     store = MemoryStore()
     series = named_series("s", [dicom(1), dicom(2)], store, modality="CT")
     dataset = Dataset.create(tmp_path / "dataset")
-    terms = HarvestOptions(given_up=frozenset({"s3://b/s/0000.dcm"}))
+    options = HarvestOptions(given_up=frozenset({"s3://b/s/0000.dcm"}))
     writer = dataset.shard_writer("c", "s")
-    anyio.run(ShardHarvest(Shard("s", (series,)), HeaderFetcher(store), writer, Progress(), 4, terms).run)
+    anyio.run(
+        ShardHarvest(Shard("s", (series,)), HeaderFetcher(store), writer, CrawlProgress(), 4, options).run
+    )
     assert [ref.key for ref, _ in store.ranges] == ["s/0001.dcm"]
     (commit,) = dataset.commits()
     assert commit.counts == {"s": (1, 1)}
@@ -313,7 +315,7 @@ def test_a_trial_leaves_nothing(tmp_path: Path) -> None:
     store = MemoryStore()
     series = named_series("s", [dicom(1), dicom(2)], store, modality="CT")
     dataset = Dataset.create(tmp_path / "dataset")
-    writer, terms = dataset.shard_writer("c", "s"), HarvestOptions(trial=True)
+    writer, options = dataset.shard_writer("c", "s"), HarvestOptions(trial=True)
     written = []
     write = ShardWriter.write_instances
 
@@ -322,14 +324,16 @@ def test_a_trial_leaves_nothing(tmp_path: Path) -> None:
         return written[-1]
 
     with patch.object(ShardWriter, "write_instances", note):
-        harvest = ShardHarvest(Shard("s", (series,)), HeaderFetcher(store), writer, Progress(), 4, terms)
-        assert anyio.run(harvest.run) == Outcome(0)
+        harvest = ShardHarvest(
+            Shard("s", (series,)), HeaderFetcher(store), writer, CrawlProgress(), 4, options
+        )
+        assert anyio.run(harvest.run) == ShardResult(0)
     assert [part.rows for part in written] == [2]
     assert list(dataset.commits()) == []
     assert not list((tmp_path / "dataset").rglob("*.parquet"))
 
 
-def test_one_shard_can_be_harvested_by_other_schedulers(tmp_path: Path) -> None:
+def test_a_task_and_its_settings_can_be_pickled(tmp_path: Path) -> None:
     dataset = Dataset.create(tmp_path / "dataset")
     objects = []
     for number in range(3):
@@ -338,8 +342,14 @@ def test_one_shard_can_be_harvested_by_other_schedulers(tmp_path: Path) -> None:
     task = ShardTask("crawl", Shard("shard", (Series("s", objects=tuple(objects), modality="CT"),)))
     settings = WorkerSettings(dataset.location, LimitsConfig())
     settings, task = pickle.loads(pickle.dumps((settings, task)))
-    outcome, progress = harvest_shard(settings, task)
-    assert outcome == Outcome(1)
+
+    async def run() -> tuple[ShardResult, CrawlProgress]:
+        progress = CrawlProgress()
+        async with open_task_runner(settings) as runner:
+            return await runner.harvest(task, progress), progress
+
+    result, progress = anyio.run(run)
+    assert result == ShardResult(1)
     assert (progress.instances, progress.requests) == (3, 3)
     (commit,) = dataset.commits()
     assert commit.counts == {"s": (3, 0)}

@@ -13,7 +13,7 @@ from recorded_demo import recorded_demo
 import harvester
 from harvester.config import CrawlConfig, load
 from harvester.engine.crawl import crawl
-from harvester.engine.shard import Progress
+from harvester.engine.shard import CrawlProgress
 from harvester.errors import ConfigError, ObjectChangedError
 from harvester.fetch.frame_index import FrameSearch
 from harvester.fetch.headers import FetchedHeader
@@ -56,7 +56,7 @@ def test_effort_says_how_far_to_go(effort, source):
 def test_a_lie_is_logged_and_not_believed(caplog):
     index, _ = searched(made(FRAMES, table=[0] * 30), "table")
     assert index is None
-    assert "s3://bucket/slide.dcm: its frame index (basic) is not believed: frame 2" in caplog.text
+    assert "s3://bucket/slide.dcm: its frame index (basic) is not used: frame 2" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def crawled(tmp_path_factory):
     with recorded_demo(folder / "root") as demo:
         path = demo.toml(folder)
         path.write_text(path.read_text() + '[frames]\nindex = "scan"\n')
-        anyio.run(crawl, load(path), Progress())
+        anyio.run(crawl, load(path), CrawlProgress())
         connection = open_dataset(folder / "dataset")
         try:
             rows = connection.execute("FROM frames").to_arrow_table().to_pylist()

@@ -6,7 +6,7 @@ import anyio
 from memory_store import MemoryStore
 
 from harvester.errors import ListingError
-from harvester.fetch.series_listing import ExpandedSeries, expand, surplus
+from harvester.fetch.series_listing import ListedSeries, list_series, surplus
 from harvester.model import ListedObject, ObjectRef, Series
 
 AWS = ObjectRef("aws", "series/", "s3")
@@ -32,11 +32,11 @@ class ListedStore(MemoryStore):
             raise error
 
 
-def expanded(store: ListedStore, count: int | None, *prefixes: ObjectRef) -> ExpandedSeries:
-    return anyio.run(expand, Series("key", prefixes or (AWS, GCS), instance_count=count), store)
+def expanded(store: ListedStore, count: int | None, *prefixes: ObjectRef) -> ListedSeries:
+    return anyio.run(list_series, Series("key", prefixes or (AWS, GCS), instance_count=count), store)
 
 
-def names(found: ExpandedSeries) -> list[str]:
+def names(found: ListedSeries) -> list[str]:
     return [listed.ref.url for listed in found.objects]
 
 
@@ -124,15 +124,15 @@ def test_a_listing_that_names_an_object_twice_is_not_trusted() -> None:
 
 
 def test_a_series_without_a_place_says_so() -> None:
-    found = anyio.run(expand, Series("key"), ListedStore({}))
+    found = anyio.run(list_series, Series("key"), ListedStore({}))
     assert found.failure is not None
-    assert found.failure.message == "the catalog names no place for it"
+    assert found.failure.message == "the catalog gives no location for it"
 
 
 def test_objects_that_the_catalog_names_are_not_listed() -> None:
     store = ListedStore({})
     objects = tuple(ListedObject(ObjectRef.parse(f"s3://aws/series/{n}"), 1) for n in range(2))
-    found = anyio.run(expand, Series("key", (AWS, GCS), objects, instance_count=2), store)
+    found = anyio.run(list_series, Series("key", (AWS, GCS), objects, instance_count=2), store)
     assert (found.objects, found.failure, found.requests, store.listed) == (objects, None, 0, [])
 
 

@@ -19,7 +19,7 @@ from recorded_demo import recorded_demo
 from harvester.config import load
 from harvester.demo.layout import lay_out
 from harvester.engine.crawl import crawl
-from harvester.engine.shard import Progress
+from harvester.engine.shard import CrawlProgress
 from harvester.query import open_dataset, run_query
 
 
@@ -42,7 +42,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harvest]:
     folder = tmp_path_factory.mktemp("corpus")
     with recorded_demo(CORPUS) as demo:
         toml = demo.toml(folder)
-        anyio.run(crawl, load(toml), Progress())
+        anyio.run(crawl, load(toml), CrawlProgress())
         catalog = catalogued(demo.address.bucket)
     location = Path(tomllib.loads(toml.read_text())["dataset"])
     with open_dataset(location) as connection:

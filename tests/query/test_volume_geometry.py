@@ -13,7 +13,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from harvester.config import load
 from harvester.engine.crawl import crawl
-from harvester.engine.shard import Progress
+from harvester.engine.shard import CrawlProgress
 from harvester.query import build_index, open_dataset
 
 AXIAL = [1, 0, 0, 0, 1, 0]
@@ -79,7 +79,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[st
     toml.write_text(
         f'dataset = "{folder}/dataset"\n[source]\ncatalog = "local"\n[select]\nroot = "{files}"\n'
     )
-    anyio.run(crawl, load(toml), Progress())
+    anyio.run(crawl, load(toml), CrawlProgress())
     with open_dataset(folder / "dataset") as connection:
         batches = build_index(connection, "volume_geometry_index").batches()
         yield {names[row["SeriesInstanceUID"]]: row for batch in batches for row in batch.to_pylist()}

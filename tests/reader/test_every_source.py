@@ -19,7 +19,7 @@ import harvester
 from harvester.config import CrawlConfig
 from harvester.dataset import Dataset
 from harvester.engine.crawl import crawl
-from harvester.engine.shard import Progress
+from harvester.engine.shard import CrawlProgress
 from harvester.reader.frame_lookup import FRAME_INDEXES
 
 pytestmark = [needs_corpus, pytest.mark.filterwarnings("ignore::UserWarning")]
@@ -176,7 +176,7 @@ def crawled(tmp_path_factory):
         "select": {"root": str(home / "objects")},
         "frames": {"index": "scan"},
     }
-    anyio.run(crawl, CrawlConfig.model_validate(document), Progress())
+    anyio.run(crawl, CrawlConfig.model_validate(document), CrawlProgress())
     return Dataset.open(home / "dataset"), paths
 
 

@@ -15,7 +15,7 @@ from pydicom.encaps import get_frame
 import harvester
 from harvester.config import CrawlConfig
 from harvester.engine.crawl import crawl
-from harvester.engine.shard import Progress
+from harvester.engine.shard import CrawlProgress
 from harvester.errors import FrameIndexError
 from harvester.reader.frame_lookup import FRAME_INDEXES
 
@@ -154,7 +154,7 @@ def slide(tmp_path):
         "select": {"root": str(path.parent)},
         "frames": {"index": "scan"},
     }
-    anyio.run(crawl, CrawlConfig.model_validate(document), Progress())
+    anyio.run(crawl, CrawlConfig.model_validate(document), CrawlProgress())
     return path, tmp_path / "dataset"
 
 

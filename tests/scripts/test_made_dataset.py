@@ -4,13 +4,13 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 from checkout import ROOT
+from made_plan import make_plan
 
 from harvester.catalog import open_catalog
 from harvester.config import load
 from harvester.dataset import INSTANCE_COLUMNS, Dataset
 from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.dicom.schema import column_type
-from harvester.engine.plan import make_plan
 from harvester.query import open_dataset
 
 PROGRAM = ROOT / "scripts" / "benchmarks" / "made_dataset.py"

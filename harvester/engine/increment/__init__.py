@@ -1,4 +1,4 @@
-"""What of a selection is new or has changed since it was last harvested, and what of the dataset is over."""
+"""Determines what of a selection is new or has changed, and what of the dataset is superseded."""
 
 from harvester.engine.increment.committed import CommittedSeries
 from harvester.engine.increment.done import Done

@@ -1,4 +1,4 @@
-"""What the commits of a dataset say of the series that they hold, without a row being read."""
+"""The series that a dataset's commits hold, read without opening a part."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ _UNKNOWN: Final = object()
 
 @dataclass(frozen=True, slots=True)
 class CommittedSeries:
-    """The series that are committed.
+    """The committed series.
 
     Attributes:
-        counts: How many instances and failures each series gave, by `canonical_key`.
-        collections: The collection that each of IDC's series was harvested into, by its UUID.
-        has_parts_of_series: Whether some series were harvested object by object, or by a prefix that is none
-            of IDC's folders: another key may name objects of theirs.
+        counts: Instances and failures of each series, by `canonical_key`.
+        collections: The collection that each IDC series was harvested into, by CRDC series UUID.
+        has_parts_of_series: Whether some series were harvested object by object, or by a prefix that is
+            no IDC series folder: another key may name the same objects.
     """
 
     counts: Mapping[str, _Counts]
@@ -33,26 +33,26 @@ class CommittedSeries:
         """Read the commits once."""
         counts: dict[str, _Counts] = {}
         collections: dict[str, str | None] = {}
-        others = False
+        has_parts = False
         shared: dict[_Counts, _Counts] = {}
         for commit in commits:
             folders = {part.path.split("/")[1] for part in commit.parts if part.kind == "instances"}
-            # A shard is of one collection; where it is not, nobody says which series is in which.
+            # A shard of several collections does not record which series is in which.
             collection = _collection(min(folders)) if len(folders) == 1 else _UNKNOWN
             for name in commit.series:
                 key = canonical_key(name)
                 before, now = counts.get(key, (0, 0)), commit.counts.get(name, (0, 0))
                 pair = (before[0] + now[0], before[1] + now[1])
-                counts[key] = shared.setdefault(pair, pair)  # of a million series most have the same ones
+                counts[key] = shared.setdefault(pair, pair)  # most of a million series share a few pairs
                 if not is_series_uuid(key):
-                    others = others or "://" in key
+                    has_parts = has_parts or "://" in key
                 elif collection is not _UNKNOWN:
                     collections[key] = None if collection is None else str(collection)
-        return cls(counts, collections, others)
+        return cls(counts, collections, has_parts)
 
 
 def _collection(folder: str) -> object:
-    """The value of `collection_id=...`; `_UNKNOWN` where it was too long for a folder's name."""
+    """The value of `collection_id=...`; `_UNKNOWN` if it was too long for a folder name."""
     value = folder.partition("=")[2]
     if value == NULL_PARTITION:
         return None

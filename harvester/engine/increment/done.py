@@ -1,4 +1,4 @@
-"""What of a plan is in the dataset already, whichever crawl brought it there, and under whichever name."""
+"""What of a plan is in the dataset already, whichever crawl and key it was harvested under."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,14 +15,14 @@ from harvester.model import ListedObject, Plan, Series, Shard
 class Done:
     """What need not be harvested.
 
-    A crawl that goes on has most of a million series done, in whole shards: these are held by their names.
+    A resumed crawl has most of a million series done, in whole shards: these are held by shard name.
 
     Attributes:
-        shards: The names of shards of which all series are done.
-        series: Other series, by `canonical_key`.
-        instances: Rows of `instances` that there are of it.
-        failures: Rows of `failures`.
-        objects: Objects of other series, by `canonical_url`.
+        shards: Names of shards whose series are all done.
+        series: Other series that are done, by `canonical_key`.
+        instances: Number of their rows of `instances`.
+        failures: Number of their rows of `failures`.
+        objects: Objects of other series that are done, by `canonical_url`.
     """
 
     shards: frozenset[str] = frozenset()
@@ -32,27 +32,27 @@ class Done:
     objects: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, survey: CommittedSeries, plan: Plan) -> "Done":
-        """The series of a plan that are committed."""
-        if not survey.counts:
+    def of(cls, committed: CommittedSeries, plan: Plan) -> "Done":
+        """The committed series of a plan."""
+        if not committed.counts:
             return cls()
         shards: set[str] = set()
         found: set[str] = set()
         instances = failures = 0
         for shard in plan.shards:
             keys = {canonical_key(series.key) for series in shard.series}
-            here = {key for key in keys if key in survey.counts} - found
-            # Two addresses can be one series, and a prefix that is listed again can have more: one by one.
+            here = {key for key in keys if key in committed.counts} - found
+            # Series of other keys one by one: two addresses can be one series, a listed prefix can grow.
             if len(here) == len(shard.series) and all(is_series_uuid(one.key) for one in shard.series):
                 shards.add(shard.name)
             else:
                 found |= here
-            instances += sum(survey.counts[key][0] for key in here)
-            failures += sum(survey.counts[key][1] for key in here)
+            instances += sum(committed.counts[key][0] for key in here)
+            failures += sum(committed.counts[key][1] for key in here)
         return cls(frozenset(shards), frozenset(found), instances, failures)
 
     def plus(self, other: "Done") -> "Done":
-        """Both."""
+        """The union."""
         return Done(
             self.shards | other.shards,
             self.series | other.series,
@@ -62,20 +62,20 @@ class Done:
         )
 
     def left_of(self, shard: Shard) -> tuple[Series, ...]:
-        """The series of a shard that are not done; of some there may be objects that are."""
+        """The series of a shard that are not done, some objects of which may be."""
         if shard.name in self.shards:
             return ()
         return tuple(one for one in shard.series if canonical_key(one.key) not in self.series)
 
     def remaining(self, plan: Plan, limits: LimitsConfig) -> Iterator[Shard]:
-        """The plan's shards without the series and the objects that are done."""
+        """The plan's shards without the series and objects that are done."""
         for shard in plan.shards:
             series = tuple(self._left(one) for one in self.left_of(shard))
             series = tuple(one for one in series if one.objects or one.prefixes)
             if series == shard.series:
                 yield shard
             else:
-                # Under another name: parts of what was committed under this one must not be replaced.
+                # Under another name: parts committed under the old name must not be replaced.
                 yield from make_shards(series, limits)
 
     def _left(self, series: Series) -> Series:
@@ -89,24 +89,24 @@ class Done:
 
 
 @dataclass(slots=True)
-class ReleaseComparison:
-    """Named objects, held against what is known of them.
+class ObjectComparison:
+    """Objects compared with their rows in the dataset.
 
     Attributes:
-        done: Those that are as they were harvested.
-        changed: The addresses of the rows of those that are not: they are superseded.
+        done: The unchanged objects.
+        changed: URLs of the rows of changed objects, which are superseded.
     """
 
     done: Done = field(default_factory=Done)
     changed: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, named: Mapping[str, ListedObject], known: Mapping[str, KnownObject]) -> "ReleaseComparison":
+    def of(cls, named: Mapping[str, ListedObject], known: Mapping[str, KnownObject]) -> "ObjectComparison":
         """Compare by size, and by ETag where both have one.
 
         Args:
-            named: By `canonical_url`.
-            known: The same.
+            named: Objects of the catalog or a listing, by `canonical_url`.
+            known: Objects of the dataset, by `canonical_url`.
         """
         same = {url for url, one in named.items() if url in known and is_unchanged(one, known[url])}
         failures = sum(known[url].failed for url in same)
@@ -118,7 +118,7 @@ class ReleaseComparison:
 
 
 def named_objects(plan: Plan, done: Done) -> dict[str, ListedObject]:
-    """The objects of series that are named object by object and are not done, by `canonical_url`."""
+    """The objects that a plan names one by one and that are not done, by `canonical_url`."""
     return {
         canonical_url(one.ref.url): one
         for shard in plan.shards

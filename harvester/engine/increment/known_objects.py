@@ -1,4 +1,4 @@
-"""What a dataset knows of objects: their size and ETag when they were harvested."""
+"""The size and ETag of harvested objects, read from the dataset."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ _COLUMNS = ("instance_url", "instance_size", "etag", "harvested_at")
 
 @dataclass(frozen=True, slots=True)
 class KnownObject:
-    """An object as a row tells of it.
+    """An object as its row describes it.
 
     Attributes:
-        url: Its address in the row.
-        size: In bytes, None where nobody said.
-        etag: None where the server had none.
+        url: Its URL in the row.
+        size: In bytes; None if unknown.
+        etag: None if the server gave none.
         failed: Whether the row is one of `failures`.
     """
 
@@ -30,9 +30,9 @@ class KnownObject:
 
 
 def is_unchanged(listed: ListedObject, known: KnownObject) -> bool:
-    """Whether an object still is what was harvested, as far as its listing tells.
+    """Whether an object is unchanged since its harvest, as far as its listing tells.
 
-    A list of addresses tells nothing: what it names is taken for unchanged.
+    A list of URLs has neither sizes nor ETags: its objects count as unchanged.
     """
     if listed.size is not None and known.size is not None and listed.size != known.size:
         return False
@@ -40,52 +40,52 @@ def is_unchanged(listed: ListedObject, known: KnownObject) -> bool:
 
 
 def known_objects(
-    dataset: Dataset, marks: Tombstones, wanted: Callable[[str], bool]
+    dataset: Dataset, tombstones: Tombstones, wanted: Callable[[str], bool]
 ) -> dict[str, KnownObject]:
-    """Read what is known of objects, superseded rows left out.
+    """Read the dataset's objects, superseded rows left out.
 
     Args:
-        dataset: Where.
-        marks: Its marks.
-        wanted: Says of an object's `canonical_url` whether it is asked for.
+        dataset: The dataset.
+        tombstones: Its tombstones.
+        wanted: Whether to include an object, by its `canonical_url`.
 
     Returns:
-        By `canonical_url`; a row of `instances` goes before one of `failures`.
+        Objects by `canonical_url`; a row of `instances` takes precedence over one of `failures`.
 
     Raises:
         DatasetError: A commit record is corrupt.
     """
     found: dict[str, KnownObject] = {}
-    kinds: tuple[TableName, ...] = ("failures", "instances")
-    for kind in kinds:
-        for part in dataset.parts(kind):
+    tables: tuple[TableName, ...] = ("failures", "instances")
+    for table in tables:
+        for part in dataset.parts(table):
             with dataset.storage.parquet(part.path) as file:
                 columns = [name for name in _COLUMNS if name in file.schema_arrow.names]
                 for batch in file.iter_batches(columns=columns):
-                    _take(batch, kind, marks, wanted, found)
+                    _add(batch, table, tombstones, wanted, found)
     return found
 
 
-def _take(
+def _add(
     batch: pa.RecordBatch,
-    kind: TableName,
-    marks: Tombstones,
+    table: TableName,
+    tombstones: Tombstones,
     wanted: Callable[[str], bool],
     found: dict[str, KnownObject],
 ) -> None:
     values = {name: batch.column(name).to_pylist() for name in batch.schema.names}
-    nothing = [None] * batch.num_rows
-    rows = zip(*(values.get(name, nothing) for name in _COLUMNS), strict=True)
+    missing = [None] * batch.num_rows
+    rows = zip(*(values.get(name, missing) for name in _COLUMNS), strict=True)
     for url, size, etag, harvested_at in rows:
         if url is None:
             continue
         name = canonical_url(url)
-        until = marks.objects.get(url)
+        until = tombstones.objects.get(url)
         if wanted(name) and (until is None or harvested_at is None or harvested_at >= until):
-            found[name] = KnownObject(url, size, etag, failed=kind == "failures")
+            found[name] = KnownObject(url, size, etag, failed=table == "failures")
 
 
 def below(places: Collection[str]) -> Callable[[str], bool]:
-    """Whether an address lies below one of these."""
-    beginnings = tuple(map(canonical_url, places))
-    return lambda url: url.startswith(beginnings)
+    """A function that tells whether a URL lies below one of these prefixes."""
+    prefixes = tuple(map(canonical_url, places))
+    return lambda url: url.startswith(prefixes)

@@ -1,4 +1,4 @@
-"""A dataset held against a catalog's release: which of its series left it, or moved to another collection."""
+"""Compares a dataset with a catalog's release: which series left it or moved to another collection."""
 
 import logging
 from dataclasses import replace
@@ -11,64 +11,64 @@ from harvester.engine.increment.committed import CommittedSeries
 _logger = logging.getLogger("harvester")
 
 
-def hold_against_release(
-    dataset: Dataset, lock: Lock, catalog: Catalog, survey: CommittedSeries
+def compare_with_release(
+    dataset: Dataset, lock: Lock, catalog: Catalog, committed: CommittedSeries
 ) -> Tombstones:
-    """Mark the series that the release has no more; take back the marks of those that it has again.
+    """Set tombstones for series that the release lacks; remove those of series that it has again.
 
-    A set difference between the commits and the catalog's table: no object is asked for. The installed
-    idc-index names all of its release; a Parquet file is taken to do so when its release is a later one
-    than the dataset was last held against. An earlier release than that changes nothing.
+    This is a set difference between commits and catalog, without a request. The installed idc-index names
+    all series of its release. A Parquet file counts as complete if its release is later than the one that
+    the dataset was last compared with. An earlier release changes nothing.
 
     Args:
         dataset: The dataset.
-        lock: Proof that nobody else writes.
+        lock: The held lock of the dataset.
         catalog: The catalog of the crawl.
-        survey: The series that are committed.
+        committed: The committed series.
 
     Returns:
-        The marks as they are now; they are saved where they have changed.
+        The current tombstones, which are saved if they have changed.
 
     Raises:
-        DatasetError: The marks cannot be read or written.
+        DatasetError: The tombstones cannot be read or written.
         SelectionError: The catalog cannot be read.
     """
-    marks = dataset.marks()
+    tombstones = dataset.marks()
     release = catalog.release
-    if release is None or (marks.release is not None and release < marks.release):
-        return marks
-    if not catalog.is_complete and release == marks.release:
-        return marks
-    changes = catalog.changes(survey.collections)
+    if release is None or (tombstones.release is not None and release < tombstones.release):
+        return tombstones
+    if not catalog.is_complete and release == tombstones.release:
+        return tombstones
+    changes = catalog.changes(committed.collections)
     now = datetime.now(UTC).replace(tzinfo=None)
     series: dict[str, Tombstone] = {}
     for uuid in {*changes.gone, *changes.moved}:
-        series[uuid] = _mark(marks.series.get(uuid, Tombstone()), changes.gone.get(uuid), now)
+        series[uuid] = _tombstone(tombstones.series.get(uuid, Tombstone()), changes.gone.get(uuid), now)
     for uuid, collection in changes.moved.items():
-        before = marks.series.get(uuid, Tombstone())
+        before = tombstones.series.get(uuid, Tombstone())
         since = before.moved_in if before.collection_id == collection else release
         series[uuid] = replace(
-            series[uuid], collection_id=collection, moved_from=survey.collections[uuid], moved_in=since
+            series[uuid], collection_id=collection, moved_from=committed.collections[uuid], moved_in=since
         )
-    following = replace(marks, release=release, series=series)
-    if following != marks:
-        dataset.save_marks(lock, following)
-        _tell(release, marks, following)
-    return following
+    updated = replace(tombstones, release=release, series=series)
+    if updated != tombstones:
+        dataset.save_marks(lock, updated)
+        _log(release, tombstones, updated)
+    return updated
 
 
-def _mark(before: Tombstone, gone: int | None, now: datetime) -> Tombstone:
+def _tombstone(before: Tombstone, gone: int | None, now: datetime) -> Tombstone:
     if gone is None:
         return Tombstone()
     return replace(before, superseded_in=gone, superseded_at=before.superseded_at or now)
 
 
-def _tell(release: int, before: Tombstones, now: Tombstones) -> None:
-    left = [uuid for uuid, mark in now.series.items() if mark.superseded_in is not None]
-    fresh = [uuid for uuid in left if uuid not in before.series]
+def _log(release: int, before: Tombstones, now: Tombstones) -> None:
+    superseded = [uuid for uuid, one in now.series.items() if one.superseded_in is not None]
+    fresh = [uuid for uuid in superseded if uuid not in before.series]
     if fresh:
         _logger.info(
-            "release %d: %d series that were harvested have left the catalog; their rows are marked",
+            "release %d: %d harvested series have left the catalog; their rows are marked as superseded",
             release,
             len(fresh),
         )

@@ -1,4 +1,4 @@
-"""Prefixes that are listed anew: what lies there is held against what was harvested, by size and ETag."""
+"""Lists prefixes again and compares their objects with the dataset, by size and ETag."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,7 @@ import anyio
 
 from harvester.catalog.clouds import canonical_key, canonical_url, is_series_uuid
 from harvester.catalog.grouping import OBJECTS_PER_SERIES, series_of
-from harvester.engine.increment.done import Done, ReleaseComparison
+from harvester.engine.increment.done import Done, ObjectComparison
 from harvester.engine.increment.known_objects import KnownObject
 from harvester.errors import ListingError, StoreError
 from harvester.fetch.series_listing import pages
@@ -20,18 +20,18 @@ _logger = logging.getLogger("harvester")
 
 @dataclass(slots=True)
 class Relisted:
-    """What listing prefixes again brought to light.
+    """Result of listing prefixes again.
 
     Attributes:
-        fresh: New and changed objects, as series of their own, by the key of the prefix's.
-        done: The prefixes that need nothing more, and their objects that are as they were.
-        over: Addresses of rows whose object is gone or another one.
-        requests: How many pages were asked for.
+        fresh: New and changed objects as series of their own, by the key of the prefix's series.
+        done: The prefixes that need nothing more, and their unchanged objects.
+        superseded: URLs of rows whose object is gone or has changed.
+        requests: Number of list requests.
     """
 
     fresh: dict[str, tuple[Series, ...]] = field(default_factory=dict)
     done: Done = field(default_factory=Done)
-    over: list[str] = field(default_factory=list)
+    superseded: list[str] = field(default_factory=list)
     requests: int = 0
 
     def applied_to(self, plan: Plan) -> Plan:
@@ -48,7 +48,7 @@ class Relisted:
 
 
 def listed_prefixes(plan: Plan) -> list[Series]:
-    """The series of a plan that are prefixes of which no catalog says what lies there, nor IDC's layout."""
+    """The series of a plan that are prefixes whose objects neither a catalog nor IDC's layout determines."""
     return [
         series
         for shard in plan.shards
@@ -61,29 +61,29 @@ def listed_prefixes(plan: Plan) -> list[Series]:
 async def relist(
     prefixes: Iterable[Series], known: Mapping[str, KnownObject], store: Store, *, concurrency: int
 ) -> Relisted:
-    """List prefixes of which something was harvested before.
+    """List the prefixes that have objects in the dataset.
 
-    A prefix that cannot be listed now stays as it is: that is told, and nothing of it is superseded.
+    A prefix that cannot be listed stays as it is: a warning says so, and no row of it is superseded.
 
     Args:
-        prefixes: From `listed_prefixes`; of those without known objects none is listed here.
-        known: What is known of objects below them.
-        store: Where they are.
-        concurrency: How many are listed at once.
+        prefixes: From `listed_prefixes`.
+        known: The dataset's objects below them.
+        store: Lists the prefixes.
+        concurrency: How many are listed at the same time.
     """
     found = Relisted()
     limiter = anyio.CapacityLimiter(max(1, concurrency))
 
-    async def look(series: Series, here: Mapping[str, KnownObject]) -> None:
+    async def run(series: Series, here: Mapping[str, KnownObject]) -> None:
         async with limiter:
             await _relist(series, here, store, found)
 
     async with anyio.create_task_group() as tasks:
         for series in prefixes:
-            beginning = canonical_url(series.prefixes[0].url)
-            here = {url: one for url, one in known.items() if url.startswith(beginning)}
+            prefix = canonical_url(series.prefixes[0].url)
+            here = {url: one for url, one in known.items() if url.startswith(prefix)}
             if here:
-                tasks.start_soon(look, series, here)
+                tasks.start_soon(run, series, here)
     return found
 
 
@@ -95,13 +95,13 @@ async def _relist(series: Series, known: Mapping[str, KnownObject], store: Store
                 raise ListingError(f"the listing names {listed.ref.key[:200]!r} twice", url=series.key)
     except StoreError as error:
         found.requests += error.requests
-        _logger.warning("%s; what was harvested of it stays as it is", error)
+        _logger.warning("%s; its harvested rows stay as they are", error)
         found.done = found.done.plus(Done(series=frozenset({canonical_key(series.key)})))
         return
     found.requests += pages(len(named))
-    comparison = ReleaseComparison.of(named, known)
+    comparison = ObjectComparison.of(named, known)
     gone = [one.url for url, one in known.items() if url not in named and not one.failed]
-    found.over += [*comparison.changed, *gone]
+    found.superseded += [*comparison.changed, *gone]
     fresh = sorted(
         (one for url, one in named.items() if url not in comparison.done.objects), key=lambda one: one.ref.url
     )

@@ -1,4 +1,4 @@
-"""Who does the work of a crawl: this process, a process on each core, or the workers of a Dask cluster."""
+"""Chooses the workers of a crawl: this process, one process per core, or a Dask cluster."""
 
 import os
 from collections.abc import AsyncIterator
@@ -7,56 +7,56 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from harvester.catalog import Catalog
 from harvester.config import LimitsConfig
-from harvester.engine.plan import INSTANCES_UNKNOWN
-from harvester.engine.shard import Progress
+from harvester.engine.estimate import MEAN_SERIES_INSTANCES
+from harvester.engine.shard import CrawlProgress
 from harvester.engine.workers.processes import WorkerPool, start_workers
 from harvester.errors import ConfigError
 
 if TYPE_CHECKING:
     from harvester.engine.workers.dask_cluster import ClusterWorkers
 
-Elsewhere: TypeAlias = "WorkerPool | ClusterWorkers | None"
+OtherWorkers: TypeAlias = "WorkerPool | ClusterWorkers | None"
 
-# A process takes half a second to be ready, in which another one harvests this many.
+# A process takes half a second to start, in which another one harvests this many instances.
 _INSTANCES_WORTH_A_PROCESS: Final = 2000
 
 
 def cores() -> int:
-    """How many cores this process may use, which can be fewer than there are."""
+    """How many cores this process may use, which can be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processes_for(catalog: Catalog, limit_series: int | None, limits: LimitsConfig) -> int:
-    """How many processes there is work for, before the plan is made.
+    """How many processes the selection is worth, before the plan is made.
 
     Args:
-        catalog: What is selected.
-        limit_series: Of which only so many series are harvested.
-        limits: Whose `processes` are taken at their word.
+        catalog: The selection.
+        limit_series: Harvest only so many of its series.
+        limits: `processes` is used as it is, unless it is 0.
     """
     total = catalog.summary().total
     series = min(total.series, limit_series or total.series)
     if limits.processes:
         return max(1, min(limits.processes, series))
-    instances = total.instances + total.uncounted * INSTANCES_UNKNOWN
+    instances = total.instances + total.uncounted * MEAN_SERIES_INSTANCES
     share = instances * series / max(total.series, 1)
     return max(1, min(cores(), int(share // _INSTANCES_WORTH_A_PROCESS)))
 
 
 @asynccontextmanager
-async def workers_elsewhere(
-    limits: LimitsConfig, processes: int, progress: Progress
-) -> AsyncIterator[Elsewhere]:
-    """Workers that get ready while the plan is made; None where this process will do.
+async def start_crawl_workers(
+    limits: LimitsConfig, processes: int, progress: CrawlProgress
+) -> AsyncIterator[OtherWorkers]:
+    """Start workers, which load while the plan is made; None if this process harvests alone.
 
     Args:
-        limits: Which engine.
-        processes: How many workers, where they are started on this machine.
-        progress: Is counted up while they work.
+        limits: `engine` and `scheduler`.
+        processes: Number of workers on this machine.
+        progress: Updated while they work.
 
     Raises:
         ConfigError: Dask is not installed.
-        WorkerError: They cannot be started, or the cluster does not answer.
+        WorkerError: The workers cannot be started, or the cluster does not answer.
     """
     if limits.engine == "dask":
         async with _cluster(limits, processes, progress) as cluster:
@@ -69,7 +69,7 @@ async def workers_elsewhere(
 
 
 def _cluster(
-    limits: LimitsConfig, processes: int, progress: Progress
+    limits: LimitsConfig, processes: int, progress: CrawlProgress
 ) -> "AbstractAsyncContextManager[ClusterWorkers]":
     try:
         from harvester.engine.workers.dask_cluster import start_cluster  # noqa: PLC0415  Dask is an extra, and slow to import

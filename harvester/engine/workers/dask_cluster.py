@@ -1,4 +1,4 @@
-"""The workers of a crawl on a Dask cluster: given tasks, watched, missed when they are gone."""
+"""Runs a crawl's tasks on a Dask cluster, and notices workers that join or leave."""
 
 import itertools
 import logging
@@ -17,7 +17,7 @@ from distributed import Client, LocalCluster
 
 from harvester.config import LimitsConfig
 from harvester.engine.run_record import WorkerExit
-from harvester.engine.shard import Outcome, Progress
+from harvester.engine.shard import CrawlProgress, ShardResult
 from harvester.engine.shard_task import ShardTask, WorkerSettings
 from harvester.engine.workers.dask_worker import (
     HarvesterPlugin,
@@ -34,9 +34,9 @@ from harvester.store.telemetry import Telemetry
 
 _logger = logging.getLogger("harvester")
 
-_LOOK_SECONDS: Final = 0.5
+_POLL_SECONDS: Final = 0.5
 _TASKS_AT_ONCE: Final = 2
-# For how long a cluster may have no worker at all before the crawl gives up.
+# A crawl gives up when its cluster has had no worker for this long.
 _PATIENCE_SECONDS: Final = 600.0
 _CONNECT_SECONDS: Final = 30.0
 DASK_SETTINGS: Final[dict[str, Any]] = {
@@ -49,21 +49,21 @@ DASK_SETTINGS: Final[dict[str, Any]] = {
     "distributed.scheduler.work-stealing": False,
     "distributed.worker.profile.enabled": False,
 }
-"""How Dask is set for a cluster that does nothing else; where it is on this machine, the crawl sets it so.
+"""Dask settings for a cluster that runs one crawl; applied to a cluster that the crawl starts itself.
 
-Whoever watches takes the cores of those who work. So without: samples of stacks, each 10 ms; looks at whether
-each event loop still turns, each 20 ms; and what moves tasks and their results between workers, for each is
-bound to one. Each end of a connection keeps the last messages, by default 1000: those hold tasks, of 200 kB
-each. The allocator is set as in the crawl's own processes, not to hand back each 64 KiB at once.
+Monitoring takes CPU time from the harvest, so it is off or rare: stack samples every 10 ms, event loop
+ticks every 20 ms, work stealing and memory balancing (each task is bound to one worker). Each end of a
+connection keeps its last messages, by default 1000, which hold tasks of 200 kB each. The allocator is set as
+in the crawl's own processes.
 """
 
-# Tasks that wait for a worker; a cluster can grow to so many while a crawl runs.
+# Tasks that may wait for a worker; the cluster can grow to this many places while a crawl runs.
 _MOST_TASKS: Final = 512
 
 
 @dataclass(slots=True)
-class _Remote:
-    """One Dask worker, seen from here."""
+class _RemoteWorker:
+    """One Dask worker, as the crawl sees it."""
 
     address: str
     tasks: int = 0
@@ -72,134 +72,135 @@ class _Remote:
 
 
 class ClusterWorkers:
-    """The workers of a Dask cluster, as `pool.Workers`; make it by `start_cluster`.
+    """The workers of a Dask cluster, as `processes.Workers`; made by `start_cluster`.
 
-    A task is bound to one worker: Dask would run it again by itself where that dies, and nobody would
-    learn which object kills.
+    A task is bound to one worker: Dask would rerun it by itself when the worker dies, and the object that
+    kills would not be found.
 
     Attributes:
         deaths: The workers that were lost while they had tasks.
     """
 
-    def __init__(self, client: Any, progress: Progress, *, is_ours: bool) -> None:
+    def __init__(self, client: Any, progress: CrawlProgress, *, is_ours: bool) -> None:
         self.deaths: list[WorkerExit] = []
         self._client = client
         self._progress = progress
         self._is_ours = is_ours
         self._name = f"harvester-{token_hex(6)}"
         self._numbers = itertools.count()
-        self._jobs: dict[int, AssignedTask] = {}
-        self._remotes: dict[str, _Remote] = {}
-        self._before = Telemetry()
+        self._tasks: dict[int, AssignedTask] = {}
+        self._workers: dict[str, _RemoteWorker] = {}
+        self._telemetry_of_lost = Telemetry()
         self._changed = anyio.Event()
-        self._alone = anyio.Lock()
+        self._isolating = anyio.Lock()
         self._registering = anyio.Lock()
         self._settings: WorkerSettings | None = None
         self._registered = False
-        self._asked_for = 0
+        self._reserved = 0
 
     @property
     def places(self) -> int:
-        """As many tasks as a cluster may take at once that grows meanwhile."""
+        """How many tasks can run or wait at the same time."""
         return _MOST_TASKS
 
     @property
     def telemetry(self) -> Telemetry:
-        """How the servers answered all workers, as far as they have told."""
-        told = self._before
-        for remote in self._remotes.values():
-            told = told.merged(remote.telemetry)
-        return told
+        """Telemetry of all workers, as far as they have reported."""
+        total = self._telemetry_of_lost
+        for worker in self._workers.values():
+            total = total.merged(worker.telemetry)
+        return total
 
     def begin(self, settings: WorkerSettings, lock: int) -> None:
-        """Say what the workers work with; they may be elsewhere, so that none can hold an open file."""
+        """Set the workers' settings; workers on other machines cannot hold the lock's descriptor."""
         del lock
         self._settings = settings
 
-    async def place(self) -> None:
-        """Wait until a worker will take one task more, so that tasks are not made long before."""
-        while self._asked_for >= sum(max(0, _TASKS_AT_ONCE - one.tasks) for one in self._remotes.values()):
+    async def wait_for_place(self) -> None:
+        """Wait until a worker can take one more task, so that tasks are not made long before."""
+        while self._reserved >= sum(max(0, _TASKS_AT_ONCE - one.tasks) for one in self._workers.values()):
             await self._changed.wait()
-        self._asked_for += 1
+        self._reserved += 1
 
-    async def harvest(self, task: ShardTask) -> Outcome:
-        """Harvest a shard in the worker that has the fewest; see `pool.Workers`."""
-        remote = await self._free()
-        self._asked_for = max(0, self._asked_for - 1)
-        return await self._harvest_on(remote, task)
+    async def harvest(self, task: ShardTask) -> ShardResult:
+        """Harvest a shard in the worker with the fewest tasks; see `processes.Workers`."""
+        worker = await self._free_worker()
+        self._reserved = max(0, self._reserved - 1)
+        return await self._harvest_on(worker, task)
 
-    async def harvest_alone(self, task: ShardTask) -> Outcome:
-        """Harvest a shard in a worker that gets no other meanwhile; see `pool.Workers`."""
-        async with self._alone:
-            remote = await self._free(idle=True)
-            remote.tasks += _TASKS_AT_ONCE
+    async def harvest_alone(self, task: ShardTask) -> ShardResult:
+        """Harvest a shard in a worker without other tasks; see `processes.Workers`."""
+        async with self._isolating:
+            worker = await self._free_worker(idle=True)
+            worker.tasks += _TASKS_AT_ONCE
             try:
-                return await self._harvest_on(remote, task)
+                return await self._harvest_on(worker, task)
             finally:
-                remote.tasks -= _TASKS_AT_ONCE
-                self._tell()
+                worker.tasks -= _TASKS_AT_ONCE
+                self._signal_change()
 
     async def stop(self, seconds: float) -> None:
-        """Finish what is at work within so many seconds."""
+        """Finish started series within so many seconds."""
         if self._registered:
             await self._client.run(
-                stop_here, plugin=self._name, seconds=seconds, on_error="ignore", workers=[*self._remotes]
+                stop_here, plugin=self._name, seconds=seconds, on_error="ignore", workers=[*self._workers]
             )
 
     async def watch(self) -> None:
-        """See workers come and go, until cancelled."""
-        self._client.subscribe_topic(self._name, self._heed)
-        lonely_since: float | None = None
+        """Notice workers that join and leave, until cancelled."""
+        self._client.subscribe_topic(self._name, self._handle_report)
+        empty_since: float | None = None
         while True:
-            living = set(await self._client.scheduler.ncores())
+            present = set(await self._client.scheduler.ncores())
             now = anyio.current_time()
-            lonely_since = None if living else lonely_since or now
-            if lonely_since is not None and now - lonely_since > _PATIENCE_SECONDS:
+            empty_since = None if present else empty_since or now
+            if empty_since is not None and now - empty_since > _PATIENCE_SECONDS:
                 raise WorkerError(
-                    f"the Dask cluster has had no worker for {_PATIENCE_SECONDS:.0f} s; start one, then go on"
+                    f"the Dask cluster has had no worker for {_PATIENCE_SECONDS:.0f} s; start one, then run "
+                    "the crawl again"
                 )
-            if living != self._remotes.keys():
-                await self._take_note(living)
-            await anyio.sleep(_LOOK_SECONDS)
+            if present != self._workers.keys():
+                await self._update_workers(present)
+            await anyio.sleep(_POLL_SECONDS)
 
     async def prepare(self) -> None:
-        """Let the workers load what they need, while the plan is made."""
+        """Import what the workers need, while the plan is made."""
         await self._client.run(load_here, on_error="ignore")
 
     async def end(self) -> None:
-        """Let the cluster forget the crawl."""
+        """Unregister the crawl's plugin from the cluster."""
         if self._registered:
             try:
                 with anyio.move_on_after(_CONNECT_SECONDS):
                     await self._client.unregister_worker_plugin(self._name)
             except Exception as error:  # noqa: BLE001  whatever Dask raises here, the crawl itself is over
-                _logger.warning("the Dask cluster may still remember this crawl (%s)", error)
+                _logger.warning("the Dask cluster may still hold this crawl's plugin (%s)", error)
 
-    async def _take_note(self, living: set[str]) -> None:
-        for address in self._remotes.keys() - living:
-            remote = self._remotes.pop(address)
-            self._before = self._before.merged(remote.telemetry)
-            if remote.tasks:
+    async def _update_workers(self, present: set[str]) -> None:
+        for address in self._workers.keys() - present:
+            worker = self._workers.pop(address)
+            self._telemetry_of_lost = self._telemetry_of_lost.merged(worker.telemetry)
+            if worker.tasks:
                 self.deaths.append(WorkerExit(os.getpid(), f"{address} left the cluster", datetime.now(UTC)))
-                _logger.warning("worker %s left the cluster over %d shards", address, remote.tasks)
-            remote.ended.set()
-        for address in living - self._remotes.keys():
-            self._remotes[address] = _Remote(address)
-        self._tell()
-        if self._registered and living:
-            await self._client.run(share_here, plugin=self._name, share=len(living), on_error="ignore")
+                _logger.warning("worker %s left the cluster while it had %d shards", address, worker.tasks)
+            worker.ended.set()
+        for address in present - self._workers.keys():
+            self._workers[address] = _RemoteWorker(address)
+        self._signal_change()
+        if self._registered and present:
+            await self._client.run(share_here, plugin=self._name, share=len(present), on_error="ignore")
 
-    def _tell(self) -> None:
+    def _signal_change(self) -> None:
         changed, self._changed = self._changed, anyio.Event()
         changed.set()
 
-    async def _free(self, *, idle: bool = False) -> _Remote:
-        """The worker with the fewest tasks, once there is one that has a place, or that has none at all."""
+    async def _free_worker(self, *, idle: bool = False) -> _RemoteWorker:
+        """The worker with the fewest tasks, once one has a free place, or has no task if `idle`."""
         await self._register()
         while True:
-            remote = min(self._remotes.values(), key=lambda one: one.tasks, default=None)
-            if remote is not None and remote.tasks < (1 if idle else _TASKS_AT_ONCE):
-                return remote
+            worker = min(self._workers.values(), key=lambda one: one.tasks, default=None)
+            if worker is not None and worker.tasks < (1 if idle else _TASKS_AT_ONCE):
+                return worker
             await self._changed.wait()
 
     async def _register(self) -> None:
@@ -211,74 +212,74 @@ class ClusterWorkers:
                 await self._client.register_plugin(plugin, name=self._name)
                 self._registered = True
 
-    async def _harvest_on(self, remote: _Remote, task: ShardTask) -> Outcome:
+    async def _harvest_on(self, worker: _RemoteWorker, task: ShardTask) -> ShardResult:
         number = next(self._numbers)
-        job = self._jobs[number] = AssignedTask()
-        remote.tasks += 1
+        assigned = self._tasks[number] = AssignedTask()
+        worker.tasks += 1
         future = self._client.submit(
             harvest_here,
             self._name,
             packed(task),
             number,
-            max(1, len(self._remotes)),
+            max(1, len(self._workers)),
             key=f"{self._name}-{number}",
-            workers=[remote.address],
+            workers=[worker.address],
             allow_other_workers=False,
             pure=False,
         )
         try:
-            await self._ended(future, remote)
+            await self._wait_for(future, worker)
             if not future.done() or future.cancelled():
-                job.take_back(self._progress)
-                raise WorkerDiedError(f"worker {remote.address} died or was taken away")
+                assigned.take_back(self._progress)
+                raise WorkerDiedError(f"worker {worker.address} died or was taken away")
             error = await future.exception()
             if isinstance(error, HarvesterError):
                 raise error
             if error is not None:
-                raise RuntimeError(f"on worker {remote.address}: {type(error).__name__}: {error}") from error
-            landed = await future.result()
-            job.advance(landed.progress, self._progress)
-            remote.telemetry = landed.telemetry
-            return landed.outcome  # type: ignore[no-any-return]
+                raise RuntimeError(f"on worker {worker.address}: {type(error).__name__}: {error}") from error
+            finished = await future.result()
+            assigned.advance(finished.progress, self._progress)
+            worker.telemetry = finished.telemetry
+            return finished.result  # type: ignore[no-any-return]
         finally:
-            del self._jobs[number]
-            remote.tasks -= 1
-            self._tell()
+            del self._tasks[number]
+            worker.tasks -= 1
+            self._signal_change()
             future.release()
 
-    async def _ended(self, future: Any, remote: _Remote) -> None:
-        """Return when a task is done, or its worker gone."""
+    async def _wait_for(self, future: Any, worker: _RemoteWorker) -> None:
+        """Return when a task has ended, or its worker has left."""
         with ungrouped():
             async with anyio.create_task_group() as tasks:
 
                 async def cancel_when_worker_exits() -> None:
-                    await remote.ended.wait()
+                    await worker.ended.wait()
                     tasks.cancel_scope.cancel()
 
                 tasks.start_soon(cancel_when_worker_exits)
                 await future._state.wait()  # noqa: SLF001  `wait` would cancel what it waits for
                 tasks.cancel_scope.cancel()
 
-    def _heed(self, event: tuple[float, Any]) -> None:
+    def _handle_report(self, event: tuple[float, Any]) -> None:
         _, message = event
-        job = self._jobs.get(message["number"])
-        if job is not None:
-            job.advance(Progress(**message["progress"]), self._progress)
+        task = self._tasks.get(message["number"])
+        if task is not None:
+            task.advance(CrawlProgress(**message["progress"]), self._progress)
 
 
 @asynccontextmanager
 async def start_cluster(
-    limits: LimitsConfig, processes: int, progress: Progress
+    limits: LimitsConfig, processes: int, progress: CrawlProgress
 ) -> AsyncIterator[ClusterWorkers]:
-    """Connect to the cluster that the limits name, or start one on this machine; it ends with the block.
+    """Connect to the configured cluster, or start one on this machine, which ends with the block.
 
     Args:
-        limits: `scheduler` is the address of a cluster that is there.
-        processes: How many workers one on this machine has.
-        progress: Is counted up as they report.
+        limits: `scheduler` is the address of a running cluster.
+        processes: Number of workers of a cluster on this machine.
+        progress: Updated from the workers' reports.
 
     Raises:
-        WorkerError: The scheduler does not answer.
+        WorkerError: The scheduler does not respond.
     """
     with ungrouped():
         async with _client(limits, processes) as client, anyio.create_task_group() as tasks:
@@ -295,7 +296,7 @@ async def start_cluster(
 
 @asynccontextmanager
 async def _client(limits: LimitsConfig, processes: int) -> AsyncIterator[Any]:
-    # Dask's own reports of lost connections say nothing that the crawl does not tell.
+    # The crawl logs lost workers itself.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     cluster: Any = limits.scheduler
     connect = partial(Client, asynchronous=True, timeout=_CONNECT_SECONDS, set_as_default=False)

@@ -1,4 +1,4 @@
-"""What a Dask worker harvests with: one harvester for as long as the crawl lasts, as other processes have."""
+"""Runs tasks on a Dask worker, with one task runner for the whole crawl."""
 
 import logging
 import pickle
@@ -12,13 +12,13 @@ import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from distributed import WorkerPlugin, get_worker
 
-from harvester.engine.shard import Outcome, Progress
+from harvester.engine.shard import CrawlProgress, ShardResult
 from harvester.engine.shard_task import (
-    Harvester,
     ShardTask,
+    TaskRunner,
     WorkerSettings,
     collect_garbage_rarely,
-    open_harvester,
+    open_task_runner,
 )
 from harvester.engine.workers.memory import keep_small
 from harvester.errors import ungrouped
@@ -29,29 +29,29 @@ _REPORT_SECONDS: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """How a task ended, and how the servers have answered its worker since that began."""
+    """The result of a task, and the worker's telemetry since its start."""
 
-    outcome: Outcome
-    progress: Progress
+    result: ShardResult
+    progress: CrawlProgress
     telemetry: Telemetry
 
 
 @dataclass(slots=True)
 class _Opened:
-    """The harvester of one Dask worker, in an event loop of its own."""
+    """The task runner of one Dask worker, in an event loop of its own."""
 
     portal: BlockingPortal
-    harvester: Harvester
+    runner: TaskRunner
     held: ExitStack = field(default_factory=ExitStack)
 
 
 class HarvesterPlugin(WorkerPlugin):
-    """Gives each Dask worker a harvester, those that come later, too.
+    """Gives each Dask worker a task runner, also workers that join later.
 
     Args:
-        name: Tells this crawl's from another's.
-        settings: What the harvester works with.
-        is_ours: Whether the worker was started for this crawl, and Ctrl-C is not for it to heed.
+        name: The plugin's name, unique to this crawl.
+        settings: The task runner's settings.
+        is_ours: Whether the worker was started for this crawl, and has to ignore Ctrl-C.
     """
 
     idempotent = True
@@ -84,41 +84,41 @@ class HarvesterPlugin(WorkerPlugin):
             self._opened = None
 
     def harvest(self, task: ShardTask, number: int, workers: int) -> TaskResult:
-        """Harvest one shard; called in one of the worker's threads.
+        """Harvest one shard, in one of the worker's threads.
 
         Args:
             task: What to harvest.
-            number: The task's, for reports of its progress.
-            workers: How many there are now: each has its share of the requests of a second.
+            number: The task's number, for progress reports.
+            workers: Number of workers that share `requests_per_second` now.
         """
         opened = self._open(workers)
-        opened.harvester.store.share(workers)
-        landed: TaskResult = opened.portal.call(self._run, opened.harvester, task, number, get_worker())
-        return landed
+        opened.runner.store.share(workers)
+        result: TaskResult = opened.portal.call(self._run, opened.runner, task, number, get_worker())
+        return result
 
     def stop(self, seconds: float) -> None:
-        """Finish what is at work within so many seconds."""
+        """Finish started series within so many seconds."""
         if self._opened is not None:
-            self._opened.portal.start_task_soon(self._opened.harvester.stop, seconds)
+            self._opened.portal.start_task_soon(self._opened.runner.stop, seconds)
 
     def share(self, workers: int) -> None:
-        """There are so many workers now."""
+        """Set the number of workers that share `requests_per_second`."""
         if self._opened is not None:
-            self._opened.portal.start_task_soon(self._opened.harvester.store.share, workers)
+            self._opened.portal.start_task_soon(self._opened.runner.store.share, workers)
 
     def _open(self, workers: int) -> _Opened:
         with self._opening:
             if self._opened is None:
                 with ExitStack() as held:
                     portal = held.enter_context(start_blocking_portal())
-                    opening = open_harvester(replace(self._settings, processes=workers))
-                    context: AbstractContextManager[Harvester] = portal.wrap_async_context_manager(opening)
+                    opening = open_task_runner(replace(self._settings, processes=workers))
+                    context: AbstractContextManager[TaskRunner] = portal.wrap_async_context_manager(opening)
                     self._opened = _Opened(portal, held.enter_context(context))
                     self._opened.held = held.pop_all()
             return self._opened
 
-    async def _run(self, harvester: Harvester, task: ShardTask, number: int, worker: Any) -> TaskResult:
-        progress = Progress()
+    async def _run(self, runner: TaskRunner, task: ShardTask, number: int, worker: Any) -> TaskResult:
+        progress = CrawlProgress()
 
         async def report() -> None:
             while True:
@@ -128,36 +128,36 @@ class HarvesterPlugin(WorkerPlugin):
         with ungrouped():
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(report)
-                outcome = await harvester.harvest(task, progress)
+                result = await runner.harvest(task, progress)
                 tasks.cancel_scope.cancel()
-        return TaskResult(outcome, progress, harvester.store.telemetry())
+        return TaskResult(result, progress, runner.store.telemetry())
 
 
 def load_here() -> None:
-    """Do nothing: this module, and all that it needs, is loaded in a worker that is asked for it."""
+    """Do nothing: calling it on a worker imports this module and all that it needs there."""
 
 
 def packed(task: ShardTask) -> bytes:
-    """A task as bytes, which Dask passes on as they are.
+    """A task as bytes, which Dask passes on unchanged.
 
-    A task itself it would take apart and put together twice on the way, in the processes' busiest threads.
+    Dask would serialize the task itself twice on the way, in the busiest threads of the processes.
     """
     return pickle.dumps(task, pickle.HIGHEST_PROTOCOL)
 
 
 def harvest_here(plugin: str, task: bytes, number: int, workers: int) -> TaskResult:
-    """Harvest a `packed` shard on the Dask worker that runs this."""
+    """Harvest a `packed` task on the Dask worker that calls this."""
     unpacked: ShardTask = pickle.loads(task)  # noqa: S301  Dask's own messages are pickles of the same sender
     return _plugin(get_worker(), plugin).harvest(unpacked, number, workers)
 
 
 def stop_here(dask_worker: Any, plugin: str, seconds: float) -> None:
-    """Let the worker finish what it has within so many seconds."""
+    """Finish started series on this worker within so many seconds."""
     _plugin(dask_worker, plugin).stop(seconds)
 
 
 def share_here(dask_worker: Any, plugin: str, share: int) -> None:
-    """Tell the worker how many there are."""
+    """Set the number of workers that share `requests_per_second`."""
     _plugin(dask_worker, plugin).share(share)
 
 

@@ -1,4 +1,4 @@
-"""Messages between two processes of one crawl: Python objects over a socket, whole or not at all."""
+"""Messages between two processes of one crawl: pickled Python objects over a socket pair."""
 
 import pickle
 import socket
@@ -15,9 +15,9 @@ _LENGTH: Final = struct.Struct("<Q")
 
 @dataclass(slots=True)
 class Channel:
-    """One end of a socket pair; make it by `over`.
+    """One end of a socket pair; made by `over`.
 
-    Messages are pickles: both ends are processes of this crawl, and nobody else has the socket.
+    Messages are pickles: both ends are processes of this crawl, and no other process has the socket.
     """
 
     _stream: UNIXSocketStream
@@ -26,18 +26,18 @@ class Channel:
 
     @classmethod
     async def over(cls, end: socket.socket) -> Self:
-        """A channel over one end of a pair."""
+        """A channel over one end of a socket pair."""
         stream = await UNIXSocketStream.from_socket(end)
         return cls(stream, BufferedByteReceiveStream(stream))
 
     async def send(self, message: object) -> None:
-        """Send a message; one that is sent to a process that has ended is lost."""
+        """Send a message; it is lost if the other process has ended."""
         data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
         try:
             async with self._sending:
                 await self._stream.send(_LENGTH.pack(len(data)) + data)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            return  # whoever receives from it is told so by EndOfStream
+            return  # `receive` raises EndOfStream
 
     async def receive(self) -> Any:
         """Receive the next message.
@@ -53,14 +53,14 @@ class Channel:
         return pickle.loads(data)  # noqa: S301 - our own process wrote it
 
     async def send_descriptor(self, descriptor: int) -> None:
-        """Give the other process an open file; before the first message only."""
+        """Send an open file to the other process; allowed before the first message only."""
         try:
             await self._stream.send_fds(b"\0", [descriptor])
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             return
 
     async def receive_descriptor(self) -> int:
-        """Take the open file that the other process gives.
+        """Receive the open file that `send_descriptor` sent.
 
         Raises:
             anyio.EndOfStream: The other end is closed, or its process has ended.

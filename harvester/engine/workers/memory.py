@@ -1,4 +1,4 @@
-"""Keeps the memory of a process that harvests small: few arenas, one allocator, no pandas."""
+"""Limits the memory of worker processes: few malloc arenas, one allocator, no pandas."""
 
 import ctypes
 import os
@@ -8,15 +8,15 @@ from importlib.abc import MetaPathFinder
 from types import ModuleType
 from typing import Final
 
-# Parts are made in changing threads: few arenas, which they share, keep a fifth less memory (measured).
+# Parts are made in changing threads: two shared arenas keep a fifth less memory than one for each (measured).
 MEMORY: Final = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system"}
 
 # mallopt(3); the value is part of glibc's interface.
 _M_ARENA_MAX: Final = -8
 
 
-class _Hidden(MetaPathFinder):
-    """Says of one package that it is not installed."""
+class _HiddenPackage(MetaPathFinder):
+    """Reports one package as not installed."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -32,9 +32,10 @@ class _Hidden(MetaPathFinder):
 
 
 def keep_small() -> None:
-    """Set this process up as `MEMORY` does those that it starts; for a program's entry, in its one thread.
+    """Apply `MEMORY` to this process; call it at the entry of a program, while it has one thread.
 
-    Arrow reads its setting when it is loaded, which should be here. What an operator has set stays.
+    Arrow reads its setting when it is imported, which this function does. Settings in the environment
+    take precedence.
     """
     for name, value in MEMORY.items():
         os.environ.setdefault(name, value)
@@ -42,19 +43,19 @@ def keep_small() -> None:
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # not in musl
         if mallopt is not None:
             mallopt(_M_ARENA_MAX, int(os.environ["MALLOC_ARENA_MAX"]))
-    _leave_pandas_out()
+    _hide_pandas_from_arrow()
 
 
-def _leave_pandas_out() -> None:
-    """Let Arrow conclude that there is no pandas, which it else loads to see whether a list is a Series.
+def _hide_pandas_from_arrow() -> None:
+    """Keep Arrow from importing pandas, which it does once to test whether a list is a Series.
 
-    That takes 0.2 s and 37 MB. It looks once; `to_pandas` and `import pandas` work all the same.
+    The import takes 0.2 s and 37 MB. `to_pandas` and `import pandas` work all the same afterwards.
     """
     if "pandas" in sys.modules:
         return
-    import pyarrow as pa  # noqa: PLC0415 - not before its setting is made
+    import pyarrow as pa  # noqa: PLC0415 - after its setting is made
 
-    hidden = _Hidden("pandas")
+    hidden = _HiddenPackage("pandas")
     sys.meta_path.insert(0, hidden)
     try:
         pa.array([])

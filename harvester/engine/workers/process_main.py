@@ -1,4 +1,4 @@
-"""A worker process from the inside: takes tasks from the crawl's own process, and reports to it."""
+"""The entry of a worker process: runs tasks of the crawl's main process and reports to it."""
 
 import copy
 import ctypes
@@ -15,13 +15,13 @@ from typing import Final
 
 import anyio
 
-from harvester.engine.shard import Outcome, Progress
+from harvester.engine.shard import CrawlProgress, ShardResult
 from harvester.engine.shard_task import (
-    Harvester,
     ShardTask,
+    TaskRunner,
     WorkerSettings,
     collect_garbage_rarely,
-    open_harvester,
+    open_task_runner,
 )
 from harvester.engine.workers.ipc import Channel
 from harvester.engine.workers.memory import keep_small
@@ -34,57 +34,57 @@ _REPORT_SECONDS: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Hello:
-    """To a worker, first: what it works with, and what it logs."""
+class ConfigureWorker:
+    """To a worker, first: its settings and its log level."""
 
     settings: WorkerSettings
     log_level: int
 
 
 @dataclass(frozen=True, slots=True)
-class Begin:
-    """To a worker: a task, under a number of its own."""
+class RunTask:
+    """To a worker: a task and its number."""
 
     number: int
     task: ShardTask
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
-    """To a worker: finish what is at work within so many seconds."""
+class StopWorker:
+    """To a worker: finish started series within so many seconds."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class WorkerReady:
     """From a worker: it takes tasks."""
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """From a worker: how far each task is, by number, and what was logged since the last report."""
+class ProgressReport:
+    """From a worker: the progress of each task, by number, and the log records since the last report."""
 
-    progress: dict[int, Progress]
+    progress: dict[int, CrawlProgress]
     records: tuple[logging.LogRecord, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """From a worker: how a task ended, and how the servers answered it since its start.
+class TaskFinished:
+    """From a worker: the result of a task, and the worker's telemetry since its start.
 
-    `error` is what harvester raised, or the traceback of a bug.
+    `error` is an error of harvester, or the traceback of a bug.
     """
 
     number: int
-    progress: Progress
-    outcome: Outcome | None = None
+    progress: CrawlProgress
+    result: ShardResult | None = None
     error: HarvesterError | str | None = None
     telemetry: Telemetry = field(default_factory=Telemetry)
 
 
-class _Records(logging.Handler):
-    """Keeps records until they are reported; as text where they cannot be pickled."""
+class _RecordBuffer(logging.Handler):
+    """Buffers log records for the next report, formatted so that they can be pickled."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,31 +102,31 @@ class _Records(logging.Handler):
 
 
 @dataclass(slots=True)
-class _Work:
+class _RunningTasks:
     """The tasks of this process."""
 
-    harvester: Harvester
+    runner: TaskRunner
     channel: Channel
-    records: _Records
-    progress: dict[int, Progress]
+    records: _RecordBuffer
+    progress: dict[int, CrawlProgress]
 
     async def run(self, number: int, task: ShardTask) -> None:
-        progress = self.progress[number] = Progress()
+        progress = self.progress[number] = CrawlProgress()
         try:
             with ungrouped():
-                ended = Ended(number, progress, outcome=await self.harvester.harvest(task, progress))
+                finished = TaskFinished(number, progress, await self.runner.harvest(task, progress))
         except HarvesterError as error:
-            ended = Ended(number, progress, error=error)
-        except Exception:  # noqa: BLE001  a bug, which ends the crawl: in the process that a person looks at
-            ended = Ended(number, progress, error=traceback.format_exc())
+            finished = TaskFinished(number, progress, error=error)
+        except Exception:  # noqa: BLE001  a bug, which ends the crawl: the main process raises it
+            finished = TaskFinished(number, progress, error=traceback.format_exc())
         await self.report()
         del self.progress[number]
-        await self.channel.send(replace(ended, telemetry=self.harvester.store.telemetry()))
+        await self.channel.send(replace(finished, telemetry=self.runner.store.telemetry()))
 
     async def report(self) -> None:
-        await self.channel.send(Report(dict(self.progress), tuple(self.records.taken())))
+        await self.channel.send(ProgressReport(dict(self.progress), tuple(self.records.taken())))
 
-    async def report_now_and_then(self) -> None:
+    async def report_regularly(self) -> None:
         while True:
             await anyio.sleep(_REPORT_SECONDS)
             if self.progress:
@@ -135,41 +135,44 @@ class _Work:
 
 async def _serve(end: socket.socket) -> None:
     channel = await Channel.over(end)
-    # Never used, and never closed: while this process lives, nobody else takes the dataset's lock.
+    # Never used and never closed: the dataset stays locked as long as this process lives.
     await channel.receive_descriptor()
-    hello: Hello = await channel.receive()
-    records = _Records()
+    configuration: ConfigureWorker = await channel.receive()
+    records = _RecordBuffer()
     logging.getLogger().addHandler(records)
-    logging.getLogger("harvester").setLevel(hello.log_level)
+    logging.getLogger("harvester").setLevel(configuration.log_level)
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     with ungrouped():
-        async with open_harvester(hello.settings) as harvester, anyio.create_task_group() as tasks:
-            work = _Work(harvester, channel, records, {})
-            tasks.start_soon(work.report_now_and_then)
-            await channel.send(Ready())
+        async with (
+            open_task_runner(configuration.settings) as runner,
+            anyio.create_task_group() as tasks,
+        ):
+            running = _RunningTasks(runner, channel, records, {})
+            tasks.start_soon(running.report_regularly)
+            await channel.send(WorkerReady())
             while True:
                 message = await channel.receive()
-                if isinstance(message, Begin):
-                    tasks.start_soon(work.run, message.number, message.task)
-                elif isinstance(message, Stop):
-                    harvester.stop(message.seconds)
+                if isinstance(message, RunTask):
+                    tasks.start_soon(running.run, message.number, message.task)
+                elif isinstance(message, StopWorker):
+                    runner.stop(message.seconds)
 
 
 def _die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent dies; elsewhere the channel's end has to do."""
+    """Ask Linux to kill this process when its parent dies; elsewhere the end of the channel ends it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def main() -> None:
-    """Work until the channel, whose descriptor is the only argument, is closed."""
+    """Serve until the channel, whose descriptor is the only argument, is closed."""
     _die_with_parent()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the crawl's own process says what is to be done
+        signal.signal(number, signal.SIG_IGN)  # the main process decides how the crawl ends
     keep_small()
     collect_garbage_rarely()
     end = socket.socket(fileno=int(sys.argv[1]))
     try:
         anyio.run(_serve, end)
     except anyio.EndOfStream:
-        os._exit(0)  # nothing is left to do: what counts is committed
+        os._exit(0)  # committed shards are complete, everything else does not count

@@ -1,4 +1,4 @@
-"""The worker processes of a crawl: started, given tasks, watched, and replaced when they die."""
+"""Starts the worker processes of a crawl, sends them tasks, and replaces those that die."""
 
 import itertools
 import logging
@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Final, Protocol, Self
 
@@ -16,11 +16,18 @@ import anyio
 from anyio.abc import Process, TaskGroup
 
 from harvester.engine.run_record import WorkerExit
-from harvester.engine.shard import Outcome, Progress
-from harvester.engine.shard_task import Harvester, ShardTask, WorkerSettings
+from harvester.engine.shard import CrawlProgress, ShardResult
+from harvester.engine.shard_task import ShardTask, TaskRunner, WorkerSettings
 from harvester.engine.workers.ipc import Channel
 from harvester.engine.workers.memory import MEMORY
-from harvester.engine.workers.process_main import Begin, Ended, Hello, Ready, Report, Stop
+from harvester.engine.workers.process_main import (
+    ConfigureWorker,
+    ProgressReport,
+    RunTask,
+    StopWorker,
+    TaskFinished,
+    WorkerReady,
+)
 from harvester.errors import HarvesterError, WorkerDiedError, WorkerError
 from harvester.store.telemetry import Telemetry
 
@@ -29,15 +36,20 @@ _logger = logging.getLogger("harvester")
 _ENTRY: Final = "from harvester.engine.workers.process_main import main; main()"
 _SECONDS_TO_END: Final = 5.0
 
-# A worker that ends before it is ready is replaced, so many times.
+# How often a worker is replaced that ends before it is ready.
 _STARTS: Final = 3
 
-# So that the end of one, where few objects are left, does not leave the network idle.
+# While one shard ends, with few objects left, the other one keeps the network busy.
 _SHARDS_AT_ONCE: Final = 2
+
+# The counters of a task that its worker reports.
+_REPORTED: Final = tuple(
+    one.name for one in fields(CrawlProgress) if one.name not in ("skipped", "expected_instances")
+)
 
 
 class Workers(Protocol):
-    """Whoever takes tasks: other processes, or this one."""
+    """Runs tasks, in other processes or in this one."""
 
     @property
     def deaths(self) -> Sequence[WorkerExit]:
@@ -46,106 +58,101 @@ class Workers(Protocol):
 
     @property
     def telemetry(self) -> Telemetry:
-        """How the servers answered all workers, as far as they have told."""
+        """Telemetry of all workers, as far as they have reported."""
         ...
 
     @property
     def places(self) -> int:
-        """How many tasks they take at once."""
+        """How many tasks can run at the same time."""
         ...
 
-    async def place(self) -> None:
-        """Wait until one task more is worth having made."""
+    async def wait_for_place(self) -> None:
+        """Wait until one more task should be made."""
         ...
 
-    async def harvest(self, task: ShardTask) -> Outcome:
+    async def harvest(self, task: ShardTask) -> ShardResult:
         """Harvest a shard.
 
         Raises:
-            WorkerDiedError: The worker died; nothing of the task is committed, unless all of it is.
+            WorkerDiedError: The worker died; the shard is committed completely or not at all.
             WorkerError: No worker can be started.
             UserError: The dataset cannot be written.
         """
         ...
 
-    async def harvest_alone(self, task: ShardTask) -> Outcome:
-        """As `harvest`, but in a worker that does nothing else: if it dies, it is for this task."""
+    async def harvest_alone(self, task: ShardTask) -> ShardResult:
+        """As `harvest`, in a worker without other tasks: if it dies, this task is the cause."""
         ...
 
     async def stop(self, seconds: float) -> None:
-        """Finish what is at work within so many seconds."""
+        """Finish started series within so many seconds."""
         ...
 
 
 @dataclass(slots=True)
 class ThisProcess:
-    """Harvests in the crawl's own process: for what is not worth starting others."""
+    """Runs tasks in the crawl's main process, for selections too small for other processes."""
 
-    harvester: Harvester
-    progress: Progress
+    runner: TaskRunner
+    progress: CrawlProgress
     deaths: tuple[WorkerExit, ...] = ()
     places: int = _SHARDS_AT_ONCE
 
     @property
     def telemetry(self) -> Telemetry:
-        """Nothing beyond what the harvester's own store tells."""
+        """Empty: the crawl reads the telemetry of this process itself."""
         return Telemetry()
 
-    async def place(self) -> None:
-        """There are as many as there are places."""
+    async def wait_for_place(self) -> None:
+        """Return at once: `places` bounds the tasks."""
 
-    async def harvest(self, task: ShardTask) -> Outcome:
+    async def harvest(self, task: ShardTask) -> ShardResult:
         """Harvest a shard."""
-        return await self.harvester.harvest(task, self.progress)
+        return await self.runner.harvest(task, self.progress)
 
     harvest_alone = harvest
 
     async def stop(self, seconds: float) -> None:
-        """Finish what is at work within so many seconds."""
-        self.harvester.stop(seconds)
+        """Finish started series within so many seconds."""
+        self.runner.stop(seconds)
 
 
 @dataclass(slots=True)
 class AssignedTask:
-    """A task that a worker has, as far as is known of it."""
+    """A task that a worker runs, and its last reported progress."""
 
-    seen: Progress = field(default_factory=Progress)
+    seen: CrawlProgress = field(default_factory=CrawlProgress)
     ended: anyio.Event = field(default_factory=anyio.Event)
-    result: Ended | None = None
+    finished: TaskFinished | None = None
 
-    def advance(self, to: Progress, total: Progress) -> None:
-        """Count what is new."""
-        total.series += to.series - self.seen.series
-        total.instances += to.instances - self.seen.instances
-        total.failures += to.failures - self.seen.failures
-        total.requests += to.requests - self.seen.requests
-        total.bytes_fetched += to.bytes_fetched - self.seen.bytes_fetched
-        total.carried += to.carried - self.seen.carried
+    def advance(self, to: CrawlProgress, total: CrawlProgress) -> None:
+        """Add to `total` what has changed since the last report."""
+        for name in _REPORTED:
+            setattr(total, name, getattr(total, name) + getattr(to, name) - getattr(self.seen, name))
         self.seen = to
 
-    def take_back(self, total: Progress) -> None:
-        """Forget its rows, which died with the worker; what it asked for was asked for."""
-        spent = Progress(requests=self.seen.requests, bytes_fetched=self.seen.bytes_fetched)
-        self.advance(spent, total)
+    def take_back(self, total: CrawlProgress) -> None:
+        """Subtract the rows that were lost with the worker; its requests stay counted."""
+        self.advance(CrawlProgress(requests=self.seen.requests, bytes_fetched=self.seen.bytes_fetched), total)
 
 
 class _Worker:
-    """One worker process, seen from outside; make it by `start`."""
+    """A worker process, as the main process sees it; made by `start`."""
 
-    def __init__(self, process: Process, channel: Channel, total: Progress) -> None:
+    def __init__(self, process: Process, channel: Channel, total: CrawlProgress) -> None:
         self.process = process
-        self.greeted = self.dismissed = False
+        self.configured = self.dismissed = False
         self.telemetry = Telemetry()
         self.ended = anyio.Event()
+        self.was_ready = False
         self._channel = channel
         self._total = total
-        self._ready = anyio.Event()
-        self._jobs: dict[int, AssignedTask] = {}
+        self._tasks: dict[int, AssignedTask] = {}
         self._numbers = itertools.count()
 
     @classmethod
-    async def start(cls, total: Progress) -> Self:
-        """Start the process, which takes half a second to be ready; do not wait for that."""
+    async def start(cls, total: CrawlProgress) -> Self:
+        """Start the process; return before it is ready, which takes half a second."""
         ours, theirs = socket.socketpair()
         with theirs:
             process = await anyio.open_process(
@@ -154,79 +161,75 @@ class _Worker:
                 stdout=subprocess.DEVNULL,
                 stderr=None,
                 pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C in a terminal is for the crawl's own process
+                start_new_session=True,  # Ctrl-C in a terminal reaches the main process alone
                 env={**MEMORY, **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
         return cls(process, await Channel.over(ours), total)
 
-    async def greet(self, settings: WorkerSettings, lock: int) -> None:
-        """Tell it what it works with."""
+    async def configure(self, settings: WorkerSettings, lock: int) -> None:
+        """Send the lock's descriptor, the settings and the log level."""
         await self._channel.send_descriptor(lock)
         level = logging.getLogger("harvester").getEffectiveLevel()
-        await self._channel.send(Hello(settings, level))
+        await self._channel.send(ConfigureWorker(settings, level))
 
     async def listen(self) -> None:
-        """Take its messages until it ends."""
+        """Handle its messages until it ends."""
         try:
             while True:
-                self._heed(await self._channel.receive())
+                self._handle(await self._channel.receive())
         except anyio.EndOfStream:
             await self.process.wait()
         finally:
             self.ended.set()
             with anyio.CancelScope(shield=True):
                 await self._channel.aclose()
-            for job in self._jobs.values():
-                job.take_back(self._total)
-                job.ended.set()
+            for task in self._tasks.values():
+                task.take_back(self._total)
+                task.ended.set()
 
-    def _heed(self, message: Ready | Report | Ended) -> None:
-        if isinstance(message, Ready):
-            self._ready.set()
-        elif isinstance(message, Report):
+    def _handle(self, message: WorkerReady | ProgressReport | TaskFinished) -> None:
+        if isinstance(message, WorkerReady):
+            self.was_ready = True
+        elif isinstance(message, ProgressReport):
             for number, progress in message.progress.items():
-                self._jobs[number].advance(progress, self._total)
+                self._tasks[number].advance(progress, self._total)
             for record in message.records:
                 logging.getLogger(record.name).handle(record)
         else:
-            job = self._jobs.pop(message.number)
-            job.advance(message.progress, self._total)
-            job.result = message
+            task = self._tasks.pop(message.number)
+            task.advance(message.progress, self._total)
+            task.finished = message
             self.telemetry = message.telemetry
-            job.ended.set()
+            task.ended.set()
 
-    async def harvest(self, task: ShardTask) -> Outcome:
+    async def harvest(self, task: ShardTask) -> ShardResult:
         """Harvest a shard; see `Workers`."""
-        number, job = next(self._numbers), AssignedTask()
+        number, assigned = next(self._numbers), AssignedTask()
         if not self.ended.is_set():
-            self._jobs[number] = job
-            await self._channel.send(Begin(number, task))
-            await job.ended.wait()
-        if job.result is None:
+            self._tasks[number] = assigned
+            await self._channel.send(RunTask(number, task))
+            await assigned.ended.wait()
+        finished = assigned.finished
+        if finished is None:
             raise WorkerDiedError(f"worker {self.process.pid} died ({self.fate})")
-        if isinstance(job.result.error, HarvesterError):
-            raise job.result.error
-        if job.result.outcome is None:
-            raise RuntimeError(f"in worker {self.process.pid}: {job.result.error}")
-        return job.result.outcome
-
-    @property
-    def was_ready(self) -> bool:
-        """Whether it ever took tasks."""
-        return self._ready.is_set()
+        if isinstance(finished.error, HarvesterError):
+            raise finished.error
+        if finished.result is None:
+            raise RuntimeError(f"in worker {self.process.pid}: {finished.error}")
+        return finished.result
 
     @property
     def fate(self) -> str:
-        """How it ended."""
+        """How the process ended."""
         status = self.process.returncode
         return f"signal {-status}" if status is not None and status < 0 else f"exit status {status}"
 
     async def stop(self, seconds: float) -> None:
-        """Finish what is at work within so many seconds."""
-        await self._channel.send(Stop(seconds))
+        """Finish started series within so many seconds."""
+        await self._channel.send(StopWorker(seconds))
 
     async def end(self) -> None:
-        """Let it go, and wait until it is gone."""
+        """Close its channel, which ends the process; wait until it has ended, and kill it if it does not."""
         self.dismissed = True
         await self._channel.aclose()
         with anyio.move_on_after(_SECONDS_TO_END):
@@ -234,7 +237,7 @@ class _Worker:
         await self.kill()
 
     async def kill(self) -> None:
-        """Kill it, and wait until it is gone."""
+        """Kill the process and wait until it has ended."""
         self.dismissed = True
         if self.process.returncode is None:
             self.process.kill()
@@ -243,8 +246,8 @@ class _Worker:
 
 
 @dataclass(slots=True)
-class _Place:
-    """A place that a worker has: one after the other, if they die."""
+class _Slot:
+    """A slot for one worker; a worker that dies is replaced in its slot."""
 
     worker: _Worker | None = None
     tasks: int = 0
@@ -252,123 +255,123 @@ class _Place:
 
 
 class WorkerPool:
-    """Worker processes of one crawl; make it by `start_workers`.
+    """The worker processes of one crawl; made by `start_workers`.
 
     Attributes:
         deaths: The workers that have died.
     """
 
-    def __init__(self, processes: int, tasks: TaskGroup, progress: Progress) -> None:
+    def __init__(self, processes: int, tasks: TaskGroup, progress: CrawlProgress) -> None:
         self.deaths: list[WorkerExit] = []
-        self._before = Telemetry()  # what the dead had told
+        self._telemetry_of_dead = Telemetry()
         self._tasks = tasks
         self._progress = progress
-        self._places = [_Place() for _ in range(processes)]
-        self._apart = _Place()
-        self._alone = anyio.Lock()
-        self._greeting: tuple[WorkerSettings, int] | None = None
+        self._slots = [_Slot() for _ in range(processes)]
+        self._isolated = _Slot()
+        self._isolating = anyio.Lock()
+        self._configuration: tuple[WorkerSettings, int] | None = None
 
     @property
     def places(self) -> int:
-        """How many tasks they take at once."""
-        return _SHARDS_AT_ONCE * len(self._places)
+        """How many tasks can run at the same time."""
+        return _SHARDS_AT_ONCE * len(self._slots)
 
     @property
     def telemetry(self) -> Telemetry:
-        """How the servers answered all workers, as far as they have told."""
-        told = self._before
-        for worker in self._living():
+        """Telemetry of all workers, as far as they have reported."""
+        total = self._telemetry_of_dead
+        for worker in self._workers():
             if worker.dismissed or not worker.ended.is_set():
-                told = told.merged(worker.telemetry)
-        return told
+                total = total.merged(worker.telemetry)
+        return total
 
     async def start(self) -> None:
-        """Start the processes, all at once; they wait for `begin`."""
+        """Start the processes at the same time; they wait for `begin`."""
         async with anyio.create_task_group() as tasks:
-            for place in self._places:
-                tasks.start_soon(self._living_in, place)
+            for slot in self._slots:
+                tasks.start_soon(self._worker_in, slot)
 
     def begin(self, settings: WorkerSettings, lock: int) -> None:
-        """Say what the workers work with, and give each the dataset's lock (an open file) to hold."""
-        self._greeting = settings, lock
+        """Set the workers' settings and the lock's descriptor, which each worker holds open."""
+        self._configuration = settings, lock
 
-    async def place(self) -> None:
-        """There are as many as there are places."""
+    async def wait_for_place(self) -> None:
+        """Return at once: `places` bounds the tasks."""
 
-    async def harvest(self, task: ShardTask) -> Outcome:
-        """Harvest a shard in the worker that has the fewest; see `Workers`."""
-        return await self._harvest_in(min(self._places, key=lambda place: place.tasks), task)
+    async def harvest(self, task: ShardTask) -> ShardResult:
+        """Harvest a shard in the worker with the fewest tasks; see `Workers`."""
+        return await self._harvest_in(min(self._slots, key=lambda slot: slot.tasks), task)
 
-    async def harvest_alone(self, task: ShardTask) -> Outcome:
-        """Harvest a shard in a worker that has no other; see `Workers`."""
-        async with self._alone:
-            return await self._harvest_in(self._apart, task)
+    async def harvest_alone(self, task: ShardTask) -> ShardResult:
+        """Harvest a shard in a worker without other tasks; see `Workers`."""
+        async with self._isolating:
+            return await self._harvest_in(self._isolated, task)
 
     async def stop(self, seconds: float) -> None:
-        """Finish what is at work within so many seconds."""
-        for worker in self._living():
+        """Finish started series within so many seconds."""
+        for worker in self._workers():
             await worker.stop(seconds)
 
     async def end(self) -> None:
-        """Let all workers go."""
-        for worker in self._living():
+        """End all workers in order."""
+        for worker in self._workers():
             await worker.end()
 
     async def kill(self) -> None:
-        """Kill all workers, and wait until they are gone."""
-        for worker in self._living():
+        """Kill all workers."""
+        for worker in self._workers():
             await worker.kill()
 
-    def _living(self) -> Sequence[_Worker]:
-        return [place.worker for place in (*self._places, self._apart) if place.worker is not None]
+    def _workers(self) -> Sequence[_Worker]:
+        return [slot.worker for slot in (*self._slots, self._isolated) if slot.worker is not None]
 
-    async def _harvest_in(self, place: _Place, task: ShardTask) -> Outcome:
-        place.tasks += 1
+    async def _harvest_in(self, slot: _Slot, task: ShardTask) -> ShardResult:
+        slot.tasks += 1
         try:
             for _ in range(_STARTS):
-                worker = await self._worker_in(place)
+                worker = await self._configured_worker_in(slot)
                 try:
                     return await worker.harvest(task)
                 except WorkerDiedError as death:
                     if worker.was_ready:
                         raise
-                    last = death  # it has seen nothing of the task
+                    last = death  # it never saw the task
             raise WorkerError(f"worker processes end before they are ready: {last}")
         finally:
-            place.tasks -= 1
+            slot.tasks -= 1
 
-    async def _worker_in(self, place: _Place) -> _Worker:
-        if self._greeting is None:
+    async def _configured_worker_in(self, slot: _Slot) -> _Worker:
+        if self._configuration is None:
             raise RuntimeError("tasks come after `begin`")
-        worker = await self._living_in(place)
-        async with place.changing:
-            if not worker.greeted:
-                worker.greeted = True
-                await worker.greet(*self._greeting)
+        worker = await self._worker_in(slot)
+        async with slot.changing:
+            if not worker.configured:
+                worker.configured = True
+                await worker.configure(*self._configuration)
         return worker
 
-    async def _living_in(self, place: _Place) -> _Worker:
-        async with place.changing:
-            if place.worker is None or place.worker.ended.is_set():
-                place.worker = await _Worker.start(self._progress)
-                self._tasks.start_soon(self._watch, place.worker)
-            return place.worker
+    async def _worker_in(self, slot: _Slot) -> _Worker:
+        async with slot.changing:
+            if slot.worker is None or slot.worker.ended.is_set():
+                slot.worker = await _Worker.start(self._progress)
+                self._tasks.start_soon(self._watch, slot.worker)
+            return slot.worker
 
     async def _watch(self, worker: _Worker) -> None:
         await worker.listen()
         if not worker.dismissed:
             self.deaths.append(WorkerExit(worker.process.pid, worker.fate, datetime.now(UTC)))
-            self._before = self._before.merged(worker.telemetry)
+            self._telemetry_of_dead = self._telemetry_of_dead.merged(worker.telemetry)
             _logger.warning("worker %d died (%s)", worker.process.pid, worker.fate)
 
 
 @asynccontextmanager
-async def start_workers(processes: int, progress: Progress) -> AsyncIterator[WorkerPool]:
-    """Start worker processes; they are gone when the block has ended.
+async def start_workers(processes: int, progress: CrawlProgress) -> AsyncIterator[WorkerPool]:
+    """Start worker processes; they have ended when the block ends.
 
     Args:
         processes: How many.
-        progress: Is counted up as they report.
+        progress: Updated from their reports.
     """
     async with anyio.create_task_group() as tasks:
         pool = WorkerPool(processes, tasks, progress)

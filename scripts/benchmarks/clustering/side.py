@@ -13,7 +13,7 @@ import anyio
 from harvester.config import CrawlConfig
 from harvester.demo.synthetic_bucket import SyntheticBucket
 from harvester.engine.crawl import crawl
-from harvester.engine.shard import Progress
+from harvester.engine.shard import CrawlProgress
 from harvester.engine.workers.memory import keep_small
 
 LOOK_SECONDS = 0.05
@@ -75,7 +75,7 @@ def tree_cpu() -> float:
 
 async def measured(config: CrawlConfig, instances: int) -> Side:
     """Crawl, and take note of the time at the first instance, early, late and at the end."""
-    progress, started = Progress(), time.perf_counter()
+    progress, started = CrawlProgress(), time.perf_counter()
     marks: list[Mark] = []
 
     def mark() -> None:

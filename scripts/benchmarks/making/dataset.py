@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 from harvester.catalog import open_catalog
 from harvester.config import load
 from harvester.dataset import Dataset, Partition
-from harvester.engine.plan import expected_instances, make_plan
+from harvester.engine.plan import in_order, make_shards, plan_name
 from harvester.engine.shard import VERSIONS
-from harvester.model import Shard
+from harvester.model import Plan, Shard
 from making.rows import RowMaker
 from making.selection import select_series
 
@@ -64,7 +64,8 @@ def make_dataset(
     )
     config = load(configuration)
     with open_catalog(config) as opened:
-        plan = make_plan(opened.series(), config.limits)
+        shards = tuple(make_shards(in_order(opened.series()), config.limits))
+    plan = Plan(plan_name(shard.name for shard in shards), shards)
     with dataset.lock() as lock:
         dataset.save_plan(plan)
         arguments = (target, catalog, plan.name)
@@ -93,7 +94,7 @@ def _batches(shards: Iterable[Shard]) -> Iterator[tuple[Shard, ...]]:
 
 
 def _weight(shards: Iterable[Shard]) -> int:
-    return sum(expected_instances(series) for shard in shards for series in shard.series)
+    return sum(series.instance_count or 0 for shard in shards for series in shard.series)
 
 
 @dataclass(frozen=True)

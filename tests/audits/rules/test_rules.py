@@ -17,13 +17,13 @@ from made_cohort import (
     with_directory,
     write,
 )
+from made_plan import make_plan
 from pydicom.dataset import Dataset as Elements
 
 from harvester.audits import AuditResult, load_audit, run_audit
 from harvester.dataset import Dataset
 from harvester.engine.crawl import crawl
-from harvester.engine.plan import make_plan
-from harvester.engine.shard import Progress
+from harvester.engine.shard import CrawlProgress
 from harvester.model import ObjectRef, Series
 
 # What breaks each rule, by the rule's name in the audit below: the number of a series of its own.
@@ -133,7 +133,7 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> AuditResult:
     config = folder / "audit.toml"
     config.write_text(f"dataset = '{folder}/dataset'\n[select]\nroot = '{folder}/files'\n{AUDIT}")
     audit = load_audit(config)
-    anyio.run(crawl, audit.crawl, Progress())
+    anyio.run(crawl, audit.crawl, CrawlProgress())
     plan_more(Dataset.open(folder / "dataset"))
     # As a dataset that is there: what there should be is then what its plans say.
     return run_audit(replace(audit, selects=False))

@@ -13,7 +13,7 @@ from harvester_program import run as program
 from harvester.config import load
 from harvester.dataset import CompactionOptions, Dataset
 from harvester.engine.crawl import CrawlResult, crawl
-from harvester.engine.shard import Progress
+from harvester.engine.shard import CrawlProgress
 from harvester.errors import QueryError
 from harvester.query import changes, open_dataset, run_query
 
@@ -36,7 +36,7 @@ def bucket() -> Iterator[ChangingBucket]:
 def crawled(bucket: ChangingBucket, folder: Path, catalog: Path, select: str = "") -> CrawlResult:
     bucket.forget()
     config = load(toml(bucket, folder, source=f'catalog = "{catalog}"', select=select))
-    return anyio.run(crawl, config, Progress())
+    return anyio.run(crawl, config, CrawlProgress())
 
 
 def asked(place: Path | str, sql: str) -> list[tuple[Any, ...]]:

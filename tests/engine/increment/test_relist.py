@@ -11,7 +11,7 @@ from changing_bucket import ChangingBucket, MadeSeries, changing_bucket, dicom, 
 
 from harvester.config import load
 from harvester.engine.crawl import CrawlOptions, CrawlResult, crawl
-from harvester.engine.shard import Progress
+from harvester.engine.shard import CrawlProgress
 from harvester.query import open_dataset, run_query
 
 ONE = MadeSeries("2.1", uuid(1), {f"3.{n}": uuid(100 + n) for n in range(1, 5)})
@@ -27,7 +27,7 @@ def bucket() -> Iterator[ChangingBucket]:
 
 def crawled(bucket: ChangingBucket, folder: Path, *, source: str = "", select: str = "") -> CrawlResult:
     bucket.forget()
-    return anyio.run(crawl, load(toml(bucket, folder, source=source, select=select)), Progress())
+    return anyio.run(crawl, load(toml(bucket, folder, source=source, select=select)), CrawlProgress())
 
 
 def asked(folder: Path, sql: str) -> list[tuple[Any, ...]]:
@@ -76,7 +76,7 @@ def test_a_prefix_that_cannot_be_listed_supersedes_nothing(bucket: ChangingBucke
             "limits": config.limits.model_copy(update={"attempts": 1}),
         }
     )
-    anyio.run(crawl, away, Progress())
+    anyio.run(crawl, away, CrawlProgress())
     assert asked(tmp_path, CURRENT) == [("s3://mine/scans/1.dcm", 1)]
     assert asked(tmp_path, "SELECT count(*) FROM failures") == [(0,)]
     assert crawled(bucket, tmp_path, select=select).instances == 1
@@ -88,7 +88,7 @@ def test_a_limited_crawl_judges_nothing(bucket: ChangingBucket, tmp_path: Path) 
     crawled(bucket, tmp_path, select=select)
     del bucket.objects["b/1.dcm"]
     config = load(toml(bucket, tmp_path, select=select))
-    anyio.run(crawl, config, Progress(), CrawlOptions(limit_series=1))
+    anyio.run(crawl, config, CrawlProgress(), CrawlOptions(limit_series=1))
     assert len(asked(tmp_path, CURRENT)) == 2
 
 
@@ -102,7 +102,7 @@ def test_a_folder_whose_files_changed_is_followed(bucket: ChangingBucket, tmp_pa
     def crawl_folder() -> CrawlResult:
         path = tmp_path / "folder.toml"
         path.write_text(f'dataset = "{tmp_path}/dataset"\n[select]\n{select}\n')
-        return anyio.run(crawl, load(path), Progress())
+        return anyio.run(crawl, load(path), CrawlProgress())
 
     assert bucket.asked == []
     assert crawl_folder().instances == 3

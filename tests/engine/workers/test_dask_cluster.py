@@ -17,16 +17,16 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from checkout import ROOT
-from deadly_columns import DeadlyColumns
-from distributed import LocalCluster
+from dask_fault import FaultPlugin
+from distributed import Client, LocalCluster
 
 from harvester.config import CrawlConfig, LimitsConfig, load
 from harvester.dataset import Dataset
 from harvester.demo.synthetic_bucket import SyntheticBucket
 from harvester.demo.synthetic_header import instance_uid
 from harvester.demo.synthetic_server import synthetic_server
-from harvester.engine.crawl import CrawlOptions, CrawlResult, StopRequest, crawl
-from harvester.engine.shard import Progress
+from harvester.engine.crawl import CrawlOptions, CrawlResult, crawl
+from harvester.engine.shard import CrawlProgress
 from harvester.engine.shard_task import ShardTask
 from harvester.engine.workers.dask_cluster import DASK_SETTINGS
 from harvester.engine.workers.dask_worker import packed
@@ -81,7 +81,7 @@ def process_ids(found: Any) -> list[int]:
 
 async def _crawled(folder: Path, limits: dict[str, Any], on_request: Any = None, **given: Any) -> CrawlResult:
     async with synthetic_server(INSTANCES, on_request=on_request) as address:
-        progress = Progress()
+        progress = CrawlProgress()
         result = await crawl(configured(folder, address.endpoint, **limits), progress, **given)
         assert (progress.instances, progress.failures) == (result.instances, result.failures)
         return result
@@ -116,8 +116,13 @@ def test_an_object_that_kills_its_workers_is_a_failure_and_all_others_are_rows(
     first = sorted(range(bucket.series), key=lambda series: bucket.key(series * 56))[:2]
     selected = {instance for series in first for instance in bucket.instances_of(series)}
     victim = min(selected) + 7
-    options = CrawlOptions(limit_series=2, columns=partial(DeadlyColumns, instance_uid(victim)))
-    result = anyio.run(partial(_crawled, tmp_path, {"scheduler": shared.scheduler_address}, options=options))
+    options = CrawlOptions(limit_series=2)
+    with Client(shared.scheduler_address) as client:
+        client.register_plugin(FaultPlugin(f"uid:{instance_uid(victim)}"), name="fault")
+        result = anyio.run(
+            partial(_crawled, tmp_path, {"scheduler": shared.scheduler_address}, options=options)
+        )
+        client.unregister_worker_plugin("fault")
     dataset = tmp_path / "data"
     parts = Dataset.open(dataset).parts("failures")
     died = [row for part in parts for row in pq.read_table(dataset / part.path).to_pylist()]
@@ -131,13 +136,13 @@ def test_an_object_that_kills_its_workers_is_a_failure_and_all_others_are_rows(
 def test_a_crawl_that_is_asked_to_stop_commits_what_is_whole_and_goes_on_later(
     shared: Any, tmp_path: Path
 ) -> None:
-    stop = StopRequest()
+    stop = anyio.Event()
     asked = []
 
     def count() -> None:
         asked.append(1)
         if len(asked) == 500:
-            stop.make()
+            stop.set()
 
     limits = {"scheduler": shared.scheduler_address}
     first = anyio.run(partial(_crawled, tmp_path, limits, count, stop=stop))
@@ -173,14 +178,14 @@ def test_a_scheduler_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("harvester.engine.workers.dask_cluster._CONNECT_SECONDS", 0.5)
     config = configured(tmp_path, "http://127.0.0.1:9", scheduler="tcp://127.0.0.1:9")
     with pytest.raises(WorkerError, match=r"tcp://127\.0\.0\.1:9: no scheduler answers"):
-        anyio.run(crawl, config, Progress())
+        anyio.run(crawl, config, CrawlProgress())
 
 
 @pytest.mark.parametrize(
     ("limits", "complaint"),
     [
         ('engine = "dusk"', "limits.engine: 'dusk' is not valid; did you mean dask"),
-        ('scheduler = "tcp://a:1"', 'limits.scheduler: goes with engine = "dask"'),
+        ('scheduler = "tcp://a:1"', 'limits.scheduler: needs engine = "dask"'),
         (
             'engine = "dask"\nscheduler = "http://a:1"',
             "limits.scheduler: 'http://a:1' is not tcp://HOST:PORT",

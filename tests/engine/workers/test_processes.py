@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -13,14 +13,14 @@ from typing import Any
 import anyio
 import pyarrow.parquet as pq
 import pytest
-from deadly_columns import DeadlyColumns, DeadlyTogether
+from checkout import ROOT
 from recorded_demo import RecordedDemo, recorded_demo
 from request_gate import Gate
 
 from harvester.config import load
 from harvester.dataset import Dataset
-from harvester.engine.crawl import CrawlOptions, CrawlResult, StopRequest, crawl
-from harvester.engine.shard import Progress
+from harvester.engine.crawl import CrawlOptions, CrawlResult, crawl
+from harvester.engine.shard import CrawlProgress
 from harvester.errors import DatasetError, WorkerError
 
 LIMITS = "processes = 2\nconcurrency = 4\nshard_instances = 8"
@@ -40,7 +40,7 @@ def demo(gate: Gate) -> Iterator[RecordedDemo]:
 
 
 def run(toml: Path, **options: Any) -> CrawlResult:
-    return anyio.run(crawl, load(toml), Progress(), CrawlOptions(**options))
+    return anyio.run(crawl, load(toml), CrawlProgress(), CrawlOptions(**options))
 
 
 def table(dataset: Path, kind: Any) -> list[dict[str, Any]]:
@@ -89,7 +89,7 @@ def without_costs(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def test_two_processes_give_the_rows_of_one(demo: RecordedDemo, alone: Path, tmp_path: Path) -> None:
-    progress = Progress()
+    progress = CrawlProgress()
     demo.forget()
     toml = demo.toml(tmp_path, select=SELECTION, limits=LIMITS)
     result = anyio.run(crawl, load(toml), progress)
@@ -102,8 +102,20 @@ def test_two_processes_give_the_rows_of_one(demo: RecordedDemo, alone: Path, tmp
     assert not workers()
 
 
+@pytest.fixture
+def fault(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes the workers of the next crawls die; see `worker_faults`."""
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "worker_faults"))
+    return partial(monkeypatch.setenv, "HARVESTER_TEST_FAULT")
+
+
 def test_an_object_that_kills_is_a_failure_and_all_others_are_rows(
-    demo: RecordedDemo, alone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    demo: RecordedDemo,
+    alone: Path,
+    tmp_path: Path,
+    fault: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     uids = Counter(row["SOPInstanceUID"] for row in table(alone, "instances"))
     victim = next(
@@ -111,10 +123,10 @@ def test_an_object_that_kills_is_a_failure_and_all_others_are_rows(
         for row in table(alone, "instances")
         if row["Modality"] == "CT" and uids[row["SOPInstanceUID"]] == 1
     )
-    deadly = partial(DeadlyColumns, victim["SOPInstanceUID"])
+    fault(f"uid:{victim['SOPInstanceUID']}")
     toml, dataset = demo.toml(tmp_path, select=SELECTION, limits=LIMITS), tmp_path / "dataset"
     with caplog.at_level(logging.WARNING, "harvester"):
-        result = run(toml, columns=deadly)
+        result = run(toml)
     assert addresses(dataset) == addresses(alone)
     (row,) = [row for row in table(dataset, "failures") if row["reason"] == "worker_died"]
     assert row["instance_url"] == victim["instance_url"]
@@ -122,6 +134,7 @@ def test_an_object_that_kills_is_a_failure_and_all_others_are_rows(
     assert result.failures == len(table(alone, "failures")) + 1
     assert "signal 9" in caplog.text
     assert_no_remains(dataset)
+    monkeypatch.delenv("HARVESTER_TEST_FAULT")
     mended = run(toml, retry_failed=True)
     assert mended.instances == 1
     assert mended.failures == len(table(alone, "failures"))
@@ -131,13 +144,14 @@ def test_an_object_that_kills_is_a_failure_and_all_others_are_rows(
 
 
 def test_objects_that_kill_by_their_sum_only_are_failures_of_their_series(
-    demo: RecordedDemo, alone: Path, tmp_path: Path
+    demo: RecordedDemo, alone: Path, tmp_path: Path, fault: Callable[[str], None]
 ) -> None:
     sizes = Counter(row["series_key"] or "" for row in table(alone, "failures"))
     sizes += Counter(row["crdc_series_uuid"] for row in table(alone, "instances"))
     bearable = max(sizes.values()) - 1
     toml, dataset = demo.toml(tmp_path, select=SELECTION, limits=LIMITS), tmp_path / "dataset"
-    run(toml, columns=partial(DeadlyTogether, bearable))
+    fault(f"row:{bearable + 1}")
+    run(toml)
     assert addresses(dataset) == addresses(alone)
     died = [row["series_key"] for row in table(dataset, "failures") if row["reason"] == "worker_died"]
     assert set(died) == {key for key, size in sizes.items() if size > bearable}
@@ -151,7 +165,7 @@ def test_a_worker_that_is_killed_costs_no_row(
     toml, dataset = demo.toml(tmp_path, select=SELECTION, limits=LIMITS), tmp_path / "dataset"
     demo.forget()
     gate.close_at(point)
-    progress = Progress()
+    progress = CrawlProgress()
 
     async def kill() -> None:
         await anyio.to_thread.run_sync(gate.reached.wait, 30)
@@ -178,7 +192,7 @@ def test_a_crawl_that_is_cancelled_leaves_no_process(demo: RecordedDemo, gate: G
 
     async def crawl_and_cancel() -> None:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(crawl, load(toml), Progress())
+            tasks.start_soon(crawl, load(toml), CrawlProgress())
             await anyio.to_thread.run_sync(gate.reached.wait, 30)
             assert len(workers()) == 2
             tasks.cancel_scope.cancel()
@@ -196,18 +210,18 @@ def test_a_crawl_that_is_asked_to_stop_commits_what_is_whole(
     toml, dataset = demo.toml(tmp_path, select=SELECTION, limits=LIMITS), tmp_path / "dataset"
     demo.forget()
     gate.close_at(40)
-    stop = StopRequest()
+    stop = anyio.Event()
 
     async def crawl_and_stop() -> CrawlResult:
         async with anyio.create_task_group() as tasks:
 
             async def ask() -> None:
                 await anyio.to_thread.run_sync(gate.reached.wait, 30)
-                stop.make()
+                stop.set()
                 gate.open()
 
             tasks.start_soon(ask)
-            return await crawl(load(toml), Progress(), stop=stop)
+            return await crawl(load(toml), CrawlProgress(), stop=stop)
 
     result = anyio.run(crawl_and_stop)
     assert result.stopped
@@ -221,10 +235,10 @@ def test_a_crawl_that_is_asked_to_stop_commits_what_is_whole(
 
 
 def test_a_crawl_that_is_asked_to_stop_before_it_has_a_plan_ends(demo: RecordedDemo, tmp_path: Path) -> None:
-    stop = StopRequest()
-    stop.make()
+    stop = anyio.Event()
+    stop.set()
     result = anyio.run(
-        partial(crawl, load(demo.toml(tmp_path, limits="processes = 2")), Progress(), stop=stop)
+        partial(crawl, load(demo.toml(tmp_path, limits="processes = 2")), CrawlProgress(), stop=stop)
     )
     assert result.stopped
     assert (result.instances, result.failures) == (0, 0)

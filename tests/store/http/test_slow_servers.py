@@ -15,7 +15,7 @@ from pydicom.data import get_testdata_file
 
 from harvester.config import CrawlConfig
 from harvester.engine.crawl import CrawlResult, crawl
-from harvester.engine.shard import Progress
+from harvester.engine.shard import CrawlProgress
 
 OBJECTS = 300
 HANGS = f"{OBJECTS - 20:04}.dcm"
@@ -52,7 +52,7 @@ def harvested(
                 "select": {"urls": str(urls)},
                 "limits": {"processes": 1, "concurrency": 8, **limits},
             }
-            return await crawl(CrawlConfig.model_validate(config), Progress())
+            return await crawl(CrawlConfig.model_validate(config), CrawlProgress())
 
     result = anyio.run(main)
     (record,) = (folder / "dataset/_harvest/runs").iterdir()
