@@ -1,4 +1,4 @@
-"""The record that makes a shard done: which series it harvested and which parts hold them."""
+"""Commit records: a shard is done when its record exists; it names the shard's series and parts."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,7 @@ from harvester.dataset.paths import COMMITS, TABLES, TableName, commit_path, is_
 from harvester.dataset.storage import Storage
 from harvester.errors import DatasetError
 
-_READ_AT_ONCE: Final = 64
+_CONCURRENT_READS: Final = 64
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -31,28 +31,28 @@ class Part:
 
     @property
     def kind(self) -> TableName:
-        """Which table it is a part of."""
+        """The table that it is a part of."""
         return next(kind for kind in TABLES if self.path.startswith(f"{kind}/"))
 
 
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What a shard harvested, for good.
+    """The record of a harvested shard.
 
     Attributes:
         crawl: The crawl's name, which is its plan's.
         shard: The shard's name in that plan.
         series: The keys of its series, all of them done.
         parts: The files that hold their rows.
-        requests: Requests that were sent, retries included.
-        bytes_fetched: Bytes of bodies that were received.
+        requests: Requests sent, retries included.
+        bytes_fetched: Bytes of response bodies received.
         seconds: From the shard's first request to its commit.
-        versions: Of harvester, and of what its values depend on.
-        counts: How many rows of `instances` and of `failures` each series gave, by its key.
+        versions: Versions of harvester and of the packages that determine its values.
+        counts: Rows of `instances` and of `failures` of each series, by its key.
         committed_at: When, with its zone.
-        generation: How often its failures were taken again; then the record names other parts.
-        format: The version of this record's form.
+        generation: How often its failures were retried; each retry replaces the record.
+        format: The version of this format.
     """
 
     crawl: str
@@ -70,33 +70,33 @@ class Commit:
 
     @property
     def instances(self) -> int:
-        """How many rows of `instances` it gave."""
+        """Rows of `instances`."""
         return sum(part.rows for part in self.parts if part.kind == "instances")
 
     @property
     def failures(self) -> int:
-        """How many rows of `failures` it gave."""
+        """Rows of `failures`."""
         return sum(part.rows for part in self.parts if part.kind == "failures")
 
 
-_RECORD = TypeAdapter(Commit)
+_RECORD: Final = TypeAdapter(Commit)
 
 
 def write_commit(storage: Storage, commit: Commit, *, replacing: bool = False) -> None:
-    """Make a shard done; its parts must all be written.
+    """Write the record of a shard; its parts must all be written.
 
     Args:
         storage: The dataset's files.
         commit: The record.
-        replacing: Whether there is one of that name already.
+        replacing: Whether there is a record of that name already.
 
     Raises:
-        DatasetError: It cannot be written, or the lock that it is written under is lost.
+        DatasetError: It cannot be written, or the lock is lost.
     """
     path = commit_path(commit.crawl, commit.shard)
     text = _RECORD.dump_json(commit, indent=1)
-    if replacing and storage.exists(path) and len(storage.read(path)) == len(text):
-        # A record is known by size and time, and in some places by a time of whole seconds.
+    if replacing and len(storage.find(path) or b"") == len(text):
+        # Readers recognise a changed record by size and time, which S3 gives in whole seconds.
         text += b"\n"
     storage.confirm()
     with storage.write(path) as stream:
@@ -104,7 +104,7 @@ def write_commit(storage: Storage, commit: Commit, *, replacing: bool = False) -
 
 
 def read_commits(storage: Storage) -> Iterator[Commit]:
-    """Read the records of all shards that are done, of every crawl, in the order of their names.
+    """Read all records, of every crawl, in the order of their names.
 
     Raises:
         DatasetError: A record is corrupt; the message names its file.
@@ -116,47 +116,35 @@ def read_commits_at(storage: Storage, paths: Iterable[str]) -> Iterator[Commit]:
     """Read the records at these paths, in their order; from a bucket several at once.
 
     Raises:
-        DatasetError: One is corrupt, or another shard's.
+        DatasetError: A record is corrupt, or another shard's.
     """
     if storage.filesystem is None:
-        yield from (read_commit_at(storage, path) for path in paths)
+        yield from (_read_at(storage, path) for path in paths)
         return
-    with ThreadPoolExecutor(_READ_AT_ONCE) as threads:
-        yield from threads.map(partial(read_commit_at, storage), paths)
-
-
-def read_commit_at(storage: Storage, path: str) -> Commit:
-    """Read the record at a path, as `commit_path` says it.
-
-    Raises:
-        DatasetError: It is corrupt, or another shard's.
-    """
-    commit = _read_commit(storage, path)
-    if path != commit_path(commit.crawl, commit.shard):
-        raise DatasetError(
-            f"{storage.location}/{path}: is the record of {commit.crawl}.{commit.shard}; "
-            "delete it, and the crawl harvests its shard again"
-        )
-    return commit
+    with ThreadPoolExecutor(_CONCURRENT_READS) as threads:
+        yield from threads.map(partial(_read_at, storage), paths)
 
 
 def read_commit(storage: Storage, crawl: str, shard: str) -> Commit | None:
-    """Read the record of one shard, or None if it is not done.
+    """Read the record of one shard; None if it is not committed.
 
     Raises:
         DatasetError: It is corrupt.
     """
     path = commit_path(crawl, shard)
-    return _read_commit(storage, path) if storage.exists(path) else None
+    return _read_at(storage, path) if storage.exists(path) else None
 
 
-def _read_commit(storage: Storage, path: str) -> Commit:
+def _read_at(storage: Storage, path: str) -> Commit:
+    remedy = "delete it, and the crawl harvests its shard again"
     try:
-        return _RECORD.validate_json(storage.read(path), strict=True)
+        commit = _RECORD.validate_json(storage.read(path), strict=True)
+        if path == commit_path(commit.crawl, commit.shard):
+            return commit
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(step) for step in first["loc"])
         raise DatasetError(
-            f"{storage.location}/{path}: corrupt commit record ({where or 'text'}: {first['msg']}); "
-            "delete it, and the crawl harvests its shard again"
+            f"{storage.location}/{path}: corrupt commit record ({where or 'text'}: {first['msg']}); {remedy}"
         ) from error
+    raise DatasetError(f"{storage.location}/{path}: is the record of {commit.crawl}.{commit.shard}; {remedy}")

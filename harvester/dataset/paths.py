@@ -1,4 +1,4 @@
-"""The names and paths of a dataset's files: what is written where, and which files are ours."""
+"""The names and paths of a dataset's files, and which files are ours."""
 
 import hashlib
 import re
@@ -15,7 +15,7 @@ COMMITS = f"{PRIVATE}/commits"
 PLANS = f"{PRIVATE}/plans"
 MARKER = f"{PRIVATE}/dataset.json"
 LOCK = f"{PRIVATE}/lock"
-LEASE = f"{PRIVATE}/lock.json"  # the same, in a bucket
+LEASE = f"{PRIVATE}/lock.json"  # the lock of a dataset in a bucket
 SNAPSHOT = f"{PRIVATE}/snapshot.json"
 MARKS = f"{PRIVATE}/marks.parquet"
 
@@ -26,7 +26,7 @@ NEXT_SNAPSHOT = f"{PRIVATE}/snapshot.next.json"
 REPLACED = f"{PRIVATE}/replaced"
 GENERATIONS = f"{PRIVATE}/generations"
 
-# The name that Hive, DuckDB and pyarrow read as NULL.
+# Hive, DuckDB and pyarrow read this folder name as NULL.
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 # File systems bound one path component to 255 bytes; "collection_id=" takes 14 of them.
@@ -40,7 +40,7 @@ _PARTITION = re.compile(r"collection_id=[^/]{0,240}/Modality=[^/]{0,240}")
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """The two values that a part of `instances` or `frames` is filed under; None is NULL."""
+    """The partition values of a part of `instances` or `frames`; None is NULL."""
 
     collection_id: str | None
     modality: str | None
@@ -54,13 +54,13 @@ class Partition:
 def encode_value(value: str | None) -> str:
     """Percent-encode one partition value, so that DuckDB and pyarrow decode it to the same text.
 
-    A value whose encoding passes 200 bytes is cut, and a hash of the whole is put behind it: its
-    partition column is then the cut text, while the column in the file keeps all of it.
+    A value whose encoding is longer than 200 bytes is cut, and a hash of the whole value is appended. Its
+    partition column is then the cut text; the column in the file has the whole value.
     """
     if value is None:
         return NULL_PARTITION
     encoded = quote(value, safe="", errors="replace")
-    if encoded == NULL_PARTITION:  # a text of which only the encoding shows that it is one
+    if encoded == NULL_PARTITION:  # a value that equals Hive's name of NULL
         encoded = encoded.replace("_", "%5F", 1)
     if len(encoded) <= MAXIMUM_ENCODED_VALUE:
         return encoded
@@ -87,15 +87,15 @@ def require_name(name: str) -> str:
 
 
 def part_name(crawl: str, shard: str, number: int = 0) -> str:
-    """Name a part after its crawl and shard; running the shard again gives the same names.
+    """Name a part after its crawl and shard; a repeated shard gives the same names.
 
-    The dots, which neither name can hold, keep two shards from ever sharing a name.
+    Neither name can hold a dot, so no two shards share a part's name.
     """
     return f"{require_name(crawl)}.{require_name(shard)}.{number}.parquet"
 
 
 def part_path(kind: TableName, name: str, partition: Partition | None = None) -> str:
-    """Say where a part lies in the dataset; `failures` has no partitions, the other two need one."""
+    """The path of a part; `failures` has no partitions, the other two need one."""
     if (partition is None) != (kind == "failures"):
         raise ValueError(f"{kind}: only parts of instances and frames lie in a partition")
     return f"{kind}/{name}" if partition is None else f"{kind}/{partition.path}/{name}"
@@ -108,7 +108,7 @@ def split_path(path: str) -> tuple[str, str]:
 
 
 def is_part_path(path: str) -> bool:
-    """Tell whether a path in the dataset is one that `part_path` can have made."""
+    """Whether a path is one that `part_path` makes."""
     kind, _, rest = path.partition("/")
     if kind == "failures":
         return _PART.fullmatch(rest) is not None
@@ -119,16 +119,16 @@ def is_part_path(path: str) -> bool:
 
 
 def is_temporary_path(path: str) -> bool:
-    """Tell whether a path in the dataset is a file that was being written."""
+    """Whether a path is that of a file that was being written."""
     folder, _, name = path.rpartition("/")
     return folder == TEMPORARY and _TEMPORARY.fullmatch(name) is not None
 
 
 def commit_path(crawl: str, shard: str) -> str:
-    """Say where the record lies that makes a shard done."""
+    """The path of a shard's commit record."""
     return f"{COMMITS}/{require_name(crawl)}.{require_name(shard)}.json"
 
 
 def plan_path(plan: str) -> str:
-    """Say where a plan is kept: Parquet, by a name that nobody takes for rows of the dataset."""
+    """The path of a plan: Parquet under another extension, so that no glob takes it for rows."""
     return f"{PLANS}/{require_name(plan)}.plan"

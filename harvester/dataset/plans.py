@@ -1,4 +1,4 @@
-"""Plans on disk, as Parquet: beside the data, and in a nameless file while one is made and gone through."""
+"""Plans as Parquet files: in the dataset, and in an unlinked temporary file while a plan is made."""
 
 import os
 import tempfile
@@ -36,8 +36,7 @@ _SCHEMA: Final = pa.schema(
     ]
 )
 
-# Series that are held to be written, and objects that end that earlier; series that are read at once, of
-# what was written at once.
+# A batch is written at so many series, or earlier at so many objects; a row group is read in smaller batches.
 _WRITTEN_ROWS: Final = 16_384
 _WRITTEN_OBJECTS: Final = 16_384
 _READ_ROWS: Final = 1024
@@ -45,7 +44,7 @@ _COPIED_BYTES: Final = 1 << 20
 
 
 class _Reader(RawIOBase):
-    """Reads an open file from a position of its own, so that many can go through one file."""
+    """Reads an open file from its own position, so that several readers share one descriptor."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
@@ -80,12 +79,12 @@ class _Reader(RawIOBase):
 
 @dataclass(frozen=True, eq=False)
 class SpooledShards(Collection[Shard]):
-    """Shards in a file that has no name and is gone with this process; make it by `spool`.
+    """Shards in an unlinked temporary file; make it by `spool`.
 
     Attributes:
         names: The shards' names, in order.
-        series: How many series they have.
-        instances: How many instances the catalog counts; None where it does not say for all of them.
+        series: The number of their series.
+        instances: The catalog's number of instances; None if it is unknown for a series.
     """
 
     names: tuple[str, ...]
@@ -107,7 +106,7 @@ class SpooledShards(Collection[Shard]):
             yield from _shards(file)
 
     def copy_to(self, stream: BinaryIO) -> None:
-        """Write the file as it is."""
+        """Copy the file to a stream."""
         reader = _Reader(self._descriptor)
         while block := reader.read(_COPIED_BYTES):
             stream.write(block)
@@ -115,10 +114,7 @@ class SpooledShards(Collection[Shard]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredShards(Collection[Shard]):
-    """Shards of a plan that is kept in a dataset.
-
-    Going through them raises DatasetError where the file is corrupt.
-    """
+    """Shards of a plan in a dataset; iterating raises DatasetError if the file is corrupt."""
 
     storage: Storage
     path: str
@@ -143,17 +139,17 @@ class StoredShards(Collection[Shard]):
 
 
 def spool(shards: Iterable[Shard]) -> SpooledShards:
-    """Put shards into a file as they come, holding few of them.
+    """Write shards to a temporary file, in bounded memory.
 
     Raises:
-        DatasetError: A key is not Unicode text (a file name in another encoding), or there is no room in
-            the folder for temporary files.
+        DatasetError: A key is not Unicode text (a file name in another encoding), or the folder for
+            temporary files is full.
     """
     names: list[str] = []
     series = instances = 0
     counted = True
 
-    def noted() -> Iterator[Shard]:
+    def counting() -> Iterator[Shard]:
         nonlocal series, instances, counted
         for shard in shards:
             names.append(shard.name)
@@ -165,7 +161,7 @@ def spool(shards: Iterable[Shard]) -> SpooledShards:
 
     try:
         with tempfile.TemporaryFile(prefix="harvester-plan-") as file:
-            _write(file, noted())
+            _write(file, counting())
             file.flush()
             descriptor = os.dup(file.fileno())
     except OSError as error:
@@ -177,7 +173,7 @@ def spool(shards: Iterable[Shard]) -> SpooledShards:
 
 
 def save_plan(storage: Storage, plan: Plan) -> None:
-    """Keep a plan, whole; one of the same name is replaced.
+    """Write a plan to the dataset; one of the same name is replaced.
 
     Raises:
         DatasetError: A key is not Unicode text (a file name in another encoding), or the file
@@ -191,7 +187,7 @@ def save_plan(storage: Storage, plan: Plan) -> None:
 
 
 def load_plan(storage: Storage, name: str) -> Plan | None:
-    """Find a plan as it was saved, or None if there is none of that name; its shards stay on disk.
+    """Read a plan; None if there is none of that name. Its shards stay on disk.
 
     Raises:
         DatasetError: The file is corrupt.
@@ -247,7 +243,7 @@ def _row(shard: str, one: Series) -> dict[str, Any]:
 
 
 def _shards(file: pq.ParquetFile) -> Iterator[Shard]:
-    """Neighbours of one shard's name, gathered."""
+    """Consecutive rows of one shard's name as a shard."""
     name: str | None = None
     held: list[Series] = []
     groups = range(file.num_row_groups)
@@ -272,8 +268,8 @@ def _series(key: str, prefixes: list[str], objects: list[dict[str, Any]], *rest:
 
 
 def _address(ref: ObjectRef) -> str:
-    """An address that `_ref` takes apart again, whatever is in the key; `url` encodes some keys."""
-    if ref.scheme == "file":  # whose name need not be UTF-8
+    """An address that `_ref` parses, whatever is in the key; `url` encodes some keys."""
+    if ref.scheme == "file":  # its name need not be UTF-8
         return ref.url
     return f"{ref.scheme}://{ref.bucket}/{ref.key}"
 

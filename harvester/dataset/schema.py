@@ -7,12 +7,12 @@ import pyarrow as pa
 
 from harvester.model import Failure
 
-# A server's answer can be quoted in a message; it must not swell a row.
+# A message can quote a server's response; this limits the size of a row.
 MAXIMUM_MESSAGE = 4000
 
 PARTITION_COLUMNS = pa.schema([("collection_id", pa.string()), ("Modality", pa.string())])
 
-# What the harvest itself knows of an object, in the order of the data contract.
+# What the harvest knows of an object, in the order of docs/data.md.
 HARVEST_COLUMNS = pa.schema(
     [
         ("instance_url", pa.string()),
@@ -35,53 +35,30 @@ HARVEST_COLUMNS = pa.schema(
     ]
 )
 
-# What has no column of its own, at any depth of the header.
+
+def _items(**types: pa.DataType) -> pa.DataType:
+    return pa.list_(pa.struct(list(types.items())))
+
+
+# Elements without a column of their own, at any depth of the header.
 REMAINDER_COLUMNS = pa.schema(
     [
         (
             "OtherElements",
-            pa.list_(
-                pa.struct(
-                    [
-                        ("path", pa.string()),
-                        ("Tag", pa.string()),
-                        ("VR", pa.string()),
-                        ("Creator", pa.string()),
-                        ("Data", pa.list_(pa.string())),
-                    ]
-                )
+            _items(
+                path=pa.string(),
+                Tag=pa.string(),
+                VR=pa.string(),
+                Creator=pa.string(),
+                Data=pa.list_(pa.string()),
             ),
         ),
-        (
-            "bulk_data",
-            pa.list_(
-                pa.struct(
-                    [
-                        ("path", pa.string()),
-                        ("VR", pa.string()),
-                        ("offset", pa.int64()),
-                        ("length", pa.int64()),
-                    ]
-                )
-            ),
-        ),
-        (
-            "invalid_elements",
-            pa.list_(
-                pa.struct(
-                    [
-                        ("path", pa.string()),
-                        ("VR", pa.string()),
-                        ("text", pa.string()),
-                        ("reason", pa.string()),
-                    ]
-                )
-            ),
-        ),
+        ("bulk_data", _items(path=pa.string(), VR=pa.string(), offset=pa.int64(), length=pa.int64())),
+        ("invalid_elements", _items(path=pa.string(), VR=pa.string(), text=pa.string(), reason=pa.string())),
     ]
 )
 
-# The least that a part of `instances` has; every attribute seen adds its own column.
+# Every part of `instances` has these; each attribute seen adds its own column.
 INSTANCE_COLUMNS = pa.schema(
     [
         *PARTITION_COLUMNS,
@@ -134,7 +111,7 @@ FAILURE_COLUMNS = pa.schema(
 def failure_table(
     failures: Iterable[Failure], *, harvester_version: str, harvested_at: datetime | None = None
 ) -> pa.Table:
-    """Turn failures into rows of `failures`.
+    """Failures as rows of `failures`.
 
     Args:
         failures: One for each object, or series, that gave no row in `instances`.

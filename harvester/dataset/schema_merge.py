@@ -1,4 +1,4 @@
-"""One schema for parts whose columns, and whose items' fields, differ; and tables brought into it."""
+"""One schema for parts whose columns or nested fields differ, and the conversion of tables to it."""
 
 from collections.abc import Iterable
 
@@ -10,8 +10,8 @@ from harvester.errors import DatasetError
 def unite(schemas: Iterable[pa.Schema]) -> pa.Schema:
     """Unite columns by name, and the fields of nested structs, in the order of their first appearance.
 
-    A type follows from the data dictionary, so that two parts seldom disagree; where dictionaries
-    of different years do, the wider number is taken, or text, which holds any value.
+    Types follow from the data dictionary, so parts seldom differ. Where dictionaries of different years do,
+    the result is the wider number type, or text.
 
     Raises:
         DatasetError: A column is nested in one part and not in another.
@@ -24,14 +24,14 @@ def unite(schemas: Iterable[pa.Schema]) -> pa.Schema:
                 types[field.name] = field.type
             elif seen != field.type:
                 types[field.name] = _wider(field.name, seen, field.type)
-    # A file's column of nulls has no type of its own: text, as DuckDB takes it.
+    # A column of NULLs only has no type: text, as in DuckDB.
     return pa.schema(
         [(name, pa.string() if pa.types.is_null(kind) else kind) for name, kind in types.items()]
     )
 
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Bring a table into a schema that unites its own: what it lacks is NULL, at any depth.
+    """Convert a table to a united schema: missing columns and fields are NULL, at any depth.
 
     Raises:
         DatasetError: A value does not fit its column's type.

@@ -1,4 +1,4 @@
-"""One shard on its way into the dataset: its parts first, then the commit that makes it done."""
+"""Writes a shard to the dataset: its parts first, then the commit that makes it done."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -18,21 +18,21 @@ from harvester.model import Failure
 class ShardWriter:
     """Writes the parts of one shard; nothing counts until `commit`.
 
-    Parts are numbered in the order they are written, by table and partition, so a shard that is
-    run again replaces its own.
+    Parts are numbered in the order in which they are written, by table and partition, so a repeated shard
+    replaces its own parts.
 
-    Where a commit is replaced, its parts of `instances` and `frames` stay and are added to, under new
-    numbers; its parts of `failures` give way to the new ones when the record is replaced, at one stroke.
+    Where a commit is replaced, its parts of `instances` and `frames` stay, and new ones get higher numbers;
+    its parts of `failures` are replaced when the record is.
 
     Args:
         storage: The dataset's files.
         crawl: The crawl's name, which is its plan's.
         shard: The shard's name.
-        replacing: The shard's commit, if its failures are taken again.
+        replacing: The shard's commit, if its failures are retried.
     """
 
     def __init__(self, storage: Storage, crawl: str, shard: str, *, replacing: Commit | None = None) -> None:
-        part_name(crawl, shard)  # refuses bad names before anything is fetched
+        part_name(crawl, shard)  # rejects bad names before anything is fetched
         self._storage = storage
         self._crawl = crawl
         self._shard = shard
@@ -62,9 +62,9 @@ class ShardWriter:
         """Write rows of `failures`; None, and no file, if there are none.
 
         Args:
-            failures: What failed now.
-            harvester_version: The version that failed.
-            kept: Rows of the commit that is replaced, which stay.
+            failures: The new failures.
+            harvester_version: The version that found them.
+            kept: Rows of the replaced commit that stay.
 
         Raises:
             DatasetError: The file cannot be written.
@@ -81,18 +81,18 @@ class ShardWriter:
         seconds: float,
         versions: Mapping[str, str],
     ) -> Commit:
-        """Make the shard done: from here on its rows count, and it is not harvested again.
+        """Make the shard done: its rows count, and it is not harvested again.
 
         Args:
-            series: The keys of its series; if known, with how many instances and failures each gave.
-                Where a commit is replaced, those of its series that changed, with all they have now.
-            requests: Requests that were sent, retries included.
-            bytes_fetched: Bytes of bodies that were received.
+            series: The keys of its series; if known, with the numbers of instances and failures of each.
+                Where a commit is replaced, the series that changed, with their new totals.
+            requests: Requests sent, retries included.
+            bytes_fetched: Bytes of response bodies received.
             seconds: From the shard's first request until now.
-            versions: Of harvester, and of what its values depend on.
+            versions: Versions of harvester and of the packages that determine its values.
 
         Raises:
-            DatasetError: The record cannot be written.
+            DatasetError: The record cannot be written, or the lock is lost.
         """
         commit = Commit(
             crawl=self._crawl,
@@ -112,11 +112,11 @@ class ShardWriter:
         write_commit(self._storage, commit, replacing=before is not None)
         for part in before.parts if before is not None else ():
             if part.kind == "failures":
-                self._storage.delete(part.path)  # else the next crawl's sweep does
+                self._storage.delete(part.path)  # else the next sweep does
         return commit
 
     def discard(self) -> None:
-        """Delete the parts written so far, for a shard that is given up or begun again.
+        """Delete the parts written so far, of a shard that is abandoned or repeated.
 
         Raises:
             DatasetError: A file cannot be deleted.
@@ -146,7 +146,7 @@ class ShardWriter:
 
 
 def _numbers_after(parts: Iterable[Part]) -> Counter[str]:
-    """The next number in each folder: a committed part is never written over."""
+    """The next number in each folder: a committed part is never overwritten."""
     numbers: Counter[str] = Counter()
     for part in parts:
         folder, _, name = part.path.rpartition("/")
@@ -169,7 +169,7 @@ def _next_generation(before: Commit, now: Commit) -> Commit:
 
 
 def _with_partition_columns(table: pa.Table, partition: Partition) -> pa.Table:
-    """Add the partition's columns where the table lacks them: the file alone must be complete."""
+    """Add the partition's columns where the table lacks them: each file is complete by itself."""
     for name, value in (("collection_id", partition.collection_id), ("Modality", partition.modality)):
         if name not in table.column_names:
             table = table.append_column(name, pa.repeat(pa.scalar(value, pa.string()), len(table)))

@@ -1,11 +1,11 @@
-"""What became of rows after their harvest: which series and objects the catalog has no more, or other ones.
+"""Which series and objects are superseded: no longer in the catalog, moved, or changed since their harvest.
 
-Parts are immutable, so this is a small table of its own, `_harvest/marks.parquet`, which is replaced whole
-and which the views join. A mark that is lost costs nothing but the next crawl, which makes it again.
+Parts are immutable, so the marks are a small table of their own, `_harvest/marks.parquet`, which is replaced
+as a whole, and which the SQL views join. The next crawl makes lost marks again.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -34,14 +34,14 @@ _COLUMNS: Final = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """What became of a series.
+    """The state of a series in the catalog.
 
     Attributes:
-        superseded_in: The first release that has it no more; None: the newest one has it.
-        superseded_at: When that was found, UTC.
-        collection_id: The collection that the catalog has it in now, where that is another one.
-        moved_from: The collection that its rows were harvested into.
-        moved_in: The release that has it there.
+        superseded_in: The first release without it; None: the newest release has it.
+        superseded_at: When that was found (UTC).
+        collection_id: Its collection in the catalog, if it has moved.
+        moved_from: The collection of its rows.
+        moved_in: The release in which it moved.
     """
 
     superseded_in: int | None = None
@@ -56,9 +56,9 @@ class Tombstones:
     """All marks of a dataset.
 
     Attributes:
-        release: The newest release that the dataset was held against; None: none so far.
-        series: By their CRDC UUID.
-        objects: Until when (UTC) what was harvested of an object is superseded, by its address.
+        release: The newest release that the dataset was compared with; None: none so far.
+        series: By CRDC UUID.
+        objects: By address: rows harvested before this time (UTC) are superseded.
     """
 
     release: int | None = None
@@ -66,7 +66,7 @@ class Tombstones:
     objects: Mapping[str, datetime] = field(default_factory=dict)
 
     def with_objects(self, urls: Iterable[str], before: datetime) -> "Tombstones":
-        """With rows of these objects that were harvested before a time superseded."""
+        """These marks, with rows of these objects superseded that were harvested before a time."""
         return replace(self, objects={**self.objects, **dict.fromkeys(urls, before)})
 
     def series_table(self) -> pa.Table:
@@ -84,15 +84,7 @@ class Tombstones:
 
     def _table(self) -> pa.Table:
         rows: list[dict[str, Any]] = [
-            {
-                "crdc_series_uuid": uuid,
-                "superseded_in": mark.superseded_in,
-                "superseded_at": mark.superseded_at,
-                "collection_id": mark.collection_id,
-                "moved_from": mark.moved_from,
-                "moved_in": mark.moved_in,
-            }
-            for uuid, mark in sorted(self.series.items())
+            {"crdc_series_uuid": uuid, **asdict(mark)} for uuid, mark in sorted(self.series.items())
         ]
         rows += [
             {"instance_url": url, "superseded_at": before} for url, before in sorted(self.objects.items())
@@ -101,20 +93,21 @@ class Tombstones:
 
 
 def _empty(names: Iterable[str]) -> pa.Table:
-    # From lists pyarrow makes arrays by loading pandas, which takes longer than most queries.
+    # pyarrow converts lists by importing pandas, which takes longer than most queries.
     return pa.Table.from_batches([], pa.schema([_COLUMNS.field(name) for name in names]))
 
 
 def read_marks(storage: Storage) -> Tombstones:
-    """Read a dataset's marks; a dataset that never was held against a catalog has none.
+    """Read a dataset's marks; empty before the first comparison with a catalog.
 
     Raises:
         DatasetError: They are corrupt.
     """
-    if not storage.exists(MARKS):
+    content = storage.find(MARKS)
+    if content is None:
         return Tombstones()
     try:
-        table = pq.read_table(pa.BufferReader(storage.read(MARKS)))
+        table = pq.read_table(pa.BufferReader(content))
         release = (table.schema.metadata or {}).get(_RELEASE)
         rows = table.select(_COLUMNS.names).cast(_COLUMNS).to_pylist()
         return Tombstones(
@@ -130,10 +123,10 @@ def read_marks(storage: Storage) -> Tombstones:
 
 
 def write_marks(storage: Storage, marks: Tombstones) -> None:
-    """Replace a dataset's marks, at one stroke.
+    """Replace a dataset's marks.
 
     Raises:
-        DatasetError: They cannot be written, or the lock that they are written under is lost.
+        DatasetError: They cannot be written, or the lock is lost.
     """
     metadata = {} if marks.release is None else {_RELEASE: str(marks.release).encode()}
     table = marks._table().replace_schema_metadata(metadata)  # noqa: SLF001  its own module
@@ -143,10 +136,4 @@ def write_marks(storage: Storage, marks: Tombstones) -> None:
 
 
 def _mark(row: Mapping[str, Any]) -> Tombstone:
-    return Tombstone(
-        superseded_in=row["superseded_in"],
-        superseded_at=row["superseded_at"],
-        collection_id=row["collection_id"],
-        moved_from=row["moved_from"],
-        moved_in=row["moved_in"],
-    )
+    return Tombstone(**{field.name: row[field.name] for field in fields(Tombstone)})

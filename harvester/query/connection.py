@@ -5,10 +5,10 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain, count
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -23,7 +23,7 @@ from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import DatasetError, QueryError
 from harvester.query.bigquery.translate import translate
 from harvester.query.missing_attributes import bind, define_instances, missing_name, with_fixed_columns
-from harvester.query.part_files import define_files, follow_files
+from harvester.query.part_files import define_files, files_by_table, follow_files
 from harvester.query.sandbox import require_question
 from harvester.query.supersession import add_marks, marked
 from harvester.query.views import (
@@ -71,6 +71,8 @@ class DatabaseOptions:
 
 _DEFAULT_OPTIONS: Final = DatabaseOptions()
 
+_MISSING_FILE: Final = re.compile(r"Cannot (?:open|access) file|No files found")
+
 # A dataset that is compacted while it is opened is opened again.
 _ATTEMPTS: Final = 5
 
@@ -85,7 +87,7 @@ class Result:
 
     columns: tuple[str, ...]
     _reader: pa.RecordBatchReader
-    _again: Callable[[], pa.RecordBatchReader | None] = lambda: None
+    _again: Callable[[Exception], pa.RecordBatchReader | None] = lambda _error: None
 
     @property
     def schema(self) -> pa.Schema:
@@ -106,7 +108,7 @@ class Result:
                 return
             # DuckDB's errors come through Arrow's stream as Arrow's, of which one is an OSError.
             except (duckdb.Error, pa.ArrowException, OSError) as error:
-                again = self._again()
+                again = self._again(error)
                 if again is None:
                     raise QueryError(_one_line(error)) from error
                 if begun:
@@ -141,21 +143,27 @@ def open_dataset(path: str | Path, options: DatabaseOptions = _DEFAULT_OPTIONS) 
     dataset = Dataset.open(path)
     for _ in range(_ATTEMPTS):
         snapshot, columns = dataset.snapshot()
+        files = files_by_table(snapshot)
         try:
-            return _opened(dataset, snapshot, columns, options)
+            return _opened(dataset, snapshot, files, columns, options)
         except duckdb.Error as error:
             # Unless parts have gone that a compaction replaced just now, and kept for nobody.
-            if dataset.snapshot()[0] == snapshot:
+            if dataset.snapshot()[0] == snapshot and all(
+                snapshot.files(table) == files[table] for table in TABLES
+            ):
                 raise QueryError(f"{dataset.location}: {_one_line(error)}") from error
     raise DatasetError(f"{dataset.location}: changes faster than it can be read; try again")
 
 
 def _opened(
-    dataset: Dataset, snapshot: Snapshot, columns: Mapping[TableName, pa.Schema], options: DatabaseOptions
+    dataset: Dataset,
+    snapshot: Snapshot,
+    files: Mapping[TableName, list[str]],
+    columns: Mapping[TableName, pa.Schema],
+    options: DatabaseOptions,
 ) -> duckdb.DuckDBPyConnection:
     marks = dataset.marks()
-    counts = Counter(part.kind for part in snapshot.parts)
-    parts = {kind: table_view(kind, columns[kind], empty=not counts[kind]) for kind in TABLES}
+    parts = {kind: table_view(kind, columns[kind], empty=not files[kind]) for kind in TABLES}
     connection = duckdb.connect(
         config={
             "autoinstall_known_extensions": "false",
@@ -172,7 +180,7 @@ def _opened(
             from harvester.query.bucket_files import PartFiles  # noqa: PLC0415  its package is an extra
 
             connection.register_filesystem(PartFiles(snapshot))
-        files = define_files(connection, snapshot)
+        define_files(connection, dataset.storage, files)
         release = _add_release(connection)
         for name, table in options.tables.items():
             add_table(connection, name, table)
@@ -192,7 +200,11 @@ def _opened(
         if options.asked_often:
             connection.execute("SET parquet_metadata_cache = true")
         connection.execute("SET enable_progress_bar_print = false")
-        lock(connection, [*release, *files], [f"{dataset.storage.folder}/{REPLACED}"])
+        lock(
+            connection,
+            [*release, *chain.from_iterable(files.values())],
+            [f"{dataset.storage.folder}/{REPLACED}"],
+        )
     except duckdb.Error:
         connection.close()
         raise
@@ -216,16 +228,13 @@ def run_query(connection: duckdb.DuckDBPyConnection, sql: str, dialect: Dialect 
     """
     if dialect == "bigquery":
         sql = translate(sql)
-    try:
+    for attempt in count():
         try:
             reader = _run(connection, sql)
-        except (duckdb.IOException, duckdb.PermissionException):  # a file is missing
-            following = _run_again(connection, sql)
-            if following is None:
-                raise
-            reader = following
-    except (duckdb.Error, pa.ArrowException) as error:
-        raise QueryError(_one_line(error) + _did_you_mean(connection, str(error))) from error
+            break
+        except (duckdb.Error, pa.ArrowException) as error:
+            if attempt == _ATTEMPTS or not _have_parts_moved(connection, error):
+                raise QueryError(_one_line(error) + _did_you_mean(connection, str(error))) from error
     return Result(tuple(reader.schema.names), reader, partial(_run_again, connection, sql))
 
 
@@ -237,9 +246,15 @@ def _run(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.RecordBatchReade
     return connection.to_arrow_reader(_BATCH_ROWS)
 
 
-def _run_again(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.RecordBatchReader | None:
-    """Run a query that failed once more, if a compaction has moved parts meanwhile; None: none has moved."""
-    return _run(connection, sql) if follow_files(connection) else None
+def _run_again(
+    connection: duckdb.DuckDBPyConnection, sql: str, error: Exception
+) -> pa.RecordBatchReader | None:
+    """Run a query again that failed because a compaction moved parts; None: it failed otherwise."""
+    return _run(connection, sql) if _have_parts_moved(connection, error) else None
+
+
+def _have_parts_moved(connection: duckdb.DuckDBPyConnection, error: Exception) -> bool:
+    return _MISSING_FILE.search(str(error)) is not None and follow_files(connection)
 
 
 def _one_line(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """The files behind a dataset's views: SQL variables, which follow parts that a compaction moves."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from harvester.dataset import TABLES, Snapshot, TableName
 from harvester.dataset.directory import LocalStorage
 from harvester.dataset.paths import REPLACED
 from harvester.dataset.snapshot import locate_parts
+from harvester.dataset.storage import Storage
 
 _FOLDER: Final = "harvest_folder"
 
@@ -19,15 +21,20 @@ def files_of(table: TableName) -> str:
     return f"getvariable('harvest_{table}')"
 
 
-def define_files(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> list[str]:
-    """Set the variables to the files of a snapshot, and return these."""
+def files_by_table(snapshot: Snapshot) -> dict[TableName, list[str]]:
+    """The files of all tables, where they are now."""
+    return {table: snapshot.files(table) for table in TABLES}
+
+
+def define_files(
+    connection: duckdb.DuckDBPyConnection, storage: Storage, files: Mapping[TableName, Sequence[str]]
+) -> None:
+    """Set the variables to the files of each table."""
     # Only in a directory do parts move: in a bucket `PartFiles` finds them.
-    folder = snapshot.storage.folder if snapshot.storage.filesystem is None else ""
+    folder = storage.folder if storage.filesystem is None else ""
     connection.execute(f"SET VARIABLE {_FOLDER} = {literal(folder)}")
-    files = {table: snapshot.files(table) for table in TABLES}
     for table, found in files.items():
         _set(connection, table, found)
-    return [file for found in files.values() for file in found]
 
 
 def follow_files(connection: duckdb.DuckDBPyConnection) -> bool:
@@ -48,7 +55,7 @@ def follow_files(connection: duckdb.DuckDBPyConnection) -> bool:
     return moved
 
 
-def _set(connection: duckdb.DuckDBPyConnection, table: TableName, files: list[str]) -> None:
+def _set(connection: duckdb.DuckDBPyConnection, table: TableName, files: Sequence[str]) -> None:
     connection.execute(f"SET VARIABLE harvest_{table} = [{', '.join(map(literal, files))}]::VARCHAR[]")
 
 

@@ -1,4 +1,4 @@
-"""Where a dataset in a bucket is: `s3://BUCKET/PREFIX` or `gs://BUCKET/PREFIX`, and at which endpoint."""
+"""The address of a dataset in a bucket: `s3://BUCKET/PREFIX` or `gs://BUCKET/PREFIX`, and its endpoint."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from harvester.errors import DatasetError
 SCHEMES: Final = ("s3", "gs")
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}")
 _OPTIONS: Final = ("endpoint", "region")
-# What the clouds' own tools read; boto3 and gsutil know the same names.
+# The names that boto3 and gsutil read, too.
 _VARIABLES: Final = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
     "gs": ("STORAGE_EMULATOR_HOST",),
@@ -24,10 +24,10 @@ class BucketAddress:
 
     Attributes:
         scheme: `s3` or `gs`.
-        bucket: Its bucket.
-        prefix: What all keys of the dataset begin with, without a slash at either end.
-        endpoint: `http://HOST[:PORT]` or `https://...` in place of the cloud's own; None: the cloud.
-        region: The bucket's region, where it is not to be looked up.
+        bucket: The bucket.
+        prefix: The prefix of all keys of the dataset, without a slash at either end.
+        endpoint: `http://HOST[:PORT]` or `https://...` of another server; None: the cloud's.
+        region: The bucket's region; None: it is looked up.
     """
 
     scheme: str
@@ -38,25 +38,26 @@ class BucketAddress:
 
     @property
     def url(self) -> str:
-        """Bucket and prefix alone."""
+        """The address without options."""
         return f"{self.scheme}://{self.bucket}/{self.prefix}"
 
     @property
     def location(self) -> str:
-        """All of it, as `parse` reads it."""
+        """The whole address, as `parse` reads it."""
         given = {"endpoint": self.endpoint, "region": self.region}
         options = "&".join(f"{name}={quote(value, safe=':/')}" for name, value in given.items() if value)
         return f"{self.url}?{options}" if options else self.url
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read an address; what it says of an endpoint goes before the environment.
+        """Parse an address; its options take precedence over the environment.
 
-        `?endpoint=http://127.0.0.1:9000` names a server that speaks S3 or GCS, else `AWS_ENDPOINT_URL_S3`,
-        `AWS_ENDPOINT_URL` or `STORAGE_EMULATOR_HOST` does; `?region=eu-west-1` spares a look-up.
+        `?endpoint=http://127.0.0.1:9000` names a server with the API of S3 or GCS; without it
+        `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL` or `STORAGE_EMULATOR_HOST` does. `?region=eu-west-1` saves a
+        look-up of the region.
 
         Raises:
-            DatasetError: It is not such an address.
+            DatasetError: It is invalid.
         """
         place, _, query = text.partition("?")
         scheme, _, rest = place.partition("://")
@@ -68,12 +69,10 @@ class BucketAddress:
                 f"{scheme}:// is not supported"
             )
         if not _BUCKET.fullmatch(bucket):
-            raise DatasetError(
-                f"{text}: {bucket!r} cannot be a bucket's name; expected {scheme}://BUCKET/PREFIX"
-            )
+            raise DatasetError(f"{text}: {bucket!r} is not a bucket name; expected {scheme}://BUCKET/PREFIX")
         if not prefix or any(step in ("", ".", "..") for step in prefix.split("/")) or "\0" in prefix:
             raise DatasetError(
-                f"{text}: expected {scheme}://BUCKET/PREFIX, a place of its own in the bucket for the dataset"
+                f"{text}: expected {scheme}://BUCKET/PREFIX, with a prefix of its own for the dataset"
             )
         options = dict(parse_qsl(query, keep_blank_values=True))
         if unknown := [name for name in options if name not in _OPTIONS]:
@@ -83,7 +82,7 @@ class BucketAddress:
 
 
 def is_bucket_address(path: object) -> bool:
-    """Whether a text names a place by a scheme, rather than a directory."""
+    """Whether a text is an address with a scheme, and not a directory."""
     return isinstance(path, str) and "://" in path
 
 

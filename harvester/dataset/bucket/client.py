@@ -1,9 +1,9 @@
-"""How a bucket is reached: pyarrow's file system for it, and whether there are credentials to write with."""
+"""The clients of a bucket, pyarrow's file system and boto3 or google-auth, and their credentials."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pyarrow import fs
@@ -12,26 +12,23 @@ from harvester.dataset.bucket.address import BucketAddress
 from harvester.dataset.bucket.errors import refusal
 from harvester.errors import DatasetError
 
-if TYPE_CHECKING:
-    pass
-
 _CONNECT_SECONDS: Final = 5
-_PATIENCE: Final = timedelta(seconds=60)
+_TIMEOUT: Final = timedelta(seconds=60)
 _RETRIED: Final = (429, 500, 502, 503, 504)
-_REGION_OF_NO_CLOUD: Final = "us-east-1"
+_EMULATOR_REGION: Final = "us-east-1"
 _SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_write"
 
 
 @dataclass(frozen=True, slots=True)
 class BucketAccess:
-    """What reaches one bucket; make it by `open_bucket`.
+    """The clients of one bucket; make them by `open_bucket`.
 
     Attributes:
         address: The dataset's.
         filesystem: Reads and writes whole files.
-        session: boto3's or google-auth's, for what pyarrow has no words for: a write with a condition.
-        anonymous: Whether there are no credentials: public datasets can be read so.
-        turn: Held while the session is used, where threads must not share it: google-auth's.
+        session: boto3's client or google-auth's session, for conditional writes, which pyarrow lacks.
+        anonymous: Whether there are no credentials; public datasets can be read without.
+        turn: Held while the session is used: threads must not share google-auth's.
     """
 
     address: BucketAddress
@@ -42,9 +39,9 @@ class BucketAccess:
 
 
 def open_bucket(address: BucketAddress) -> BucketAccess:
-    """Find credentials as the cloud's own tools do, and a file system; asks nothing of the bucket itself.
+    """Find credentials as the cloud's own tools do, and make the clients; sends no request to the bucket.
 
-    Without credentials the bucket is read as a public one.
+    Without credentials the bucket is read anonymously.
 
     Raises:
         DatasetError: The packages for buckets are not installed, or the bucket's region cannot be found.
@@ -72,7 +69,7 @@ def _open_s3(address: BucketAddress) -> BucketAccess:
         anonymous=anonymous,
         region=region,
         connect_timeout=_CONNECT_SECONDS,
-        request_timeout=_PATIENCE.total_seconds(),
+        request_timeout=_TIMEOUT.total_seconds(),
         allow_delayed_open=True,  # a small file is one request
         **endpoint,
     )
@@ -96,7 +93,7 @@ def _s3_client(session: Any, address: BucketAddress, region: str, *, anonymous: 
 
 
 def _region(address: BucketAddress) -> str:
-    return _REGION_OF_NO_CLOUD if address.endpoint else str(fs.resolve_s3_region(address.bucket))
+    return _EMULATOR_REGION if address.endpoint else str(fs.resolve_s3_region(address.bucket))
 
 
 def _open_gcs(address: BucketAddress) -> BucketAccess:
@@ -116,13 +113,13 @@ def _open_gcs(address: BucketAddress) -> BucketAccess:
     else:
         credentials = AnonymousCredentials()  # as google-cloud-storage does for an emulator
     session: AuthorizedSession = AuthorizedSession(credentials)
-    # A write that was answered, and whose answer was lost, is told from a conflict by what is there then.
+    # A repeated write whose first response was lost looks like a conflict; `lease` tells them apart.
     again = Retry(total=3, backoff_factor=0.5, status_forcelist=_RETRIED, allowed_methods=None)
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=again))
     endpoint = {} if address.endpoint is None else _override(address.endpoint)
     filesystem = fs.GcsFileSystem(
-        anonymous=anonymous or address.endpoint is not None, retry_time_limit=_PATIENCE, **endpoint
+        anonymous=anonymous or address.endpoint is not None, retry_time_limit=_TIMEOUT, **endpoint
     )
     return BucketAccess(address, filesystem, session, anonymous)
 

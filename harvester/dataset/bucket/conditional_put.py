@@ -1,7 +1,7 @@
-"""One small object that is only replaced by who has seen what it replaces: a write with a condition.
+"""Conditional writes: a small object is replaced only if it is still the version that was read.
 
-pyarrow's file systems have no words for this. S3 has had If-None-Match and If-Match on PUT since 2024, as
-have MinIO and Ceph's newer releases; Google Cloud Storage has `ifGenerationMatch`.
+pyarrow's file systems lack them. S3 has If-None-Match and If-Match on PUT since 2024, as do MinIO and Ceph's
+newer releases; Google Cloud Storage has `ifGenerationMatch`.
 """
 
 from abc import ABC, abstractmethod
@@ -21,17 +21,17 @@ _PRECONDITION_CODES: Final = frozenset({"PreconditionFailed", "ConditionalReques
 
 
 class ConflictError(Exception):
-    """The object is another one by now than the writer has seen."""
+    """The object has another version than the writer has read."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class StoredVersion:
     """An object as it was read.
 
     Attributes:
-        data: What is in it.
-        version: What a write must name to replace it: an ETag, or a generation.
-        age: Seconds since it was written, both times by the server's own clock.
+        data: Its content.
+        version: Its ETag or generation, which a write that replaces it must name.
+        age: Seconds since it was written, by the server's clock.
     """
 
     data: bytes
@@ -43,24 +43,24 @@ class ConditionalObject(ABC):
     """One object in a bucket."""
 
     @abstractmethod
-    def read(self) -> Seen | None:
-        """Read it; None where there is none.
+    def read(self) -> StoredVersion | None:
+        """Read it; None if there is none.
 
         Raises:
-            DatasetError: The bucket refuses, or cannot be reached.
+            DatasetError: The bucket refuses, or is unreachable.
         """
 
     @abstractmethod
     def put(self, data: bytes, seen: str | None) -> str:
-        """Write it, if it still is what was seen, and else not; return its new version.
+        """Write it if its version is still the one that was read; return the new version.
 
         Args:
-            data: What to write.
-            seen: The version that is replaced; None: there is none yet.
+            data: The new content.
+            seen: The version to replace; None: there is no object yet.
 
         Raises:
-            ConflictError: It is another one by now.
-            DatasetError: The bucket refuses, or cannot be reached.
+            ConflictError: It has another version.
+            DatasetError: The bucket refuses, or is unreachable.
         """
 
 
@@ -75,36 +75,36 @@ class _S3Object(ConditionalObject):
         self._path = path
         self._place = {"Bucket": access.address.bucket, "Key": f"{access.address.prefix}/{path}"}
 
-    def read(self) -> Seen | None:
+    def read(self) -> StoredVersion | None:
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
         try:
-            answer = self._access.session.get_object(**self._place)
-            data = answer["Body"].read()
+            response = self._access.session.get_object(**self._place)
+            data = response["Body"].read()
         except ClientError as error:
             if error.response["Error"]["Code"] == "NoSuchKey":
                 return None
             raise refusal(self._access.address, f"{self._path}: cannot be read", error) from error
         except BotoCoreError as error:
             raise refusal(self._access.address, f"{self._path}: cannot be read", error) from error
-        headers = answer["ResponseMetadata"]["HTTPHeaders"]
-        return Seen(data, answer["ETag"], _age(answer["LastModified"], headers.get("date")))
+        headers = response["ResponseMetadata"]["HTTPHeaders"]
+        return StoredVersion(data, response["ETag"], _age(response["LastModified"], headers.get("date")))
 
     def put(self, data: bytes, seen: str | None) -> str:
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
         condition = {"IfNoneMatch": "*"} if seen is None else {"IfMatch": seen}
         try:
-            answer = self._access.session.put_object(**self._place, Body=data, **condition)
+            response = self._access.session.put_object(**self._place, Body=data, **condition)
         except ClientError as error:
             code = error.response["Error"]["Code"]
-            # What was seen may also be gone.
+            # The version that was read may also have been deleted.
             if code in _PRECONDITION_CODES or (seen is not None and code == "NoSuchKey"):
                 raise ConflictError from error
             raise refusal(self._access.address, f"{self._path}: cannot be written", error) from error
         except BotoCoreError as error:
             raise refusal(self._access.address, f"{self._path}: cannot be written", error) from error
-        return str(answer["ETag"])
+        return str(response["ETag"])
 
 
 class _GcsObject(ConditionalObject):
@@ -118,31 +118,31 @@ class _GcsObject(ConditionalObject):
         self._root = address.endpoint or _GCS
         self._objects = f"storage/v1/b/{quote(address.bucket, safe='')}/o"
 
-    def read(self) -> Seen | None:
-        said = self._ask("GET", f"{self._root}/{self._objects}/{self._name}", "read")
-        if said is None:
+    def read(self) -> StoredVersion | None:
+        response = self._request("GET", f"{self._root}/{self._objects}/{self._name}", "read")
+        if response is None:
             return None
-        resource = said.json()
+        resource = response.json()
         generation = str(resource["generation"])
         where = f"{self._root}/{self._objects}/{self._name}?alt=media&generation={generation}"
-        content = self._ask("GET", where, "read")
+        content = self._request("GET", where, "read")
         if content is None:  # replaced in between
             return self.read()
         updated = datetime.fromisoformat(resource["updated"])
-        return Seen(content.content, generation, _age(updated, said.headers.get("Date")))
+        return StoredVersion(content.content, generation, _age(updated, response.headers.get("Date")))
 
     def put(self, data: bytes, seen: str | None) -> str:
         where = (
             f"{self._root}/upload/{self._objects}?uploadType=media&name={self._name}"
             f"&ifGenerationMatch={seen or 0}"
         )
-        said = self._ask("POST", where, "written", data)
-        if said is None:
+        response = self._request("POST", where, "written", data)
+        if response is None:
             raise no_bucket(self._access.address)
-        return str(said.json()["generation"])
+        return str(response.json()["generation"])
 
-    def _ask(self, method: str, where: str, done: str, data: bytes | None = None) -> Any:
-        """The answer; None for 404."""
+    def _request(self, method: str, where: str, done: str, data: bytes | None = None) -> Any:
+        """The response; None for 404."""
         from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
         from requests import RequestException  # noqa: PLC0415
 
@@ -150,21 +150,21 @@ class _GcsObject(ConditionalObject):
         headers = {} if data is None else {"Content-Type": "text/plain"}
         try:
             with self._access.turn:
-                answer = self._access.session.request(
+                response = self._access.session.request(
                     method, where, data=data, headers=headers, timeout=_SECONDS
                 )
-            if answer.status_code in _PRECONDITION:
+            if response.status_code in _PRECONDITION:
                 raise ConflictError
-            if answer.status_code == 404:
+            if response.status_code == 404:
                 return None
-            answer.raise_for_status()
+            response.raise_for_status()
         except (RequestException, GoogleAuthError) as error:
             raise refusal(address, f"{self._path}: cannot be {done}", error) from error
-        return answer
+        return response
 
 
 def _age(written: datetime, now: str | None) -> float:
-    """Seconds between two times of the server's; 0 where it does not say what time it is."""
+    """Seconds between two times of the server; 0 if its response has no Date."""
     if now is None:
         return 0.0
     return max(0.0, (parsedate_to_datetime(now).astimezone(UTC) - written.astimezone(UTC)).total_seconds())

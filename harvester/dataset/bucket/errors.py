@@ -1,4 +1,4 @@
-"""What a cloud's refusal means, as one line that names the way out."""
+"""Error messages for the responses of a cloud: one line each, with the remedy."""
 
 import re
 from typing import Final
@@ -7,8 +7,8 @@ from harvester.dataset.bucket.address import BucketAddress
 from harvester.errors import DatasetError
 
 _LOGIN: Final = {
-    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or say `aws configure`",
-    "gs": "say `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS",
+    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or run `aws configure`",
+    "gs": "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS",
 }
 # Codes of S3 and of GCS, as boto3, pyarrow and google-auth spell them in their messages.
 _NO_BUCKET: Final = re.compile(
@@ -33,12 +33,12 @@ _LONGEST: Final = 300
 
 
 def no_credentials(address: BucketAddress) -> DatasetError:
-    """Nobody said who is asking."""
+    """The error of missing credentials."""
     return DatasetError(f"{address.url}: there are no credentials for this bucket; {_LOGIN[address.scheme]}")
 
 
 def no_bucket(address: BucketAddress) -> DatasetError:
-    """There is no such bucket."""
+    """The error of a missing bucket."""
     maker = "aws s3 mb s3" if address.scheme == "s3" else "gcloud storage buckets create gs"
     where = f" at {address.endpoint}" if address.endpoint else ""
     return DatasetError(
@@ -48,12 +48,12 @@ def no_bucket(address: BucketAddress) -> DatasetError:
 
 
 def refusal(address: BucketAddress, what: str, error: BaseException) -> DatasetError:
-    """Say what an error of pyarrow's, boto3's or google-auth's means.
+    """Translate an error of pyarrow, boto3 or google-auth.
 
     Args:
-        address: Whose bucket.
-        what: What was asked, as `_harvest/lock.json: cannot be written`.
-        error: What came of it.
+        address: The dataset's address.
+        what: What failed, as `_harvest/lock.json: cannot be written`.
+        error: The library's error.
     """
     text = f"{type(error).__name__}: {error}"
     where = f"{address.url}/{what}"

@@ -1,8 +1,8 @@
-"""The lock of a dataset in a bucket: an object that says who holds it, and that must be renewed to hold.
+"""The lock of a dataset in a bucket: a lease, an object that names its holder, who must renew it.
 
-Taking, renewing and letting go each replace the object on the condition that it is still the one that was
-seen, so of two who try at once one fails. A holder that has not renewed it for `LIFETIME` seconds, by the
-server's clock, has lost it, and so has one whose process is gone from this very machine.
+Acquiring, renewing and releasing are conditional writes, so of two processes that try at once one fails. A
+holder that has not renewed the lease for `LIFETIME` seconds, by the server's clock, has lost it; so has a
+process that has ended, if it ran on this machine.
 """
 
 import json
@@ -25,7 +25,7 @@ from harvester.dataset.bucket.client import BucketAccess
 from harvester.dataset.bucket.conditional_put import (
     ConditionalObject,
     ConflictError,
-    Seen,
+    StoredVersion,
     conditional_object,
 )
 from harvester.dataset.bucket.errors import no_credentials
@@ -34,7 +34,7 @@ from harvester.dataset.paths import LEASE
 from harvester.errors import DatasetBusyError, DatasetError
 
 LIFETIME: Final = 60.0
-"""Seconds after which a lock that was not renewed is free."""
+"""Seconds after which a lease that was not renewed is free."""
 
 _RENEW: Final = 10.0
 _MARGIN: Final = 5.0
@@ -45,17 +45,17 @@ _logger = logging.getLogger("harvester")
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who holds a dataset, as the lock's object says it.
+    """The holder of a dataset, as the lease names it.
 
     Attributes:
-        token: Tells this holding from any other.
-        process: The holder's process on its machine.
-        host: What the machine is called.
-        machine: Tells the machine, its boot and its container from any other of that name.
-        since: When it was taken.
-        lifetime: Seconds for which it holds after it was last renewed.
-        released: Whether the holder has let it go.
-        renewals: How often it was renewed.
+        token: Identifies this lease.
+        process: The holder's process number.
+        host: The machine's name.
+        machine: Identifies the machine, its boot and its container.
+        since: When it was acquired.
+        lifetime: Seconds for which it is valid after a renewal.
+        released: Whether the holder has released it.
+        renewals: The number of renewals.
     """
 
     token: str
@@ -69,7 +69,7 @@ class Owner:
 
     @property
     def name(self) -> str:
-        """For a person."""
+        """The holder, in messages."""
         return f"process {self.process} on {self.host} since {self.since}"
 
 
@@ -89,7 +89,7 @@ class Lease:
     _lost: bool = False
 
     def renew(self) -> None:
-        """Hold it for another lifetime; what the network prevents is tried again the next time."""
+        """Renew it; a network error is retried at the next renewal."""
         with self._changing:
             sent = time.monotonic()
             following = replace(self.owner, renewals=self.owner.renewals + 1)
@@ -105,12 +105,12 @@ class Lease:
                 self.owner, self._renewed = following, sent
 
     def keep(self) -> None:
-        """Renew it again and again, until it is let go or lost."""
+        """Renew it periodically, until it is released or lost."""
         while not self._ended.wait(_RENEW):
             self.renew()
 
     def release(self) -> None:
-        """Let it go, if it is still held; who comes next need not wait."""
+        """Release it, if it is still held, so that the next process need not wait."""
         self._ended.set()
         with self._changing:
             if self._lost:
@@ -120,7 +120,7 @@ class Lease:
             except ConflictError:
                 self._lost = True
             except DatasetError as error:
-                _logger.warning("the dataset's lock is left to expire: %s", error)
+                _logger.warning("the dataset's lock could not be released, and will expire: %s", error)
 
 
 @contextmanager
@@ -128,13 +128,13 @@ def hold_lease(access: BucketAccess) -> Iterator[Lease]:
     """Hold a dataset in a bucket while the block runs.
 
     Raises:
-        DatasetBusyError: Somebody else holds it; the message says who.
+        DatasetBusyError: Another process holds it; the message names it.
         DatasetError: There are no credentials, or the bucket refuses.
     """
     if access.anonymous:
         raise no_credentials(access.address)
     place = conditional_object(access, LEASE)
-    lease = _taken(access, place)
+    lease = _acquire(access, place)
     thread = threading.Thread(target=lease.keep, name="harvester-lease", daemon=True)
     thread.start()
     try:
@@ -145,15 +145,15 @@ def hold_lease(access: BucketAccess) -> Iterator[Lease]:
 
 
 def confirm_lease(access: BucketAccess, token: str) -> None:
-    """See that a lock still is this holder's; asks the bucket.
+    """Check in the bucket that a lease is still this holder's.
 
     Raises:
-        DatasetError: It is somebody else's, or has expired.
+        DatasetError: It is another process's, or has expired.
     """
     seen = conditional_object(access, LEASE).read()
     owner = None if seen is None else _owner(seen)
     if seen is None or owner is None or owner.token != token or owner.released:
-        holder = "nobody" if owner is None else owner.name
+        holder = "no process" if owner is None else owner.name
         raise DatasetError(
             f"{access.address.url}: this process has lost the dataset's lock ({holder} has it); what was "
             "committed stays: start the crawl again"
@@ -165,7 +165,7 @@ def confirm_lease(access: BucketAccess, token: str) -> None:
         )
 
 
-def _taken(access: BucketAccess, place: ConditionalObject) -> Lease:
+def _acquire(access: BucketAccess, place: ConditionalObject) -> Lease:
     owner = Owner(
         token=token_hex(16),
         process=os.getpid(),
@@ -179,21 +179,21 @@ def _taken(access: BucketAccess, place: ConditionalObject) -> Lease:
         if seen is not None and before is not None and not _is_free(seen, before):
             raise DatasetBusyError(
                 f"{access.address.url}: another crawl is writing this dataset ({before.name}); wait for its "
-                "end, or stop it, or crawl into another dataset; a holder that has died loses it in "
+                "end, or stop it, or crawl into another dataset; if that has died, it loses the lock in "
                 f"{_left(seen, before):.0f} s"
             )
         try:
             version = _put(place, owner, None if seen is None else seen.version)
-            return Lease(place, owner, _held_to_conditions(access, place, owner, version))
+            return Lease(place, owner, _check_conditions(access, place, owner, version))
         except ConflictError:
-            continue  # somebody else was quicker, or has let it go: look again
+            continue  # another process acquired or released it meanwhile
     raise DatasetBusyError(
-        f"{access.address.url}: the dataset's lock changes hands again and again; try again"
+        f"{access.address.url}: other processes acquire the dataset's lock all the time; try again"
     )
 
 
 def _put(place: ConditionalObject, owner: Owner, seen: str | None) -> str:
-    """Write it; a conflict with what we ourselves wrote, before an answer was lost, is none."""
+    """Write it; a conflict with our own write, whose response was lost, is no conflict."""
     try:
         return place.put(_text(owner), seen)
     except ConflictError:
@@ -203,32 +203,32 @@ def _put(place: ConditionalObject, owner: Owner, seen: str | None) -> str:
         raise
 
 
-def _held_to_conditions(access: BucketAccess, place: ConditionalObject, owner: Owner, version: str) -> str:
-    """See whether this server heeds conditions at all: one that is known not to hold must be refused."""
+def _check_conditions(access: BucketAccess, place: ConditionalObject, owner: Owner, version: str) -> str:
+    """Check that the server enforces conditions: a false one must be refused."""
     try:
         version = place.put(_text(owner), None)
     except ConflictError:
         return version
     _logger.warning(
-        "%s: this server ignores conditional writes, so nothing keeps two crawls out of one dataset; "
-        "see to it that only one writes",
+        "%s: this server ignores conditional writes, so two crawls can write one dataset at once; "
+        "make sure that only one does",
         access.address.endpoint or access.address.url,
     )
     return version
 
 
-def _is_free(seen: Seen, owner: Owner) -> bool:
+def _is_free(seen: StoredVersion, owner: Owner) -> bool:
     if owner.released or seen.age > owner.lifetime:
         return True
     return owner.machine == _machine() and is_gone(owner.process)
 
 
-def _left(seen: Seen, owner: Owner) -> float:
+def _left(seen: StoredVersion, owner: Owner) -> float:
     return max(1.0, owner.lifetime - seen.age)
 
 
-def _owner(seen: Seen) -> Owner | None:
-    """What the object says; None where it says nothing: a lock that nobody can own is free."""
+def _owner(seen: StoredVersion) -> Owner | None:
+    """The holder that the object names; None if it is invalid: the lease is free then."""
     try:
         return _OWNER.validate_json(seen.data)
     except ValidationError:
@@ -240,14 +240,14 @@ def _text(owner: Owner) -> bytes:
 
 
 def _machine() -> str:
-    """Host, boot and process namespace: only where all are equal does a process number mean the same."""
-    return " ".join([socket.gethostname(), *map(_told, ("boot", "namespace"))])
+    """Host, boot and process namespace: process numbers are comparable only where all are equal."""
+    return " ".join([socket.gethostname(), *map(_fact, ("boot", "namespace"))])
 
 
-def _told(what: str) -> str:
+def _fact(what: str) -> str:
     try:
         if what == "boot":
             return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
-        return token_hex(16)  # not Linux: nobody is recognised, and locks expire
+        return token_hex(16)  # not Linux: no machine is recognised, and leases expire

@@ -1,7 +1,8 @@
-"""Many parts as one sorted stream of row groups, in memory that their size does not change.
+"""Sorts many Parquet files as one stream of row groups, in bounded memory.
 
-What fits is sorted at once. What does not is spread over buckets, each a range of keys, in a nameless
-file on the dataset's disk; then each bucket is sorted by itself, or spread again if it is still too large.
+Rows that fit into memory are sorted at once. More are distributed over buckets, each a range of keys, in an
+unlinked temporary file on the dataset's disk; then each bucket is sorted, or distributed again if too large.
+DuckDB's COPY ... ORDER BY is no replacement: it limits row groups by rows, and rows can take megabytes.
 """
 
 import tempfile
@@ -20,10 +21,10 @@ from pyarrow import fs
 from harvester.dataset.parquet_writer import row_groups
 from harvester.dataset.schema_merge import conform
 
-# A table is there three times while it is sorted, and the row groups that are written once more.
+# Copies of a table during a sort: the input, its combined chunks, the result, and row groups being written.
 _COPIES: Final = 4
 _MAXIMUM_BUCKETS: Final = 256
-# Keys that a bucket is cut by, if it must be: enough to come close to equal shares.
+# Sampled keys: enough for buckets of about equal size.
 _SAMPLES: Final = 4096
 _SAMPLES_OF_A_SHARE: Final = 32
 
@@ -32,12 +33,12 @@ _Key: TypeAlias = tuple[tuple[bool, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What rows are sorted by, and how much memory that may take.
+    """The sort keys, and how much memory sorting may take.
 
     Attributes:
-        keys: Columns of texts, the first one first; NULL comes last. Without any, rows stay as they come.
-        memory_bytes: About what is held at once; a single row may pass it.
-        spill: The folder for what does not fit.
+        keys: Text columns in order of priority; NULL comes last. Empty: rows keep their order.
+        memory_bytes: The approximate limit; a single row may exceed it.
+        spill: The folder for the temporary file.
     """
 
     keys: tuple[str, ...]
@@ -46,7 +47,7 @@ class Order:
 
     @property
     def share(self) -> int:
-        """The bytes that are sorted at once."""
+        """Bytes that are sorted at once."""
         return max(1, self.memory_bytes // _COPIES)
 
 
@@ -55,9 +56,9 @@ class Source:
     """Parquet files that are read together.
 
     Attributes:
-        files: What they are called.
-        filesystem: Where they are; None: on this machine.
-        kept: Says which rows of a table are read; None: all.
+        files: Their names.
+        filesystem: Where they are; None: local.
+        kept: Returns the mask of the rows of a table to read; None: all.
     """
 
     files: Sequence[str]
@@ -65,17 +66,17 @@ class Source:
     kept: Callable[[pa.Table], pa.Array | pa.ChunkedArray] | None = None
 
     def open(self, file: str) -> pq.ParquetFile:
-        """Open one of them."""
+        """Open one file."""
         return pq.ParquetFile(file, filesystem=self.filesystem)
 
     @property
     def rows(self) -> int:
-        """How many rows they have, kept or not."""
+        """Rows of all files, kept or not."""
         return sum(pq.read_metadata(file, filesystem=self.filesystem).num_rows for file in self.files)
 
 
 def merged(source: Source, schema: pa.Schema, order: Order) -> Iterator[pa.Table]:
-    """Read Parquet files as row groups in order; each has the schema, and the bounds of `row_groups`.
+    """Read Parquet files as sorted row groups with this schema, of the size that `row_groups` gives.
 
     Raises:
         OSError: A file cannot be read, or the disk is full.
@@ -108,7 +109,7 @@ def _read(source: Source, schema: pa.Schema) -> Iterator[pa.Table]:
 
 
 def _sampled(source: Source, rows: int, order: Order) -> list[_Key]:
-    """Keys of every so many rows; only their columns are read."""
+    """The keys of rows at regular distances; only the key columns are read."""
     step, skip = max(1, rows // _SAMPLES), 0
     keys: list[_Key] = []
     for file in source.files:
@@ -130,7 +131,7 @@ def _sampled(source: Source, rows: int, order: Order) -> list[_Key]:
 def _spread(
     tables: Iterable[pa.Table], sample: list[_Key], shares: float, order: Order
 ) -> Iterator[pa.Table]:
-    """Sort what is too much at once."""
+    """Sort more rows than fit into memory."""
     bounds = _bounds(sample, shares)
     with _Spill(order.spill) as spill:
         buckets = [_Bucket() for _ in range(len(bounds) + 1)]
@@ -151,7 +152,7 @@ def _spread(
 
 @dataclass(slots=True)
 class _Bucket:
-    """Rows of one range of keys, on the disk."""
+    """Rows of one range of keys, in the temporary file."""
 
     numbers: list[int] = field(default_factory=list)
     bytes: int = 0
@@ -166,7 +167,7 @@ class _Bucket:
 
     def sorted(self, spill: "_Spill", order: Order) -> Iterator[pa.Table]:
         tables = (spill.read(number) for number in self.numbers)
-        # A range of equal keys cannot be cut.
+        # A range of equal keys cannot be divided.
         if self.bytes > 2 * order.share and min(self.sample) < max(self.sample):
             yield from _spread(tables, self.sample, self.bytes / order.share, order)
         elif self.numbers:
@@ -174,7 +175,7 @@ class _Bucket:
 
 
 class _Spill:
-    """A nameless file of tables, which is gone when its process is."""
+    """An unlinked temporary file of tables; the system removes it when the process ends."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -208,7 +209,7 @@ class _Spill:
 
 
 def _bounds(sample: list[_Key], shares: float) -> list[_Key]:
-    """Keys that cut the sample into so many equal ranges, or fewer where keys repeat."""
+    """Keys that divide the sample into so many equal ranges, or fewer where keys repeat."""
     ranges = min(_MAXIMUM_BUCKETS, max(2, round(shares) + 1))
     ordered = sorted(sample)
     chosen = {ordered[len(ordered) * number // ranges] for number in range(1, ranges)}
@@ -216,7 +217,7 @@ def _bounds(sample: list[_Key], shares: float) -> list[_Key]:
 
 
 def _key(table: pa.Table, row: int, order: Order) -> _Key:
-    """A row's key, which compares in Python as Arrow sorts: by code points, NULL last."""
+    """A row's key; Python compares it as Arrow sorts: by code points, NULL last."""
     values = [table.column(name)[row].as_py() for name in order.keys]
     return tuple((value is None, value or "") for value in values)
 
@@ -227,7 +228,7 @@ def _sorted(table: pa.Table, order: Order) -> pa.Table:
 
 
 def _take(tables: Iterator[pa.Table], share: int) -> pa.Table | None:
-    """The next tables, as many as make a share."""
+    """The next tables, up to the size of a share."""
     taken: list[pa.Table] = []
     size = 0
     while size < share and (table := next(tables, None)) is not None:
@@ -237,7 +238,7 @@ def _take(tables: Iterator[pa.Table], share: int) -> pa.Table | None:
 
 
 def _cut(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Cut a stream of tables into full row groups."""
+    """Divide a stream of tables into full row groups."""
     rest: pa.Table | None = None
     for table in tables:
         groups = list(row_groups(table if rest is None else pa.concat_tables([rest, table])))

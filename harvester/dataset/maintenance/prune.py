@@ -1,8 +1,7 @@
-"""Pruning: rows that are marked as superseded are left out of their parts for good.
+"""Pruning: removes the rows that are marked as superseded.
 
-The parts of each folder that has such rows are written anew without them, as a compaction writes parts, so
-readers see the old ones or the new. Then the commits forget the series, and last the marks go: killed
-anywhere, it has changed nothing, or the same command brings it to its end.
+The parts of each folder with such rows are rewritten without them and published like a compaction. Then the
+series are removed from the commits, and last the marks are. Interrupted, the same command completes it.
 """
 
 from collections import Counter
@@ -29,15 +28,15 @@ _NAMED: Final = ("crdc_series_uuid", "instance_url", "etag", "harvested_at", "in
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What was pruned, or would be.
+    """What a prune removed, or would remove.
 
     Attributes:
-        series: How many series left the catalog.
+        series: Series that left the catalog.
         instances: Rows of `instances`.
         frames: Rows of `frames`.
-        objects_bytes: How large the objects of these rows were.
-        partitions: How many folders have parts that are written anew.
-        by_collection: Rows of `instances` by the folder of their collection.
+        objects_bytes: The size of the objects of these rows.
+        partitions: Folders that are rewritten.
+        by_collection: Rows of `instances`, by the folder of their collection.
     """
 
     series: int
@@ -49,8 +48,8 @@ class Pruned:
 
 
 @dataclass(slots=True)
-class _Doomed:
-    """Which rows go."""
+class _Removal:
+    """The rows to remove."""
 
     series: frozenset[str]
     objects: Mapping[str, datetime]
@@ -60,10 +59,10 @@ class _Doomed:
     by_collection: Counter[str] = field(default_factory=Counter)
 
     def kept(self, kind: TableName, table: pa.Table) -> pa.Array | pa.ChunkedArray:
-        """Which rows of a part stay."""
-        return pc.invert(self._goes(kind, table))
+        """The mask of the rows that stay."""
+        return pc.invert(self._removed(kind, table))
 
-    def _goes(self, kind: TableName, table: pa.Table | pa.RecordBatch) -> pa.Array | pa.ChunkedArray:
+    def _removed(self, kind: TableName, table: pa.Table | pa.RecordBatch) -> pa.Array | pa.ChunkedArray:
         if kind == "frames":
             return pa.array([key in self.frames for key in _versions(table)], pa.bool_())
         goes = [uuid in self.series for uuid in _values(table, "crdc_series_uuid")]
@@ -75,23 +74,23 @@ class _Doomed:
             ]
         return pa.array(goes, pa.bool_())
 
-    def look_through(self, storage: Storage, parts: Sequence[Part], kind: TableName) -> None:
-        """Find the rows of one table."""
+    def search(self, storage: Storage, parts: Sequence[Part], kind: TableName) -> None:
+        """Find the rows of one table to remove."""
         folders: dict[str, list[Part]] = {}
         hit: set[str] = set()
         for part in sorted(parts, key=lambda part: part.path):
             folder = split_path(part.path)[0]
             folders.setdefault(folder, []).append(part)
-            if self._look_into(storage, part, kind):
+            if self._search_part(storage, part, kind):
                 hit.add(folder)
         self.folders |= {folder: folders[folder] for folder in sorted(hit)}
 
-    def _look_into(self, storage: Storage, part: Part, kind: TableName) -> bool:
+    def _search_part(self, storage: Storage, part: Part, kind: TableName) -> bool:
         found = 0
         with storage.parquet(part.path) as file:
             columns = [name for name in _NAMED if name in file.schema_arrow.names]
             for batch in file.iter_batches(columns=columns):
-                rows = batch.filter(self._goes(kind, batch))
+                rows = batch.filter(self._removed(kind, batch))
                 found += rows.num_rows
                 if kind == "instances" and rows.num_rows:
                     self.frames.update(_versions(rows))
@@ -103,12 +102,12 @@ class _Doomed:
 
 
 def find_prunable(storage: Storage, before: int | None = None) -> Pruned:
-    """Say what `prune` would remove.
+    """What `prune` would remove.
 
     Raises:
         DatasetError: The dataset cannot be read.
     """
-    return _summed(_doomed(storage, read_snapshot(storage), read_marks(storage), before))
+    return _summed(_removal(storage, read_snapshot(storage), read_marks(storage), before))
 
 
 def prune(storage: Storage, lock: Lock, options: CompactionOptions, before: int | None = None) -> Pruned:
@@ -116,50 +115,50 @@ def prune(storage: Storage, lock: Lock, options: CompactionOptions, before: int 
 
     Args:
         storage: The dataset's files.
-        lock: Proof that nobody else writes.
-        options: How parts are written, and how long replaced ones stay for those who read them.
-        before: Only series that a release earlier than this one had no more; None: all that is superseded.
+        lock: Proof that this process holds the dataset.
+        options: How parts are rewritten, and how long replaced ones are kept for readers.
+        before: Only series that a release earlier than this one no longer had; None: all superseded ones.
 
     Raises:
-        DatasetError: A record or a part is corrupt, or the place refuses.
+        DatasetError: A record or a part is corrupt, or the storage refuses.
         ValueError: The lock is another dataset's.
     """
-    found: list[_Doomed] = []
+    found: list[_Removal] = []
 
     def choose(snapshot: Snapshot) -> Rewriting:
-        found.append(_doomed(storage, snapshot, read_marks(storage), before))
+        found.append(_removal(storage, snapshot, read_marks(storage), before))
         return Rewriting(found[0].folders, found[0].kept)
 
     rewrite(storage, lock, options, choose)
-    doomed = found[0]
-    _forget(storage, doomed.series)
+    removal = found[0]
+    _remove_series(storage, removal.series)
     marks = read_marks(storage)
     write_marks(
         storage,
         replace(
             marks,
-            series={uuid: mark for uuid, mark in marks.series.items() if uuid not in doomed.series},
-            objects={url: at for url, at in marks.objects.items() if url not in doomed.objects},
+            series={uuid: mark for uuid, mark in marks.series.items() if uuid not in removal.series},
+            objects={url: at for url, at in marks.objects.items() if url not in removal.objects},
         ),
     )
-    return _summed(doomed)
+    return _summed(removal)
 
 
-def _doomed(storage: Storage, snapshot: Snapshot, marks: Tombstones, before: int | None) -> _Doomed:
+def _removal(storage: Storage, snapshot: Snapshot, marks: Tombstones, before: int | None) -> _Removal:
     series = frozenset(
         uuid
         for uuid, mark in marks.series.items()
         if mark.superseded_in is not None and (before is None or mark.superseded_in < before)
     )
-    doomed = _Doomed(series, marks.objects if before is None else {})
-    if doomed.series or doomed.objects:
+    removal = _Removal(series, marks.objects if before is None else {})
+    if removal.series or removal.objects:
         for kind in reversed(COMPACTED_TABLES):  # instances tell which frames go
-            doomed.look_through(storage, [part for part in snapshot.parts if part.kind == kind], kind)
-    return doomed
+            removal.search(storage, [part for part in snapshot.parts if part.kind == kind], kind)
+    return removal
 
 
-def _forget(storage: Storage, series: frozenset[str]) -> None:
-    """Let the commits forget series, so that they are harvested again if the catalog ever has them again."""
+def _remove_series(storage: Storage, series: frozenset[str]) -> None:
+    """Remove series from the commits, so that they are harvested again if the catalog has them again."""
     for committed in list(read_commits(storage)):
         if series.intersection(committed.series):
             commit = _without_failures(storage, committed, series)
@@ -169,7 +168,7 @@ def _forget(storage: Storage, series: frozenset[str]) -> None:
 
 
 def _without_failures(storage: Storage, commit: Commit, series: frozenset[str]) -> Commit:
-    """The commit without the rows of `failures` that these series have."""
+    """The commit without the rows of `failures` of these series."""
     parts = [part for part in commit.parts if part.kind == "failures"]
     if not parts:
         return commit
@@ -183,19 +182,19 @@ def _without_failures(storage: Storage, commit: Commit, series: frozenset[str]) 
     return writer.commit({}, requests=0, bytes_fetched=0, seconds=0, versions=commit.versions)
 
 
-def _summed(doomed: _Doomed) -> Pruned:
+def _summed(removal: _Removal) -> Pruned:
     return Pruned(
-        series=len(doomed.series),
-        instances=doomed.counts["instances"],
-        frames=doomed.counts["frames"],
-        objects_bytes=doomed.counts["bytes"],
-        partitions=len(doomed.folders),
-        by_collection=dict(sorted(doomed.by_collection.items())),
+        series=len(removal.series),
+        instances=removal.counts["instances"],
+        frames=removal.counts["frames"],
+        objects_bytes=removal.counts["bytes"],
+        partitions=len(removal.folders),
+        by_collection=dict(sorted(removal.by_collection.items())),
     )
 
 
 def _versions(table: pa.Table | pa.RecordBatch) -> Iterator[str]:
-    """What `frames` and `instances` have in common: an object as it was when it was harvested."""
+    """The key that `frames` and `instances` share: an object's address and ETag."""
     pairs: Iterable[tuple[str | None, str | None]] = zip(
         _values(table, "instance_url"), _values(table, "etag"), strict=True
     )

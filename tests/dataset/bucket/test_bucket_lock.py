@@ -100,7 +100,7 @@ def test_a_holder_that_was_killed_here_loses_it_at_once(dataset: Dataset) -> Non
 
 def test_a_holder_elsewhere_loses_it_when_it_has_not_renewed_it(dataset: Dataset) -> None:
     someone_else(dataset, lifetime=3600)
-    with pytest.raises(DatasetError, match=r"process 7 on elsewhere.* loses it in 3[56]\d\d s"):
+    with pytest.raises(DatasetError, match=r"process 7 on elsewhere.* loses the lock in 3[56]\d\d s"):
         dataset.lock().__enter__()
     someone_else(dataset, lifetime=-1)  # as if that time were over
     with dataset.lock():
