@@ -1,4 +1,4 @@
-"""The commands: each parses its arguments, calls one function and prints."""
+"""The command line: one module per command, which parses arguments, calls one function and prints."""
 
 from harvester.cli.main import application, main
 

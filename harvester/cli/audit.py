@@ -1,10 +1,11 @@
-"""`harvester audit`."""
+"""`harvester audit`: checks a cohort against rules."""
 
+import inspect
 import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -13,39 +14,42 @@ from rich.table import Table
 from rich.text import Text
 
 from harvester.audits import (
+    BUILT_IN,
     AuditResult,
     CohortSize,
     Finding,
+    Rule,
     RuleOutcome,
     check_rules,
     load_audit,
+    parameters,
     run_audit,
 )
 from harvester.audits.comparison import Comparison, compare, read_previous
 from harvester.audits.output import as_json, as_junit, json_bytes, printable
-from harvester.cli.crawl import crawl_first
+from harvester.audits.rules.sql import SqlRule
+from harvester.cli.crawl import crawl_missing
 from harvester.cli.format import count, size, span
-from harvester.cli.rule_help import told_rules
+from harvester.cli.options import JsonOption, file_errors
 from harvester.errors import ConfigError
 
+EPILOG: Final = (
+    "Examples: `harvester audit configs/audit-slides.toml`, "
+    "`harvester audit configs/audit-release.toml --against latest --only-new`, `harvester audit --rules`"
+)
 _COLOURS: Final = {"error": "red", "warning": "yellow", "info": "cyan"}
-_LONGEST: Final = 160
-INTERRUPTED: Final = 130
+_LONGEST_PROBLEM: Final = 160
+# Parameters of every rule: docs/audits.md describes them once.
+_COMMON_PARAMETERS: Final = frozenset(Rule.model_fields) - {"modality", "sop_class_uid"} | {
+    "Modality",
+    "SOPClassUID",
+}
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this command."""
-    app.command(
-        "audit",
-        epilog="Examples: `harvester audit configs/audit-slides.toml`, "
-        "`harvester audit configs/audit-release.toml --against latest --only-new`, `harvester audit --rules`",
-    )(_audit)
-
-
-def _audit(  # noqa: PLR0913  one for each option
+def command(  # noqa: PLR0913  one for each option
     config: Annotated[
         Path | None,
-        typer.Argument(metavar="CONFIG", help="A TOML file, see configs/audit-*.", show_default=False),
+        typer.Argument(metavar="CONFIG", help="The TOML file of an audit.", show_default=False),
     ] = None,
     *,
     against: Annotated[
@@ -57,46 +61,45 @@ def _audit(  # noqa: PLR0913  one for each option
         ),
     ] = None,
     only_new: Annotated[
-        bool, typer.Option("--only-new", help="With --against: fail on findings that are new, only.")
+        bool, typer.Option("--only-new", help="With --against: only new findings fail the audit.")
     ] = False,
     no_crawl: Annotated[
-        bool, typer.Option("--no-crawl", help="Audit what is there; harvest nothing first.")
+        bool, typer.Option("--no-crawl", help="Audit the dataset as it is; harvest nothing first.")
     ] = False,
     junit: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write JUnit XML, too.", show_default=False)
+        Path | None, typer.Option(metavar="FILE", help="Also write JUnit XML.", show_default=False)
     ] = None,
-    as_object: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
-    rules: Annotated[
-        bool, typer.Option("--rules", help="Say which rules there are, and their parameters.")
-    ] = False,
+    as_object: JsonOption = False,
+    rules: Annotated[bool, typer.Option("--rules", help="List the rules and their parameters.")] = False,
 ) -> int:
-    """Check a cohort against rules; what breaks them is told, and kept in the dataset as a table.
+    """Check a cohort against rules; print violations, and save them in the dataset as a table.
 
-    Where CONFIG has a [select], headers of it that the dataset lacks are harvested first. Exit status 3:
-    a rule is broken whose severity is at or above `fail_on`.
+    If CONFIG has a [select], headers that the dataset lacks are harvested first. Exit status 3: a rule whose
+    severity is at or above `fail_on` is violated.
     """
     if rules:
-        typer.echo(told_rules())
+        typer.echo(list_rules())
         return 0
     if config is None:
-        raise ConfigError("name a configuration, or say --rules to see which rules there are")
+        raise ConfigError("give a configuration file, or list the rules with --rules")
     if only_new and against is None:
-        raise ConfigError("--only-new needs --against: say what findings are new to")
+        raise ConfigError("--only-new needs --against, the audit to compare with")
     audit = load_audit(config)
     check_rules(audit)
-    if audit.selects and not no_crawl and not crawl_first(audit.crawl):
-        return INTERRUPTED
+    if audit.selects and not no_crawl:
+        crawl_missing(audit.crawl)
     earlier = None if against is None else read_previous(against, audit.crawl.dataset, audit.name)
-    result = run_audit(audit, _Begun().say)
+    result = run_audit(audit, _print_rule_name)
     comparison = None if earlier is None else compare(result.table(), earlier, audit.settings.examples)
-    told = as_json(result, comparison)
-    result.keep(json_bytes(told))
+    document = as_json(result, comparison)
+    result.keep(json_bytes(document))
     if junit is not None:
-        _write(junit, as_junit(result, comparison if only_new else None))
+        with file_errors(junit, "--junit"):
+            junit.write_text(as_junit(result, comparison if only_new else None), encoding="utf-8")
     if as_object:
-        typer.echo(json.dumps(told))
+        typer.echo(json.dumps(document))
     else:
-        _Shown(Console(highlight=False), result, comparison).write()
+        _Summary(Console(highlight=False), result, comparison).print()
     failed = result.failed if not only_new or comparison is None else _has_new(result, comparison)
     return 3 if failed else 0
 
@@ -105,36 +108,55 @@ def _has_new(result: AuditResult, comparison: Comparison) -> bool:
     return any(change.new and result.counts(change.severity) for change in comparison.changes)
 
 
-def _write(file: Path, text: str) -> None:
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"--junit: {file}: {error.strerror or error}") from error
+def list_rules() -> str:
+    """All rules in Markdown: what each requires, its severity, the unit it counts and its parameters."""
+    rules: list[type[Rule]] = [*BUILT_IN, SqlRule]
+    return "\n\n".join(map(_rule_as_markdown, rules))
 
 
-class _Begun:
-    """Says on a terminal's stderr which rule is being checked."""
+def _rule_as_markdown(rule: type[Rule]) -> str:
+    fields = parameters(rule)
+    units = {"series": "series", "study": "studies"}.get(rule.unit, f"{rule.unit}s")
+    shows = f" Shows {', '.join(f'`{column}`' for column in rule.columns)}." if rule.columns else ""
+    lines = [
+        f"### `{rule.kind}`",
+        "",
+        inspect.getdoc(rule) or "",
+        "",
+        f"Severity `{fields['severity'].default}`; counts {units}.{shows}",
+    ]
+    own = [f"`{name}`{_default(field)}" for name, field in fields.items() if name not in _COMMON_PARAMETERS]
+    if own:
+        lines.append(f"Parameters: {', '.join(own)}.")
+    return "\n".join(lines)
 
-    def __init__(self) -> None:
-        self._console = Console(stderr=True)
 
-    def say(self, name: str) -> None:
-        """One rule begins; the line of the one before it is written over."""
-        if self._console.is_terminal:
-            sys.stderr.write(f"\r\x1b[Kchecking {printable(name, 60)} ")
-            sys.stderr.flush()
+def _default(field: Any) -> str:
+    value = field.default
+    if field.is_required():
+        return " (required)"
+    if isinstance(value, (int, float, str)) and not isinstance(value, bool) and len(str(value)) < 20:
+        return f" (`{value}`)"
+    return ""
+
+
+def _print_rule_name(name: str) -> None:
+    """Show on a terminal which rule is being checked, on one line that the next rule overwrites."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[Kchecking {printable(name, 60)} ")
+        sys.stderr.flush()
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
-    """An audit for a person."""
+class _Summary:
+    """Prints an audit for a person."""
 
     console: Console
     result: AuditResult
     comparison: Comparison | None
 
-    def write(self) -> None:
-        """The rules in a table, then examples of what breaks them, then where all of it is."""
+    def print(self) -> None:
+        """Print a table of the rules, then examples of violations, then where all findings are."""
         if sys.stderr.isatty():
             sys.stderr.write("\r\x1b[K")
         print_ = self.console.print
@@ -178,33 +200,32 @@ class _Shown:
     def _examples(self, outcome: RuleOutcome) -> Text:
         text = Text.assemble((outcome.name, f"bold {_COLOURS[outcome.severity]}"), f"  {outcome.title}\n")
         for finding in outcome.examples:
-            text.append(f"  {printable(finding.problem, _LONGEST)}")
-            text.append(f"  {_where(finding)}\n", "dim")
+            text.append(f"  {printable(finding.problem, _LONGEST_PROBLEM)}")
+            text.append(f"  {_place(finding)}\n", "dim")
         if outcome.findings > len(outcome.examples):
             text.append(f"  and {outcome.findings - len(outcome.examples):,} more\n", "dim")
         return text
 
 
-def _where(finding: Finding) -> str:
+def _place(finding: Finding) -> str:
     parts = [
         finding.collection_id,
         finding.subject if finding.subject != finding.instance_url else None,
         count(finding.instances, "instance") if finding.instances > 1 else None,
         finding.instance_url,
     ]
-    return " ".join(printable(part, 2 * _LONGEST) for part in parts if part)
+    return " ".join(printable(part, 2 * _LONGEST_PROBLEM) for part in parts if part)
 
 
 def _cohort(cohort: CohortSize) -> str:
-    held = f"{count(cohort.studies, 'study')}" if cohort.studies == 1 else f"{cohort.studies:,} studies"
     return (
-        f"{count(cohort.instances, 'instance')} of {count(cohort.series, 'series')}, {held}, "
-        f"{count(cohort.collections, 'collection')}; {size(cohort.bytes)}"
+        f"{count(cohort.instances, 'instance')} of {count(cohort.series, 'series')}, "
+        f"{count(cohort.studies, 'study')}, {count(cohort.collections, 'collection')}; {size(cohort.bytes)}"
     )
 
 
 def _percent(share: float) -> str:
-    """A share that is neither all nor nothing is never told as all or nothing."""
+    """A percentage that is 0 % or 100 % only for none or all."""
     if 0 < share < 0.0001:
         return "<0.01%"
     if 0.9999 < share < 1:

@@ -1,8 +1,8 @@
-"""`harvester demo`."""
+"""`harvester demo`: serves a public bucket on this machine."""
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import anyio
 import typer
@@ -10,13 +10,10 @@ import typer
 from harvester.cli.format import count
 from harvester.demo import DemoAddress, serve_demo
 
-
-def add_to(app: typer.Typer) -> None:
-    """Add this command."""
-    app.command("demo", epilog="Example: `harvester demo --root ~/dicom --port 9000`")(_demo)
+EPILOG: Final = "Example: `harvester demo --root ~/dicom --port 9000`"
 
 
-def _demo(
+def command(
     root: Annotated[
         Path | None,
         typer.Option(help="The folder to serve; without it, pydicom's example files.", show_default=False),
@@ -26,18 +23,18 @@ def _demo(
         Path | None, typer.Option(help="Save the catalog Parquet to this file, too.", show_default=False)
     ] = None,
 ) -> None:
-    """Serve DICOM files on this machine as a public bucket serves them, until Ctrl-C.
+    """Serve DICOM files on this machine as a public bucket, until Ctrl-C.
 
-    Anonymous and read-only, S3 and GCS requests alike, on 127.0.0.1 only.
+    Anonymous, read-only, on 127.0.0.1 only: S3's object and listing requests, and GCS's listing.
     """
-    anyio.run(partial(serve_demo, root, port=port, on_ready=_announce, catalog=catalog))
+    anyio.run(partial(serve_demo, root, port=port, on_ready=_print_address, catalog=catalog))
 
 
-def _announce(address: DemoAddress) -> None:
+def _print_address(address: DemoAddress) -> None:
     typer.echo(
         f"{count(address.instances, 'object')} of {count(address.series, 'series')}\n"
         f"endpoint  {address.endpoint}\n"
         f"bucket    {address.bucket}\n"
         f"catalog   {address.catalog_url}\n"
-        "Ctrl-C ends it."
+        "Stop it with Ctrl-C."
     )

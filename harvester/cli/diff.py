@@ -1,22 +1,18 @@
-"""`harvester diff`: what changed between two IDC releases."""
+"""`harvester diff`: lists the changes between two IDC releases."""
 
-import sys
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from harvester.cli.sql import DatasetOption
+from harvester.cli.options import DatasetOption
+from harvester.cli.sql import FormatOption, OutputOption, save_or_print
 from harvester.errors import ConfigError
-from harvester.query import Format, changes, open_dataset, write_result
+from harvester.query import changes, open_dataset
+
+EPILOG: Final = "Example: `harvester diff -d data/lung-ct --from 24 --to 25`"
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this command."""
-    app.command("diff", epilog="Example: `harvester diff -d data/lung-ct --from 24 --to 25`")(_diff)
-
-
-def _diff(
+def command(
     dataset: DatasetOption,
     before: Annotated[
         int,
@@ -25,25 +21,15 @@ def _diff(
     after: Annotated[
         int, typer.Option("--to", min=1, metavar="RELEASE", help="The later one.", show_default=False)
     ],
-    form: Annotated[Format, typer.Option("--format", help="How the answer is written.")] = "table",
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write to this file instead of stdout.")
-    ] = None,
+    form: FormatOption = "table",
+    output: OutputOption = None,
 ) -> None:
-    """Say what changed between two IDC releases, by collection: series, instances and bytes.
+    """List what changed between two IDC releases, by collection: series, instances and bytes.
 
-    It compares what this dataset's crawls harvested under the one and the other: what is new, what is
-    revised (the same UID under another CRDC UUID) and what has left the catalog.
+    Compares the rows that this dataset's crawls harvested under each release: new, revised (the same UID
+    under another CRDC UUID) and gone from the catalog.
     """
     if form == "parquet" and output is None:
         raise ConfigError("--format parquet needs a file: --output FILE.parquet")
     with open_dataset(dataset) as connection:
-        result = changes(connection, before, after)
-        if output is None:
-            write_result(result, form, sys.stdout)
-            return
-        try:
-            with output.open("wb" if form == "parquet" else "w") as stream:
-                write_result(result, form, stream)
-        except OSError as error:
-            raise ConfigError(f"--output: {output}: {error.strerror or error}") from error
+        save_or_print(changes(connection, before, after), form, output)

@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Formats counts, sizes and durations for people."""
 
 from typing import Final
 
@@ -6,9 +6,10 @@ _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
 
 def count(number: int, noun: str) -> str:
-    """`1 instance`, `12,345 instances`, `3 series`."""
-    plural = noun if number == 1 or noun.endswith("s") else f"{noun}s"
-    return f"{number:,} {plural}"
+    """`1 instance`, `12,345 instances`, `3 series`, `2 studies`."""
+    if number != 1 and not noun.endswith("s"):
+        noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {noun}"
 
 
 def size(number: float) -> str:

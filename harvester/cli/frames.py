@@ -1,4 +1,4 @@
-"""`harvester frames`."""
+"""`harvester frames`: reads single frames of an object."""
 
 import json
 import re
@@ -13,17 +13,23 @@ import typer
 from rich.console import Console
 
 from harvester.cli.format import count, size
+from harvester.cli.options import EndpointOption, ObjectArgument, file_errors
 from harvester.dicom import Header
 from harvester.dicom.frames import FrameIndex
-from harvester.errors import ConfigError, StoreError
+from harvester.errors import ConfigError
 from harvester.model import ObjectRef
 from harvester.reader.dataset_hints import look_up_hints
 from harvester.reader.event_loop import LOOP
 from harvester.reader.frames import OpenedFrames, open_frames
 
-_AT_ONCE: Final = 64  # frames in memory
+EPILOG: Final = (
+    "Examples: `harvester frames slide.dcm`,"
+    " `harvester frames s3://idc-open-data/SERIES/INSTANCE.dcm --frames 1,5-9 -o tiles`,"
+    " `harvester frames slide.dcm --frames 1 --decode -o tiles`"
+)
+_FRAMES_IN_MEMORY: Final = 64
 _RANGE: Final = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
-# What a file of one compressed image is called (PS3.5 A.4; "rle" is DICOM's own).
+# The file name extension of a compressed frame, by transfer syntax (PS3.5 A.4).
 _SUFFIXES: Final = (
     (("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"), ".jpg"),
     (("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"), ".jpg"),
@@ -35,31 +41,16 @@ _SUFFIXES: Final = (
 )
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this command."""
-    app.command(
-        "frames",
-        epilog="Examples: `harvester frames slide.dcm`,"
-        " `harvester frames s3://idc-open-data/SERIES/INSTANCE.dcm --frames 1,5-9 -o tiles`,"
-        " `harvester frames slide.dcm --frames 1 --decode -o tiles`",
-    )(_frames)
-
-
-def _frames(  # noqa: PLR0913  a command's options
-    url: Annotated[
-        str,
-        typer.Argument(
-            metavar="URL|PATH", help="s3://, gs://, https://, or a local file.", show_default=False
-        ),
-    ],
+def command(  # noqa: PLR0913  one for each option
+    url: ObjectArgument,
     *,
     frames: Annotated[
         str | None,
-        typer.Option("--frames", metavar="NUMBERS", help="Which, from 1: 1,5-9.", show_default=False),
+        typer.Option("--frames", metavar="NUMBERS", help="Frame numbers from 1: 1,5-9.", show_default=False),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Where to write them.", show_default=False),
+        typer.Option("--output", "-o", metavar="DIR", help="The folder for the frames.", show_default=False),
     ] = None,
     decode: Annotated[
         bool, typer.Option("--decode", help="Write pixels (.npy), not the compressed image.")
@@ -67,28 +58,26 @@ def _frames(  # noqa: PLR0913  a command's options
     dataset: Annotated[
         str | None,
         typer.Option(
-            "--dataset", "-d", metavar="DATASET", help="May know where the frames lie.", show_default=False
+            "--dataset", "-d", metavar="DATASET", help="May hold the frame index.", show_default=False
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print where the frames lie as one JSON object.")
+        bool, typer.Option("--json", help="Print the frame index as one JSON object.")
     ] = False,
-    endpoint: Annotated[
-        str | None, typer.Option(help="Replaces the cloud's address: http://HOST:PORT.", show_default=False)
-    ] = None,
+    endpoint: EndpointOption = None,
 ) -> None:
-    """Read single frames of an object, with no more bytes than they have.
+    """Read single frames of an object, fetching only their bytes.
 
-    Without --frames, say how many there are and what tells where they lie.
+    Without --frames, print how many frames there are and the source of the frame index.
     """
     if (frames is None) != (output is None):
-        raise ConfigError("--frames and --output go together: which frames, and where they are written")
+        raise ConfigError("--frames and --output go together: the frames, and the folder to write them to")
     ref = ObjectRef.parse(url)
     (hints,) = look_up_hints(dataset, [ref])
-    with _waiting():
+    with _scan_status():
         opened = LOOP.call(open_frames, LOOP.store(endpoint), ref, hints)
     if frames is None or output is None:
-        typer.echo(_described(opened, as_json=as_json))
+        typer.echo(_summary(opened, as_json=as_json))
         return
     numbers = _numbers(frames, len(opened.index))
     written = _write(opened, numbers, output, decode=decode)
@@ -100,16 +89,16 @@ def _frames(  # noqa: PLR0913  a command's options
     )
 
 
-def _waiting() -> AbstractContextManager[object]:
-    """Tells who looks at a terminal what a scan of gigabytes keeps it waiting for."""
+def _scan_status() -> AbstractContextManager[object]:
+    """Shows on a terminal why opening can take long: a scan may read gigabytes."""
     if not sys.stderr.isatty():
         return nullcontext()
     return Console(stderr=True).status(
-        "Looking where the frames lie; without an offset table, that takes all of it"
+        "Finding the frames; without an offset table, the whole object is read"
     )
 
 
-def _described(opened: OpenedFrames, *, as_json: bool) -> str:
+def _summary(opened: OpenedFrames, *, as_json: bool) -> str:
     index, header = opened.index, opened.header
     source = index.source if isinstance(index, FrameIndex) else "native"
     if not as_json:
@@ -133,40 +122,36 @@ def _numbers(text: str, most: int) -> list[int]:
     for part in text.replace(" ", "").split(","):
         found = _RANGE.fullmatch(part)
         if found is None:
-            raise ConfigError(f"--frames {text!r}: {part!r} is neither a number nor a range; as in 1,5-9")
+            raise ConfigError(f"--frames {text!r}: {part!r} is neither a number nor a range, as in 1,5-9")
         first, last = int(found[1]), int(found[2] or found[1])
         if not 1 <= first <= last <= most:
-            raise ConfigError(f"--frames {text!r}: {part}: the object has the frames 1 to {most}")
+            raise ConfigError(f"--frames {text!r}: {part}: the frames are 1 to {most}")
         numbers |= dict.fromkeys(range(first, last + 1))
     return list(numbers)
 
 
 def _write(opened: OpenedFrames, numbers: list[int], folder: Path, *, decode: bool) -> int:
-    """Write the frames, some at a time; says how many bytes that were."""
+    """Write the frames in groups; returns the bytes written."""
     total = 0
-    try:
+    with file_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in _files(opened, numbers, decode=decode):
             (folder / name).write_bytes(content)
             total += len(content)
-    except StoreError:
-        raise
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be written: {error.strerror}") from error
     return total
 
 
 def _files(opened: OpenedFrames, numbers: list[int], *, decode: bool) -> Iterator[tuple[str, bytes]]:
     suffix = ".npy" if decode else _suffix(opened.header)
     digits = len(str(len(opened.index)))
-    for start in range(0, len(numbers), _AT_ONCE):
-        some = numbers[start : start + _AT_ONCE]
-        contents = _saved(opened, some) if decode else LOOP.call(opened.raw, some)
+    for start in range(0, len(numbers), _FRAMES_IN_MEMORY):
+        some = numbers[start : start + _FRAMES_IN_MEMORY]
+        contents = _as_npy(opened, some) if decode else LOOP.call(opened.raw, some)
         for number, content in zip(some, contents, strict=True):
             yield f"frame-{number:0{digits}}{suffix}", content
 
 
-def _saved(opened: OpenedFrames, numbers: list[int]) -> list[bytes]:
+def _as_npy(opened: OpenedFrames, numbers: list[int]) -> list[bytes]:
     import numpy as np  # noqa: PLC0415  only this option needs it
 
     saved = []

@@ -1,23 +1,18 @@
-"""`harvester index`."""
+"""`harvester index`: builds IDC's index tables from a dataset."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from harvester.cli.sql import DatasetOption
+from harvester.cli.options import DatasetOption, file_errors
 from harvester.errors import ConfigError
 from harvester.query import INDEX_NAMES, build_index, open_dataset, write_result
 
-
-def add_to(app: typer.Typer) -> None:
-    """Add this command."""
-    app.command("index", epilog="Example: `harvester index ct_index -d data/lung-ct -o ct_index.parquet`")(
-        _index
-    )
+EPILOG: Final = "Example: `harvester index ct_index -d data/lung-ct -o ct_index.parquet`"
 
 
-def _index(
+def command(
     dataset: DatasetOption,
     name: Annotated[
         str | None,
@@ -32,7 +27,7 @@ def _index(
         ),
     ] = None,
 ) -> None:
-    """Make IDC's own index tables from a harvest, by the definitions in the installed idc-index.
+    """Build IDC's index tables from a dataset, by the definitions in the installed idc-index.
 
     Columns and types are those of the tables that IDC publishes.
     """
@@ -47,10 +42,8 @@ def _index(
     with open_dataset(dataset) as connection:
         for one, path in files.items():
             result = build_index(connection, one)
-            try:
+            with file_errors(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with path.open("wb") as stream:
                     write_result(result, "parquet", stream)
-            except OSError as error:
-                raise ConfigError(f"--output: {path}: {error.strerror or error}") from error
             typer.echo(str(path))

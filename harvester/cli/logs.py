@@ -1,4 +1,4 @@
-"""What is logged on stderr, for a person or, one JSON object a line, for a machine."""
+"""Log lines on stderr: text, or one JSON object a line."""
 
 import json
 import logging
@@ -7,17 +7,17 @@ from enum import StrEnum
 
 
 class LogFormat(StrEnum):
-    """How a line of the log is written."""
+    """The form of a log line."""
 
     TEXT = "text"
     JSON = "json"
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: `time`, `level`, `logger`, `message`, and `facts` where there are any."""
+    """One JSON object a line: `time`, `level`, `logger`, `message`; `facts` and `exception` if present."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of one record."""
+        """Format one record."""
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname,
@@ -33,7 +33,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def log_as(form: LogFormat) -> None:
-    """Write what is logged from here on in this format."""
+    """Set the form of all log lines from now on."""
     if form is LogFormat.JSON:
         for handler in logging.getLogger().handlers:
             handler.setFormatter(JsonFormatter())

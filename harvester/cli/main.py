@@ -1,4 +1,4 @@
-"""The program `harvester`: its commands, and what its exit status means."""
+"""The program `harvester`: its commands and its exit statuses."""
 
 import logging
 import os
@@ -20,10 +20,10 @@ USAGE: Final = 2
 SOME_FAILED: Final = 3
 INTERRUPTED: Final = 130
 
-# typer carries its own copy of click, and does not name the error that all usage errors share.
+# typer has its own copy of click, and does not export the base class of usage errors.
 _USAGE_ERROR: Final[Any] = next(one for one in typer.BadParameter.__mro__ if one.__name__ == "ClickException")
 
-# In the order of the help; each is a module of this package.
+# In the order of the help; each is a module of this package with `command` and `EPILOG`.
 _COMMANDS: Final = (
     "crawl",
     "plan",
@@ -42,18 +42,14 @@ _COMMANDS: Final = (
 
 
 def application(arguments: Sequence[str] = ()) -> typer.Typer:
-    """The program with all of its commands, or with the one that is called.
-
-    Loading what all commands need takes longer than most answers do.
+    """The program with all of its commands, or only the one that is called, which starts faster.
 
     Args:
         arguments: The command line, without the program's name.
     """
     app = typer.Typer(
         name="harvester",
-        help=(
-            "Reads the headers of DICOM objects where they lie, and turns them into Parquet that answers SQL."
-        ),
+        help="Reads DICOM headers from cloud buckets, and writes them as Parquet that SQL can query.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode="markdown",
@@ -65,8 +61,9 @@ def application(arguments: Sequence[str] = ()) -> typer.Typer:
         ),
     )
     called = _called(arguments)
-    for command in (called,) if called in _COMMANDS else _COMMANDS:
-        import_module(f"harvester.cli.{command}").add_to(app)
+    for name in (called,) if called in _COMMANDS else _COMMANDS:
+        module = import_module(f"harvester.cli.{name}")
+        app.command(name, epilog=module.EPILOG)(module.command)
     app.callback()(_options)
     return app
 
@@ -86,65 +83,67 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more on stderr.")] = False,
 ) -> None:
-    del version  # its callback has answered
+    del version  # its callback has printed it
     level = logging.DEBUG if verbose else logging.INFO
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
     logging.getLogger("harvester").setLevel(level)
-    # pydicom warns of each odd value in the files it reads; for us they are rows in `invalid_elements`.
+    # pydicom warns about each invalid value; here they are entries of `invalid_elements`.
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
-    # sqlglot warns of each statement that it leaves as it is; what it cannot translate is an error of ours.
+    # sqlglot warns about each statement that it leaves as it is; untranslatable ones are errors of ours.
     logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
 
 def main(busy: int = USAGE) -> None:
-    """Run the program and exit with the status of the contract.
+    """Run the program and exit.
 
     Args:
-        busy: The status where another process is writing the dataset: a schedule tells it from a mistake.
+        busy: The exit status if another process is writing the dataset; a schedule needs to know.
     """
     sys.exit(_status(busy))
 
 
-def _status(busy: int) -> int:  # noqa: PLR0911  one line for each kind of end
+def _status(busy: int) -> int:  # noqa: PLR0911  one for each exit status
     if _called(sys.argv[1:]) == "crawl":
         keep_small()
     try:
         status = application(sys.argv[1:])(standalone_mode=False)
-        sys.stdout.flush()  # here, where a reader that has gone is no bug
+        sys.stdout.flush()  # here, where a closed pipe is not a bug
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except UserError as error:
-        _say(str(error))
+        _print_error(str(error))
         return busy if isinstance(error, DatasetBusyError) else USAGE
     except HarvestError as error:
-        _say(f"{error} ({error.reason})")
+        _print_error(f"{error} ({error.reason})")
         return SOME_FAILED
     except HarvesterError as error:
-        _say(str(error))
+        _print_error(str(error))
         return BUG
     except (BrokenPipeError, SystemExit) as end:
-        if isinstance(end, SystemExit) and not isinstance(end.__context__, BrokenPipeError):  # typer's answer
+        if isinstance(end, SystemExit) and not isinstance(
+            end.__context__, BrokenPipeError
+        ):  # raised by typer
             raise
-        # The reader of a pipe has seen enough (`harvester sql ... | head`); Python must not flush again.
+        # The reader closed the pipe (`harvester sql ... | head`); Python must not flush again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except _USAGE_ERROR as error:
-        _say_usage(error)
+        _print_usage_error(error)
         return USAGE
-    except Exception:  # noqa: BLE001  whatever is left is a bug, and says so
+    except Exception:  # noqa: BLE001  any other exception is a bug
         traceback.print_exc()
-        _say("this is a bug in harvester; please report it with the lines above")
+        _print_error("this is a bug in harvester; please report it with the lines above")
         return BUG
     return status if isinstance(status, int) else DONE
 
 
-def _say_usage(error: Any) -> None:
+def _print_usage_error(error: Any) -> None:
     context = getattr(error, "ctx", None)
-    if type(error).__name__ == "NoArgsIsHelpError":  # nothing was said wrong: the help is the answer
+    if type(error).__name__ == "NoArgsIsHelpError":  # nothing is wrong: print the help
         error.show()
         return
     names: list[str] = []
@@ -152,8 +151,8 @@ def _say_usage(error: Any) -> None:
         names.insert(0, context.info_name)
         context = context.parent
     message = " ".join(error.format_message().split())
-    _say(f"{message} Say `{' '.join(['harvester', *names])} --help` for its usage.")
+    _print_error(f"{message} See `{' '.join(['harvester', *names])} --help`.")
 
 
-def _say(message: str) -> None:
+def _print_error(message: str) -> None:
     sys.stderr.write(f"harvester: {message}\n")

@@ -1,4 +1,4 @@
-"""A crawl's progress as Prometheus metrics, on a port of this machine."""
+"""Serves a crawl's progress as Prometheus metrics on a port of this machine."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,21 +10,21 @@ from harvester.errors import ConfigError
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
-_COUNTERS = {
-    "series": "Series whose objects were handed out.",
-    "instances": "Objects that became rows of instances.",
-    "failures": "Objects and series that became rows of failures.",
+_METRICS = {
+    "series": "Series that were started.",
+    "instances": "Rows of instances.",
+    "failures": "Rows of failures.",
     "requests": "HTTP requests sent, retries included.",
-    "bytes_fetched": "Bytes of bodies received.",
+    "bytes_fetched": "Bytes received in response bodies.",
 }
 
 
 @contextmanager
 def served_metrics(progress: CrawlProgress, port: int | None) -> Iterator[None]:
-    """Serve the progress on 127.0.0.1 while the block runs; nothing, if there is no port.
+    """Serve the progress on 127.0.0.1 while the block runs; without a port, do nothing.
 
     Raises:
-        ConfigError: prometheus-client is not installed, or the port cannot be had.
+        ConfigError: prometheus-client is not installed, or the port is in use.
     """
     if port is None:
         yield
@@ -37,23 +37,25 @@ def served_metrics(progress: CrawlProgress, port: int | None) -> Iterator[None]:
             "--metrics-port needs prometheus-client; pip install 'harvester[metrics]'"
         ) from None
 
-    class Counters:
-        """Reads the progress whenever it is asked for."""
+    class CurrentProgress:
+        """Reads the progress at each scrape."""
 
         def collect(self) -> "Iterator[Metric]":
-            for name, text in _COUNTERS.items():
-                # Gauges: what a dead worker or a retry takes back is no restart of a counter.
+            for name, text in _METRICS.items():
+                # Gauges, because the numbers of a worker that died are taken back.
                 yield GaugeMetricFamily(f"harvester_{name}", text, value=getattr(progress, name))
             if progress.expected_instances is not None:
-                text = "Objects that the catalog counts in the selection."
+                text = "Objects in the selection, by the catalog."
                 yield GaugeMetricFamily("harvester_expected_instances", text, progress.expected_instances)
 
     registry = CollectorRegistry()
-    registry.register(Counters())
+    registry.register(CurrentProgress())
     try:
         server, thread = start_http_server(port, addr="127.0.0.1", registry=registry)
     except OSError as error:
-        raise ConfigError(f"--metrics-port {port}: cannot be served ({error.strerror})") from None
+        raise ConfigError(
+            f"--metrics-port {port}: can't listen here ({error.strerror}); choose another port"
+        ) from None
     try:
         yield
     finally:

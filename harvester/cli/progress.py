@@ -1,4 +1,4 @@
-"""Shows a crawl's progress: a bar on a terminal, a line every few seconds elsewhere."""
+"""Shows the progress of a crawl: a bar on a terminal, else a line every few seconds."""
 
 import logging
 import sys
@@ -24,8 +24,8 @@ _LINE_SECONDS: Final = 5.0
 
 
 @asynccontextmanager
-async def shown(progress: CrawlProgress, *, as_log: bool = False) -> AsyncIterator[None]:
-    """Show the progress on stderr while the block runs, or log it."""
+async def crawl_progress(progress: CrawlProgress, *, as_log: bool = False) -> AsyncIterator[None]:
+    """Show the progress on stderr, or log it, while the block runs."""
     draw = _log if as_log else _draw_bar if sys.stderr.isatty() else _write_lines
     with ungrouped():
         async with anyio.create_task_group() as tasks:

@@ -20,24 +20,24 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from harvester.errors import HarvesterError
 
 HELP: Final = """\
-A query ends with a semicolon and can take several lines; Tab completes names, Ctrl-C stops a query.
-.tables             the tables there are
-.columns            the columns of instances
-.columns WORD       those that have WORD in their name; * and ? stand for any letters, and for one
-.columns TABLE      the columns of another table
-.help               this
-.quit               the end, as Ctrl-D is"""
+A query ends with a semicolon and may have several lines; Tab completes names, Ctrl-C stops a query.
+.tables             list the tables
+.columns            list the columns of instances
+.columns WORD       list those with WORD in their name; * matches any letters, ? one letter
+.columns TABLE      list the columns of another table
+.help               show this help
+.quit               end the session, as Ctrl-D does"""
 
 _WORDS: Final = (
     *("SELECT", "FROM", "WHERE", "GROUP BY", "ORDER BY", "HAVING", "LIMIT", "DISTINCT", "count", "AS"),
     *("JOIN", "LEFT JOIN", "USING", "UNNEST", "WITH", "ILIKE", "BETWEEN", "IS NULL", "IS NOT NULL", "DESC"),
 )
 _COMMANDS: Final = (".columns", ".help", ".quit", ".tables")
-_MAXIMUM_TYPE: Final = 60
+_LONGEST_TYPE: Final = 60
 
 
 class Names:
-    """The tables of a connection and their columns, looked up when they are first asked for."""
+    """The tables of a connection and their columns, read at the first use."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
@@ -55,7 +55,7 @@ class Names:
 
     @cached_property
     def words(self) -> list[str]:
-        """All that can be completed to, in any case of letters: columns first."""
+        """All completions, columns first."""
         columns = {
             name for table in ("instances", "frames", "failures", "series") for name, _ in self.columns(table)
         }
@@ -63,13 +63,13 @@ class Names:
 
 
 class NameCompleter(Completer):
-    """Completes the word before the cursor to names of columns and tables, and to SQL's words."""
+    """Completes the word before the cursor to columns, tables and SQL keywords, in any letter case."""
 
     def __init__(self, names: Names) -> None:
         self._names = names
 
     def get_completions(self, document: Document, _event: CompleteEvent) -> Iterator[Completion]:
-        """Name what the word can become."""
+        """The completions of the word."""
         if document.text.startswith("."):
             words: Iterable[str] = _COMMANDS
             typed = document.text_before_cursor
@@ -82,12 +82,12 @@ class NameCompleter(Completer):
                 yield Completion(word, start_position=-len(typed))
 
 
-def run_prompt(connection: duckdb.DuckDBPyConnection, answer: Callable[[str], None]) -> None:
-    """Read queries from the terminal until the end, and answer them.
+def run_prompt(connection: duckdb.DuckDBPyConnection, run: Callable[[str], None]) -> None:
+    """Read queries from the terminal and run them until `.quit` or Ctrl-D.
 
     Args:
         connection: From `open_dataset`.
-        answer: Runs one query and writes its answer; its errors are said, and Ctrl-C ends only it.
+        run: Runs one query and prints its result. Its errors are printed; Ctrl-C stops it only.
     """
     names = Names(connection)
     session: PromptSession[str] = PromptSession(
@@ -99,7 +99,7 @@ def run_prompt(connection: duckdb.DuckDBPyConnection, answer: Callable[[str], No
         complete_while_typing=False,
         history=_history(),
     )
-    typer.echo(f"{len(names.tables)} tables; .help says what can be typed")
+    typer.echo(f"{len(names.tables)} tables; .help lists the commands")
     while True:
         try:
             text = session.prompt().strip()
@@ -111,9 +111,9 @@ def run_prompt(connection: duckdb.DuckDBPyConnection, answer: Callable[[str], No
             return
         try:
             if text.startswith("."):
-                typer.echo(_said(text, names))
+                typer.echo(_run_command(text, names))
             elif text.strip("; \n"):
-                answer(text)
+                run(text)
         except KeyboardInterrupt:
             typer.echo("stopped")
         except (HarvesterError, duckdb.Error) as error:
@@ -121,13 +121,13 @@ def run_prompt(connection: duckdb.DuckDBPyConnection, answer: Callable[[str], No
 
 
 def _keys() -> KeyBindings:
-    """Enter ends a query that has its semicolon, or a command; else it begins a line."""
+    """Enter runs a command, or a query that ends with a semicolon; else it starts a new line."""
     keys = KeyBindings()
 
     @keys.add("enter")
     def _(event: KeyPressEvent) -> None:
         buffer: Buffer = event.current_buffer
-        if is_whole(buffer.text):
+        if is_complete(buffer.text):
             buffer.validate_and_handle()
         else:
             buffer.insert_text("\n")
@@ -135,19 +135,19 @@ def _keys() -> KeyBindings:
     return keys
 
 
-def is_whole(text: str) -> bool:
-    """Whether a text needs no further line: it ends with a semicolon, or is a command, or nothing."""
+def is_complete(text: str) -> bool:
+    """Whether a text ends with a semicolon, is a command or is empty."""
     text = text.strip()
     return not text or text.endswith(";") or text.startswith(".")
 
 
-def _said(command: str, names: Names) -> str:
+def _run_command(command: str, names: Names) -> str:
     word, _, rest = command.rstrip("; ").partition(" ")
     if word == ".tables":
         return "\n".join(names.tables)
     if word == ".columns":
         return _columns(rest.strip(), names)
-    return HELP if word == ".help" else f"{word} is no command; .help says which there are"
+    return HELP if word == ".help" else f"{word}: unknown command; .help lists the commands"
 
 
 def _columns(pattern: str, names: Names) -> str:
@@ -159,17 +159,17 @@ def _columns(pattern: str, names: Names) -> str:
         if fnmatch.fnmatchcase(name.lower(), wanted.lower())
     ]
     if not found:
-        return f"no column of {table} is like {pattern}"
+        return f"no column of {table} matches {pattern}"
     width = max(len(name) for name, _ in found)
     return "\n".join(f"{name.ljust(width)}  {_shortened(kind)}" for name, kind in found)
 
 
 def _shortened(kind: str) -> str:
-    return kind if len(kind) <= _MAXIMUM_TYPE else f"{kind[: _MAXIMUM_TYPE - 1]}…"
+    return kind if len(kind) <= _LONGEST_TYPE else f"{kind[: _LONGEST_TYPE - 1]}…"
 
 
 def _history() -> History:
-    """Queries of earlier times, where the XDG Base Directory Specification puts what is to be remembered."""
+    """The queries of earlier sessions, in the state folder of the XDG Base Directory Specification."""
     state = os.environ.get("XDG_STATE_HOME", "")
     folder = Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state"
     file = folder / "harvester" / "sql_history"

@@ -1,9 +1,9 @@
-"""`harvester schedule`."""
+"""`harvester schedule`: runs crawls and audits at the times of their configuration."""
 
 import signal
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import anyio
 import typer
@@ -14,48 +14,40 @@ from rich.table import Table
 from harvester.errors import ungrouped
 from harvester.schedule import FinishedRun, Job, State, load_job, run_due, run_forever
 
-
-def add_to(app: typer.Typer) -> None:
-    """Add this command."""
-    app.command(
-        "schedule",
-        epilog="Examples: `harvester schedule configs/*.toml`, `harvester schedule --status configs/*.toml`",
-    )(_schedule)
+EPILOG: Final = "Examples: `harvester schedule configs/*.toml`, `harvester schedule --status configs/*.toml`"
 
 
-def _schedule(
+def command(
     configs: Annotated[
         list[Path],
         typer.Argument(metavar="CONFIG...", help="TOML files with a [schedule].", show_default=False),
     ],
     *,
-    status: Annotated[
-        bool, typer.Option("--status", help="Say how each went last, and when it is due.")
-    ] = False,
-    once: Annotated[bool, typer.Option("--once", help="Run what is due or was missed, and end.")] = False,
+    status: Annotated[bool, typer.Option("--status", help="Show the last run of each and the next.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Run what is due or was missed, then exit.")] = False,
     state: Annotated[
         Path | None,
         typer.Option(
-            help="The file that remembers the last runs; else ~/.local/state/harvester/schedule.json.",
+            help="The file that records the last runs; else ~/.local/state/harvester/schedule.json.",
             show_default=False,
         ),
     ] = None,
 ) -> int:
-    """Run crawls and audits when their [schedule] says, until Ctrl-C.
+    """Run crawls and audits at the times of their [schedule], until Ctrl-C.
 
-    Times that were missed while this did not run are caught up once. A run that is due while another
-    process writes the same dataset finds it busy: that is no failure, and it runs when the dataset is free.
+    Runs that were missed are caught up once. A run whose dataset is locked by another process is not a
+    failure: it starts when the dataset is free.
     """
     jobs = [load_job(config) for config in configs]
-    remembered = State.open(state)
+    recorded = State.open(state)
     if status:
-        _show(jobs, remembered)
+        _print_status(jobs, recorded)
         return 0
     if once:
-        ran = anyio.run(run_due, jobs, remembered)
+        ran = anyio.run(run_due, jobs, recorded)
         return max((_status(one) for one in ran), default=0)
-    anyio.run(_until_stopped, jobs, remembered)
-    return 130
+    anyio.run(_run_until_signal, jobs, recorded)
+    raise typer.Abort
 
 
 def _status(ran: FinishedRun) -> int:
@@ -64,7 +56,7 @@ def _status(ran: FinishedRun) -> int:
     return 1 if ran.run.status is None or ran.run.status < 0 else ran.run.status
 
 
-async def _until_stopped(jobs: list[Job], state: State) -> None:
+async def _run_until_signal(jobs: list[Job], state: State) -> None:
     with ungrouped():
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run_forever, jobs, state)
@@ -74,9 +66,9 @@ async def _until_stopped(jobs: list[Job], state: State) -> None:
                     return
 
 
-def _show(jobs: list[Job], state: State) -> None:
+def _print_status(jobs: list[Job], state: State) -> None:
     table = Table(box=SIMPLE_HEAD)
-    for heading in ("configuration", "runs", "at", "last", "status", "said", "next"):
+    for heading in ("configuration", "runs", "at", "last", "status", "summary", "next"):
         table.add_column(heading, overflow="fold")
     now = datetime.now(UTC)
     for job in jobs:
@@ -85,9 +77,9 @@ def _show(jobs: list[Job], state: State) -> None:
         if last is None or began is None:
             ended = "never ran"
         elif last.ended is None:
-            ended = "runs, or was killed"
+            ended = "running, or was killed"
         elif last.busy:
-            ended = "busy, runs when it is free"
+            ended = "waiting for the dataset"
         else:
             ended = str(last.status)
         table.add_row(

@@ -1,95 +1,97 @@
-"""`harvester sql`."""
+"""`harvester sql`: runs SQL over a dataset."""
 
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import IO, Annotated, cast
+from typing import IO, Annotated, Final, cast
 
 import typer
 
-from harvester.cli.announced import AnnouncedStream
-from harvester.cli.query_progress import run_watched
+from harvester.cli.options import DatasetOption, file_errors
+from harvester.cli.query_progress import BarHidingStream, run_watched
 from harvester.errors import ConfigError
 from harvester.query import Dialect, Format, Result, open_dataset, run_query, write_result
 
-DatasetOption = Annotated[
-    str,
-    typer.Option(
-        "--dataset",
-        "-d",
-        metavar="DATASET",
-        help="The dataset: a directory, or s3:// or gs://BUCKET/PREFIX.",
-        show_default=False,
-    ),
+EPILOG: Final = 'Example: `harvester sql -d data/quickstart "SELECT count(*) FROM instances"`'
+
+FormatOption = Annotated[Format, typer.Option("--format", help="The format of the result.")]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Write to this file instead of stdout.")
 ]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this command."""
-    app.command(
-        "sql",
-        epilog='Example: `harvester sql -d data/quickstart "SELECT count(*) FROM instances"`',
-    )(_sql)
-
-
-def _sql(
+def command(
     dataset: DatasetOption,
     query: Annotated[
         str | None,
-        typer.Argument(
-            metavar="SQL", help="One SELECT. Without: a prompt, or what stdin holds.", show_default=False
-        ),
+        typer.Argument(metavar="SQL", help="One SELECT. Without it: a prompt, or stdin.", show_default=False),
     ] = None,
     file: Annotated[
         Path | None, typer.Option("--file", "-f", metavar="FILE.sql", help="Read the query from this file.")
     ] = None,
-    form: Annotated[Format, typer.Option("--format", help="How the answer is written.")] = "table",
+    form: FormatOption = "table",
     dialect: Annotated[
-        Dialect, typer.Option("--dialect", help="Of the SQL: IDC publishes queries in BigQuery's.")
+        Dialect, typer.Option("--dialect", help="The SQL dialect; IDC publishes queries in BigQuery's.")
     ] = "duckdb",
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write to this file instead of stdout.")
-    ] = None,
+    output: OutputOption = None,
 ) -> None:
-    """Ask a dataset in SQL: its tables are `instances`, `series`, `dicom_all` and those of docs/sql.md.
+    """Run SQL over a dataset, whose tables are `instances`, `series`, `dicom_all` and those of docs/sql.md.
 
     The query reads the dataset and the installed idc-index release only: no other file, no network.
-    On a terminal and without a query there is a prompt, with history and completion; `.help` there.
+    Without a query, a terminal shows a prompt with history and completion; `.help` lists its commands.
     """
-    text = _text(query, file)
+    text = _query_text(query, file)
     if text is None and (output is not None or form == "parquet"):
-        raise ConfigError("the prompt answers on the terminal: give a query to write a file")
+        raise ConfigError("the prompt prints to the terminal: give a query to write a file")
     connection = open_dataset(dataset)
 
-    def answer(sql: str, hide_bar: Callable[[], None]) -> None:
-        result = run_query(connection, sql, dialect)
-        if output is None:
-            terminal = sys.stdout.isatty()
-            write_result(
-                result,
-                form,
-                cast("IO[str]", AnnouncedStream(sys.stdout, hide_bar)) if terminal else sys.stdout,
-            )
-        else:
-            _write_file(result, form, output)
+    def run_and_print(sql: str, hide_bar: Callable[[], None]) -> None:
+        save_or_print(run_query(connection, sql, dialect), form, output, hide_bar)
 
-    def ask(sql: str) -> None:
-        run_watched(connection, partial(answer, sql))
+    def run(sql: str) -> None:
+        run_watched(connection, partial(run_and_print, sql))
 
     try:
         if text is None:
-            from harvester.cli.prompt import run_prompt  # noqa: PLC0415 - for most queries nobody is prompted
+            from harvester.cli.prompt import run_prompt  # noqa: PLC0415  most queries need no prompt
 
-            run_prompt(connection, ask)
+            run_prompt(connection, run)
         else:
-            ask(text)
+            run(text)
     finally:
         connection.close()
 
 
-def _text(query: str | None, file: Path | None) -> str | None:
-    """The query that is given one way or another; None where a person is to be asked."""
+def save_or_print(
+    result: Result, form: Format, output: Path | None, hide_bar: Callable[[], None] = lambda: None
+) -> None:
+    """Write a query's result to a file, or to stdout.
+
+    Args:
+        result: From `run_query`.
+        form: The format.
+        output: The file; None for stdout.
+        hide_bar: Hides a progress bar before the first output to a terminal.
+
+    Raises:
+        ConfigError: The file can't be written.
+        QueryError: The query fails.
+    """
+    if output is not None:
+        with (
+            file_errors(output),
+            output.open("wb") if form == "parquet" else output.open("w", encoding="utf-8") as stream,
+        ):
+            write_result(result, form, stream)
+    elif sys.stdout.isatty():
+        write_result(result, form, cast("IO[str]", BarHidingStream(sys.stdout, hide_bar)))
+    else:
+        write_result(result, form, sys.stdout)
+
+
+def _query_text(query: str | None, file: Path | None) -> str | None:
+    """The query of the argument, the file or stdin; None on a terminal, which gets a prompt."""
     if query is not None and file is not None:
         raise ConfigError("give a query or --file, not both")
     if query is not None:
@@ -98,13 +100,5 @@ def _text(query: str | None, file: Path | None) -> str | None:
         try:
             return file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"--file: {file}: cannot be read ({error})") from error
+            raise ConfigError(f"--file: {file}: can't be read ({error})") from error
     return None if sys.stdin.isatty() else sys.stdin.read()
-
-
-def _write_file(result: Result, form: Format, file: Path) -> None:
-    try:
-        with file.open("wb" if form == "parquet" else "w") as stream:
-            write_result(result, form, stream)
-    except OSError as error:
-        raise ConfigError(f"--output: {file}: {error.strerror or error}") from error

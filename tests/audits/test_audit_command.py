@@ -16,7 +16,7 @@ from recorded_demo import RecordedDemo, recorded_demo
 
 from harvester.audits import BUILT_IN, AuditResult, load_audit, run_audit
 from harvester.audits.comparison import compare, read_previous
-from harvester.cli.rule_help import told_rules
+from harvester.cli.audit import list_rules
 from harvester.config import load
 from harvester.dataset import Dataset
 from harvester.engine.crawl import CrawlOptions, crawl
@@ -189,7 +189,7 @@ def test_without_rules_all_built_in_ones_are_checked(cohort: Path) -> None:
 
 
 def test_the_page_of_rules_is_what_the_rules_say_of_themselves() -> None:
-    told = told_rules()
+    told = list_rules()
     page = (ROOT / "docs" / "audits.md").read_text(encoding="utf-8")
     assert page.split("\n## Rules\n")[1].strip() == told
 

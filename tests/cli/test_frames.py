@@ -72,13 +72,13 @@ def test_where_the_frames_lie_is_said(run, slide):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--frames", "13", "-o", "tiles"), "the object has the frames 1 to 12"),
-        (("--frames", "0", "-o", "tiles"), "the object has the frames 1 to 12"),
-        (("--frames", "5-3", "-o", "tiles"), "the object has the frames 1 to 12"),
+        (("--frames", "13", "-o", "tiles"), "the frames are 1 to 12"),
+        (("--frames", "0", "-o", "tiles"), "the frames are 1 to 12"),
+        (("--frames", "5-3", "-o", "tiles"), "the frames are 1 to 12"),
         (("--frames", "all", "-o", "tiles"), "neither a number nor a range"),
         (("--frames", "1"), "go together"),
         (("-o", "tiles"), "go together"),
-        (("--frames", "1", "-o", "slide.dcm"), "cannot be written"),
+        (("--frames", "1", "-o", "slide.dcm"), "--output: slide.dcm"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(run, slide, tmp_path, arguments, said):

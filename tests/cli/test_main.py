@@ -73,7 +73,7 @@ def test_a_crawl_says_what_it_did_on_stderr_and_one_json_object_on_stdout(
     assert f"{done['instances']} instances of {done['series']} series in " in result.stderr
     without = run("crawl", demo.toml(tmp_path, select='Modality = "CT"'))
     assert (without.status, without.stdout) == (0, "")
-    assert f"{done['instances']} objects harvested before, not again" in without.stderr
+    assert f"{done['instances']} objects skipped, harvested before" in without.stderr
 
 
 def test_some_failures_give_status_3(demo: RecordedDemo, tmp_path: Path) -> None:

@@ -1,0 +1,56 @@
+"""The arguments and options that several commands have, and the error of a file that can't be written."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harvester.errors import ConfigError, HarvesterError
+
+ConfigArgument = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="The TOML file of a crawl.", show_default=False)
+]
+DatasetOption = Annotated[
+    str,
+    typer.Option(
+        "--dataset",
+        "-d",
+        metavar="DATASET",
+        help="The dataset: a directory, or s3:// or gs://BUCKET/PREFIX.",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+ObjectArgument = Annotated[
+    str,
+    typer.Argument(metavar="URL|PATH", help="s3://, gs://, https://, or a local file.", show_default=False),
+]
+EndpointOption = Annotated[
+    str | None,
+    typer.Option(help="Replaces the cloud's endpoint: http://HOST:PORT.", show_default=False),
+]
+KeepHoursOption = Annotated[
+    float,
+    typer.Option(min=0, help="Hours before replaced files are deleted, for readers that have them open."),
+]
+
+
+@contextmanager
+def file_errors(path: Path, option: str = "--output") -> Iterator[None]:
+    """Turn the errors of writing a file into one that names the option.
+
+    Args:
+        path: The file.
+        option: The option that names it.
+
+    Raises:
+        ConfigError: The file can't be written.
+    """
+    try:
+        yield
+    except HarvesterError:  # some of these are an OSError, too
+        raise
+    except OSError as error:
+        raise ConfigError(f"{option}: {path}: {error.strerror or error}") from error
