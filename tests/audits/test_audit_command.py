@@ -156,7 +156,7 @@ def test_junit_has_a_case_for_each_rule_and_no_character_that_xml_forbids(tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ((), "name a configuration, or say --rules"),
+        ((), "give a configuration file, or list the rules"),
         (("{config}", "--only-new"), "--only-new needs --against"),
         (("{config}", "--junit", "/nowhere/audit.xml"), "--junit: /nowhere/audit.xml: No such file"),
     ],

@@ -122,7 +122,7 @@ def test_an_interrupted_crawl_says_so_and_goes_on_later(
     assert result.stdout == ""
     said = [line for line in result.stderr.splitlines() if line.startswith("harvester:")]
     assert said == [
-        "harvester: interrupted; what was committed stays, and the same command goes on from there"
+        "harvester: interrupted; committed parts stay, and the same command continues from there"
     ]
     assert "Traceback" not in result.stderr
     committed = addresses(dataset)
@@ -141,7 +141,7 @@ def test_a_second_signal_ends_a_crawl_at_once(
     process.send_signal(signal.SIGTERM)
     assert process.stderr is not None
     for line in process.stderr:
-        if "once more stops at once" in line:
+        if "a second signal stops at once" in line:
             break
     process.send_signal(signal.SIGTERM)
     result = ended(process)  # while no request is answered
