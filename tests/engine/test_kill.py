@@ -121,9 +121,7 @@ def test_an_interrupted_crawl_says_so_and_goes_on_later(
     assert result.status == 130
     assert result.stdout == ""
     said = [line for line in result.stderr.splitlines() if line.startswith("harvester:")]
-    assert said == [
-        "harvester: interrupted; committed parts stay, and the same command continues from there"
-    ]
+    assert said == ["harvester: interrupted; committed parts stay, and the same command continues from there"]
     assert "Traceback" not in result.stderr
     committed = addresses(dataset)
     assert 0 < len(committed) < len(expected)
