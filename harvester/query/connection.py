@@ -22,12 +22,20 @@ from harvester.dataset.paths import REPLACED
 from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import DatasetError, QueryError
 from harvester.query.bigquery.translate import translate
-from harvester.query.missing_attributes import bind, define_instances, missing_name, with_fixed_columns
+from harvester.query.idc_tables import derived_table
 from harvester.query.part_files import define_files, files_by_table, follow_files
+from harvester.query.query_views import (
+    bind,
+    define_instances,
+    missing_name,
+    readable_views,
+    with_fixed_columns,
+)
 from harvester.query.sandbox import require_question
 from harvester.query.supersession import add_marks, marked
 from harvester.query.views import (
     DICOM_TABLES,
+    array_columns,
     dicom_view,
     series_view,
     studies_view,
@@ -227,7 +235,7 @@ def run_query(connection: duckdb.DuckDBPyConnection, sql: str, dialect: Dialect 
             neither the dataset nor DICOM's dictionary has, the message says which are similar.
     """
     if dialect == "bigquery":
-        sql = translate(sql)
+        sql = translate(sql, readable_views(connection, sql))
     for attempt in count():
         try:
             reader = _run(connection, sql)
@@ -303,9 +311,30 @@ def _add_views(connection: duckdb.DuckDBPyConnection, parts: str, condition: str
     """Make the views of instances; those upon them over an empty one, since DuckDB opens what it binds."""
     there = define_instances(connection, parts)
     names = [*INSTANCE_COLUMNS.names, *(field.name for field in there)]
+    arrays = array_columns(pa.unify_schemas([INSTANCE_COLUMNS, there]))
     for table in DICOM_TABLES:
-        connection.execute(f"CREATE VIEW {table} AS {dicom_view(table, with_curated('instances', names))}")
+        view = dicom_view(table, with_curated("instances", names), arrays)
+        connection.execute(f"CREATE VIEW {table} AS {view}")
     connection.execute(f"CREATE VIEW series AS {series_view(names)}")
     connection.execute(f"CREATE VIEW studies AS {studies_view(names)}")
     rows = _some(with_fixed_columns(f"({parts})", there), condition)
     connection.execute(f"CREATE OR REPLACE VIEW instances AS {rows}")
+
+
+def build_index(connection: duckdb.DuckDBPyConnection, name: str) -> Result:
+    """Make one of IDC's index tables, with the columns and types that its schema in the release has.
+
+    `idc_index` takes the attributes from the headers, and licence, DOI and releases from the
+    installed release, by SeriesInstanceUID. Where IDC's definition stops at what IDC has not, such as
+    another SOP class, its name is NULL.
+
+    Args:
+        connection: From `open_dataset`.
+        name: One of `INDEX_NAMES`.
+
+    Raises:
+        QueryError: There is no such table, or the installed release defines it in a way that cannot
+            be translated.
+    """
+    table = derived_table(name)
+    return run_query(connection, table.query(readable_views(connection, table.sql).columns_of))

@@ -1,14 +1,18 @@
-"""IDC's own index tables, made from a harvest by the definitions that the idc-index release brings."""
+"""IDC's index tables, made from a harvest by the definitions in the installed idc-index release."""
 
+from dataclasses import dataclass
 from typing import Final
 
-import duckdb
+import pyarrow as pa
 
 from harvester.catalog.database import identifier
-from harvester.catalog.release import IndexColumn, IndexTable, index_tables
+from harvester.catalog.release import IndexColumn, index_tables
+from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import QueryError
-from harvester.query.bigquery.translate import translate
-from harvester.query.connection import Result, run_query
+from harvester.query.bigquery.column_types import ColumnsOf
+from harvester.query.bigquery.translate import Views, translate
+from harvester.query.sql_types import absent_type
+from harvester.query.views import DICOM_TABLES
 
 INDEX_NAMES: Final = (
     "idc_index",
@@ -26,6 +30,9 @@ INDEX_NAMES: Final = (
 )
 """The index tables that follow from headers; the release's others are of collections, or clinical."""
 
+DERIVED_TABLES: Final = INDEX_NAMES[1:]
+"""The tables that a query can read although no view of them is kept; `idc_index` is the release's own."""
+
 _TYPES: Final = {
     "STRING": "VARCHAR",
     "INTEGER": "BIGINT",
@@ -36,40 +43,58 @@ _TYPES: Final = {
 }
 
 
-def build_index(connection: duckdb.DuckDBPyConnection, name: str) -> Result:
-    """Make one of IDC's index tables, with the columns and types that its schema in the release has.
+@dataclass(frozen=True, slots=True)
+class DerivedTable:
+    """A table that a query in BigQuery's dialect defines over the dataset's views.
 
-    `idc_index` takes the attributes from the headers, and licence, DOI and releases from the
-    installed release, by SeriesInstanceUID. Where IDC's definition stops at what IDC has not, such as
-    another SOP class, its name is NULL.
-
-    Args:
-        connection: From `open_dataset`.
-        name: One of `INDEX_NAMES`.
-
-    Raises:
-        QueryError: There is no such table, or the installed release defines it in a way that cannot
-            be translated.
+    Attributes:
+        sql: The query.
+        columns: What its columns are cast to, in order; empty: they are the query's.
     """
-    return run_query(connection, index_query(name))
+
+    sql: str
+    columns: tuple[IndexColumn, ...] = ()
+
+    def query(self, columns_of: ColumnsOf) -> str:
+        """The definition in DuckDB's dialect.
+
+        Args:
+            columns_of: The columns of the views that it reads.
+        """
+        query = translate(self.sql, Views({*DICOM_TABLES, *DERIVED_TABLES}, columns_of), errors_as_null=True)
+        if not self.columns:
+            return query
+        return f"SELECT {', '.join(map(_column, self.columns))} FROM ({query}) AS built"
 
 
-def index_query(name: str) -> str:
-    """The query by which an index table is made, in DuckDB's dialect; as `build_index` says.
+def derived_table(name: str) -> DerivedTable:
+    """The definition of one of `INDEX_NAMES`.
 
     Raises:
-        QueryError: There is no such table, or it cannot be translated.
+        QueryError: There is no such table, or the installed release does not define it.
     """
     if name not in INDEX_NAMES:
         raise QueryError(f"{name!r} is no index table of headers; there are {', '.join(INDEX_NAMES)}")
     table = index_tables().get(name)
     if table is None or table.sql is None or not table.columns:
         raise QueryError(f"the installed idc-index-data does not define {name}; upgrade it with pip")
-    return _typed(table, translate(table.sql, errors_as_null=True))
+    return DerivedTable(table.sql, table.columns)
 
 
-def _typed(table: IndexTable, query: str) -> str:
-    return f"SELECT {', '.join(map(_column, table.columns))} FROM ({query}) AS built"
+def index_query(name: str) -> str:
+    """The query that makes an index table whose definition reads no sequence, in DuckDB's dialect.
+
+    Raises:
+        QueryError: There is no such table, or it cannot be translated.
+    """
+    columns = pa.schema(
+        [
+            pa.field(attribute.keyword, kind)
+            for attribute in attributes_by_keyword().values()
+            if attribute.vr != "SQ" and (kind := absent_type(attribute, {})) is not None
+        ]
+    )
+    return derived_table(name).query(lambda _view: columns)
 
 
 def _column(column: IndexColumn) -> str:

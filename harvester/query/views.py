@@ -148,12 +148,20 @@ def _folder_value(column: str) -> str:
     return f"url_decode(nullif({value}, {literal(NULL_PARTITION)}))"
 
 
-def dicom_view(table: str, instances: str, names: Iterable[str] | None = None, *, catalog: str = "") -> str:
+def dicom_view(
+    table: str,
+    instances: str,
+    arrays: Iterable[str],
+    names: Iterable[str] | None = None,
+    *,
+    catalog: str = "",
+) -> str:
     """One of IDC's tables: the instances, where both clouds have them, what the release knows of them.
 
     Args:
         table: One of `DICOM_TABLES`.
         instances: The view of instances, qualified.
+        arrays: The columns of `instances` that are arrays: in IDC's tables none is NULL.
         names: The names that a query uses, in lower case; what it does not name of the release is
             not looked up. None means all.
         catalog: What qualifies the views of the release.
@@ -169,7 +177,7 @@ def dicom_view(table: str, instances: str, names: Iterable[str] | None = None, *
     named = None if names is None else set(names)
     series, collection = _wanted(_OF_SERIES, named), _wanted(_OF_COLLECTION, named)
     columns = [
-        *((f"i.* EXCLUDE ({', '.join(SUPERSEDED)})",) if table != "auxiliary_metadata" else _AUXILIARY),
+        *((_attributes(arrays, named),) if table != "auxiliary_metadata" else _AUXILIARY),
         *(f"{sql} AS {identifier(name)}" for name, sql in _places("i.instance_url").items()),
         "i.collection_id AS idc_webapp_collection_id",
         "CAST('Public' AS VARCHAR) AS access",
@@ -179,6 +187,18 @@ def dicom_view(table: str, instances: str, names: Iterable[str] | None = None, *
     ]
     joins = (of_series if series else "") + (of_collection if collection else "")
     return f"SELECT {', '.join(columns)} FROM {instances} AS i{joins} WHERE i.{CURRENT}"
+
+
+def array_columns(columns: pa.Schema) -> list[str]:
+    """The columns that are arrays."""
+    return [field.name for field in columns if pa.types.is_list(field.type)]
+
+
+def _attributes(arrays: Iterable[str], names: set[str] | None) -> str:
+    """The columns of the instances, with an empty array for an absent one."""
+    wanted = [name for name in arrays if names is None or name.lower() in names]
+    replaced = ", ".join(f"COALESCE(i.{identifier(name)}, []) AS {identifier(name)}" for name in wanted)
+    return f"i.* EXCLUDE ({', '.join(SUPERSEDED)})" + (f" REPLACE ({replaced})" if wanted else "")
 
 
 def series_view(columns: Iterable[str]) -> str:

@@ -2,22 +2,16 @@
 
 import re
 from collections.abc import Callable
-from itertools import count
 from typing import Final
 
 from sqlglot import exp
 
 from harvester.errors import QueryError
+from harvester.query.bigquery.names import place_of
 
 _INTEGERS: Final = frozenset({exp.DType.INT, exp.DType.SMALLINT, exp.DType.TINYINT, exp.DType.MEDIUMINT})
 # FORMAT's specifiers: flags, width, precision, kind.
 _SPECIFIER: Final = re.compile(r"%(?:%|[-+ 0#]*\d*(?:\.\d+)?([a-zA-Z]))")
-
-
-def line_of(node: exp.Expr) -> int:
-    """The line of a text where a construct begins, as far as its words tell; 1 where none does."""
-    lines = [inner.meta["line"] for inner in node.walk() if inner.meta.get("line")]
-    return min(lines, default=1)
 
 
 def _types(query: exp.Expr) -> exp.Expr:
@@ -64,11 +58,11 @@ def _formats(query: exp.Expr) -> exp.Expr:
     """`FORMAT` is C's printf, as far as DuckDB has it."""
     for node in list(query.find_all(exp.Format)):
         if not node.this.is_string:
-            raise QueryError(f"line {line_of(node)}: FORMAT is translated only with its format as a string")
+            raise QueryError(f"{place_of(node)}: FORMAT is translated only with its format as a string")
         kinds = [found for found in _SPECIFIER.findall(node.this.name) if found]
         arguments = list(node.expressions)
         if set(kinds) - set("sdiufFeEgGxXot") or len(kinds) != len(arguments):
-            raise QueryError(f"line {line_of(node)}: FORMAT({node.this}) cannot be translated")
+            raise QueryError(f"{place_of(node)}: FORMAT({node.this}) cannot be translated")
         text = exp.DataType.build("VARCHAR", dialect="duckdb")
         values = [
             exp.Cast(this=value, to=text.copy()) if kind in "st" else value
@@ -106,61 +100,16 @@ def _cut(items: exp.Expr, limit: exp.Limit) -> exp.Expr:
     return exp.Anonymous(this="LIST_SLICE", expressions=[items, exp.Literal.number(1), limit.expression])
 
 
-def _offsets(query: exp.Expr) -> exp.Expr:
-    """`UNNEST(...) WITH OFFSET` counts from 0, DuckDB's WITH ORDINALITY from 1."""
-    numbers = count(1)
-    for node in list(query.find_all(exp.Unnest)):
-        offset = node.args.get("offset")
-        if not isinstance(offset, exp.Identifier):
-            continue
-        number = next(numbers)
-        item, position = f"item_{number}", f"position_{number}"
-        alias = node.args.get("alias")
-        names = alias.args.get("columns") or [alias.this] if alias is not None else []
-        shown = names[0].name if names else f"unnamed_{number}"
-        inner = exp.Unnest(
-            expressions=node.expressions,
-            alias=exp.TableAlias(
-                this=exp.to_identifier(f"items_{number}"),
-                columns=[exp.to_identifier(item), exp.to_identifier(position)],
-            ),
-            offset=True,
-        )
-        rows = (
-            exp.select(
-                exp.alias_(exp.column(item), shown, quoted=True),
-                exp.alias_(exp.column(position) - 1, offset.name, quoted=True),
-            )
-            .from_(inner)
-            .subquery(f"offset_{number}")
-        )
-        join = node.parent
-        node.replace(rows)
-        if isinstance(join, exp.Join) and join.side and not join.args.get("on"):
-            join.set("on", exp.true())
+def _ignored_nulls(query: exp.Expr) -> exp.Expr:
+    """Leave NULLs out of an array by a filter, whatever expression it collects."""
+    for node in list(query.find_all(exp.IgnoreNulls)):
+        value = node.this.this
+        while isinstance(value, exp.Order | exp.Distinct):
+            value = value.this or value.expressions[0]
+        if isinstance(node.this, exp.ArrayAgg):
+            there = exp.Not(this=exp.Is(this=value.copy(), expression=exp.Null()))
+            node.replace(exp.Paren(this=exp.Filter(this=node.this, expression=exp.Where(this=there))))
     return query
-
-
-def _groups(query: exp.Expr) -> exp.Expr:
-    """Give `roi.ROIName` the name that it has in the answer: only then DuckDB groups and orders by it."""
-    for select in query.find_all(exp.Select):
-        group = select.args.get("group")
-        if group is None:
-            continue
-        for number, item in enumerate(list(select.selects), start=1):
-            if isinstance(item, exp.Dot) or (isinstance(item, exp.Column) and item.table):
-                name = item.name if isinstance(item, exp.Column) else item.expression.name
-                item.replace(exp.alias_(item.copy(), name))
-            for key in list(group.expressions):
-                bare = isinstance(key, exp.Column) and not key.table
-                if bare and key.name.lower() == select.selects[number - 1].alias_or_name.lower():
-                    _group_by(key, number, select.selects[number - 1])
-    return query
-
-
-def _group_by(key: exp.Expr, number: int, item: exp.Expr) -> None:
-    if not item.find(exp.AggFunc):
-        key.replace(exp.Literal.number(number))
 
 
 def _orders(query: exp.Expr) -> exp.Expr:
@@ -203,7 +152,6 @@ CHANGES: Final[tuple[Callable[[exp.Expr], exp.Expr], ...]] = (
     _safe_functions,
     _formats,
     _limited_aggregates,
-    _offsets,
-    _groups,
+    _ignored_nulls,
     _orders,
 )

@@ -10,7 +10,10 @@ import pytest
 from harvester.dataset import Dataset, Partition
 from harvester.errors import QueryError
 from harvester.query import open_dataset, run_query, translate
+from harvester.query.bigquery.translate import Views
+from harvester.query.query_views import readable_views
 
+NO_VIEWS = Views({"dicom_all"}, lambda _view: None)
 CODE = pa.struct([("CodeValue", pa.string()), ("CodeMeaning", pa.string())])
 SCHEMA = pa.schema(
     [
@@ -266,22 +269,31 @@ def test_a_variable_has_the_type_that_it_was_declared_with(opened: duckdb.DuckDB
 @pytest.mark.parametrize(
     ("sql", "message"),
     [
-        ("SELECT 1;\nSELECT 2", r"^line 2: SELECT after the query; a script has one query, at its end$"),
         ("DECLARE x INT64;", "^the SQL text holds no query"),
         ("", "^the SQL text holds no query"),
         ("\nDECLARE x INT64;\nEXECUTE IMMEDIATE 'SELECT 1'", r"^line 3: EXECUTE cannot be translated"),
-        ("CREATE TEMP FUNCTION f(x INT64) AS (x + 1); SELECT f(2)", "^line 1: CREATE cannot be translated"),
-        ("SELECT 1;\n\nDROP TABLE dicom_all", "^line 3: DROP after the query"),
+        ("CREATE TABLE t AS SELECT 1", "^line 1: CREATE is translated only as CREATE TEMP TABLE"),
+        (
+            "CREATE TEMP FUNCTION f(x STRING) RETURNS STRING LANGUAGE js AS 'return x'; SELECT f('a')",
+            "^line 1: the function f is written in js, which is not run here$",
+        ),
+        ("SELECT 1;\n\nDROP TABLE dicom_all", "^line 3: DROP cannot be translated"),
         ("INSERT INTO t VALUES (1)", "^line 1: INSERT cannot be translated"),
         ("SET nowhere = 1; SELECT 1", "^line 1: SET is translated only for one declared variable"),
-        ("SELECT 1\nFROM dicom_all\nWHERE PatientID = @patient", r"^line 3: @patient is a query parameter"),
-        ("SELECT\n  NET.HOST('x')", r"^line 2: NET\.HOST\(\) cannot be translated$"),
-        ("SELECT 1,\n\n ST_GEOGPOINT(1, 2)", r"^line 3: ST_GEOGPOINT\(\) cannot be translated$"),
-        ("SELECT\nFORMAT('%E', 1, 2)", r"^line 2: FORMAT\('%E'\) cannot be translated$"),
-        ("SELECT FORMAT(PatientID, 1) FROM dicom_all", "^line 1: FORMAT is translated only with its format"),
+        (
+            "SELECT 1\nFROM dicom_all\nWHERE PatientID = @patient",
+            r"^line 3, column 7: @patient is a query parameter that has no value",
+        ),
+        ("SELECT\n  NET.HOST('x')", r"^line 2, column 7: NET\.HOST\(\) cannot be translated$"),
+        ("SELECT 1,\n\n ST_GEOGPOINT(1, 2)", r"^line 3, column 2: ST_GEOGPOINT\(\) cannot be translated$"),
+        ("SELECT\nFORMAT('%E', 1, 2)", r"^line 2, column 1: FORMAT\('%E'\) cannot be translated$"),
+        (
+            "SELECT FORMAT(PatientID, 1) FROM dicom_all",
+            "^line 1, column 8: FORMAT is translated only with its format",
+        ),
         (
             "SELECT *\nFROM `bigquery-public-data.idc_v25_clinical.column_metadata`",
-            r"^line 2: bigquery-public-data\.idc_v25_clinical\.column_metadata: clinical data are not in",
+            r"^line 2, column 6: bigquery-public-data\.idc_v25_clinical\.column_metadata: clinical data",
         ),
         (
             "SELECT * FROM `bigquery-public-data.idc_current_clinical.x`",
@@ -292,20 +304,20 @@ def test_a_variable_has_the_type_that_it_was_declared_with(opened: duckdb.DuckDB
             r"shakespeare is no table of IDC; name a",
         ),
         (
-            "SELECT * FROM `bigquery-public-data.idc_v25.dicom_pivot`",
-            r"idc_v25\.dicom_pivot cannot be made from headers alone; there are dicom_all, dicom_metadata",
+            "SELECT * FROM `bigquery-public-data.idc_v25.dicom_allx`",
+            r"there is no table bigquery-public-data\.idc_v25\.dicom_allx; did you mean dicom_all",
         ),
         (
             "SELECT 1\nFROM `x.idc_current.dicom_all`\nFOR SYSTEM_TIME AS OF TIMESTAMP '2020-01-01'",
             r"FOR SYSTEM_TIME cannot be translated: a dataset has one state$",
         ),
-        ("SELECT a\nFROM (SELECT", r"^line 2: "),
+        ("SELECT a\nFROM (SELECT", r"^line 2, column 12: Expecting"),
         ("SELECT 'open", "^the SQL text cannot be read: "),
     ],
 )
 def test_what_cannot_be_translated_is_named_with_its_line(sql: str, message: str) -> None:
     with pytest.raises(QueryError, match=message) as caught:
-        translate(sql)
+        translate(sql, NO_VIEWS)
     assert "\n" not in str(caught.value)
 
 
@@ -320,10 +332,10 @@ def test_a_failing_definition_can_be_asked_for_null(opened: duckdb.DuckDBPyConne
     sql = "SELECT CASE PatientID WHEN 'a' THEN 1 ELSE ERROR('unknown') END AS n FROM dicom_all ORDER BY n"
     with pytest.raises(QueryError, match="unknown"):
         ask(opened, sql)
-    rows = run_query(opened, translate(sql, errors_as_null=True)).batches()
+    rows = run_query(opened, translate(sql, readable_views(opened, sql), errors_as_null=True)).batches()
     assert [row["n"] for batch in rows for row in batch.to_pylist()] == [None, None, 1]
 
 
 def test_nesting_without_end_is_refused_not_a_crash() -> None:
     with pytest.raises(QueryError):
-        translate("SELECT " + "(" * 100_000 + "1" + ")" * 100_000)
+        translate("SELECT " + "(" * 100_000 + "1" + ")" * 100_000, NO_VIEWS)

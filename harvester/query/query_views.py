@@ -21,9 +21,11 @@ from harvester.dataset import INSTANCE_COLUMNS
 from harvester.dicom.dictionary import Attribute, attributes_by_keyword
 from harvester.errors import QueryError
 from harvester.query.attribute_paths import Path, attribute_paths
+from harvester.query.bigquery.translate import Views
+from harvester.query.idc_tables import DERIVED_TABLES, derived_table
 from harvester.query.sandbox import explained
 from harvester.query.sql_types import Fields, absent_type, arrow_type, sql_type, widened
-from harvester.query.views import CURATED, DICOM_TABLES, dicom_view
+from harvester.query.views import CURATED, DICOM_TABLES, array_columns, dicom_view
 
 _MISSING: Final = re.compile(
     r'column "([^"]+)" (?:not found|does not exist|in \w+ list not found)'
@@ -75,10 +77,8 @@ def bind(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     Raises:
         QueryError: It names an attribute whose values are binary: those have no column.
     """
-    for view in ("instances", *DICOM_TABLES):
-        connection.execute(f"DROP VIEW IF EXISTS temp.main.{view}")
-    names = {name.lower() for name in re.findall(r"\w+", sql)}
-    tables = [table for table in DICOM_TABLES if table in names]
+    _drop_views(connection)
+    names, tables, derived = _named(sql)
     statement = _parsed(explained(sql))
     columns = _Columns(_schema(connection), set() if statement is None else attribute_paths(statement))
     if "dicom_metadata_curated" in tables:
@@ -86,15 +86,59 @@ def bind(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
             columns.add(attribute)
     if columns.may_lack(names):
         for _ in range(_MAXIMUM_ABSENT):
-            _define(connection, columns.view(_EMPTY), tables, frozenset())
+            _define(connection, columns.view(_EMPTY), tables, frozenset(), derived)
             missing = _missing(connection, sql)
             if missing is None or not columns.add(missing):
                 break
     elif not tables:
         return
     # Over the empty table first: what DuckDB defines it binds, which over the parts opens all of them.
-    _define(connection, columns.view(_EMPTY), tables, None if _takes_all(statement) else names)
+    _define(connection, columns.view(_EMPTY), tables, None if _takes_all(statement) else names, derived)
     connection.execute(f"CREATE OR REPLACE TEMP VIEW instances AS {columns.view(_WHOLE)}")
+
+
+def readable_views(connection: duckdb.DuckDBPyConnection, sql: str) -> Views:
+    """The views that a query in BigQuery's dialect can read, with their columns.
+
+    Args:
+        connection: From `open_dataset`.
+        sql: The query; of the views over `instances` only those are defined that it names.
+    """
+    _drop_views(connection)
+    _names, tables, derived = _named(sql)
+    _define(connection, f"SELECT * FROM {_EMPTY}", tables, None, derived)
+    rows = connection.execute("SHOW TABLES").fetchall()
+    views = frozenset(str(name).lower() for (name,) in rows) | {*DICOM_TABLES, *DERIVED_TABLES}
+
+    def columns_of(view: str) -> pa.Schema | None:
+        if view not in views:
+            return None
+        return _schema(connection, _EMPTY if view == "instances" else identifier(view))
+
+    return Views(views, columns_of)
+
+
+def _drop_views(connection: duckdb.DuckDBPyConnection) -> None:
+    for view in ("instances", *DICOM_TABLES, *DERIVED_TABLES):
+        connection.execute(f"DROP VIEW IF EXISTS temp.main.{view}")
+
+
+def _named(sql: str) -> tuple[set[str], list[str], list[str]]:
+    """The words of a query and of the tables that it is derived from, and those tables in order."""
+    texts, derived = [sql], []
+    for text in texts:
+        for name in DERIVED_TABLES:
+            if name in _words(text) and name not in derived:
+                derived.append(name)
+                texts.append(derived_table(name).sql)
+    names = set().union(*map(_words, texts))
+    order = list(DERIVED_TABLES)
+    return names, [table for table in DICOM_TABLES if table in names], sorted(derived, key=order.index)
+
+
+def _words(sql: str) -> set[str]:
+    words = {word.lower() for word in re.findall(r"\w+", sql)}
+    return words | {word.removesuffix("_view") for word in words}
 
 
 def missing_name(message: str) -> str | None:
@@ -150,12 +194,21 @@ class _Columns:
 
 
 def _define(
-    connection: duckdb.DuckDBPyConnection, instances: str, tables: Iterable[str], names: Iterable[str] | None
+    connection: duckdb.DuckDBPyConnection,
+    instances: str,
+    tables: Iterable[str],
+    names: Iterable[str] | None,
+    derived: Iterable[str],
 ) -> None:
     connection.execute(f"CREATE OR REPLACE TEMP VIEW instances AS {instances}")
+    tables = list(tables)
+    arrays = array_columns(_schema(connection, "temp.main.instances")) if tables else []
     for table in tables:
-        view = dicom_view(table, "temp.main.instances", names, catalog="memory.main.")
+        view = dicom_view(table, "temp.main.instances", arrays, names, catalog="memory.main.")
         connection.execute(f"CREATE OR REPLACE TEMP VIEW {table} AS {view}")
+    for name in derived:
+        query = derived_table(name).query(lambda view: _schema(connection, identifier(view)))
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {query}")
 
 
 def _schema(connection: duckdb.DuckDBPyConnection, table: str = _EMPTY) -> pa.Schema:

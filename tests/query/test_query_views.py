@@ -70,7 +70,9 @@ def ask(connection: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[Any, ...]
 def test_an_absent_attribute_is_null_of_the_contracts_type(
     opened: duckdb.DuckDBPyConnection, table: str, name: str, kind: str
 ) -> None:
-    assert ask(opened, f"SELECT PatientID, {name} AS v FROM {table}") == [("p", None)]
+    never_null = table == "dicom_all" and kind.endswith("[]")  # as no array of BigQuery's tables is
+    absent = [] if never_null else None
+    assert ask(opened, f"SELECT PatientID, {name} AS v FROM {table}") == [("p", absent)]
     assert ask(opened, f"SELECT column_type FROM (DESCRIBE SELECT {name} AS v FROM {table})") == [(kind,)]
 
 

@@ -1,0 +1,99 @@
+"""The columns of the views as sqlglot's schema, limited to what one query names."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, TypeAlias
+
+import pyarrow as pa
+from sqlglot import exp
+from sqlglot.schema import MappingSchema
+
+from harvester.dicom.dictionary import Attribute, attributes_by_keyword
+from harvester.query.sql_types import absent_type
+
+ColumnsOf: TypeAlias = Callable[[str], pa.Schema | None]
+"""The columns of a view; None where there is no such view."""
+
+# A timestamp is a DATETIME: DuckDB has time zones only in an extension.
+_SCALARS: Final = {
+    pa.string(): exp.DType.TEXT,
+    pa.int64(): exp.DType.BIGINT,
+    pa.int32(): exp.DType.BIGINT,
+    pa.uint64(): exp.DType.BIGINT,
+    pa.float64(): exp.DType.DOUBLE,
+    pa.bool_(): exp.DType.BOOLEAN,
+    pa.date32(): exp.DType.DATE,
+    pa.time64("us"): exp.DType.TIME,
+    pa.timestamp("us"): exp.DType.TIMESTAMP,
+}
+
+
+def table_schema(
+    tables: Iterable[str], columns_of: ColumnsOf, names: frozenset[str] | None
+) -> tuple[MappingSchema, dict[str, pa.Schema]]:
+    """The schema that sqlglot qualifies a query with.
+
+    Args:
+        tables: The views that the query reads.
+        columns_of: Their columns.
+        names: The names in the query, in lower case; columns of other names are left out. None: all columns.
+
+    Returns:
+        The schema, and the columns of each view as Arrow has them.
+    """
+    known = {table: columns for table in tables if (columns := columns_of(table)) is not None}
+    mapping = {
+        table: {
+            field.name: sqlglot_type(field.type, names)
+            for field in columns
+            if names is None or field.name.lower() in names
+        }
+        for table, columns in known.items()
+    }
+    schema = MappingSchema(dialect="bigquery", normalize=False)
+    for table, columns in mapping.items():
+        schema.add_table(table, columns or {"": exp.DataType(this=exp.DType.UNKNOWN)}, match_depth=False)
+    return schema, known
+
+
+def sqlglot_type(kind: pa.DataType, names: frozenset[str] | None = None) -> exp.DataType:
+    """An Arrow type as sqlglot's; of a struct only the fields that a query names."""
+    if pa.types.is_list(kind):
+        inner = sqlglot_type(kind.value_type, names)
+        return exp.DataType(this=exp.DType.ARRAY, expressions=[inner], nested=True)
+    if pa.types.is_struct(kind):
+        fields: list[exp.Expr] = [
+            exp.ColumnDef(this=exp.to_identifier(field.name), kind=sqlglot_type(field.type, names))
+            for field in kind
+            if names is None or field.name.lower() in names
+        ]
+        return exp.DataType(this=exp.DType.STRUCT, expressions=fields, nested=True)
+    return exp.DataType(this=_SCALARS.get(kind, exp.DType.UNKNOWN))
+
+
+def absent_value(attribute: Attribute) -> exp.Expr:
+    """What BigQuery has of an attribute that no object has: NULL of its type, or an empty array."""
+    kind = absent_type(attribute, {}) or pa.string()
+    value = exp.Array(expressions=[]) if pa.types.is_list(kind) else exp.Null()
+    return exp.Cast(this=value, to=sqlglot_type(kind))
+
+
+def attribute_called(name: str) -> Attribute | None:
+    """The attribute of DICOM's dictionary with a keyword, in any case of letters."""
+    return attributes_by_keyword().get(name.lower())
+
+
+def spellings(columns: Mapping[str, pa.Schema]) -> dict[str, str]:
+    """How columns and their fields are spelt, by their name in lower case."""
+    found: dict[str, str] = {}
+    for schema in columns.values():
+        for field in schema:
+            _add_spellings(field, found)
+    return found
+
+
+def _add_spellings(field: pa.Field, found: dict[str, str]) -> None:
+    found.setdefault(field.name.lower(), field.name)
+    kind = field.type.value_type if pa.types.is_list(field.type) else field.type
+    if pa.types.is_struct(kind):
+        for inner in kind:
+            _add_spellings(inner, found)
