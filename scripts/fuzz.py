@@ -33,15 +33,16 @@ if GUIDED:
     import atheris
 
     with atheris.instrument_imports(include=["harvester.dicom"]):
-        from harvester.dicom import Header, HeaderColumns, HeaderMemory, HeaderParser, NeedMore, WalkLimits
+        from harvester.dicom import ElementCache, Header, HeaderColumns, HeaderParser, NeedMore, limits
         from harvester.dicom.element import Items
         from harvester.errors import ObjectError, TruncatedError
 else:
-    from harvester.dicom import Header, HeaderColumns, HeaderMemory, HeaderParser, NeedMore, WalkLimits
+    from harvester.dicom import ElementCache, Header, HeaderColumns, HeaderParser, NeedMore, limits
     from harvester.dicom.element import Items
     from harvester.errors import ObjectError, TruncatedError
 
-LIMITS = WalkLimits(header_bytes=4 << 20, kept_value=256, longest_value=4096)
+MAX_HEADER_BYTES = 4 << 20
+limits.MAX_KEPT_BINARY, limits.MAX_KEPT_VALUE = 256, 4096  # so that short inputs have values that are skipped
 LONGEST_SEED = 64 << 10
 ROWS_AT_ONCE = 50
 NUMBERS = (
@@ -123,7 +124,7 @@ class Trial:
     """Runs cases; what earlier ones left in memory and columns is part of what is tried."""
 
     def __init__(self) -> None:
-        self.memory = HeaderMemory()
+        self.cache = ElementCache()
         self.columns = HeaderColumns()
         self.outcomes: Counter[str] = Counter()
 
@@ -153,7 +154,7 @@ class Trial:
         pieces = random.Random(len(data) ^ data[-1] if data else 0)  # noqa: S311  no secret
         whole = parsed(data, len(data), None)
         told = pieces.random() < 0.8
-        again = parsed(data, pieces.choice((1, 61, 200, 4096)), self.memory, told=told)
+        again = parsed(data, pieces.choice((1, 61, 200, 4096)), self.cache, told=told)
         if not told and isinstance(whole, TruncatedError):
             pass  # a length that lies can be known by the object's size alone
         elif isinstance(whole, Header) != isinstance(again, Header):
@@ -178,9 +179,9 @@ class Trial:
         pq.write_table(table, io.BytesIO())
 
 
-def parsed(data: bytes, step: int, memory: HeaderMemory | None, *, told: bool = True) -> Header | ObjectError:
+def parsed(data: bytes, step: int, cache: ElementCache | None, *, told: bool = True) -> Header | ObjectError:
     """What the parser answers at the end, fed `step` bytes at a time."""
-    parser = HeaderParser(len(data) if told else None, limits=LIMITS, memory=memory)
+    parser = HeaderParser(len(data) if told else None, max_header_bytes=MAX_HEADER_BYTES, cache=cache)
     try:
         answer = parser.feed(data[:step])
         while isinstance(answer, NeedMore):

@@ -10,8 +10,9 @@ import pydicom
 import pytest
 from checkout import CORPUS
 
-from harvester.dicom import Header, HeaderMemory, HeaderParser, NeedMore, WalkLimits
+from harvester.dicom import ElementCache, Header, HeaderParser, NeedMore
 from harvester.dicom.element import Items, RawElement
+from harvester.dicom.limits import MAX_HEADER_BYTES
 from harvester.errors import ObjectError
 
 PACKAGE = Path(pydicom.__file__).parent / "data"
@@ -23,11 +24,11 @@ def read(
     step: int | Iterable[int] = WINDOW,
     *,
     size: int | None = None,
-    memory: HeaderMemory | None = None,
-    limits: WalkLimits | None = None,
+    cache: ElementCache | None = None,
+    max_header_bytes: int = MAX_HEADER_BYTES,
 ) -> Header:
     """The header of an object of these bytes, fed `step` bytes at a time."""
-    parser = HeaderParser(len(raw) if size is None else size, limits=limits, memory=memory)
+    parser = HeaderParser(len(raw) if size is None else size, max_header_bytes=max_header_bytes, cache=cache)
     return fed(parser, raw, step)
 
 

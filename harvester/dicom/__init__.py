@@ -2,19 +2,16 @@
 
 from harvester.dicom.columns import HeaderColumns
 from harvester.dicom.element import RawElement
-from harvester.dicom.element_cache import HeaderMemories, HeaderMemory
-from harvester.dicom.header import Header
-from harvester.dicom.limits import WalkLimits
+from harvester.dicom.element_cache import ElementCache, ElementCaches
+from harvester.dicom.header import Header, NeedMore
 from harvester.dicom.part10 import HeaderParser
-from harvester.dicom.steps import NeedMore
 
 __all__ = [
+    "ElementCache",
+    "ElementCaches",
     "Header",
     "HeaderColumns",
-    "HeaderMemories",
-    "HeaderMemory",
     "HeaderParser",
     "NeedMore",
     "RawElement",
-    "WalkLimits",
 ]

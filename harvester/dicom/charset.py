@@ -1,8 +1,7 @@
-"""Decodes text by the Specific Character Set that is in force where it stands.
+"""Decodes text by Specific Character Set (PS3.3 C.12.1.1.2, PS3.5 6.1), with pydicom's tables.
 
-pydicom's tables and its ISO 2022 reader are the authority (PS3.3 C.12.1.1.2, PS3.5 6.1). Text without
-an escape sequence and within ASCII, nearly all of it, is the same in every character set and takes a
-short cut.
+Nearly all text is ASCII without an escape sequence: it is the same in every character set, and is decoded
+without a look at it.
 """
 
 import warnings
@@ -13,44 +12,45 @@ from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.valuerep import TEXT_VR_DELIMS
 
 _ESCAPE = b"\x1b"
-# A backslash is one: codecs of Python's own escapes read more into it.
+# With a backslash, which Python's own escape codecs interpret.
 _PLAIN = bytes(range(0x20, 0x7F)) + b"\t\n\f\r" + rb"\n\u0041"
-LONGEST_CHARACTER_SET = 1024  # bytes of Specific Character Set that count: all there are take fewer
+MAX_CHARACTER_SET_BYTES = 1024  # of the value of Specific Character Set; all defined terms take fewer
 
 
 def is_plain(raw: bytes) -> bool:
-    """Whether these bytes are the same text in every character set that DICOM knows."""
+    """Whether these bytes are the same text in every character set of DICOM."""
     return raw.isascii() and _ESCAPE not in raw
 
 
 @dataclass(frozen=True, slots=True)
 class CharacterSet:
-    """A decoded Specific Character Set: Python's names of its encodings, in order."""
+    """A Specific Character Set, as Python's names of its encodings in order."""
 
     encodings: tuple[str, ...]
 
     def decode(self, raw: bytes) -> str:
-        """The text; what the character set can't decode becomes replacement characters, as in pydicom."""
+        """The text; undecodable bytes become replacement characters, as in pydicom."""
         if is_plain(raw):
             return raw.decode("ascii")
         if _ESCAPE not in raw:
             try:
                 text = raw.decode(self.encodings[0])
-                text.encode()  # lone surrogates are no text: they would fail with the whole column
+                text.encode()  # lone surrogates would fail later, with the whole column
             except (UnicodeError, LookupError, ValueError):
                 pass
             else:
                 return text
-        return self._decode_slowly(raw)
+        return self.decode_iso_2022(raw)
 
-    def _decode_slowly(self, raw: bytes) -> str:
+    def decode_iso_2022(self, raw: bytes) -> str:
+        """The text by pydicom's reader, which knows escape sequences."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 text = str(decode_bytes(raw, list(self.encodings), TEXT_VR_DELIMS))
             text.encode()
         except (UnicodeError, LookupError, ValueError):
-            # A codec that refuses even replacement characters, named by a hostile file.
+            # The codec cannot make replacement characters.
             return raw.decode("latin-1")
         return text
 
@@ -63,8 +63,8 @@ def _is_ascii_compatible(encoding: str) -> bool:
 
 
 def character_set(raw: bytes) -> CharacterSet:
-    """What the raw value of Specific Character Set (0008,0005) says; ISO_IR 6 where it says nothing."""
-    return _character_set(raw[:LONGEST_CHARACTER_SET])
+    """The meaning of a raw value of Specific Character Set (0008,0005); ISO_IR 6 if it is empty."""
+    return _character_set(raw[:MAX_CHARACTER_SET_BYTES])
 
 
 @lru_cache(maxsize=256)
@@ -77,7 +77,7 @@ def _character_set(raw: bytes) -> CharacterSet:
         except (UnicodeError, LookupError, ValueError):
             encodings = ("iso8859",)
         if not _is_ascii_compatible(encodings[0]):
-            # pydicom takes any codec that Python knows; DICOM's own all contain ASCII (PS3.3 C.12.1.1.2).
+            # pydicom accepts any codec of Python; those of PS3.3 C.12.1.1.2 contain ASCII.
             encodings = ("iso8859",)
     return CharacterSet(encodings)
 

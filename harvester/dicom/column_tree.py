@@ -1,35 +1,36 @@
-"""The columns of one nesting level, as Python lists that grow value by value and become Arrow arrays."""
+"""The columns of each nesting level: Python lists that grow by one value an item and become Arrow arrays."""
 
 from itertools import repeat
 from typing import Any, Final
 
 import pyarrow as pa
 
+from harvester.dicom import limits
 from harvester.dicom.charset import CharacterSet
 from harvester.dicom.dictionary import NO_ATTRIBUTE, Attribute
 from harvester.dicom.schema import column_type
 from harvester.dicom.values import Decoder, Values
 
-# Stands in an item type whose items were all empty, because Parquet has no struct without a field: the
-# attribute that may be in any item (PS3.5 7.5.3).
+# The field of an item type whose items were all empty, because Parquet has no struct without a field: this
+# attribute may be in any item (PS3.5 7.5.3).
 _ANY_ITEM: Final = "SpecificCharacterSet"
 
 
 class Column:
-    """One attribute at one level: its values so far, and what raw values were turned into.
+    """One attribute at one level.
 
     Attributes:
         attribute: The dictionary's entry.
-        type: The Arrow type; None where the attribute's values are binary or items.
-        values: One for each row so far, or fewer: a gap is filled when the next value comes. Of a
-            sequence, the row of the level below at which its items start.
-        level: The items' columns, where the attribute is a sequence.
-        usual_vr: The value representation that the quick way is for; None where there is no quick way.
-        decode: What decodes it.
-        memo: What it made of the last few hundred raw values.
+        type: The Arrow type; None if the attribute's values are binary or items.
+        values: One for each row so far, or fewer: rows without the attribute are filled when the next value
+            comes. For a sequence, the row of the level below at which its items start.
+        level: The items' columns; None if the attribute is not a sequence.
+        usual_vr: The value representation that `decode` is for; None before the first value.
+        decode: The decoder.
+        cache: The decoded values of the last few hundred raw values.
     """
 
-    __slots__ = ("attribute", "decode", "level", "memo", "type", "usual_vr", "values")
+    __slots__ = ("attribute", "cache", "decode", "level", "type", "usual_vr", "values")
 
     def __init__(self, entry: Attribute = NO_ATTRIBUTE) -> None:
         self.attribute = entry
@@ -38,7 +39,7 @@ class Column:
         self.level = Level() if entry.vr == "SQ" else None
         self.usual_vr: str | None = None
         self.decode: Decoder = _refuse
-        self.memo: dict[Any, Any] = {}
+        self.cache: dict[Any, Any] = {}
 
 
 def _refuse(_raw: bytes, _character_set: CharacterSet) -> Values:
@@ -46,7 +47,7 @@ def _refuse(_raw: bytes, _character_set: CharacterSet) -> Values:
 
 
 class Level:
-    """The data sets of one nesting level: the headers themselves, or the items of one sequence."""
+    """The data sets of one nesting level: the headers, or all items of one sequence."""
 
     __slots__ = ("columns", "rows")
 
@@ -55,7 +56,7 @@ class Level:
         self.columns: dict[int, Column] = {}
 
     def truncate(self, rows: int) -> None:
-        """Forget all rows from `rows` on."""
+        """Remove all rows from `rows` on."""
         self.rows = min(self.rows, rows)
         for column in self.columns.values():
             if column.level is not None:
@@ -64,20 +65,20 @@ class Level:
                     column.level.truncate(start)
             del column.values[rows:]
 
-    def forget_unknown(self, unknown: Column, most: int) -> None:
-        """Drop the tags that are remembered to have no column, where a hostile file made them many."""
+    def drop_unknown(self, unknown: Column) -> None:
+        """Drop the tags that map to `unknown` if a hostile file made them many."""
         tags = [tag for tag, column in self.columns.items() if column is unknown]
-        if len(tags) > most:
+        if len(tags) > limits.MAX_UNKNOWN_TAGS:
             for tag in tags:
                 del self.columns[tag]
         for column in self.columns.values():
             if column.level is not None:
-                column.level.forget_unknown(unknown, most)
+                column.level.drop_unknown(unknown)
 
     def arrays(self) -> dict[str, pa.Array]:
-        """The level's columns by keyword, in the order of their tags; without those that have no value.
+        """The columns that have values, by keyword in the order of their tags.
 
-        The values are gone then, but for where the items of sequences start: `truncate` needs that.
+        The values are removed, but not where the items of sequences start: `truncate` needs that.
         """
         arrays = {}
         for tag in sorted(self.columns):
@@ -89,11 +90,11 @@ class Level:
             elif column.type is not None:
                 column.values.extend(repeat(None, self.rows - len(column.values)))
                 arrays[column.attribute.keyword] = pa.array(column.values, column.type)
-                column.values.clear()  # here, not later: only one column is in memory twice
+                column.values.clear()  # now, so that only one column is in memory twice
         return arrays
 
     def cells(self) -> int:
-        """How many cells the columns have, filled or empty, of this level and of those below it."""
+        """The number of cells, filled or empty, of this level and those below it."""
         cells = 0
         for column in self.columns.values():
             if column.values:

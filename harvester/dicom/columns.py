@@ -1,17 +1,16 @@
-"""Builds Arrow columns straight from headers, one row for each.
+"""Builds Arrow columns from headers, one row a header.
 
-There are no rows on the way: each attribute of each nesting level has one column, a Python list that
-grows by one value a header (or an item) and becomes one Arrow array at the end. What makes it fast:
+Each attribute of each nesting level has one column, a Python list that grows by one value a header (or an
+item) and becomes one Arrow array at the end. What makes it fast:
 
-* Consecutive headers of a series share most of their raw values. Each column remembers what it made
-  of the last few hundred raw values, so that a value seen before costs one look-up.
-* A sequence's items are rows of the level below, whatever header they are from: a header of 3,000
-  frames costs what 3,000 small headers do, not more.
-* A header that lacks an attribute costs that attribute's column nothing; gaps are filled when the
-  next value comes, or at the end.
+* Each column caches the decoded values of its last few hundred raw values: consecutive headers of a series
+  have mostly the same.
+* The items of a sequence are rows of the level below, whatever header they are from: a header of 3,000
+  frames costs no more than 3,000 small headers.
+* An attribute that a header lacks costs nothing; missing rows are filled when the next value comes.
 
-What has no column goes to `OtherElements`, `bulk_data` or `invalid_elements`, so that every element of
-a header is somewhere.
+What has no column goes to `OtherElements`, `bulk_data` or `invalid_elements`: every element of a header is
+in one of them or in a column.
 """
 
 import struct
@@ -21,75 +20,75 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from harvester.dicom.budget import HeaderBudget
+from harvester.dicom import limits
 from harvester.dicom.charset import is_plain
 from harvester.dicom.column_tree import Column, Level
-from harvester.dicom.context import HeaderContext, in_order, name_of, private_creators
-from harvester.dicom.dictionary import BINARY_VRS, SPECIFIC_CHARACTER_SET, Attribute, attribute
-from harvester.dicom.element import Items, RawElement, Recipe, Run
+from harvester.dicom.context import HeaderContext, name_of
+from harvester.dicom.dictionary import (
+    BINARY_VRS,
+    CHARACTER_SET_VRS,
+    SPECIFIC_CHARACTER_SET,
+    Attribute,
+    attribute,
+    private_creators,
+)
+from harvester.dicom.element import Items, Layout, RawElement, Run
+from harvester.dicom.element_order import in_order
 from harvester.dicom.header import Header
-from harvester.dicom.limits import ColumnLimits
-from harvester.dicom.other_columns import REMEMBERED_LENGTH, OtherColumns, OtherEntry
-from harvester.dicom.values import CHARACTER_SET_VRS, DECODERS, NUMBER_LETTERS, Decoder
+from harvester.dicom.limits import MAX_CACHED_VALUE_BYTES, MAX_COLUMN_DEPTH
+from harvester.dicom.other_columns import OtherColumns, OtherEntry
+from harvester.dicom.values import DECODERS, NUMBER_FORMATS, Decoder, decode_counted
 from harvester.dicom.vr_conversion import decoder_for
 from harvester.errors import HeaderLimitError
 
-_REMEMBERED: Final = 512  # raw values a column
-_LONG_RUN: Final = 4  # items, from which on it pays to go column by column
-_UNSEEN: Final = object()
-# DuckDB's cost of reading a nested column doubles with each level, and pyarrow opens no file with more
-# than 32: what lies deeper goes to `OtherElements`.
-_DEEPEST: Final = 20
-_MANY_COLUMNS: Final = 10_000  # from which on they are finished
-_LONG_PATHS: Final = 64 << 20  # characters
-_MANY_ITEMS: Final = 4096  # after which cells are counted: fewer can't make too many
+_MIN_RUN: Final = 4  # items; a shorter run is added item by item
+_NOT_CACHED: Final = object()
 _NO_COLUMN: Final = Column()  # of private and unknown elements
-_MOST_UNKNOWN: Final = 10_000  # tags without a column that are remembered to have none
 
 
 class _OutOfOrderError(Exception):
-    """A data set whose tags don't ascend: it is put in order and read again."""
+    """The tags of a data set do not ascend: it is put in order and added again."""
 
 
 class HeaderColumns:
-    """The `instances` columns that follow from headers; `append` one after the other, then `finish`.
+    """The `instances` columns that follow from headers: `append` each header, then `finish`.
 
-    Args:
-        limits: What one header may take in them.
+    Attributes:
+        width: The number of columns at all levels.
+        path_characters: The length of all nested paths since the last `finish`.
     """
 
-    def __init__(self, limits: ColumnLimits | None = None) -> None:
-        self._limits = limits or ColumnLimits()
+    def __init__(self) -> None:
         self._top = Level()
-        self._surroundings = HeaderContext(HeaderBudget(self._limits))
-        self._leftovers = OtherColumns(self._surroundings)
-        # What the header at hand changed: values that were empty before it, and columns that were not there.
+        self._context = HeaderContext()
+        self._other = OtherColumns(self._context)
+        # What the current header changed: values that were empty before it, and columns that it added.
         self._opened: list[list[Any]] = []
         self._created: list[tuple[dict[int, Column], int]] = []
-        self._width = 0
-        self._path_length = 0
-        # Cells when they were last counted; gaps that were filled and items that were added since.
-        self._cells = self._gaps = self._items = 0
+        self.width = 0
+        self.path_characters = 0
+        # Cells when they were last counted; rows that were filled and items that were added since.
+        self._cells = self._filled = self._items = 0
 
     @property
     def rows(self) -> int:
-        """How many headers were appended since the last `finish`."""
+        """The number of headers since the last `finish`."""
         return self._top.rows
 
     @property
     def crowded(self) -> bool:
-        """Whether it is time to finish: they take more memory than the headers' length tells."""
+        """Whether to finish now, because the columns take more memory than the headers' length suggests."""
         return (
-            self._width > _MANY_COLUMNS
-            or self._path_length > _LONG_PATHS
-            or self._cells > self._limits.cells // 4  # the next header may need the rest of them
+            self.width > limits.MAX_COLUMNS
+            or self.path_characters > limits.MAX_PATH_CHARACTERS
+            or self._cells > limits.MAX_CELLS // 4  # the next header may need the rest of them
         )
 
     def append(self, header: Header) -> None:
-        """Add one header's row: all of it, or, if anything is raised, nothing.
+        """Add one header's row: all of it, or nothing if anything is raised.
 
         Raises:
-            HeaderLimitError: The header would take far more memory in columns than it has bytes.
+            HeaderLimitError: The header would take far more memory or time than its length suggests.
         """
         row = self._top.rows
         try:
@@ -99,25 +98,25 @@ class HeaderColumns:
                 self._roll_back(row)
                 self._append_in_order(header.elements)
             self._items += 1
-            if self._items > _MANY_ITEMS:
+            if self._items > limits.COUNT_CELLS_AFTER:
                 self._count_cells()
         except BaseException:
             self._roll_back(row)
-            self._gaps, self._cells = 0, self._top.cells()
-            self._top.forget_unknown(_NO_COLUMN, _MOST_UNKNOWN)
+            self._filled, self._cells = 0, self._top.cells()
+            self._top.drop_unknown(_NO_COLUMN)
             raise
         self._opened.clear()
         self._created.clear()
-        self._path_length += self._surroundings.tally.path_characters
+        self.path_characters += self._context.budget.path_characters
 
     def finish(self) -> dict[str, pa.Array]:
-        """All columns by name, and begin anew; what was remembered of raw values stays."""
-        arrays = self._top.arrays() | self._leftovers.arrays()
+        """All columns by name; the next header begins new ones. Cached values stay."""
+        arrays = self._top.arrays() | self._other.arrays()
         self._truncate(0)
-        self._path_length = self._cells = self._gaps = 0
-        if self._width > _MANY_COLUMNS:
-            self._top, self._width = Level(), 0
-        self._top.forget_unknown(_NO_COLUMN, _MOST_UNKNOWN)
+        self.path_characters = self._cells = self._filled = 0
+        if self.width > limits.MAX_COLUMNS:
+            self._top, self.width = Level(), 0
+        self._top.drop_unknown(_NO_COLUMN)
         return arrays
 
     def _roll_back(self, row: int) -> None:
@@ -127,117 +126,112 @@ class HeaderColumns:
         self._opened.clear()
         for columns, tag in self._created:
             del columns[tag]
-        self._width -= len(self._created)
+        self.width -= len(self._created)
         self._created.clear()
 
     def _create(self, columns: dict[int, Column], tag: int) -> Column:
-        """The column of a tag that had none at its level."""
+        """The column of a tag that is new at its level."""
         entry = attribute(tag)
         if entry is None:
             columns[tag] = _NO_COLUMN
             return _NO_COLUMN
-        if len(self._created) >= self._limits.attributes:
+        if len(self._created) >= limits.MAX_ATTRIBUTES:
             raise HeaderLimitError(
-                f"more than {self._limits.attributes} different attributes, each at a place of its own"
+                f"more than {limits.MAX_ATTRIBUTES} different attributes, each at a place of its own"
             )
         column = columns[tag] = Column(entry)
         self._created.append((columns, tag))
-        self._width += 1
+        self.width += 1
         return column
 
-    def _close_gap(self, values: list[Any], missing: int) -> None:
+    def _fill_missing(self, values: list[Any], missing: int) -> None:
         """Fill the rows that lack the attribute."""
         if missing < 0:
-            raise _OutOfOrderError  # the same tag twice
+            raise _OutOfOrderError  # the tag occurs twice
         if not values:
             self._opened.append(values)
-        self._gaps += missing
-        if self._gaps > self._limits.cells:
-            raise self._too_many_cells()
+        self._filled += missing
+        if self._filled > limits.MAX_CELLS:
+            raise _too_many_cells()
         values.extend(repeat(None, missing))
 
     def _count_cells(self) -> None:
-        """Count them by now and then: where the last items lack what the first ones had, nothing shows it."""
-        self._items = self._gaps = 0
+        """Count the cells from time to time: those missing at the end of a column were never filled."""
+        self._items = self._filled = 0
         self._cells = self._top.cells()
-        if self._cells > self._limits.cells:
-            raise self._too_many_cells()
-
-    def _too_many_cells(self) -> HeaderLimitError:
-        return HeaderLimitError(
-            f"its columns would have more than {self._limits.cells} cells, most of them empty:"
-            " too many items with too many different attributes"
-        )
+        if self._cells > limits.MAX_CELLS:
+            raise _too_many_cells()
 
     def _truncate(self, rows: int) -> None:
         self._top.truncate(rows)
-        self._leftovers.truncate(rows)
+        self._other.truncate(rows)
 
     def _append(self, elements: list[RawElement]) -> None:
-        self._leftovers.start_row()
-        self._surroundings.forget()
+        self._other.start_row()
+        self._context.reset()
         self._fill(self._top, elements)
 
     def _append_in_order(self, elements: list[RawElement]) -> None:
-        self._surroundings.forget()
-        ordered, replaced = in_order(elements, self._surroundings)
+        self._context.reset()
+        ordered, replaced = in_order(elements, self._context.budget)
         self._append(ordered)
         for path, element in replaced:
-            self._leftovers.add_replaced(path, element, "repeated, the last one counts")
+            self._other.add_replaced(path, element, "repeated, the last one counts")
 
-    def _fill(self, level: Level, elements: list[RawElement]) -> None:  # noqa: C901, PLR0912  no calls
-        """Add one data set to its level. The hot path: each element of each header comes through here."""
+    # The hot path: every element of every header passes through here, hence few calls.
+    def _fill(self, level: Level, elements: list[RawElement]) -> None:  # noqa: C901, PLR0912
+        """Add one data set to its level."""
         row = level.rows
         level.rows = row + 1
         columns = level.columns
-        leftovers, creators = self._leftovers, None
-        other_entries: dict[Any, OtherEntry] = {}
+        other, creators = self._other, None
+        entries: dict[Any, OtherEntry] = {}
         for element in elements:
             tag, vr, raw, _, length = element
             column = columns.get(tag)
             if column is None:
                 column = _NO_COLUMN if tag & 0x10000 else self._create(columns, tag)
             if vr is column.usual_vr:
-                value = column.memo.get(raw, _UNSEEN)
-                if value is _UNSEEN:
+                value = column.cache.get(raw, _NOT_CACHED)
+                if value is _NOT_CACHED:
                     value = self._decoded(column, element)
                 values = column.values
                 missing = row - len(values)
                 if missing:
-                    self._close_gap(values, missing)
+                    self._fill_missing(values, missing)
                 values.append(value)
-            elif vr == "SQ" and column.level is not None and len(self._surroundings.sequences) < _DEEPEST:
+            elif vr == "SQ" and column.level is not None and len(self._context.sequences) < MAX_COLUMN_DEPTH:
                 values = column.values
                 missing = row - len(values)
                 if missing:
-                    self._close_gap(values, missing)
+                    self._fill_missing(values, missing)
                 self._fill_items(column, column.level, raw, elements)
             elif column is _NO_COLUMN:
                 if creators is None:
                     creators = private_creators(elements)
-                    other_entries = leftovers.known()
-                owner = creators.get(tag & 0xFFFF0000 | tag >> 8 & 0xFF)
-                known = other_entries.get((tag, vr, raw, owner)) if length <= REMEMBERED_LENGTH else None
+                    entries = other.known()
+                creator = creators.get(tag & 0xFFFF0000 | tag >> 8 & 0xFF)
+                known = entries.get((tag, vr, raw, creator)) if length <= MAX_CACHED_VALUE_BYTES else None
                 if known is None or known[1]:
-                    leftovers.add(element, elements, owner, known)
+                    other.add(element, elements, creator, known)
                 else:
-                    leftovers.add_known(known[0])
+                    other.add_known(known[0])
                     if level is not self._top:
-                        self._surroundings.tally.path(known[0][0])
+                        self._context.budget.path(known[0][0])
             else:
                 self._put(column, row, element, elements)
 
     def _fill_items(self, column: Column, level: Level, items: Any, elements: list[RawElement]) -> None:
-        """Add a sequence's items to the level below."""
+        """Add the items of a sequence to the level below."""
         column.values.append(level.rows)
-        keyword, surroundings = column.attribute.keyword, self._surroundings
-        sequences, outside = surroundings.sequences, surroundings.character_set
+        keyword, context = column.attribute.keyword, self._context
+        sequences, outer_set = context.sequences, context.character_set
         index = 0
         singles: Iterable[list[RawElement]]
         sequences.append((keyword, 0, elements))
         for part in items.parts:
             if type(part) is Run:
-                if len(part) >= _LONG_RUN and self._fill_run(level, part):
+                if len(part) >= _MIN_RUN and self._fill_run(level, part):
                     index += len(part)
                     continue
                 singles = part
@@ -247,134 +241,142 @@ class HeaderColumns:
                 if index:
                     sequences[-1] = (keyword, index, elements)
                 self._fill(level, item)
-                surroundings.character_set = outside  # PS3.5 7.5.3: an item's character set ends with it
+                context.character_set = outer_set  # PS3.5 7.5.3: an item's character set ends with it
                 index += 1
         self._items += index
         sequences.pop()
 
     def _fill_run(self, level: Level, run: Run) -> bool:
-        """Add items of one structure column by column; if that can't be done, nothing is added."""
+        """Add items of one layout column by column; False if an element is not plain, and none was added."""
         rows = level.rows
         values = list(zip(*run.values, strict=True))
-        if self._fill_recipe(level, run.recipe, values, len(run)):
+        if self._fill_layout(level, run.layout, values, len(run)):
             return True
         level.truncate(rows)
         return False
 
-    def _fill_recipe(self, level: Level, recipe: Recipe, values: list[tuple[bytes, ...]], count: int) -> bool:
-        """Add `count` data sets with these values to a level; False where an element is not plain."""
+    def _fill_layout(self, level: Level, layout: Layout, values: list[tuple[bytes, ...]], count: int) -> bool:
+        """Add `count` data sets with these values to a level; False if an element is not plain."""
         row = level.rows
         level.rows += count
-        for tag, vr, place, recipes, _, _ in recipe:
+        for tag, vr, index, layouts, _, _ in layout:
             column = level.columns.get(tag)
             if column is None or len(column.values) > row:
                 return False
-            self._close_gap(column.values, row - len(column.values))
-            if recipes is None:
-                if vr is not column.usual_vr or not self._extend(column, values[place]):
+            self._fill_missing(column.values, row - len(column.values))
+            if layouts is None:
+                if vr is not column.usual_vr or not self._extend(column, values[index]):
                     return False
-            elif column.level is None or len(recipes) != 1:
+            elif column.level is None or len(layouts) != 1:
                 return False
             else:
                 start = column.level.rows
                 column.values.extend(range(start, start + count))
-                if not self._fill_recipe(column.level, recipes[0], values, count):
+                if not self._fill_layout(column.level, layouts[0], values, count):
                     return False
         return True
 
     def _extend(self, column: Column, raws: tuple[bytes, ...]) -> bool:
-        """Add values to a column; False, and none was added, where one is not valid."""
-        memo, decode, many = column.memo, column.decode, column.attribute.many
-        if raws[0] and column.usual_vr in NUMBER_LETTERS and decode is DECODERS[column.usual_vr]:
-            return _extend_numbers(column.values, NUMBER_LETTERS[column.usual_vr], raws, many=many)
+        """Add values to a column; False if one is not valid, and none was added."""
+        cache, decode, many, vr = column.cache, column.decode, column.attribute.many, column.usual_vr or ""
+        if raws[0] and vr in NUMBER_FORMATS and decode is DECODERS[vr]:
+            return _extend_numbers(column.values, NUMBER_FORMATS[vr], raws, many=many)
         try:
-            column.values += [memo[raw] for raw in raws]
+            column.values += [cache[raw] for raw in raws]
         except KeyError:
             distinct = {}
             try:
                 for raw in set(raws):
-                    values = self._surroundings.values(decode, column.usual_vr or "", raw)
+                    values = decode_counted(decode, vr, raw, self._context)
                     if not many and len(values) > 1:
                         return False
                     distinct[raw] = values if many else values[0] if values else None
             except (ValueError, OverflowError):
                 return False
             column.values += [distinct[raw] for raw in raws]
-            if len(distinct) < _REMEMBERED // 2:
+            if len(distinct) < limits.MAX_CACHED_VALUES // 2:
                 for raw, value in distinct.items():
-                    self._remember(column, raw, value)
+                    _keep(column, raw, value)
         return True
 
-    def _remember(self, column: Column, raw: bytes, value: Any) -> None:
-        """Keep what was made of a raw value, if it is the same wherever it stands."""
-        if len(raw) <= REMEMBERED_LENGTH and (column.usual_vr not in CHARACTER_SET_VRS or is_plain(raw)):
-            if len(column.memo) >= _REMEMBERED:
-                column.memo.clear()
-            column.memo[raw] = value
-
     def _decoded(self, column: Column, element: RawElement) -> Any:
-        """The column's value of an element in the column's usual VR, remembered if that is safe."""
+        """The column's value of an element in the column's usual VR, cached if it depends on nothing else."""
         _, vr, raw, offset, length = element
-        if raw is None:  # too long, it was hopped over
-            self._leftovers.add_bulk(name_of(element[0]), vr, offset, length)
+        if raw is None:  # it was skipped
+            self._other.add_bulk(name_of(element[0]), vr, offset, length)
             return None
-        value, valid = self._shaped(column.attribute, column.decode, element)
+        value, valid = self._value(column.attribute, column.decode, element)
         if valid:
-            self._remember(column, raw, value)
+            _keep(column, raw, value)
         return value
 
-    def _shaped(self, entry: Attribute, decode: Decoder, element: RawElement) -> tuple[Any, bool]:
-        """One value or a list, as the column wants it; else an entry in `invalid_elements` and NULL."""
+    def _value(self, entry: Attribute, decode: Decoder, element: RawElement) -> tuple[Any, bool]:
+        """One value or a list, by the column's type; None, and an entry in `invalid_elements`, if invalid."""
         try:
-            values = self._surroundings.values(decode, element[1], element[2])
+            values = decode_counted(decode, element[1], element[2], self._context)
         except (ValueError, OverflowError) as error:
-            self._leftovers.add_invalid(element, str(error))
+            self._other.add_invalid(element, str(error))
             return None, False
         if entry.many:
             return values, True
         if len(values) > 1:
-            self._leftovers.add_invalid(element, f"{len(values)} values where {entry.keyword} has one")
+            self._other.add_invalid(element, f"{len(values)} values where {entry.keyword} has one")
             return None, False
         return (values[0] if values else None), True
 
     def _put(self, column: Column, row: int, element: RawElement, elements: list[RawElement]) -> None:
-        """Put an element where it belongs when it is not a plain value in its column's usual VR."""
+        """Add an element that is not a plain value in its column's usual VR."""
         tag, vr, raw, offset, length = element
         entry = column.attribute
         if entry.repeating or isinstance(raw, Items):
-            known = self._leftovers.known().get((tag, vr, raw, None))
-            self._leftovers.add(element, elements, None, known)
+            known = self._other.known().get((tag, vr, raw, None))
+            self._other.add(element, elements, None, known)
             if not entry.first or isinstance(raw, Items):
                 return
-        vr = self._surroundings.settled(vr, tag, elements)
+        vr = self._context.definite_vr(vr, tag, elements)
         if vr in BINARY_VRS or raw is None or (column.type is None and column.level is None):
             if not entry.repeating:
-                self._leftovers.add_bulk(entry.keyword, vr, offset, length)
+                self._other.add_bulk(entry.keyword, vr, offset, length)
         elif column.type is None:
-            self._leftovers.add_invalid(element, f"{vr} where {entry.keyword} is a sequence")
+            self._other.add_invalid(element, f"{vr} where {entry.keyword} is a sequence")
         else:
             if tag == SPECIFIC_CHARACTER_SET:
                 self._enter_character_set(raw, elements)
             elif column.usual_vr is None and vr == element[1] and not entry.repeating:
                 column.usual_vr, column.decode = element[1], decoder_for(entry, vr)
-            value, _ = self._shaped(entry, decoder_for(entry, vr), element)
-            self._close_gap(column.values, row - len(column.values))
+            value, _ = self._value(entry, decoder_for(entry, vr), element)
+            self._fill_missing(column.values, row - len(column.values))
             column.values.append(value)
 
     def _enter_character_set(self, raw: bytes, elements: list[RawElement]) -> None:
         for tag, *_ in elements:
             if tag > SPECIFIC_CHARACTER_SET:
-                raise _OutOfOrderError  # text before it was read without it
+                raise _OutOfOrderError  # text before it was decoded without it
             if tag == SPECIFIC_CHARACTER_SET:
                 break
-        self._surroundings.enter_character_set(raw)
+        self._context.enter_character_set(raw)
+
+
+def _keep(column: Column, raw: bytes, value: Any) -> None:
+    """Cache a decoded value if it does not depend on the character set."""
+    if len(raw) <= MAX_CACHED_VALUE_BYTES and (column.usual_vr not in CHARACTER_SET_VRS or is_plain(raw)):
+        if len(column.cache) >= limits.MAX_CACHED_VALUES:
+            column.cache.clear()
+        column.cache[raw] = value
 
 
 def _extend_numbers(values: list[Any], letter: str, raws: tuple[bytes, ...], *, many: bool) -> bool:
-    """Add binary numbers, all of the same length, with one look at their bytes; False if one is not valid."""
+    """Add binary numbers of the same length at once; False if they are not valid."""
     count, rest = divmod(len(raws[0]), struct.calcsize("<" + letter))
     if rest or (count > 1 and not many):
         return False
     numbers = struct.unpack(f"<{count * len(raws)}{letter}", b"".join(raws))
     values += map(list, zip(*[iter(numbers)] * count, strict=True)) if many else numbers
     return True
+
+
+def _too_many_cells() -> HeaderLimitError:
+    return HeaderLimitError(
+        f"its columns would have more than {limits.MAX_CELLS} cells, most of them empty:"
+        " too many items with too many different attributes"
+    )

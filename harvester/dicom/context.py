@@ -1,67 +1,65 @@
-"""What an element asks of the data sets around it: its path, its owner, its characters, its pixels' sign."""
+"""What the meaning of an element depends on: its path, the character set, the sign of pixel values."""
 
 from typing import Final
 
 from harvester.dicom.budget import HeaderBudget
-from harvester.dicom.charset import DEFAULT, CharacterSet, character_set
+from harvester.dicom.charset import DEFAULT, MAX_CHARACTER_SET_BYTES, CharacterSet, character_set
 from harvester.dicom.dictionary import (
     BINARY_VRS,
-    LONGEST_CREATOR,
     LUT_DATA,
     LUT_DESCRIPTOR,
+    NUMBER_VRS,
     PIXEL_REPRESENTATION,
     attribute,
 )
-from harvester.dicom.element import Items, RawElement
-from harvester.dicom.values import NUMBER_VRS, Decoder, Values
+from harvester.dicom.element import RawElement
 
 _ESCAPE: Final = b"\x1b"
 
 
 class HeaderContext:
-    """The data sets that are open while one header is read, the innermost last.
+    """The position in a header while its elements go into columns.
 
     Attributes:
-        sequences: The open sequences: each one's name, which of its items is at hand, and the elements
-            of the data set that holds it.
-        character_set: How the text of the data set at hand is encoded.
-        tally: What the header has taken so far.
+        sequences: The open sequences, the innermost last: name, index of the current item, and the elements
+            of the data set that contains the sequence.
+        character_set: The encoding of text in the current data set.
+        budget: What the header has taken so far.
     """
 
-    __slots__ = ("_numbers", "_prefix", "character_set", "sequences", "tally")
+    __slots__ = ("_numbers", "_prefix", "budget", "character_set", "sequences")
 
-    def __init__(self, tally: HeaderBudget | None = None) -> None:
+    def __init__(self) -> None:
         self.sequences: list[tuple[str, int, list[RawElement]]] = []
         self._prefix: tuple[object, str] = (None, "")
         self.character_set: CharacterSet = DEFAULT
-        self.tally = HeaderBudget() if tally is None else tally
-        # Each data set is searched once for a tag, however many of its elements ask: which was searched
-        # last at a depth, and what was found.
+        self.budget = HeaderBudget()
+        # Each data set is searched once for a tag: the latest at each depth, and the number found there.
         self._numbers: dict[tuple[int, int], tuple[list[RawElement], int | None]] = {}
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Begin the next header."""
         self.sequences.clear()
         self._prefix = (None, "")
         self.character_set = DEFAULT
-        self.tally.forget()
+        self.budget.reset()
         self._numbers.clear()
 
     def path(self, name: str) -> str:
-        """The path of an element of the data set at hand: `SegmentSequence[0].00091001`.
+        """The path of an element of the current data set, counted: `SegmentSequence[0].00091001`.
 
         Raises:
-            HeaderLimitError: The header has too many of them, or too long ones.
+            HeaderLimitError: The header has too many paths, or too long ones.
         """
-        self.tally.entry()
+        self.budget.entry()
         if not self.sequences:
             return name
         path = self.prefix() + name
-        self.tally.path(path)
+        self.budget.path(path)
         return path
 
     def prefix(self) -> str:
-        """What the paths of the data set at hand begin with: `SegmentSequence[0].`, or nothing."""
+        """The first part of all paths in the current data set: `SegmentSequence[0].`, or nothing."""
         if not self.sequences:
             return ""
         innermost, prefix = self._prefix
@@ -71,45 +69,30 @@ class HeaderContext:
         return prefix
 
     def enter_character_set(self, raw: bytes) -> None:
-        """Read the text that follows in the data set at hand as a Specific Character Set says.
+        """Use a Specific Character Set for the rest of the current data set.
 
         Raises:
             HeaderLimitError: The header has too many different ones.
         """
-        self.tally.character_set(raw)
+        self.budget.character_set(raw[:MAX_CHARACTER_SET_BYTES])
         self.character_set = character_set(raw)
 
-    def values(self, decode: Decoder, vr: str, raw: bytes) -> Values:
-        """What a raw value is; it is counted where that costs far more than its bytes tell.
-
-        Raises:
-            ValueError: It is not valid.
-            HeaderLimitError: The header has too many of them.
-        """
-        if _ESCAPE in raw and vr not in NUMBER_VRS:
-            self.tally.escapes(raw)
-        values = decode(raw, self.character_set)
-        if len(values) > 1:
-            self.tally.values(vr, values)
-        return values
-
-    def text(self, element: RawElement) -> str:
-        """An element's value as it can be shown, whatever is wrong with it: text, or hexadecimal digits.
+    def text(self, vr: str, raw: object) -> str:
+        """A raw value for display: text, or hexadecimal digits of a binary value; empty without bytes.
 
         Raises:
             HeaderLimitError: The header has too many escape sequences.
         """
-        _, vr, raw, _, _ = element
         if not isinstance(raw, bytes):
             return ""
         if vr in NUMBER_VRS or vr in BINARY_VRS or " or " in vr:
             return raw.hex()
         if _ESCAPE in raw:
-            self.tally.escapes(raw)
+            self.budget.escapes(raw)
         return self.character_set.decode(raw).rstrip(" \0")
 
-    def settled(self, vr: str, tag: int, elements: list[RawElement]) -> str:
-        """What an ambiguous value representation of the dictionary means here (PS3.5 annex A.1)."""
+    def definite_vr(self, vr: str, tag: int, elements: list[RawElement]) -> str:
+        """The meaning of an ambiguous value representation in this data set (PS3.5 annex A.1)."""
         if " or " not in vr:
             return vr
         if vr == "US or SS":
@@ -119,7 +102,7 @@ class HeaderContext:
         return "OW"
 
     def _is_signed(self, elements: list[RawElement]) -> bool:
-        """Pixel Representation of the nearest enclosing data set that has one; unsigned if none has."""
+        """Pixel Representation of the innermost data set that has one; unsigned if none has."""
         depth = len(self.sequences)
         representation = self._number(depth, elements, PIXEL_REPRESENTATION)
         while representation is None and depth:
@@ -134,60 +117,10 @@ class HeaderContext:
         return known[1]
 
 
-def private_creators(elements: list[RawElement]) -> dict[int, str]:
-    """Who owns which block of private elements in a data set, by the tag (gggg,00xx) that says so."""
-    return {
-        tag: raw.decode("latin-1").rstrip(" \0")
-        for tag, _, raw, _, length in elements
-        if tag & 0x1FF00 == 0x10000
-        and tag & 0xFF >= 0x10
-        and isinstance(raw, bytes)
-        and length <= LONGEST_CREATOR
-    }
-
-
 def name_of(tag: int) -> str:
-    """What an element is called in a path: its keyword where that is its own, else its tag."""
+    """The name of an element in a path: its keyword if that means this tag alone, else the tag."""
     entry = attribute(tag)
     return entry.keyword if entry is not None and entry.first else f"{tag:08X}"
-
-
-def in_order(
-    elements: list[RawElement], surroundings: HeaderContext, prefix: str = ""
-) -> tuple[list[RawElement], list[tuple[str, RawElement]]]:
-    """The same data set with ascending tags, each once; and the elements that a later one replaces.
-
-    PS3.5 7.1 wants tags to ascend and to be unique; of repeated ones the last counts, as in pydicom.
-
-    Args:
-        elements: The data set's.
-        surroundings: Counts the paths.
-        prefix: What the data set's paths begin with.
-
-    Returns:
-        The elements, and the replaced ones with their paths.
-
-    Raises:
-        HeaderLimitError: The paths take too much memory.
-    """
-    replaced: list[tuple[str, RawElement]] = []
-    latest: dict[int, RawElement] = {}
-    for tag, vr, raw, offset, length in elements:
-        value = raw
-        if isinstance(raw, Items):
-            value = Items()
-            path = prefix + name_of(tag)
-            for index, item in enumerate(raw):
-                ordered, within = in_order(item, surroundings, f"{path}[{index}].")
-                value.parts.append(ordered)
-                replaced += within
-        if tag in latest:
-            path = prefix + name_of(tag)
-            surroundings.tally.entry()
-            surroundings.tally.path(path)
-            replaced.append((path, latest[tag]))
-        latest[tag] = (tag, vr, value, offset, length)
-    return [latest[tag] for tag in sorted(latest)], replaced
 
 
 def _first_number(elements: list[RawElement], tag: int) -> int | None:

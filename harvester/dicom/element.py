@@ -1,35 +1,34 @@
-"""A data element as it was found, before anyone asks what its value means, and the items of a sequence."""
+"""A data element as it lies in the object, and the items of a sequence."""
 
 from collections.abc import Iterator
 from typing import Any, Final, TypeAlias
 
 # Tag, value representation, value, offset of the value in the object, length of the value in bytes.
-# The value is the raw bytes (numbers in little endian, whatever the file's order), or None where they
-# were not kept, or, for SQ, Items. A plain tuple, because a header of many frames has a million.
+# The value is the raw bytes (numbers in little endian, whatever the object's byte order), None if it was
+# skipped, or Items for SQ. A plain tuple, because the header of a large object has a million.
 RawElement: TypeAlias = tuple[int, str, Any, int, int]
 
 UNDEFINED_LENGTH: Final = 0xFFFFFFFF
 
-# How the elements of an item are made from its values: tag, value representation, which value it is, the
-# recipes of the items where it is a sequence, where its value starts, counted from the item's start, and
-# the value's length.
-Recipe: TypeAlias = list[tuple[int, str, int, "list[Recipe] | None", int, int]]
+# The elements of an item without their values: tag, value representation, index of the value, the layouts
+# of the items of a sequence, offset of the value from the item's start, length of the value.
+Layout: TypeAlias = list[tuple[int, str, int, "list[Layout] | None", int, int]]
 
 
 class Run:
-    """Consecutive items of the same structure: what differs between them are their values.
+    """Consecutive items of one layout, of which only the values are stored.
 
     Attributes:
-        recipe: How an item's elements are made from its values.
-        values: Of each item, all its values.
+        layout: The elements of each item.
+        values: For each item, all its values.
         offset: Where the first item starts in the object.
-        size: The length of each item, in bytes.
+        size: The length of each item in bytes.
     """
 
-    __slots__ = ("offset", "recipe", "size", "values")
+    __slots__ = ("layout", "offset", "size", "values")
 
-    def __init__(self, recipe: Recipe, values: list[tuple[bytes, ...]], offset: int, size: int) -> None:
-        self.recipe = recipe
+    def __init__(self, layout: Layout, values: list[tuple[bytes, ...]], offset: int, size: int) -> None:
+        self.layout = layout
         self.values = values
         self.offset = offset
         self.size = size
@@ -38,17 +37,17 @@ class Run:
         return len(self.values)
 
     def __iter__(self) -> Iterator[list[RawElement]]:
-        at = self.offset
+        offset = self.offset
         for values in self.values:
-            yield _made(self.recipe, values, at)
-            at += self.size
+            yield _elements(self.layout, values, offset)
+            offset += self.size
 
 
 class Items:
-    """The items of a sequence, in order; each is a list of elements, made when it is asked for.
+    """The items of a sequence, in order; each is a list of elements.
 
     Attributes:
-        parts: Single items, and runs of items of the same structure.
+        parts: Single items, and runs of items of one layout.
     """
 
     __slots__ = ("parts",)
@@ -67,14 +66,14 @@ class Items:
                 yield part  # type: ignore[misc]
 
 
-def _made(recipe: Recipe, values: tuple[bytes, ...], at: int) -> list[RawElement]:
+def _elements(layout: Layout, values: tuple[bytes, ...], offset: int) -> list[RawElement]:
     return [
-        (tag, vr, values[place] if items is None else _made_items(items, values, at), at + start, length)
-        for tag, vr, place, items, start, length in recipe
+        (tag, vr, values[index] if items is None else _items(items, values, offset), offset + start, length)
+        for tag, vr, index, items, start, length in layout
     ]
 
 
-def _made_items(recipes: list[Recipe], values: tuple[Any, ...], at: int) -> Items:
+def _items(layouts: list[Layout], values: tuple[Any, ...], offset: int) -> Items:
     items = Items()
-    items.parts = [_made(recipe, values, at) for recipe in recipes]
+    items.parts = [_elements(layout, values, offset) for layout in layouts]
     return items

@@ -1,86 +1,83 @@
-"""Remembers what headers have in common: the instances of a series share most of their bytes.
+"""Recognises elements that an earlier header of the series had: its instances share most of their bytes.
 
-Where the bytes of some consecutive elements equal what stood there in an earlier header, the elements
-are taken from there and not read again. Nothing is assumed: the bytes are compared, all of them.
+A segment is a few consecutive top-level elements. Where the bytes of a segment equal those of an earlier
+header, all of them, its elements are taken from there and not read again.
 """
 
 from collections import OrderedDict
 from typing import Any, Final
 
+from harvester.dicom import limits
 from harvester.dicom.element import Items, RawElement, Run
 
-LONGEST_STRETCH: Final = 8  # elements: a shorter stretch is more often the same, a longer one saves more
-_MOST_STRETCHES: Final = 512  # a series needs some dozens
-_MOST_BYTES: Final = 8192  # of a stretch
-_MOST_SERIES: Final = 16  # remembered at once
+SEGMENT_ELEMENTS: Final = 8  # a shorter segment is more often the same, a longer one saves more
 
-# Their bytes, the elements, and where they started in the object.
-Stretch = tuple[bytes, list[RawElement], int]
+# The bytes, the elements, and where they started in the object.
+Segment = tuple[bytes, list[RawElement], int]
 
 
-class Stretches:
-    """Stretches of top-level elements in one encoding, by the eight bytes they begin with."""
+class SegmentCache:
+    """Segments of one encoding, by their first eight bytes."""
 
-    __slots__ = ("_stretches", "find")
+    __slots__ = ("_segments", "find")
 
     def __init__(self) -> None:
-        self._stretches: dict[bytes, Stretch] = {}
-        self.find = self._stretches.get
+        self._segments: dict[bytes, Segment] = {}
+        self.find = self._segments.get
+
+    def __len__(self) -> int:
+        return len(self._segments)
 
     def keep(self, content: bytes, elements: list[RawElement], offset: int) -> None:
-        """Remember a stretch, instead of the one that began alike.
+        """Store a segment; it replaces the one with the same first bytes.
 
         Args:
             content: Its bytes.
-            elements: What was found in them.
+            elements: Its elements.
             offset: Where it started in the object.
         """
-        if len(content) <= _MOST_BYTES:
-            if len(self._stretches) >= _MOST_STRETCHES:
-                self._stretches.clear()
-            self._stretches[content[:8]] = (content, elements, offset)
+        if len(content) <= limits.MAX_CACHED_SEGMENT_BYTES:
+            if len(self._segments) >= limits.MAX_CACHED_SEGMENTS:
+                self._segments.clear()
+            self._segments[content[:8]] = (content, elements, offset)
 
 
-class HeaderMemory:
-    """What the headers of one series, or of similar ones, have in common.
-
-    Give the same one to their parsers, one after the other. It holds at most 512 stretches of at most
-    8 KiB for each encoding.
-    """
+class ElementCache:
+    """The segments of the headers of one series; its parsers use it one after the other."""
 
     __slots__ = ("_explicit", "_implicit")
 
     def __init__(self) -> None:
-        self._explicit = Stretches()
-        self._implicit = Stretches()
+        self._explicit = SegmentCache()
+        self._implicit = SegmentCache()
 
-    def stretches(self, *, implicit: bool) -> Stretches:
-        """Those in implicit or in explicit VR little endian: the same bytes mean another thing there."""
+    def segments(self, *, implicit: bool) -> SegmentCache:
+        """Those in implicit or in explicit VR little endian, where the same bytes mean something else."""
         return self._implicit if implicit else self._explicit
 
 
-class HeaderMemories:
-    """A memory for each of the series that are being read: one for all would forget the one for the other."""
+class ElementCaches:
+    """A cache for each of the series that are read at the same time, the latest 16."""
 
-    __slots__ = ("_memories",)
+    __slots__ = ("_caches",)
 
     def __init__(self) -> None:
-        self._memories: OrderedDict[str | None, HeaderMemory] = OrderedDict()
+        self._caches: OrderedDict[str | None, ElementCache] = OrderedDict()
 
-    def of(self, series: str | None) -> HeaderMemory:
-        """The memory of a series, by its key; None is what belongs to no series."""
-        memory = self._memories.get(series)
-        if memory is None:
-            memory = self._memories[series] = HeaderMemory()
-            if len(self._memories) > _MOST_SERIES:
-                self._memories.popitem(last=False)
+    def of(self, series: str | None) -> ElementCache:
+        """The cache of a series, by its key; None for objects without a series."""
+        cache = self._caches.get(series)
+        if cache is None:
+            cache = self._caches[series] = ElementCache()
+            if len(self._caches) > limits.MAX_CACHED_SERIES:
+                self._caches.popitem(last=False)
         else:
-            self._memories.move_to_end(series)
-        return memory
+            self._caches.move_to_end(series)
+        return cache
 
 
 def moved(elements: list[RawElement], by: int) -> list[RawElement]:
-    """The same elements elsewhere in an object."""
+    """The same elements, `by` bytes further in an object."""
     return [
         (tag, vr, _moved_items(raw, by) if vr == "SQ" else raw, offset + by, length)
         for tag, vr, raw, offset, length in elements
@@ -90,10 +87,10 @@ def moved(elements: list[RawElement], by: int) -> list[RawElement]:
 def _moved_items(items: Any, by: int) -> Any:
     if not isinstance(items, Items):
         return items
-    elsewhere = Items()
+    result = Items()
     for part in items.parts:
         if isinstance(part, Run):
-            elsewhere.parts.append(Run(part.recipe, part.values, part.offset + by, part.size))
+            result.parts.append(Run(part.layout, part.values, part.offset + by, part.size))
         else:
-            elsewhere.parts.append(moved(part, by))
-    return elsewhere
+            result.parts.append(moved(part, by))
+    return result

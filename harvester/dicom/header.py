@@ -1,31 +1,43 @@
-"""What a header is once it is whole: its elements, and where the pixel data lies."""
+"""What the parser returns: the header of one object, or which bytes it needs next."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from harvester.dicom.element import RawElement
+
+
+class NeedMore(NamedTuple):
+    """The parser needs the bytes from `start` up to at least `stop`.
+
+    `last` is true if the header is complete with them: reading ahead would be useless.
+    """
+
+    start: int
+    stop: int
+    last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
     """Everything in front of the pixel data of one object.
 
-    Offsets are in bytes from the object's start; where `deflated`, from the start of what the object
-    is when its data set is inflated (PS3.5 A.5), so that they can't be used for range requests.
+    Offsets are bytes from the object's start. Where `deflated`, they count inflated bytes behind the File
+    Meta Information (PS3.5 A.5) and are of no use for range requests.
 
     Attributes:
         elements: File Meta Information, command set and data set, in this order.
         preamble: `none`, `zero`, `tiff` or `other` (PS3.10 7.1).
-        transfer_syntax_uid: As the File Meta Information has it; None where it has none.
-        implicit: Whether the data set is in implicit VR, as found, not as promised.
-        big_endian: Whether the object's byte order is big endian; the elements' values are not.
+        transfer_syntax_uid: From the File Meta Information; None if it has none.
+        implicit: Whether the data set is in implicit VR, as found.
+        big_endian: Whether the data set is in big endian; the values in `elements` are in little endian.
         deflated: Whether the data set is deflated.
-        header_bytes: The offset of the pixel data element, or the object's size where it has none.
+        header_bytes: The offset of the pixel data element; the object's size if it has none.
         pixel_data_keyword: PixelData, FloatPixelData or DoubleFloatPixelData.
         pixel_data_offset: Where the value of the pixel data starts.
-        pixel_data_length: Its length in bytes; None where it is encapsulated.
-        encapsulated: Whether the pixel data is encapsulated (PS3.5 A.4), as found: by its undefined length.
-        basic_offset_table: Whether the first item holds a table; None where not encapsulated.
-        extended_offset_table: Whether (7FE0,0001) holds one; None where not encapsulated.
+        pixel_data_length: Its length in bytes; None if encapsulated.
+        encapsulated: Whether the pixel data has undefined length (PS3.5 A.4).
+        basic_offset_table: Whether the first item holds a table; None if not encapsulated.
+        extended_offset_table: Whether (7FE0,0001) holds a table; None if not encapsulated.
     """
 
     elements: list[RawElement] = field(repr=False)

@@ -1,75 +1,72 @@
-"""Reads items that look like an earlier item at one stroke.
+"""Reads items of a layout that was seen before without walking them.
 
-The items of a functional group sequence, one for each frame, repeat each other's structure: the same
-tags, value representations and lengths at the same places, only the values differ. Once an item has
-been walked, its structure is a pattern; an item whose bytes equal the pattern's everywhere but in the
-values is, by the same rules, the same elements with other values. Comparing is C's work, walking ours.
+The items of a functional group sequence, one a frame, have the same tags, value representations and
+lengths at the same offsets; only the values differ. An item that was walked gives a pattern. An item whose
+bytes equal the pattern's everywhere but in the values has the same elements with other values.
 """
 
 import struct
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from harvester.dicom.dictionary import is_private_creator
-from harvester.dicom.element import Items, RawElement, Recipe, Run
+from harvester.dicom.element import Items, Layout, RawElement, Run
 
-FEWEST_ITEMS: Final = 4  # a shorter sequence is walked before a pattern could pay
-_MOST_TRIED: Final = 16  # patterns for one item
-_PATIENCE: Final = 4096  # attempts in vain, more than there were items that fit
-_MOST_LEARNT: Final = 256  # in one header: where hardly anything repeats, learning costs more than walking
+MIN_ITEMS: Final = 4  # a shorter sequence ends before a pattern could pay
+_MAX_PATTERNS: Final = 16  # tried for one item
+_MAX_MISSES: Final = 4096  # more than items that matched
+_MAX_LEARNT: Final = 256  # in one header: where hardly anything repeats, learning costs more than walking
 
-# The sequence's tag, the item's length as written, and whether it is in implicit VR.
+# The sequence's tag, the item's length field, and whether it is in implicit VR.
 _Key: TypeAlias = tuple[int, int, bool]
-# Of values in an item: start and length.
-_Places: TypeAlias = list[tuple[int, int]]
 
 
 class _Pattern(NamedTuple):
-    """The structure of an item, its header included: what is fixed in each such item, and how it is read.
+    """The layout of an item and the bytes that are the same in each item of it.
 
-    `unpack` gives the fixed bytes and the values in turn; `constants` are values that are fixed, too.
-    `headers` counts the item and all elements and items in it.
+    `unpack` gives fixed bytes and values in turn; `constants` are values that are fixed, too. `headers`
+    counts the item and all elements and items in it.
     """
 
     size: int
     unpack: Any
     fixed: tuple[bytes, ...]
     constants: tuple[bytes, ...]
-    recipe: Recipe
+    layout: Layout
     headers: int
 
 
 class ItemPatterns:
-    """The patterns of one header's items, learnt as they come."""
+    """The patterns of the items of one header."""
 
-    __slots__ = ("_in_vain", "_left", "_patterns")
+    __slots__ = ("_left", "_misses", "_patterns")
 
     def __init__(self) -> None:
         self._patterns: dict[_Key, list[_Pattern]] = {}
-        self._in_vain = 0
-        self._left = _MOST_LEARNT
+        self._misses = 0
+        self._left = _MAX_LEARNT
 
-    def learn_no_more(self) -> None:
-        """From here on, what an item is may depend on its values: only the patterns so far hold."""
+    def stop_learning(self) -> None:
+        """Learn no further pattern: from here on the layout of an item may depend on its values."""
         self._left = 0
 
     def find(self, key: _Key, buffer: bytes, start: int, within: int, base: int) -> tuple[Run, int] | None:
-        """Read the item at `buffer[start]`, and those behind it, as long as they equal one pattern.
+        """Read the item at `buffer[start]` and those behind it that match the same pattern.
 
         Args:
-            key: Which patterns could fit.
+            key: Selects the patterns.
             buffer: The bytes.
             start: Where the item's header starts in them.
-            within: Where the bytes that items may reach to end.
+            within: Where the last item has to end in them.
             base: The offset in the object of the buffer's start.
 
         Returns:
-            The items, and how many elements and items they are; None if not even the first equals a pattern.
+            The items, and the number of elements and items in them; None if the first matches no pattern.
         """
         patterns = self._patterns.get(key)
-        if patterns is None or self._in_vain > _PATIENCE:
+        if patterns is None or self._misses > _MAX_MISSES:
             return None
-        for place, pattern in enumerate(patterns):
-            size, unpack, fixed, constants, recipe, headers = pattern
+        for index, pattern in enumerate(patterns):
+            size, unpack, fixed, constants, layout, headers = pattern
             position, last = start, within - size
             values = []
             while position <= last:
@@ -79,24 +76,24 @@ class ItemPatterns:
                 values.append(pieces[1::2] + constants)
                 position += size
             if values:
-                self._in_vain -= len(values)
-                if place:
-                    patterns.insert(0, patterns.pop(place))
-                return Run(recipe, values, base + start, size), headers * len(values)
-            self._in_vain += 1
+                self._misses -= len(values)
+                if index:
+                    patterns.insert(0, patterns.pop(index))
+                return Run(layout, values, base + start, size), headers * len(values)
+            self._misses += 1
         return None
 
     def learn(self, key: _Key, item: bytes, elements: list[RawElement], offset: int) -> None:
-        """Keep the structure of an item that was walked, if it can be a pattern.
+        """Store the layout of an item that was walked.
 
         Args:
-            key: Which items could equal it.
-            item: The item's bytes, its header and delimitation included.
-            elements: What the walk found in them.
-            offset: Where the item starts in the object.
+            key: Which items could match it.
+            item: The item's bytes, with its header and delimitation.
+            elements: Its elements.
+            offset: Where it starts in the object.
         """
         patterns = self._patterns.setdefault(key, [])
-        if self._left <= 0 or len(patterns) >= _MOST_TRIED:
+        if self._left <= 0 or len(patterns) >= _MAX_PATTERNS:
             return
         self._left -= 1
         pattern = _pattern(item, elements, offset)
@@ -105,72 +102,69 @@ class ItemPatterns:
 
 
 def _pattern(item: bytes, elements: list[RawElement], offset: int) -> _Pattern | None:
-    values: _Places = []
+    values: list[tuple[int, int]] = []  # start and length
     constants: list[bytes] = []
-    recipe = _recipe(elements, offset, values, constants)
-    if recipe is None:
+    layout = _layout(elements, offset, values, constants)
+    if layout is None:
         return None
-    form, cursor = ["<"], 0
+    form, end = ["<"], 0
     for start, length in values:
-        form.append(f"{start - cursor}s{length}s")
-        cursor = start + length
-    form.append(f"{len(item) - cursor}s")
+        form.append(f"{start - end}s{length}s")
+        end = start + length
+    form.append(f"{len(item) - end}s")
     unpack = struct.Struct("".join(form)).unpack_from
     return _Pattern(
         size=len(item),
         unpack=unpack,
         fixed=unpack(item)[::2],
         constants=tuple(constants),
-        recipe=_numbered(recipe, len(values)),
-        headers=_count(recipe),
+        layout=_numbered(layout, len(values)),
+        headers=_count(layout),
     )
 
 
-def _recipe(
-    elements: list[RawElement], offset: int, values: _Places, constants: list[bytes]
-) -> Recipe | None:
-    """How the elements are made again from the values; None where a value was not kept.
-
-    A constant's place is negative until all values are counted: -1 is the first.
-    """
-    recipe: Recipe = []
+def _layout(
+    elements: list[RawElement], offset: int, values: list[tuple[int, int]], constants: list[bytes]
+) -> Layout | None:
+    """The layout of an item; None if a value was skipped. The index of a constant is negative, from -1."""
+    layout: Layout = []
     for tag, vr, raw, start, length in elements:
-        place = 0
-        recipes: list[Recipe] | None = None
+        index = 0
+        layouts: list[Layout] | None = None
         if raw is None:
             return None
         if isinstance(raw, Items):
-            recipes = []
+            layouts = []
             for item in raw:
-                inner = _recipe(item, offset, values, constants)
+                inner = _layout(item, offset, values, constants)
                 if inner is None:
                     return None
-                recipes.append(inner)
-        elif length == 0 or is_private_creator(tag):  # the creator decides what its elements are
+                layouts.append(inner)
+        elif length == 0 or is_private_creator(tag):  # the creator decides the VR of its elements
             constants.append(raw)
-            place = -len(constants)
+            index = -len(constants)
         else:
-            place = len(values)
+            index = len(values)
             values.append((start - offset, length))
-        recipe.append((tag, vr, place, recipes, start - offset, length))
-    return recipe
+        layout.append((tag, vr, index, layouts, start - offset, length))
+    return layout
 
 
-def _count(recipe: Recipe) -> int:
-    """An item and all elements and items in it."""
-    return 1 + sum(1 + sum(map(_count, recipes or ())) for _, _, _, recipes, _, _ in recipe)
+def _count(layout: Layout) -> int:
+    """The number of elements and items in an item, itself included."""
+    return 1 + sum(1 + sum(map(_count, layouts or ())) for _, _, _, layouts, _, _ in layout)
 
 
-def _numbered(recipe: Recipe, values: int) -> Recipe:
-    """The same with each constant's place behind the values'."""
+def _numbered(layout: Layout, values: int) -> Layout:
+    """The layout with the constants' indexes behind those of the values."""
     return [
         (
             tag,
             vr,
-            place if place >= 0 else values - place - 1,
-            None if recipes is None else [_numbered(inner, values) for inner in recipes],
+            index if index >= 0 else values - index - 1,
+            None if layouts is None else [_numbered(inner, values) for inner in layouts],
             start,
             length,
         )
-        for tag, vr, place, recipes, start, length in recipe
+        for tag, vr, index, layouts, start, length in layout
     ]

@@ -1,45 +1,37 @@
-"""Bounds on one header's memory and time."""
+"""Bounds on the memory and the time that one header may take; docs/parser.md has them in words."""
 
-from dataclasses import dataclass
+from typing import Final
 
+# The walk.
+MAX_HEADER_BYTES: Final = 64 << 20  # bytes that are read; values that are skipped do not count
+MAX_ELEMENTS: Final = 2_500_000  # elements and items
+MAX_DEPTH: Final = 64  # of nested sequences
+MAX_KEPT_BINARY: Final = 1 << 16  # bytes of a binary value that is kept; a longer one is skipped
+MAX_KEPT_VALUE: Final = 4 << 20  # bytes of any other value that is kept
 
-@dataclass(frozen=True, slots=True)
-class WalkLimits:
-    """Bounds that keep one object from taking all memory or time.
+# The columns. Parquet costs some kilobytes a column, however short.
+MAX_ATTRIBUTES: Final = 5_000  # new columns that one header may add, at all levels
+MAX_CELLS: Final = 40_000_000  # items times attributes, most of them empty
+COUNT_CELLS_AFTER: Final = 4096  # items: fewer cannot have too many cells
+MAX_COLUMNS: Final = 10_000  # of one part
+MAX_COLUMN_DEPTH: Final = 20  # pyarrow opens no file with more than 32 levels, and each costs DuckDB time
+MAX_CHARACTER_SETS: Final = 1_000  # different ones
+MAX_PATH_CHARACTERS: Final = (
+    64 << 20
+)  # in all nested paths: eight bytes, nested deep, have a path of thousands
 
-    Args:
-        header_bytes: The longest structure that is read, in bytes; values hopped over do not count.
-        elements: How many elements and items one header may have.
-        depth: How deep sequences may nest.
-        kept_value: The longest binary value that is kept, in bytes.
-        longest_value: The longest value of any other kind that is read; a longer one is hopped over. It is
-            never less than `kept_value` and 65,535, the longest that explicit VR's short form has.
-    """
+# The time of what is made one by one, in microseconds as `scripts/bench hostile` measures it.
+MAX_WORK: Final = 6_000_000
+ENTRY_WORK: Final = 4  # an entry of `OtherElements`, `bulk_data` or `invalid_elements`
+INVALID_WORK: Final = 7  # an invalid value, besides its entry
+VALUE_WORK: Final = 4  # a value in a list of texts
+ESCAPE_WORK: Final = 12  # an escape sequence
 
-    header_bytes: int = 64 << 20
-    elements: int = 2_500_000
-    depth: int = 64
-    kept_value: int = 1 << 16
-    longest_value: int = 4 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnLimits:
-    """Bounds on what one header may take in columns: far beyond what its bytes tell, if it is hostile.
-
-    Args:
-        attributes: How many different attributes, each at a place of its own, it may add. Parquet costs some
-            kilobytes for each column, however short.
-        cells: How many cells its columns may have, most of them empty: items times attributes.
-        work: About how many microseconds what is made one by one may take: entries of `OtherElements`,
-            `bulk_data` and `invalid_elements` that were not there before, lists of texts, escape sequences.
-        path_characters: How long the paths of those of them that are nested may be in all: an element of
-            eight bytes, nested deep, has a path of thousands.
-        character_sets: How many different Specific Character Sets its items may have.
-    """
-
-    attributes: int = 5_000
-    cells: int = 40_000_000
-    work: int = 6_000_000
-    path_characters: int = 64 << 20
-    character_sets: int = 1_000
+# What is remembered of earlier headers.
+MAX_CACHED_SEGMENTS: Final = 512  # of elements, for one series and encoding; a series needs some dozens
+MAX_CACHED_SEGMENT_BYTES: Final = 8192
+MAX_CACHED_SERIES: Final = 16
+MAX_CACHED_VALUES: Final = 512  # decoded raw values of one column
+MAX_CACHED_VALUE_BYTES: Final = 96
+MAX_CACHED_ENTRIES: Final = 16_384  # of `OtherElements`
+MAX_UNKNOWN_TAGS: Final = 10_000  # tags known to have no column

@@ -1,58 +1,68 @@
-"""Columns for what has no column of its own: private, unknown, binary and invalid elements."""
+"""The columns `OtherElements`, `bulk_data` and `invalid_elements`, for what has no column of its own."""
 
+from itertools import repeat
 from typing import Any, Final, TypeAlias
 
 import pyarrow as pa
 
+from harvester.dicom import limits
 from harvester.dicom.charset import is_plain
-from harvester.dicom.context import HeaderContext, name_of, private_creators
-from harvester.dicom.dictionary import BINARY_VRS, SPECIFIC_CHARACTER_SET, creator_tag
+from harvester.dicom.context import HeaderContext, name_of
+from harvester.dicom.dictionary import (
+    BINARY_VRS,
+    CHARACTER_SET_VRS,
+    NUMBER_VRS,
+    SPECIFIC_CHARACTER_SET,
+    creator_tag,
+    private_creators,
+)
 from harvester.dicom.element import Items, RawElement
-from harvester.dicom.list_builder import ListOfStructs
 from harvester.dicom.schema import BULK_DATA, INVALID_ELEMENT, OTHER_ELEMENT
-from harvester.dicom.values import CHARACTER_SET_VRS, DECODERS, NUMBER_VRS
+from harvester.dicom.values import DECODERS, decode_counted
 from harvester.dicom.vr_conversion import as_texts
 
-# An entry of `OtherElements`, and whether the element is binary. Kept whole, because a tuple made anew for
-# each private element of each header would keep the garbage collector busy.
+# An entry of `OtherElements`, and whether the element is binary. The same object is used for the same
+# element of many headers: a new tuple for each would keep the garbage collector busy.
 OtherEntry: TypeAlias = tuple[tuple[str, str, str, str | None, list[str]], bool]
-# Tag, value representation, raw value and owner.
+# Tag, value representation, raw value and private creator.
 Element: TypeAlias = tuple[int, str, Any, str | None]
 
-REMEMBERED_LENGTH: Final = 96  # bytes of a raw value
-_MOST_ENTRIES: Final = 16_384
-_LONGEST_PATH: Final = 256  # characters
-_NOTHING: Final[dict[Element, OtherEntry]] = {}
-_MUCH_WORK: Final = 65_536  # of one header; its later entries would only displace each other in memory
+_MAX_PREFIX: Final = 256  # characters
+_NO_ENTRIES: Final[dict[Element, OtherEntry]] = {}
+_MUCH_WORK: Final = 65_536  # in one header; its later entries would only replace others in the cache
 _UNSPLIT_VRS: Final = frozenset({"LT", "ST", "UT", "UR"})
+PACKED_AT_ONCE: Final = 1 << 18  # entries
+_MIN_SHARED: Final = 4  # entries a distinct one, from which on each distinct one is converted once
 
 
 class OtherColumns:
-    """`OtherElements`, `bulk_data` and `invalid_elements`, row by row.
+    """The three columns, row by row.
 
     Args:
-        surroundings: The data sets around the element that is added.
+        context: The position of the element that is added.
+
+    Attributes:
+        entries: Those of earlier headers.
     """
 
-    __slots__ = ("_bulk", "_entries", "_invalid", "_other", "_surroundings", "add_known")
+    __slots__ = ("_bulk", "_context", "_invalid", "_other", "add_known", "entries")
 
-    def __init__(self, surroundings: HeaderContext) -> None:
-        self._surroundings = surroundings
-        self._other = ListOfStructs(OTHER_ELEMENT)
-        self._bulk = ListOfStructs(BULK_DATA)
-        self._invalid = ListOfStructs(INVALID_ELEMENT)
-        self._entries = _OtherEntries()
-        # Add what `known` says of an element that is not binary. No method around it: it is called for each
-        # private element of each header.
+    def __init__(self, context: HeaderContext) -> None:
+        self._context = context
+        self._other = _ListOfStructs(OTHER_ELEMENT)
+        self._bulk = _ListOfStructs(BULK_DATA)
+        self._invalid = _ListOfStructs(INVALID_ELEMENT)
+        self.entries = EntryCache()
+        # Adds an entry of `known` that is not binary; called for each private element, hence no method.
         self.add_known = self._other.add
 
     def start_row(self) -> None:
-        """What is added from here on belongs to the next header."""
+        """Begin the next header."""
         for column in (self._other, self._bulk, self._invalid):
             column.start_row()
 
     def truncate(self, rows: int) -> None:
-        """Forget all rows from `rows` on."""
+        """Remove all rows from `rows` on."""
         for column in (self._other, self._bulk, self._invalid):
             column.truncate(rows)
 
@@ -65,19 +75,19 @@ class OtherColumns:
         }
 
     def known(self) -> dict[Element, OtherEntry]:
-        """What was said of elements that stood where the data set at hand stands; to be read only."""
-        return self._entries.below(self._surroundings.prefix())
+        """The entries of elements at the place of the current data set; read only."""
+        return self.entries.at(self._context.prefix())
 
     def add(
-        self, element: RawElement, elements: list[RawElement], owner: str | None, known: OtherEntry | None
+        self, element: RawElement, elements: list[RawElement], creator: str | None, known: OtherEntry | None
     ) -> None:
         """Add an element without a column of its own, with everything in it.
 
         Args:
-            element: It.
-            elements: The data set that it stands in.
-            owner: Its private creator, if it has one.
-            known: What was said of it where it stood last.
+            element: The element.
+            elements: The data set that contains it.
+            creator: Its private creator, if it has one.
+            known: The entry of the same element in an earlier header.
 
         Raises:
             HeaderLimitError: The header has too many of them.
@@ -85,88 +95,93 @@ class OtherColumns:
         tag, vr, raw, offset, length = element
         if vr == "SQ" and isinstance(raw, Items):
             name = f"{tag:08X}"
-            path = self._surroundings.path(name if tag & 0x10000 else name_of(tag))
-            self._other.add_new((path, name, vr, owner, []))
+            path = self._context.path(name if tag & 0x10000 else name_of(tag))
+            self._other.add_new((path, name, vr, creator, []))
             self._add_items(raw, element, elements)
             return
         if known is None:
-            entry, binary = self._entry(element, elements, owner)
+            entry, binary = self._entry(element, elements, creator)
             self._other.add_new(entry)
         else:
             entry, binary = known
-            self._surroundings.tally.path(entry[0])
+            self._context.budget.path(entry[0])
             self._other.add(entry)
         if binary:
             self._bulk.add_new((entry[0], entry[2], offset, length))
 
     def add_bulk(self, name: str, vr: str, offset: int, length: int) -> None:
-        """Add where the bytes of an element of the data set at hand lie in the object.
+        """Add the place of a binary or skipped value of the current data set.
 
         Raises:
             HeaderLimitError: The header has too many of them.
         """
-        self._bulk.add_new((self._surroundings.path(name), vr, offset, length))
+        self._bulk.add_new((self._context.path(name), vr, offset, length))
 
     def add_invalid(self, element: RawElement, reason: str) -> None:
-        """Add an element of the data set at hand whose value its column cannot take.
+        """Add an element of the current data set whose value its column cannot hold.
 
         Raises:
             HeaderLimitError: The header has too many of them.
         """
-        self._surroundings.tally.invalid()
-        self.add_replaced(self._surroundings.path(name_of(element[0])), element, reason)
+        self._context.budget.invalid()
+        self.add_replaced(self._context.path(name_of(element[0])), element, reason)
 
     def add_replaced(self, path: str, element: RawElement, reason: str) -> None:
-        """Add an element that is nowhere else, by a path that was counted before."""
-        self._invalid.add_new((path, element[1], self._surroundings.text(element), reason))
+        """Add an element that is in no other column, by a path that was counted before."""
+        _, vr, raw, _, _ = element
+        self._invalid.add_new((path, vr, self._context.text(vr, raw), reason))
 
-    def _entry(self, element: RawElement, elements: list[RawElement], owner: str | None) -> OtherEntry:
-        """What `OtherElements` says of an element, remembered if it says so whenever it stands there."""
+    def _entry(self, element: RawElement, elements: list[RawElement], creator: str | None) -> OtherEntry:
+        """The entry of an element, cached if it is the same wherever the element is at this place."""
         tag, vr, raw, _, length = element
-        surroundings = self._surroundings
-        settled = surroundings.settled(vr, tag, elements) if len(vr) > 2 else vr
-        binary = settled in BINARY_VRS or raw is None
+        context = self._context
+        definite = context.definite_vr(vr, tag, elements) if len(vr) > 2 else vr
+        binary = definite in BINARY_VRS or raw is None
         name = f"{tag:08X}"
-        path = surroundings.path(name if tag & 0x10000 else name_of(tag))
-        entry = ((path, name, settled, owner, [] if binary else self._texts(settled, raw)), binary)
-        if length <= REMEMBERED_LENGTH and raw is not None and surroundings.tally.work < _MUCH_WORK:
-            anywhere = settled == vr and (vr not in CHARACTER_SET_VRS or is_plain(raw))
-            if anywhere:
-                self._entries.keep(surroundings.prefix(), (tag, vr, raw, owner), entry)
+        path = context.path(name if tag & 0x10000 else name_of(tag))
+        entry = ((path, name, definite, creator, [] if binary else self._texts(definite, raw)), binary)
+        if (
+            length <= limits.MAX_CACHED_VALUE_BYTES
+            and raw is not None
+            and context.budget.work < _MUCH_WORK
+            and definite == vr
+            and (vr not in CHARACTER_SET_VRS or is_plain(raw))
+        ):
+            self.entries.keep(context.prefix(), (tag, vr, raw, creator), entry)
         return entry
 
     def _add_items(self, items: Items, element: RawElement, elements: list[RawElement]) -> None:
-        surroundings = self._surroundings
-        outside, name = surroundings.character_set, name_of(element[0])
+        context = self._context
+        outer_set, name = context.character_set, name_of(element[0])
         for index, item in enumerate(items):
-            surroundings.sequences.append((name, index, elements))
+            context.sequences.append((name, index, elements))
             creators, entries = private_creators(item), self.known()
             for inner in item:
                 tag, vr, raw, _, _ = inner
                 if tag == SPECIFIC_CHARACTER_SET and isinstance(raw, bytes):
-                    surroundings.enter_character_set(raw)
-                owner = creators.get(creator_tag(tag))
-                known = entries.get((tag, vr, raw, owner)) if vr != "SQ" else None
-                self.add(inner, item, owner, known)
-            surroundings.sequences.pop()
-            surroundings.character_set = outside  # PS3.5 7.5.3: an item's character set ends with it
+                    context.enter_character_set(raw)
+                creator = creators.get(creator_tag(tag))
+                known = entries.get((tag, vr, raw, creator)) if vr != "SQ" else None
+                self.add(inner, item, creator, known)
+            context.sequences.pop()
+            context.character_set = outer_set  # PS3.5 7.5.3: an item's character set ends with it
 
     def _texts(self, vr: str, raw: bytes) -> list[str]:
         """The values of an element without a column, as text."""
         if vr in NUMBER_VRS:
             try:
-                texts = as_texts(vr)(raw, self._surroundings.character_set)
+                texts = as_texts(vr)(raw, self._context.character_set)
             except ValueError:
                 return [raw.hex()]
-            self._surroundings.tally.values("", texts)
+            self._context.budget.values("", texts)
             return texts
-        # DS, IS and dates stay what they are: nothing is gained by reading them.
+        # DS, IS and dates stay as they are written.
         decode = DECODERS[vr if vr in _UNSPLIT_VRS else "LO" if vr in CHARACTER_SET_VRS else "CS"]
-        return [value or "" for value in self._surroundings.values(decode, "", raw)] if raw else []
+        return [value or "" for value in decode_counted(decode, "", raw, self._context)] if raw else []
 
 
-class _OtherEntries:
-    """What `OtherElements` said of elements, by where they stood; the siblings of a header say it again."""
+class EntryCache:
+    """The entries of `OtherElements` by place: the headers of a series have the same."""
 
     __slots__ = ("_by_prefix", "_count")
 
@@ -177,16 +192,83 @@ class _OtherEntries:
     def __len__(self) -> int:
         return self._count
 
-    def below(self, prefix: str) -> dict[Element, OtherEntry]:
-        """The entries of a data set's elements, by what their paths begin with; to be read only."""
-        return self._by_prefix.get(prefix, _NOTHING)
+    def at(self, prefix: str) -> dict[Element, OtherEntry]:
+        """The entries of a data set, by the first part of its paths; read only."""
+        return self._by_prefix.get(prefix, _NO_ENTRIES)
 
     def keep(self, prefix: str, element: Element, entry: OtherEntry) -> None:
-        """Remember an entry, if its path is not too long for that."""
-        if len(prefix) > _LONGEST_PATH:
+        """Store an entry if its path is not too long."""
+        if len(prefix) > _MAX_PREFIX:
             return
-        if self._count >= _MOST_ENTRIES:
+        if self._count >= limits.MAX_CACHED_ENTRIES:
             self._by_prefix.clear()
             self._count = 0
         self._by_prefix.setdefault(prefix, {})[element] = entry
         self._count += 1
+
+
+class _ListOfStructs:
+    """A LIST<STRUCT<...>> column that grows by one entry.
+
+    Args:
+        struct: The type of one entry.
+    """
+
+    __slots__ = ("_entries", "_offsets", "_packed", "_packed_length", "_struct", "add")
+
+    def __init__(self, struct: pa.StructType) -> None:
+        self._struct = struct
+        self._offsets: list[int] = []
+        self._packed: list[pa.StructArray] = []
+        self._packed_length = 0
+        self._entries: list[tuple[Any, ...]] = []
+        # Adds an entry to the current row, its fields in the struct's order.
+        self.add = self._entries.append
+
+    def add_new(self, entry: tuple[Any, ...]) -> None:
+        """Add an entry that is no object added before: many of them are packed, a third of the memory."""
+        self.add(entry)
+        if len(self._entries) >= PACKED_AT_ONCE:
+            self._packed.append(self._structs())
+            self._packed_length += len(self._entries)
+            self._entries.clear()
+
+    def start_row(self) -> None:
+        """Begin the next row."""
+        self._offsets.append(self._packed_length + len(self._entries))
+
+    def truncate(self, rows: int) -> None:
+        """Remove all rows from `rows` on."""
+        if rows < len(self._offsets):
+            length = self._offsets[rows]
+            del self._entries[max(0, length - self._packed_length) :]
+            while self._packed_length > length:
+                last = self._packed.pop()
+                self._packed_length -= len(last)
+                if self._packed_length < length:
+                    self._packed.append(last.slice(0, length - self._packed_length))
+                    self._packed_length = length
+            del self._offsets[rows:]
+
+    def array(self) -> pa.ListArray:
+        """The column so far."""
+        offsets = pa.array([*self._offsets, self._packed_length + len(self._entries)], pa.int32())
+        structs = self._structs()
+        if self._packed:
+            structs = pa.concat_arrays([*self._packed, structs])
+        return pa.ListArray.from_arrays(offsets, structs)
+
+    def _structs(self) -> pa.StructArray:
+        # Entries that many headers share are one object: each is converted once.
+        identities = pa.array(map(id, self._entries), pa.uint64()).dictionary_encode()
+        if len(identities.dictionary) * _MIN_SHARED > len(self._entries):
+            return self._converted(self._entries)
+        entries = dict(zip(map(id, self._entries), self._entries, strict=True))
+        distinct = [entries[identity.as_py()] for identity in identities.dictionary]
+        return self._converted(distinct).take(identities.indices)
+
+    def _converted(self, entries: list[tuple[Any, ...]]) -> pa.StructArray:
+        fields = list(self._struct)
+        columns = zip(*entries, strict=True) if entries else repeat((), len(fields))
+        arrays = [pa.array(values, field.type) for values, field in zip(columns, fields, strict=True)]
+        return pa.StructArray.from_arrays(arrays, fields=fields)

@@ -1,8 +1,7 @@
-"""Reads the header of a DICOM file from bytes that arrive piece by piece, and stops before the pixel data.
+"""Reads the header of a DICOM file (PS3.10) from bytes that arrive piece by piece, up to the pixel data.
 
-A sans-I/O parser: `feed` takes bytes and answers `NeedMore` (which bytes next) or a `Header`. It never
-answers a shorter header than there is: only a whole one counts, and anything else is an error of
-`harvester.errors.ObjectError`'s branch.
+The parser does no I/O: `feed` takes bytes and returns `NeedMore` (which bytes next) or a `Header`. The header
+is complete; everything else is an `harvester.errors.ObjectError`.
 """
 
 import zlib
@@ -18,18 +17,11 @@ from harvester.dicom.dictionary import (
     TRANSFER_SYNTAX_UID,
 )
 from harvester.dicom.element import UNDEFINED_LENGTH, RawElement
-from harvester.dicom.element_cache import HeaderMemory
-from harvester.dicom.header import Header
-from harvester.dicom.limits import WalkLimits
-from harvester.dicom.steps import NeedMore, Stopped
-from harvester.dicom.walker import Walker
-from harvester.errors import (
-    HeaderLimitError,
-    MalformedError,
-    NotDicomError,
-    ObjectError,
-    TruncatedError,
-)
+from harvester.dicom.element_cache import ElementCache
+from harvester.dicom.header import Header, NeedMore
+from harvester.dicom.limits import MAX_HEADER_BYTES
+from harvester.dicom.walker import Stopped, Walker
+from harvester.errors import HeaderLimitError, MalformedError, NotDicomError, ObjectError, TruncatedError
 
 IMPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2"
 EXPLICIT_VR_BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
@@ -40,17 +32,16 @@ DEFLATED: Final = frozenset(
         "1.2.840.10008.1.2.4.205",  # JPIP HTJ2K Referenced Deflate, PS3.5 A.13
     }
 )
-_LIMITS: Final = WalkLimits()
 _PREAMBLE: Final = 132  # PS3.10 7.1: 128 bytes and DICM
 _ITEM: Final = {"little": b"\xfe\xff\x00\xe0", "big": b"\xff\xfe\xe0\x00"}
-_INFLATED_AT_ONCE: Final = 1 << 20
+_INFLATED_AT_ONCE: Final = 1 << 20  # bytes
 _PIXEL_DATA_KEYWORDS: Final = {
     0x7FE00008: "FloatPixelData",
     0x7FE00009: "DoubleFloatPixelData",
     0x7FE00010: "PixelData",
 }
 _VRS: Final = frozenset(vr.encode() for vr in SHORT_FORM_VRS | LONG_FORM_VRS)
-# Without a preamble, the first element must be of a group that data sets begin with.
+# The groups that a data set without a preamble may begin with.
 _FIRST_GROUPS: Final = frozenset({0x0002, 0x0004, 0x0008, 0x0010, 0x0018, 0x0020, 0x0028})
 
 Steps = Generator[NeedMore, bytes, "Header"]
@@ -60,20 +51,20 @@ class HeaderParser:
     """Parses one object's header.
 
     Args:
-        size: The object's size in bytes; None while it is not known, then `finish` tells it.
-        limits: Bounds on memory and time.
-        memory: Shared by the parsers of similar headers, makes each quicker than the one before.
+        size: The object's size in bytes; None if unknown, then call `finish` at its end.
+        max_header_bytes: How many bytes of a header are read at most.
+        cache: The elements of earlier headers of the series, which make this one faster to read.
     """
 
     def __init__(
         self,
         size: int | None = None,
         *,
-        limits: WalkLimits | None = None,
-        memory: HeaderMemory | None = None,
+        max_header_bytes: int = MAX_HEADER_BYTES,
+        cache: ElementCache | None = None,
     ) -> None:
-        self._limits = limits or _LIMITS
-        self._walker = Walker(0, size, self._limits, memory)
+        self._max_bytes = max_header_bytes
+        self._walker = Walker(0, size, max_header_bytes, cache)
         self._size = size
         self._inflater: _Inflater | None = None
         self._steps = self._parse()
@@ -83,26 +74,26 @@ class HeaderParser:
 
     @property
     def headers_read(self) -> int:
-        """How many element and item headers were looked at: a measure of work, linear in the header."""
+        """The number of element and item headers that were read: a measure of work, linear in the header."""
         return self._walker.headers_read
 
     @property
-    def hops(self) -> tuple[tuple[int, int], ...]:
-        """Which bytes were hopped over, and not asked for: from a value's start to where reading went on."""
-        return () if self._inflater is not None else tuple(self._walker.hops)
+    def skipped(self) -> tuple[tuple[int, int], ...]:
+        """The ranges of bytes that were not requested, because a long value lies there."""
+        return () if self._inflater is not None else tuple(self._walker.skipped)
 
     def feed(self, data: bytes) -> NeedMore | Header:
-        """Take the object's next bytes: from 0 at first, then from the last answer's `start`.
+        """Take the object's next bytes: from 0 at first, then from the `start` that was returned.
 
         Returns:
             NeedMore: The bytes from `start` up to at least `stop` are needed; more are welcome.
-            Header: It is whole. Feeding more changes nothing, nor does it after an error.
+            Header: The header is complete. Further calls return it again, or raise the same error again.
 
         Raises:
             NotDicomError: The bytes are not DICOM.
             TruncatedError: The object ends inside its header.
-            MalformedError: The header can't be followed.
-            HeaderLimitError: A bound is passed.
+            MalformedError: The header cannot be followed.
+            HeaderLimitError: The header exceeds a bound.
         """
         if self._header is not None:
             return self._header
@@ -111,19 +102,19 @@ class HeaderParser:
         try:
             if not self._started:
                 self._started = True
-                answer = next(self._steps)
+                need = next(self._steps)
                 if not data:
-                    return answer
+                    return need
             return self._steps.send(data)
-        except StopIteration as whole:
-            self._header = whole.value
-            return whole.value  # type: ignore[no-any-return]
+        except StopIteration as complete:
+            self._header = complete.value
+            return complete.value  # type: ignore[no-any-return]
         except ObjectError as error:
             self._error = error
             raise
 
     def finish(self, size: int) -> Header:
-        """Say that the object ends at byte `size`, where its size was not known before.
+        """Set the object's size, if it was unknown, after its last byte was fed.
 
         Raises:
             TruncatedError: The header does not end there.
@@ -133,10 +124,10 @@ class HeaderParser:
             self._walker.size = size
         else:
             self._inflater.raw_size = size
-        answer = self.feed(b"")
-        if isinstance(answer, NeedMore):
-            raise TruncatedError(f"the object ends at byte {size}, inside its header", offset=answer.start)
-        return answer
+        step = self.feed(b"")
+        if isinstance(step, NeedMore):
+            raise TruncatedError(f"the object ends at byte {size}, inside its header", offset=step.start)
+        return step
 
     def _parse(self) -> Steps:
         preamble = yield from self._skip_preamble()
@@ -145,10 +136,10 @@ class HeaderParser:
         stopped = yield from self._walk()
         elements = walker.elements
         if stopped.tag is None:
-            _check_whole(elements, stopped.offset)
+            _check_complete(elements, stopped.offset)
         transfer_syntax_uid = _transfer_syntax(elements)
         yield from self._have(8)
-        deflated = transfer_syntax_uid in DEFLATED  # all that is behind the File Meta Information is
+        deflated = transfer_syntax_uid in DEFLATED  # everything behind the File Meta Information is
         # PS3.7 6.3.1: a command set is always Implicit VR Little Endian.
         if elements and not deflated and walker.peek(2) == b"\0\0":
             walker.set_encoding(implicit=True, big_endian=False)
@@ -156,20 +147,20 @@ class HeaderParser:
             yield from self._walk()
             elements += walker.elements
         if deflated:
-            self._inflater = _Inflater(walker.rest(), walker.position, self._limits.header_bytes)
+            self._inflater = _Inflater(walker.rest(), walker.position, self._max_bytes)
             self._inflater.raw_size = self._size
-            walker = self._walker = Walker(walker.position, None, self._limits)
+            walker = self._walker = Walker(walker.position, None, self._max_bytes)
         yield from self._have(8)
         implicit, big_endian = _encoding(walker.peek(8), transfer_syntax_uid)
         walker.set_encoding(implicit=implicit, big_endian=big_endian)
-        walker.until_pixel_data()
+        walker.only_tags(0)
         stopped = yield from self._walk()
         elements += walker.elements
         if not elements:
-            raise NotDicomError("there is no data element in it", offset=stopped.offset)
-        encapsulated = basic = extended = None
-        if stopped.tag is not None:
-            encapsulated = stopped.length == UNDEFINED_LENGTH
+            raise NotDicomError("the object has no data element", offset=stopped.offset)
+        has_pixels = stopped.tag is not None
+        encapsulated = stopped.length == UNDEFINED_LENGTH if has_pixels else None
+        basic = extended = None
         if encapsulated:
             extended = _has_extended_offset_table(elements)
             basic = yield from self._has_basic_offset_table(stopped, big_endian=big_endian)
@@ -182,8 +173,8 @@ class HeaderParser:
             deflated=deflated,
             header_bytes=stopped.offset,
             pixel_data_keyword=_PIXEL_DATA_KEYWORDS.get(stopped.tag or 0),
-            pixel_data_offset=None if stopped.tag is None else stopped.value_offset,
-            pixel_data_length=None if stopped.tag is None or encapsulated else stopped.length,
+            pixel_data_offset=stopped.value_offset if has_pixels else None,
+            pixel_data_length=stopped.length if has_pixels and not encapsulated else None,
             encapsulated=encapsulated,
             basic_offset_table=basic,
             extended_offset_table=extended,
@@ -202,9 +193,9 @@ class HeaderParser:
     def _skip_preamble(self) -> Generator[NeedMore, bytes, str]:
         yield from self._have(_PREAMBLE + 8)
         first = self._walker.peek(_PREAMBLE + 8)
-        # DICM may stand at byte 128 of a data set without a preamble, too.
+        # A data set without a preamble may have DICM at byte 128 by chance.
         if first[128:_PREAMBLE] == b"DICM" and (_may_begin(first[_PREAMBLE:]) or not _may_begin(first[:8])):
-            self._walker.skip(_PREAMBLE)
+            self._walker.position += _PREAMBLE
             if first[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
                 return "tiff"
             return "other" if any(first[:128]) else "zero"
@@ -213,9 +204,9 @@ class HeaderParser:
         return "none"
 
     def _walk(self) -> Generator[NeedMore, bytes, Stopped]:
-        while isinstance(answer := self._walker.walk(), NeedMore):
-            yield from self._supply(answer)
-        return answer
+        while isinstance(step := self._walker.walk(), NeedMore):
+            yield from self._supply(step)
+        return step
 
     def _have(self, length: int, *, last: bool = False) -> Generator[NeedMore, bytes, None]:
         while (need := self._walker.missing(length)) is not None:
@@ -229,37 +220,37 @@ class HeaderParser:
 
 
 class _Inflater:
-    """The bytes of a deflated data set as a stream, never more of it at once than is looked at next.
+    """Inflates a deflated data set piece by piece.
 
     Args:
-        raw: What was already fed behind the File Meta Information.
-        offset: Where that lies in the object.
-        longest: How many bytes may come out in all: a bomb of a few kB inflates to gigabytes.
+        raw: The bytes behind the File Meta Information that were already fed.
+        offset: Where they lie in the object.
+        max_bytes: How many inflated bytes are read at most: a few kB can inflate to gigabytes.
     """
 
-    def __init__(self, raw: bytes, offset: int, longest: int) -> None:
+    def __init__(self, raw: bytes, offset: int, max_bytes: int) -> None:
         self.raw_size: int | None = None
         self._raw = raw
         self._raw_fed = offset + len(raw)
         self._produced = offset
-        self._stop = offset + longest
+        self._stop = offset + max_bytes
         self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         self._error: zlib.error | None = None
 
     def supply(self, walker: Walker) -> Generator[NeedMore, bytes, None]:
-        """Feed the walker some more, or tell it where the data set ends."""
+        """Feed the walker, or set the size of the data set."""
         while True:
             data = self._inflated()
             if data:
-                hopped_over = max(0, walker.fed - self._produced)
+                skipped = max(0, walker.fed - self._produced)
                 self._produced += len(data)
                 if self._produced > self._stop:
                     raise HeaderLimitError(
                         "the deflated data set inflates beyond the limit; a larger max_header_bytes reads it",
                         offset=self._raw_fed,
                     )
-                if hopped_over < len(data):
-                    walker.feed(data[hopped_over:])
+                if skipped < len(data):
+                    walker.feed(data[skipped:])
                     return
             elif self._error is not None:
                 raise MalformedError(f"the deflated data set: {self._error}", offset=self._raw_fed) from None
@@ -267,7 +258,7 @@ class _Inflater:
                 walker.size = self._produced
                 return
             elif self._raw_fed > self._stop:
-                # Blocks of nothing, or there would be more of it inflated.
+                # Empty blocks: else more bytes were inflated.
                 raise HeaderLimitError("the deflated data set is longer than the limit", offset=self._raw_fed)
             elif self.raw_size is not None and self._raw_fed >= self.raw_size:
                 raise TruncatedError("the object ends inside its deflated data set", offset=self._raw_fed)
@@ -277,7 +268,7 @@ class _Inflater:
                 self._raw_fed += len(more)
 
     def _inflated(self) -> bytes:
-        """The next bytes of the data set, as far as they can be had: what is damaged may lie behind them."""
+        """The next bytes of the data set, up to a damaged one."""
         if self._error is not None:
             return b""
         before = self._inflate.copy() if len(self._raw) > 1 else None
@@ -285,23 +276,23 @@ class _Inflater:
             data = self._inflate.decompress(self._raw, _INFLATED_AT_ONCE)
         except zlib.error as error:
             self._error = error
-            return _inflated_until_damaged(before, self._raw) if before is not None else b""
+            return _inflated_before_damage(before, self._raw) if before is not None else b""
         self._raw = self._inflate.unconsumed_tail
         return data
 
 
-def _inflated_until_damaged(inflate: "zlib._Decompress", raw: bytes) -> bytes:
+def _inflated_before_damage(inflate: "zlib._Decompress", raw: bytes) -> bytes:
     pieces = []
-    for place in range(len(raw)):
+    for index in range(len(raw)):
         try:
-            pieces.append(inflate.decompress(raw[place : place + 1]))
+            pieces.append(inflate.decompress(raw[index : index + 1]))
         except zlib.error:
             break
     return b"".join(pieces)
 
 
-def _check_whole(meta: list[RawElement], size: int) -> None:
-    """Of the File Meta Information alone it is known how long it is (PS3.10 7.1)."""
+def _check_complete(meta: list[RawElement], size: int) -> None:
+    """Refuse File Meta Information that is shorter than its group length (PS3.10 7.1)."""
     for tag, _vr, value, offset, length in meta:
         if tag == FILE_META_INFORMATION_GROUP_LENGTH and isinstance(value, bytes):
             if offset + length + int.from_bytes(value, "little") > size:
@@ -326,12 +317,12 @@ def _has_extended_offset_table(elements: list[RawElement]) -> bool:
 
 
 def _encoding(first: bytes, transfer_syntax_uid: str | None) -> tuple[bool, bool]:
-    """Implicit VR? Big endian? By the first element, because some files break their promise."""
+    """Whether in implicit VR, whether in big endian, by the first element: transfer syntaxes can be wrong."""
     if len(first) < 8:
         return transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN, transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN
     big_endian = transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN
     if transfer_syntax_uid is None and first[4:6] in _VRS:
-        # Groups of data sets begin low: 0008 in big endian reads as 0800 in little endian.
+        # The first group is low: 0008 in big endian reads as 0800 in little endian.
         big_endian = int.from_bytes(first[:2], "little") >= 0x0400
     return not first[4:6].isupper() or not first[4:6].isalpha(), big_endian
 

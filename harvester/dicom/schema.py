@@ -1,8 +1,7 @@
-"""From an attribute to the Arrow type of its column, by the data dictionary alone.
+"""The Arrow type of an attribute's column, which follows from the data dictionary alone.
 
-Because nothing but the dictionary decides, any two parts of a dataset unite by name. Only the fields
-of a sequence's items follow from the data: the dictionary does not say which attributes may stand in
-them, and all of them would be without end.
+So any two parts of a dataset unite by name. Only the fields of a sequence's items follow from the data: the
+dictionary does not say which attributes an item may have.
 """
 
 from typing import Final
@@ -44,11 +43,11 @@ _TYPES: Final[dict[str, pa.DataType]] = {
 
 
 def value_type(vr: str) -> pa.DataType | None:
-    """The type of one value; None for binary ones and sequences, which have no such column."""
+    """The type of one value; None for binary values and sequences."""
     return _TYPES.get(vr)
 
 
 def column_type(attribute: Attribute) -> pa.DataType | None:
-    """The type of an attribute's column; None where the attribute's values are binary or items."""
+    """The type of an attribute's column; None if its values are binary or items."""
     one = value_type(attribute.vr)
     return pa.list_(one) if one is not None and attribute.many else one

@@ -1,8 +1,8 @@
-"""Turns raw values into Python values, one decoder for each value representation (PS3.5 6.2).
+"""Decodes raw values, one decoder for each value representation (PS3.5 6.2).
 
-A decoder takes raw bytes (numbers in little endian) and returns the list of values, with None for an
-empty one; it raises ValueError where the bytes are not what the value representation says. pydicom's
-rules decide what is a value; whatever is not in its plainest form is handed to pydicom's own classes.
+A decoder takes raw bytes (numbers in little endian) and returns a list of values, None for an empty one. It
+raises ValueError for bytes that the value representation does not allow. The rules are pydicom's; its own
+classes decode what is not in the usual form.
 """
 
 import datetime as dt
@@ -16,9 +16,12 @@ from typing import Any, Final, TypeAlias
 
 from pydicom.valuerep import DA, DT, TM
 
+from harvester.dicom.budget import LONG_LIST
 from harvester.dicom.charset import CharacterSet
+from harvester.dicom.context import HeaderContext
+from harvester.dicom.dictionary import NUMBER_VRS
 
-Values: TypeAlias = "list[Any] | array[Any]"  # an array where there are many numbers
+Values: TypeAlias = "list[Any] | array[Any]"  # an array for many numbers
 Decoder = Callable[[bytes, CharacterSet], Values]
 
 _PADDING: Final = " \0"
@@ -33,12 +36,26 @@ _DATETIME: Final = re.compile(
 _INTEGER: Final = re.compile(r"\s*[+-]?[0-9]+\s*").fullmatch
 _DECIMAL: Final = re.compile(r"\s*[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*").fullmatch
 _DAY: Final = dt.timedelta(days=1)
-LONG_LIST: Final = 16  # numbers, from which on they are kept as C's: a fourth of the memory
 _INT64: Final = range(-(2**63), 2**63)
 
 
+def decode_counted(decode: Decoder, vr: str, raw: bytes, context: HeaderContext) -> Values:
+    """Decode a raw value, counted if it takes far more time than its length suggests.
+
+    Raises:
+        ValueError: The value is not valid.
+        HeaderLimitError: The header has too many such values.
+    """
+    if b"\x1b" in raw and vr not in NUMBER_VRS:
+        context.budget.escapes(raw)
+    values = decode(raw, context.character_set)
+    if len(values) > 1:
+        context.budget.values(vr, values)
+    return values
+
+
 def _texts(text: str) -> Values:
-    """The values of a text, their trailing padding stripped; PS3.5 6.4: a backslash parts them."""
+    """The values of a text, separated by backslashes (PS3.5 6.4), without trailing padding."""
     if "\\" not in text:
         text = text.rstrip(_PADDING)
         return [text] if text else []
@@ -47,12 +64,12 @@ def _texts(text: str) -> Values:
 
 
 def decode_string(raw: bytes, _: CharacterSet) -> Values:
-    """AS, CS: text of the default repertoire, several values."""
+    """AS, CS: text in the default repertoire, several values."""
     return _texts(raw.decode("latin-1"))
 
 
 def decode_stripped_string(raw: bytes, _: CharacterSet) -> Values:
-    """AE, UI: leading spaces don't count either."""
+    """AE, UI: the same, without leading spaces."""
     text = raw.decode("latin-1").strip(_PADDING)
     if "\\" not in text:
         return [text] if text else []
@@ -60,18 +77,18 @@ def decode_stripped_string(raw: bytes, _: CharacterSet) -> Values:
 
 
 def decode_text(raw: bytes, character_set: CharacterSet) -> Values:
-    """LO, SH, UC: text of the Specific Character Set, several values."""
+    """LO, SH, UC: text in the Specific Character Set, several values."""
     return _texts(character_set.decode(raw))
 
 
 def decode_long_text(raw: bytes, character_set: CharacterSet) -> Values:
-    """LT, ST, UT: one value, whose backslashes are just backslashes."""
+    """LT, ST, UT: one value, in which a backslash separates nothing."""
     text = character_set.decode(raw).rstrip(_PADDING)
     return [text] if text else []
 
 
 def decode_uri(raw: bytes, _: CharacterSet) -> Values:
-    """UR: one value of the default repertoire."""
+    """UR: one value in the default repertoire."""
     text = raw.decode("latin-1").rstrip().rstrip(_PADDING)
     return [text] if text else []
 
@@ -103,7 +120,7 @@ def decode_decimal_string(raw: bytes, _: CharacterSet) -> Values:
     """DS: floats.
 
     Raises:
-        ValueError: One of them is no number.
+        ValueError: A value is not a number.
     """
     text = raw.decode("latin-1").strip().rstrip(_PADDING)
     if not text:
@@ -113,23 +130,23 @@ def decode_decimal_string(raw: bytes, _: CharacterSet) -> Values:
         try:
             return array("d", map(float, values))
         except ValueError:
-            pass  # an empty one, perhaps
+            pass  # perhaps one is empty
     return [_decimal(value) for value in values]
 
 
 def _decimal(text: str) -> float | None:
     if not text.strip(_PADDING):
         return None
-    if "_" in text and _DECIMAL(text) is None:  # float() takes 1_000, DS doesn't
+    if "_" in text and _DECIMAL(text) is None:  # float() accepts 1_000, DS does not
         raise ValueError(f"not a decimal string: {text!r}")
     return float(text.rstrip(_PADDING))
 
 
 def decode_integer_string(raw: bytes, _: CharacterSet) -> Values:
-    """IS: integers; `1.0` counts, as in pydicom.
+    """IS: integers; `1.0` is one, as in pydicom.
 
     Raises:
-        ValueError: One of them is no integer, or is beyond 64 bits.
+        ValueError: A value is not an integer, or exceeds 64 bits.
     """
     text = raw.decode("latin-1").rstrip(_PADDING)
     if not text:
@@ -139,7 +156,7 @@ def decode_integer_string(raw: bytes, _: CharacterSet) -> Values:
         try:
             return array("q", map(int, values))
         except (ValueError, OverflowError):
-            pass  # an empty one, perhaps, or one with a decimal point
+            pass  # perhaps one is empty, or has a decimal point
     return [_integer(value) for value in values]
 
 
@@ -157,15 +174,15 @@ def _integer(text: str) -> int | None:
     else:
         raise ValueError(f"not an integer string: {text!r}")
     if number not in _INT64:
-        raise ValueError(f"beyond 64 bits: {text!r}")
+        raise ValueError(f"exceeds 64 bits: {text!r}")
     return number
 
 
 def decode_date(raw: bytes, _: CharacterSet) -> Values:
-    """DA: dates; also ACR-NEMA's `YYYY.MM.DD`, as in pydicom.
+    """DA: dates, also in ACR-NEMA's form `YYYY.MM.DD`, as in pydicom.
 
     Raises:
-        ValueError: One of them is no date.
+        ValueError: A value is not a date.
     """
     if _DATE(raw):
         return [dt.date(int(raw[:4]), int(raw[4:6]), int(raw[6:]))]
@@ -181,11 +198,11 @@ def decode_time(raw: bytes, _: CharacterSet) -> Values:
     """TM: times of day.
 
     Raises:
-        ValueError: One of them is no time.
+        ValueError: A value is not a time.
     """
     text = raw.decode("latin-1")
     match = _TIME(text)
-    if match:  # nearly always
+    if match:
         return [_time_of(match)]
     return [_time(value) for value in _texts(text)]
 
@@ -204,7 +221,7 @@ def _time_of(match: re.Match[str]) -> dt.time:
 
 def _second(text: str | None) -> int:
     second = int(text) if text else 0
-    return 59 if second == 60 else second  # PS3.5 6.2: a leap second, as in pydicom; more is an error
+    return 59 if second == 60 else second  # PS3.5 6.2: a leap second, as in pydicom
 
 
 def _microsecond(fraction: str | None) -> int:
@@ -221,10 +238,10 @@ def _unusual_time(text: str) -> dt.time | None:
 
 
 def decode_datetime(raw: bytes, _: CharacterSet) -> Values:
-    """DT: timestamps without a zone, turned to UTC where the value has an offset.
+    """DT: timestamps without a zone, converted to UTC if the value has an offset.
 
     Raises:
-        ValueError: One of them is no timestamp.
+        ValueError: A value is not a timestamp.
     """
     return [_datetime(value) for value in _texts(raw.decode("latin-1"))]
 
@@ -255,7 +272,7 @@ def _datetime(text: str | None) -> dt.datetime | None:
     try:
         return naive - offset
     except OverflowError:
-        raise ValueError(f"beyond the calendar in UTC: {text!r}") from None
+        raise ValueError(f"outside the calendar in UTC: {text!r}") from None
 
 
 def _unusual_datetime(text: str) -> tuple[dt.datetime, dt.timedelta]:
@@ -301,8 +318,8 @@ def _numbers(letter: str) -> Decoder:
     return decode
 
 
-# What `struct` calls the numbers of a value representation.
-NUMBER_LETTERS: Final = {
+# The format characters of `struct`.
+NUMBER_FORMATS: Final = {
     "FD": "d",
     "FL": "f",
     "SL": "i",
@@ -312,8 +329,6 @@ NUMBER_LETTERS: Final = {
     "US": "H",
     "UV": "Q",
 }
-NUMBER_VRS: Final = frozenset({"AT", *NUMBER_LETTERS})
-"""Those whose values are binary."""
 DECODERS: Final[dict[str, Decoder]] = {
     "AE": decode_stripped_string,
     "AS": decode_string,
@@ -333,9 +348,5 @@ DECODERS: Final[dict[str, Decoder]] = {
     "UI": decode_stripped_string,
     "UR": decode_uri,
     "UT": decode_long_text,
-    **{vr: _numbers(letter) for vr, letter in NUMBER_LETTERS.items()},
+    **{vr: _numbers(letter) for vr, letter in NUMBER_FORMATS.items()},
 }
-# Those whose bytes depend on the Specific Character Set (PS3.5 6.1.2.3).
-CHARACTER_SET_VRS: Final = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
-FLOAT_VRS: Final = frozenset({"FD", "FL"})
-INTEGER_VRS: Final = frozenset({"SL", "SS", "SV", "UL", "US", "UV"})

@@ -1,7 +1,6 @@
-"""Decides how an attribute's column takes a value of the value representation that the file gave it.
+"""Chooses the decoder for an attribute whose value representation in the file is not the dictionary's.
 
-Nearly always the file's value representation is the dictionary's. Where it is not, the value is
-converted if the column's type can hold all of it, and refused otherwise.
+The value is converted if the column's type can hold it without loss, and refused otherwise.
 """
 
 import math
@@ -10,8 +9,8 @@ from functools import cache
 from typing import Any, Final
 
 from harvester.dicom.charset import CharacterSet
-from harvester.dicom.dictionary import LUT_DESCRIPTORS, Attribute
-from harvester.dicom.values import DECODERS, FLOAT_VRS, INTEGER_VRS, Decoder, Values
+from harvester.dicom.dictionary import FLOAT_VRS, INTEGER_VRS, LUT_DESCRIPTORS, Attribute
+from harvester.dicom.values import DECODERS, Decoder, Values
 
 _INTEGER_COLUMNS: Final = INTEGER_VRS | {"IS", "US or SS", "US or OW", "US or SS or OW"}
 _FLOAT_COLUMNS: Final = FLOAT_VRS | {"DS"}
@@ -22,15 +21,15 @@ _TEXT_VRS: Final = _STRING_COLUMNS | {"DA", "DS", "DT", "IS", "PN", "TM"}
 
 @cache
 def decoder_for(attribute: Attribute, vr: str) -> Decoder:
-    """The function that turns raw bytes of `vr` into the values of the attribute's column.
+    """The decoder from raw bytes of `vr` to the values of the attribute's column.
 
-    It raises ValueError for what the column can't hold.
+    It raises ValueError for a value that the column cannot hold.
     """
     decoder = _decoder_for(attribute, vr)
-    return _counting_from_zero(decoder) if attribute.tag in LUT_DESCRIPTORS else decoder
+    return _with_unsigned_count(decoder) if attribute.tag in LUT_DESCRIPTORS else decoder
 
 
-def _decoder_for(attribute: Attribute, vr: str) -> Decoder:  # noqa: PLR0911  one line for each case
+def _decoder_for(attribute: Attribute, vr: str) -> Decoder:  # noqa: PLR0911  one case a line
     if vr == attribute.vr or (attribute.vr in _STRING_COLUMNS and vr in _STRING_COLUMNS):
         return DECODERS[vr]
     if attribute.vr in _STRING_COLUMNS:
@@ -48,7 +47,7 @@ def _decoder_for(attribute: Attribute, vr: str) -> Decoder:  # noqa: PLR0911  on
     return _refuse(attribute, vr)
 
 
-def _counting_from_zero(decode: Decoder) -> Decoder:
+def _with_unsigned_count(decode: Decoder) -> Decoder:
     def decode_descriptor(raw: bytes, character_set: CharacterSet) -> Values:
         values = decode(raw, character_set)
         if len(values) > 1 and values[0] is not None and values[0] < 0:
@@ -59,7 +58,7 @@ def _counting_from_zero(decode: Decoder) -> Decoder:
 
 
 def as_texts(vr: str) -> Callable[[bytes, CharacterSet], list[str]]:
-    """A decoder that gives each value of `vr` as text, as `OtherElements` keeps it."""
+    """A decoder of `vr` whose values are texts, for `OtherElements`."""
     decode = DECODERS[vr]
 
     def decode_to_text(raw: bytes, character_set: CharacterSet) -> list[str]:

@@ -11,7 +11,6 @@ import anyio
 
 from harvester.config import LimitsConfig
 from harvester.dataset import Dataset
-from harvester.dicom import WalkLimits
 from harvester.dicom.frames import Effort
 from harvester.engine.carry_over import find_reusable_rows
 from harvester.engine.retry_failed import RetriedFailures, find_failed
@@ -170,7 +169,7 @@ async def open_task_runner(settings: WorkerSettings) -> AsyncIterator[TaskRunner
         fetcher = HeaderFetcher(
             store,
             Windows(limits.first_window_bytes, limits.read_ahead_bytes),
-            WalkLimits(header_bytes=limits.max_header_bytes),
+            limits.max_header_bytes,
             predictor=WindowPredictor(limits.first_window_bytes),
             copy_reader=store.copy_reader(settings.replica_schemes),
         )

@@ -6,7 +6,8 @@ from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
 from harvester.config import FIRST_WINDOW_BYTES, LONGEST_WINDOW_BYTES, READ_AHEAD_BYTES
-from harvester.dicom import Header, HeaderMemories, HeaderMemory, HeaderParser, NeedMore, WalkLimits
+from harvester.dicom import ElementCache, ElementCaches, Header, HeaderParser, NeedMore
+from harvester.dicom.limits import MAX_HEADER_BYTES
 from harvester.errors import ObjectChangedError, ObjectError, StoreError
 from harvester.fetch.window_predictor import ObjectTraits, WindowPredictor
 from harvester.model import ByteRange, ObjectRef, RangeResponse
@@ -31,7 +32,6 @@ class Windows:
 
 
 _DEFAULT_WINDOWS: Final = Windows()
-_DEFAULT_LIMITS: Final = WalkLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class _Prediction(NamedTuple):
     """Window lengths and header bytes of the same series, for the next header of it."""
 
     windows: tuple[int, ...]
-    memory: HeaderMemory
+    cache: ElementCache
 
 
 _Fetched: TypeAlias = tuple[FetchedHeader, list[int]]
@@ -76,16 +76,16 @@ class HeaderFetcher:
     Args:
         store: Reads the objects.
         windows: Lengths of range requests.
-        limits: Bounds on one header's memory and time.
-        memories: What the headers of each series have in common.
+        max_header_bytes: How many bytes of one header are read at most.
+        caches: The elements of earlier headers, by series.
         predictor: Predicts window lengths; None: the lengths of `windows` for every object.
         copy_reader: Chooses between the copies of an object; None: they are tried in their order.
     """
 
     store: Store
     windows: Windows = _DEFAULT_WINDOWS
-    limits: WalkLimits = _DEFAULT_LIMITS
-    memories: HeaderMemories = field(default_factory=HeaderMemories)
+    max_header_bytes: int = MAX_HEADER_BYTES
+    caches: ElementCaches = field(default_factory=ElementCaches)
     predictor: WindowPredictor | None = None
     copy_reader: CopyReader | None = None
 
@@ -103,11 +103,11 @@ class HeaderFetcher:
             ObjectError: The object has no readable header; every copy has the same bytes.
             StoreError: No copy could be read; the first error other than "not found".
         """
-        memory = self.memories.of(None if traits is None else traits.series)
+        cache = self.caches.of(None if traits is None else traits.series)
         if self.predictor is None or traits is None:
-            prediction = _Prediction((self.windows.first_bytes,), memory)
+            prediction = _Prediction((self.windows.first_bytes,), cache)
             return (await self._from_copies(copies, prediction, cost))[0]
-        prediction = _Prediction(await self.predictor.windows(traits), memory)
+        prediction = _Prediction(await self.predictor.windows(traits), cache)
         try:
             fetched, needs = await self._from_copies(copies, prediction, cost)
             self.predictor.learn(traits, needs)
@@ -147,10 +147,10 @@ class HeaderFetcher:
     async def _read(
         self, store: Store, ref: ObjectRef, prediction: _Prediction, cost: RequestCost
     ) -> _Fetched:
-        windows, memory = prediction
+        windows, cache = prediction
         read = partial(read_range, store, ref, cost)
         first = await read(ByteRange(0, windows[0]), None)
-        parser = HeaderParser(first.size, limits=self.limits, memory=memory)
+        parser = HeaderParser(first.size, max_header_bytes=self.max_header_bytes, cache=cache)
         step, fed = parser.feed(first.data), len(first.data)
         read_ahead, next_window = self.windows.read_ahead_bytes, 1
         while isinstance(step, NeedMore):
@@ -165,7 +165,7 @@ class HeaderFetcher:
             step, fed = parser.feed(response.data), wanted.start + len(response.data)
             read_ahead = min(2 * read_ahead, self.windows.longest_bytes)
         fetched = FetchedHeader(ref, step, first.size, first.etag)
-        return fetched, _needs(step, parser.hops, fed, first.size)
+        return fetched, _needs(step, parser.skipped, fed, first.size)
 
 
 async def read_range(

@@ -21,7 +21,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from harvester.dicom import Header, HeaderColumns, HeaderMemory, HeaderParser, NeedMore
+from harvester.dicom import ElementCache, Header, HeaderColumns, HeaderParser, NeedMore
 from harvester.engine.shard_task import collect_garbage_rarely
 from harvester.errors import HarvestError
 
@@ -40,9 +40,9 @@ class Instance:
     size: int
 
 
-def parsed(instance: Instance, memory: HeaderMemory | None = None) -> Header:
+def parsed(instance: Instance, cache: ElementCache | None = None) -> Header:
     """The header, from as many bytes as it takes."""
-    answer = HeaderParser(instance.size, memory=memory).feed(instance.content)
+    answer = HeaderParser(instance.size, cache=cache).feed(instance.content)
     if isinstance(answer, NeedMore):
         raise TypeError(f"the benchmark kept too few bytes: {answer}")
     return answer
@@ -108,19 +108,19 @@ def corpus(series: list[list[Instance]], runs: int) -> None:
     every = [instance for members in series for instance in members]
     slow = seconds(lambda: [with_pydicom(instance) for instance in every], max(1, runs // 3)) / SIBLINGS
 
-    def harvest(members: list[Instance], columns: HeaderColumns, memory: HeaderMemory) -> None:
+    def harvest(members: list[Instance], columns: HeaderColumns, cache: ElementCache) -> None:
         for instance in members:
-            columns.append(parsed(instance, memory))
+            columns.append(parsed(instance, cache))
 
-    columns, memory = HeaderColumns(), HeaderMemory()
+    columns, cache = HeaderColumns(), ElementCache()
 
     def warm() -> None:
-        harvest(every, columns, memory)
+        harvest(every, columns, cache)
         columns.finish()
 
     def cold() -> None:
         fresh = HeaderColumns()
-        harvest([members[0] for members in series], fresh, HeaderMemory())
+        harvest([members[0] for members in series], fresh, ElementCache())
         fresh.finish()
 
     quick, first = seconds(warm, runs) / SIBLINGS, seconds(cold, runs)

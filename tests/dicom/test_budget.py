@@ -7,7 +7,6 @@ from header_feeding import read
 from made_part10 import element, item, part10, sequence
 
 from harvester.dicom import HeaderColumns
-from harvester.dicom.limits import ColumnLimits
 from harvester.errors import HeaderLimitError
 
 CODES, REFERENCES = 0x00080104, 0x00081140
@@ -50,35 +49,42 @@ def character_sets(count: int) -> bytes:
     return sequence(REFERENCES, *(item(element(0x00080005, "CS", b"X%03d" % i)) for i in range(count)))
 
 
-# What makes a header, the limits, and how many of it they let through.
+def bounded(monkeypatch: pytest.MonkeyPatch, **bounds: int) -> HeaderColumns:
+    for name, value in bounds.items():
+        monkeypatch.setattr(f"harvester.dicom.limits.{name}", value)
+    return HeaderColumns()
+
+
+# What makes a header, the bounds, and how many of it they allow.
 @pytest.mark.parametrize(
-    ("made", "limits", "most"),
+    ("made", "bounds", "most"),
     [
-        (private, ColumnLimits(work=400), 100),
-        (in_private_sequence, ColumnLimits(work=400), 100),
-        (binary, ColumnLimits(work=400), 100),
-        (texts, ColumnLimits(work=400), 100),
-        (escapes, ColumnLimits(work=1204), 100),
-        (character_sets, ColumnLimits(character_sets=5), 5),
+        (private, {"MAX_WORK": 400}, 100),
+        (in_private_sequence, {"MAX_WORK": 400}, 100),
+        (binary, {"MAX_WORK": 400}, 100),
+        (texts, {"MAX_WORK": 400}, 100),
+        (escapes, {"MAX_WORK": 1204}, 100),
+        (character_sets, {"MAX_CHARACTER_SETS": 5}, 5),
     ],
 )
-def test_a_bound_lets_so_many_through_and_no_more(made, limits: ColumnLimits, most: int) -> None:
-    columns = HeaderColumns(limits)
+def test_a_bound_allows_so_many_and_no_more(
+    made, bounds: dict[str, int], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = bounded(monkeypatch, **bounds)
     columns.append(read(GOOD))
     with pytest.raises(HeaderLimitError):
         columns.append(read(part10(made(most + 1))))
     columns.append(read(GOOD))
     assert columns.rows == 2
     assert {len(array) for array in columns.finish().values()} == {2}
-    columns = HeaderColumns(limits)
+    columns = HeaderColumns()
     for _ in range(3):  # what one header took is not counted against the next
         columns.append(read(part10(made(most))))
 
 
 @pytest.mark.parametrize("made", [sparse, sparse_then_empty])
 def test_items_times_attributes_are_bounded(made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harvester.dicom.columns._MANY_ITEMS", 50)
-    columns = HeaderColumns(ColumnLimits(cells=2000))
+    columns = bounded(monkeypatch, COUNT_CELLS_AFTER=50, MAX_CELLS=2000)
     columns.append(read(GOOD))
     with pytest.raises(HeaderLimitError, match="more than 2000 cells"):
         columns.append(read(part10(made(400))))
@@ -91,15 +97,15 @@ def test_items_times_attributes_are_bounded(made, monkeypatch: pytest.MonkeyPatc
     assert columns.rows == 1
 
 
-def test_an_invalid_value_counts_more_than_an_entry() -> None:
+def test_an_invalid_value_counts_more_than_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     dates = sequence(REFERENCES, *(item(element(0x00080020, "DA", b"never ")) for _ in range(10)))
-    HeaderColumns(ColumnLimits(work=110)).append(read(part10(dates)))
+    bounded(monkeypatch, MAX_WORK=110).append(read(part10(dates)))
     with pytest.raises(HeaderLimitError, match="invalid elements"):
-        HeaderColumns(ColumnLimits(work=109)).append(read(part10(dates)))
+        bounded(monkeypatch, MAX_WORK=109).append(read(part10(dates)))
 
 
-def test_numbers_are_bounded_by_their_bytes_alone() -> None:
-    columns = HeaderColumns(ColumnLimits(work=10))
+def test_numbers_are_bounded_by_their_bytes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = bounded(monkeypatch, MAX_WORK=10)
     numbers = b"\\".join(b"%d.5" % number for number in range(2000))
     columns.append(
         read(
@@ -118,8 +124,8 @@ def test_numbers_are_bounded_by_their_bytes_alone() -> None:
 
 
 def test_many_entries_of_one_header_come_back_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harvester.dicom.list_builder._PACKED_AT_ONCE", 7)
-    columns, counts = HeaderColumns(ColumnLimits(work=200)), (20, 3, 0, 33)
+    monkeypatch.setattr("harvester.dicom.other_columns.PACKED_AT_ONCE", 7)
+    columns, counts = bounded(monkeypatch, MAX_WORK=200), (20, 3, 0, 33)
     for row, count in enumerate(counts):
         with pytest.raises(HeaderLimitError):
             columns.append(read(part10(private(60, 0x0031 + 2 * row))))

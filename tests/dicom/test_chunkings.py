@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_data_sets import MadeFile, made_files
 
-from harvester.dicom import Header, HeaderMemory, HeaderParser
+from harvester.dicom import ElementCache, Header, HeaderParser
 from harvester.dicom.element import Items, RawElement
 
 FILES = {path: raw for path, raw in whole_files().items() if len(raw) <= 3 << 20}
@@ -68,10 +68,8 @@ def test_a_data_set_is_found_as_it_was_made_whatever_the_pieces(made: MadeFile, 
         assert content(again) == content(header)
         assert looked_at <= headers_in(header.elements) + 2
     assert content(read(made.raw, pieces + [64] * len(made.raw))) == content(header)
-    memory = HeaderMemory()
-    assert {str(outcome(made.raw, step, memory=memory)) for step in (61, 4096, 4096)} == {
-        str(content(header))
-    }
+    cache = ElementCache()
+    assert {str(outcome(made.raw, step, cache=cache)) for step in (61, 4096, 4096)} == {str(content(header))}
 
 
 @settings(max_examples=60, deadline=None)

@@ -16,11 +16,10 @@ from made_data_sets import MadeFile, made_files
 from made_part10 import element, implicit, item, part10, sequence
 from pydicom.datadict import DicomDictionary
 
-from harvester.dicom import HeaderColumns
-from harvester.dicom.columns import _MOST_UNKNOWN
+from harvester.dicom import HeaderColumns, limits
+from harvester.dicom.budget import HeaderBudget
 from harvester.dicom.context import HeaderContext
 from harvester.dicom.header import Header
-from harvester.dicom.limits import ColumnLimits
 from harvester.dicom.other_columns import OtherColumns
 from harvester.errors import HeaderLimitError
 
@@ -115,7 +114,7 @@ BAD = part10(
         (OtherColumns, "add_bulk"),
         (OtherColumns, "add_invalid"),
         (HeaderContext, "path"),
-        (HeaderContext, "values"),
+        (HeaderBudget, "values"),
     ],
 )
 def test_a_header_that_raises_leaves_nothing_behind(of: type, method: str) -> None:
@@ -148,8 +147,9 @@ def test_a_header_that_raises_leaves_nothing_behind(of: type, method: str) -> No
     assert 1 <= raised < 100
 
 
-def test_a_header_whose_paths_are_too_long_leaves_nothing_behind() -> None:
-    good, columns = read(GOOD), HeaderColumns(ColumnLimits(path_characters=9000))
+def test_a_header_whose_paths_are_too_long_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harvester.dicom.limits.MAX_PATH_CHARACTERS", 9000)
+    good, columns = read(GOOD), HeaderColumns()
     columns.append(good)
     deep = CODE
     for _ in range(30):
@@ -160,9 +160,9 @@ def test_a_header_whose_paths_are_too_long_leaves_nothing_behind() -> None:
     assert columns.rows == 1
     expected = HeaderColumns()
     expected.append(good)
-    assert columns._path_length == expected._path_length > 0
+    assert columns.path_characters == expected.path_characters > 0
     assert through_parquet(columns.finish()) == through_parquet(expected.finish())
-    assert columns._path_length == 0
+    assert columns.path_characters == 0
 
 
 def test_a_run_of_items_that_ends_with_an_odd_one_is_as_if_read_one_by_one() -> None:
@@ -305,7 +305,7 @@ def test_unknown_tags_of_many_headers_are_forgotten() -> None:
         elements.sort()
         columns.append(header_with(elements))
         columns.finish()
-    assert len(columns._top.columns) <= _MOST_UNKNOWN + per_header
+    assert len(columns._top.columns) <= limits.MAX_UNKNOWN_TAGS + per_header
 
 
 def header_with(elements: list) -> Header:
@@ -331,8 +331,8 @@ def test_what_is_remembered_of_values_stays_small() -> None:
         )
         columns.append(read(raw))
     columns.finish()
-    assert len(columns._leftovers._entries) <= 16_384
-    assert {len(column.memo) for column in columns._top.columns.values()} <= set(range(513))
+    assert len(columns._other.entries) <= limits.MAX_CACHED_ENTRIES
+    assert {len(column.cache) for column in columns._top.columns.values()} <= set(range(513))
 
 
 @settings(max_examples=25, deadline=None)
@@ -355,7 +355,7 @@ def comparable(value: Any) -> Any:
     return repr(value) if isinstance(value, float) else value
 
 
-def test_numbers_of_ambiguous_vrs_are_what_their_surroundings_say() -> None:
+def test_numbers_of_ambiguous_vrs_follow_their_context() -> None:
     lut = item(implicit(0x00283002, struct.pack("<3H", 1, 0, 16)), implicit(0x00283006, b"\5\0"))
     table = item(implicit(0x00283002, struct.pack("<3H", 2, 0, 16)), implicit(0x00283006, b"\5\0\6\0"))
     raw = part10(implicit(0x00280103, b"\1\0"), implicit(0x00283000, lut + table), transfer_syntax=IMPLICIT)
@@ -365,16 +365,16 @@ def test_numbers_of_ambiguous_vrs_are_what_their_surroundings_say() -> None:
 
 
 def test_paths_name_each_item_once() -> None:
-    surroundings = HeaderContext()
+    context = HeaderContext()
     items: list = []
-    surroundings.sequences.append(("A", 0, items))
-    assert surroundings.path("x") == "A[0].x"
-    surroundings.sequences[-1] = ("A", 1, items)
-    assert surroundings.path("x") == "A[1].x"
-    surroundings.sequences.append(("B", 2, items))
-    assert surroundings.path("y") == "A[1].B[2].y"
-    surroundings.sequences.pop()
-    assert surroundings.path("z") == "A[1].z"
+    context.sequences.append(("A", 0, items))
+    assert context.path("x") == "A[0].x"
+    context.sequences[-1] = ("A", 1, items)
+    assert context.path("x") == "A[1].x"
+    context.sequences.append(("B", 2, items))
+    assert context.path("y") == "A[1].B[2].y"
+    context.sequences.pop()
+    assert context.path("z") == "A[1].z"
 
 
 SEQUENCES = sorted(
@@ -391,12 +391,12 @@ def wide(sequences: list[int], columns_each: int) -> Header:
 def test_a_header_of_too_many_different_attributes_is_refused_and_leaves_nothing() -> None:
     columns = HeaderColumns()
     columns.append(read(GOOD))
-    before = columns._width
+    before = columns.width
     for start in range(0, 600, 100):  # each with others
         with pytest.raises(HeaderLimitError, match="more than 5000 different attributes"):
             columns.append(wide(SEQUENCES[start : start + 100], 51))
     assert columns.rows == 1
-    assert columns._width == before
+    assert columns.width == before
     assert not columns.crowded
     columns.append(read(GOOD))
     assert through_parquet(columns.finish()) == rows_of(GOOD, GOOD)
@@ -411,7 +411,7 @@ def test_columns_are_crowded_when_headers_share_too_few_and_begin_small_again() 
     columns.append(wide(SEQUENCES[:100], 40))  # which adds none
     assert len(columns.finish()) > 300
     assert not columns.crowded
-    assert not columns._top.columns
+    assert columns.width == 0
     columns.append(read(GOOD))
     assert through_parquet(columns.finish()) == rows_of(GOOD)
 
@@ -419,7 +419,7 @@ def test_columns_are_crowded_when_headers_share_too_few_and_begin_small_again() 
 def test_columns_are_crowded_when_their_paths_are_long() -> None:
     columns = HeaderColumns()
     inside = sequence(REFERENCES, item(*(element(0x00091000 + i, "LO", b"") for i in range(100))))
-    with patch("harvester.dicom.columns._LONG_PATHS", 10_000):
+    with patch("harvester.dicom.limits.MAX_PATH_CHARACTERS", 10_000):
         columns.append(read(part10(inside)))
         assert not columns.crowded
         columns.append(read(part10(inside)))

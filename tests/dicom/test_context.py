@@ -8,8 +8,10 @@ from made_part10 import element, implicit, item, part10, sequence
 from pydicom_oracle import differences, expected_row, losses
 
 from harvester.dicom import HeaderColumns
-from harvester.dicom.context import HeaderContext, in_order
+from harvester.dicom.budget import HeaderBudget
+from harvester.dicom.context import HeaderContext
 from harvester.dicom.element import RawElement
+from harvester.dicom.element_order import in_order
 from harvester.errors import HeaderLimitError
 
 IMPLICIT = b"1.2.840.10008.1.2\0"
@@ -94,23 +96,23 @@ class Counted(list):
 
 @pytest.mark.parametrize(("tag", "vr"), [(0x00283006, "US or OW"), (0x00280106, "US or SS")])
 def test_a_data_set_is_searched_once_however_many_elements_ask(tag: int, vr: str) -> None:
-    surroundings = HeaderContext()
+    context = HeaderContext()
     elements = Counted([(tag, vr, b"\1\0", 0, 2)] * 1000)
     around: Counted = Counted([(0x00080060, "CS", b"MR", 0, 2)] * 1000)
-    surroundings.sequences.append(("IconImageSequence", 0, around))
-    assert {surroundings.settled(vr, tag, elements) for _ in range(1000)} <= {"US", "OW"}
+    context.sequences.append(("IconImageSequence", 0, around))
+    assert {context.definite_vr(vr, tag, elements) for _ in range(1000)} <= {"US", "OW"}
     assert elements.searches == 1
     assert around.searches <= 1
 
 
 def test_paths_of_too_many_elements_too_deep_are_a_limit() -> None:
-    surroundings = HeaderContext()
+    context = HeaderContext()
     item_of: list[RawElement] = []
-    surroundings.sequences += [("PerFrameFunctionalGroupsSequence", 0, item_of)] * 60
+    context.sequences += [("PerFrameFunctionalGroupsSequence", 0, item_of)] * 60
     with pytest.raises(HeaderLimitError, match="nested too deep"):
-        _ = [len(surroundings.path(f"{i:08X}")) for i in range(100_000)]
-    surroundings.forget()
-    assert surroundings.path("PatientID") == "PatientID"
+        _ = [len(context.path(f"{i:08X}")) for i in range(100_000)]
+    context.reset()
+    assert context.path("PatientID") == "PatientID"
 
 
 def test_repeated_and_unordered_elements_are_put_in_order_at_any_depth() -> None:
@@ -122,7 +124,7 @@ def test_repeated_and_unordered_elements_are_put_in_order_at_any_depth() -> None
         element(0x00080060, "CS", b"CT"),
         element(0x00080060, "CS", b"MR"),
     )
-    elements, replaced = in_order(read(raw).elements, HeaderContext())
+    elements, replaced = in_order(read(raw).elements, HeaderBudget())
     assert [one[0] for one in elements] == [0x00020000, 0x00020010, 0x00080060, 0x00081140]
     assert [(path, one[2]) for path, one in replaced] == [
         ("ReferencedImageSequence[0].CodeValue", b"2 "),

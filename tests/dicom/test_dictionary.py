@@ -6,7 +6,7 @@ from pydicom.datadict import DicomDictionary, RepeatersDictionary, dictionary_ke
 
 from harvester.dicom.dictionary import (
     BINARY_VRS,
-    LONGEST_CREATOR,
+    MAX_CREATOR_BYTES,
     attribute,
     creator_tag,
     is_private_creator,
@@ -65,7 +65,7 @@ def test_private_tags_are_no_attributes_whatever_a_mask_says() -> None:
 
 
 def test_a_creator_longer_than_any_is_no_key_to_the_private_dictionary() -> None:
-    assert max(map(len, private_dictionaries)) <= LONGEST_CREATOR
+    assert max(map(len, private_dictionaries)) <= MAX_CREATOR_BYTES
 
 
 def test_creators_stand_at_the_head_of_their_group() -> None:

@@ -2,13 +2,13 @@
 
 import struct
 from collections.abc import Iterator
+from unittest.mock import patch
 
 import pytest
 from header_feeding import (
     WINDOW,
     content,
     depth_first,
-    fed,
     header_only,
     needs_corpus,
     plain,
@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_part10 import ITEM, element, implicit, item, open_item, open_sequence, part10, sequence
 
-from harvester.dicom import HeaderColumns, HeaderParser
+from harvester.dicom import HeaderColumns
 from harvester.dicom.element import Items, Run
 from harvester.dicom.header import Header
 
@@ -36,9 +36,8 @@ def runs(header: Header) -> list[Run]:
 
 
 def walked_one_by_one(raw: bytes) -> Header:
-    parser = HeaderParser(len(raw))
-    parser._walker._patterns.learn_no_more()
-    header = fed(parser, raw)
+    with patch("harvester.dicom.walker.MIN_ITEMS", 1 << 60):
+        header = read(raw)
     assert not runs(header)
     return header
 

@@ -8,9 +8,7 @@ from pathlib import Path
 
 from checkout import ROOT
 
-from harvester.dicom import WalkLimits, budget
-from harvester.dicom.columns import _DEEPEST
-from harvester.dicom.limits import ColumnLimits
+from harvester.dicom import limits
 
 PAGE = (ROOT / "docs" / "parser.md").read_text(encoding="utf-8")
 DIFFERENCES = ROOT / "tests" / "dicom" / "test_differences.py"
@@ -39,25 +37,24 @@ def test_each_hostile_input_of_the_benchmark_has_its_figures() -> None:
     assert len(described) > 10
 
 
-def test_the_bounds_on_the_page_are_the_program_s() -> None:
-    limits = WalkLimits()
+def test_the_bounds_on_the_page_are_those_of_the_code() -> None:
     words = " ".join(PAGE.split())
-    assert f"Bounds for one header: {limits.header_bytes >> 20} MiB (`max_header_bytes`" in words
-    assert f"{limits.elements:,} elements and items" in words
-    assert f"sequences {limits.depth} deep" in words
-    columns = ColumnLimits()
-    assert f"{columns.attributes:,} different attributes" in words
-    assert f"{columns.cells:,} cells" in words
-    assert f"{columns.character_sets:,} different character sets" in words
-    assert f"{columns.path_characters >> 20} Mi characters of paths" in words
-    assert f"about {columns.work // 10**6} seconds" in words
-    assert f"{columns.work // budget._ENTRY:,} private elements" in words
-    assert f"{columns.work // (budget._ENTRY + budget._INVALID) // 1000 * 1000:,} invalid ones" in words
-    assert f"names, dates and times ({columns.work // budget._VALUE:,})" in words
-    assert f"escape sequences ({columns.work // budget._ESCAPE:,})" in words
-    assert f"deeper than {_DEEPEST} levels" in words
-    kept, longest = limits.kept_value >> 10, limits.longest_value >> 20
-    assert f"longer than {kept} KiB, or any other longer than {longest} MiB" in words
+    assert f"Bounds for one header: {limits.MAX_HEADER_BYTES >> 20} MiB (`max_header_bytes`" in words
+    assert f"{limits.MAX_ELEMENTS:,} elements and items" in words
+    assert f"sequences {limits.MAX_DEPTH} deep" in words
+    assert f"{limits.MAX_ATTRIBUTES:,} different attributes" in words
+    assert f"{limits.MAX_CELLS:,} cells" in words
+    assert f"{limits.MAX_CHARACTER_SETS:,} different character sets" in words
+    assert f"{limits.MAX_PATH_CHARACTERS >> 20} Mi characters of paths" in words
+    work = limits.MAX_WORK
+    assert f"about {work // 10**6} seconds" in words
+    assert f"{work // limits.ENTRY_WORK:,} private elements" in words
+    assert f"{work // (limits.ENTRY_WORK + limits.INVALID_WORK) // 1000 * 1000:,} invalid ones" in words
+    assert f"names, dates and times ({work // limits.VALUE_WORK:,})" in words
+    assert f"escape sequences ({work // limits.ESCAPE_WORK:,})" in words
+    assert f"deeper than {limits.MAX_COLUMN_DEPTH} levels" in words
+    binary, value = limits.MAX_KEPT_BINARY >> 10, limits.MAX_KEPT_VALUE >> 20
+    assert f"longer than {binary} KiB, or any other longer than {value} MiB" in words
 
 
 def test_the_page_names_programs_that_are_there() -> None:

@@ -19,7 +19,7 @@ from header_feeding import (
 from made_part10 import SEQUENCE_END, UNDEFINED, big_endian, element, implicit, item, part10, sequence
 from pydicom.uid import UID_dictionary
 
-from harvester.dicom import Header, HeaderParser, NeedMore, WalkLimits
+from harvester.dicom import Header, HeaderParser, NeedMore
 from harvester.dicom.part10 import DEFLATED
 from harvester.errors import HeaderLimitError, MalformedError, NotDicomError, TruncatedError
 
@@ -215,8 +215,8 @@ def test_a_deflated_data_set_has_its_offsets_in_what_it_inflates_to() -> None:
         assert header.elements[-1][3] == start + len(EXPLICIT_BODY) - 2
 
 
-def test_long_values_of_a_deflated_data_set_are_hopped_over() -> None:
-    limits = WalkLimits(longest_value=100_000)
+def test_long_values_of_a_deflated_data_set_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harvester.dicom.limits.MAX_KEPT_VALUE", 100_000)
     body = (
         element(0x00080070, "LO", b"ACME")
         + element(0x00091001, "OB", bytes(3 << 20))
@@ -226,7 +226,7 @@ def test_long_values_of_a_deflated_data_set_are_hopped_over() -> None:
     )
     raw = deflated(body)
     for step in (1, 1000, len(raw)):
-        header = read(raw, step, limits=limits)
+        header = read(raw, step)
         assert [one[2] is None for one in header.elements[2:5]] == [False, True, True]
         assert header.pixel_data_keyword == "DoubleFloatPixelData"
         assert header.header_bytes - len(part10(transfer_syntax=b"1.2.840.10008.1.2.1.99")) == len(body) - 28
@@ -278,7 +278,7 @@ def test_a_deflated_bomb_is_a_limit_before_it_takes_memory(step: int) -> None:
     raw = part10(packed, transfer_syntax=b"1.2.840.10008.1.2.1.99")
     tracemalloc.start()
     with pytest.raises(HeaderLimitError, match="inflates beyond the limit"):
-        read(raw, step, limits=WalkLimits(header_bytes=16 << 20))
+        read(raw, step, max_header_bytes=16 << 20)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8 << 20
@@ -289,7 +289,7 @@ def test_a_deflated_data_set_of_nothing_is_not_read_for_ever(step: int) -> None:
     nothing = b"\0\0\0\xff\xff" * 200_000  # stored blocks of no bytes
     raw = part10(nothing, transfer_syntax=b"1.2.840.10008.1.2.1.99")
     with pytest.raises(HeaderLimitError, match="longer than the limit"):
-        read(raw, step, limits=WalkLimits(header_bytes=200_000))
+        read(raw, step, max_header_bytes=200_000)
 
 
 @pytest.mark.parametrize("keyword", ["PixelData", "FloatPixelData", "DoubleFloatPixelData"])

@@ -19,7 +19,7 @@ from made_part10 import (
     sequence,
 )
 
-from harvester.dicom import Header, HeaderMemory, HeaderParser, NeedMore, WalkLimits
+from harvester.dicom import ElementCache, Header, HeaderParser, NeedMore
 from harvester.errors import HeaderLimitError, MalformedError, TruncatedError
 
 IMPLICIT = b"1.2.840.10008.1.2\0"
@@ -39,14 +39,17 @@ def found(raw: bytes) -> list:
 
 
 @pytest.mark.parametrize("step", [1, 61, 4096])
-def test_small_limits_give_the_same_header_in_pieces_and_whole(step: int) -> None:
-    limits = WalkLimits(kept_value=16, longest_value=32)
+def test_small_limits_give_the_same_header_in_pieces_and_whole(
+    step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harvester.dicom.limits.MAX_KEPT_BINARY", 16)
+    monkeypatch.setattr("harvester.dicom.limits.MAX_KEPT_VALUE", 32)
     values = [b"x" * length for length in (0, 8, 16, 18, 32, 34, 3000)]
     explicit = [element(0x00091001 + i, vr, one) for i, one in enumerate(values) for vr in ("LO", "UT", "OB")]
     tags = (0x00080070, 0x00081030, 0x00104000, 0x00182001, 0x00186011, 0x00203401, 0x00324000)
     plain_ones = [implicit(tag, one) for tag, one in zip(tags, values, strict=True)]
     for raw in (part10(*explicit), part10(*plain_ones, transfer_syntax=IMPLICIT)):
-        assert content(read(raw, step, limits=limits)) == content(read(raw, len(raw), limits=limits))
+        assert content(read(raw, step)) == content(read(raw, len(raw)))
 
 
 @pytest.mark.parametrize("make_sequence", [sequence, open_sequence])
@@ -256,17 +259,17 @@ def test_values_longer_than_what_is_kept_are_never_asked_for() -> None:
         (0x00104000, long_text),
     ]
     assert answer.header_bytes == raw.index(b"\xe0\x7f\x10\0")
-    assert [stop - start for start, stop in parser.hops] == [70_000, 70_000, 5 << 20]
+    assert [stop - start for start, stop in parser.skipped] == [70_000, 70_000, 5 << 20]
     assert content(read(raw, len(raw))) == content(answer)
 
 
-def test_text_up_to_the_longest_value_is_read_and_longer_text_is_hopped_over() -> None:
-    limits = WalkLimits(longest_value=100_000)
+def test_text_up_to_the_bound_is_read_and_longer_text_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harvester.dicom.limits.MAX_KEPT_VALUE", 100_000)
     read_one = part10(element(0x00104000, "UT", b"A" * 100_000), MODALITY)
     hopped = part10(element(0x00104000, "UT", b"A" * 100_002), MODALITY)
     for step in (5000, len(hopped)):
-        assert read(read_one, step, limits=limits).elements[-2][2] == b"A" * 100_000
-        assert read(hopped, step, limits=limits).elements[-2][2] is None
+        assert read(read_one, step).elements[-2][2] == b"A" * 100_000
+        assert read(hopped, step).elements[-2][2] is None
 
 
 def nested(depth: int, *, undefined: bool) -> bytes:
@@ -289,11 +292,10 @@ def test_sequences_nest_64_deep_and_no_deeper(undefined: bool) -> None:  # noqa:
     for step in (1, 1 << 20):
         with pytest.raises(HeaderLimitError, match="nested more than 64 deep"):
             read(nested(65, undefined=undefined), step)
-    assert read(nested(65, undefined=undefined), limits=WalkLimits(depth=65))
 
 
-def test_too_many_elements_are_a_limit_whatever_the_pieces() -> None:
-    limits = WalkLimits(elements=1000)
+def test_too_many_elements_are_a_limit_whatever_the_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harvester.dicom.limits.MAX_ELEMENTS", 1000)
     for body in (
         [element(0x00091000 + i, "LO", b"") for i in range(1000)],
         [sequence(REFERENCES, *[item(CODE)] * 500)],
@@ -301,14 +303,13 @@ def test_too_many_elements_are_a_limit_whatever_the_pieces() -> None:
         [open_sequence(REFERENCES, *[open_item(sequence(CODES, item()))] * 400)],
     ):
         few = part10(*body[:100]) if len(body) > 1 else part10(MODALITY)
-        assert isinstance(read(few, limits=limits), Header)
+        assert isinstance(read(few), Header)
         for step in (61, 4096, 1 << 20):
             with pytest.raises(HeaderLimitError, match="more than 1000 elements"):
-                read(part10(*body), step, limits=limits)
+                read(part10(*body), step)
 
 
 def test_a_header_longer_than_the_limit_is_one_whatever_it_is_made_of() -> None:
-    limits = WalkLimits(header_bytes=20_000)
     for body in (
         b"".join(element(0x00091000 + i, "LO", b"x" * 100) for i in range(300)),
         sequence(REFERENCES, *[item(CODE)] * 1500),
@@ -317,16 +318,16 @@ def test_a_header_longer_than_the_limit_is_one_whatever_it_is_made_of() -> None:
         raw = part10(body, element(0x7FE00010, "OW", bytes(4)))
         for step in (61, 4096):
             with pytest.raises(HeaderLimitError, match="longer than 20000 bytes"):
-                read(raw, step, limits=limits)
+                read(raw, step, max_header_bytes=20_000)
     hopped = part10(element(0x00091001, "OB", bytes(70_000)), MODALITY)
-    assert read(hopped, 4096, limits=limits).elements[-2][2] is None
+    assert read(hopped, 4096, max_header_bytes=20_000).elements[-2][2] is None
 
 
 def test_what_a_memory_knows_is_found_behind_items_of_undefined_length() -> None:
-    memory = HeaderMemory()
+    cache = ElementCache()
     head = [open_sequence(REFERENCES, open_item(CODE)), MODALITY, element(0x00100020, "LO", b"id")]
     raw = part10(*head)
-    first, second = read(raw, memory=memory), read(raw, memory=memory)
+    first, second = read(raw, cache=cache), read(raw, cache=cache)
     assert plain(first.elements) == plain(second.elements)
     assert second.elements[-1] is first.elements[-1]
 

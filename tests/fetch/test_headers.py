@@ -9,7 +9,7 @@ import pytest
 from made_part10 import ITEM, SEQUENCE_END, UNDEFINED, element, part10
 from memory_store import MemoryStore
 
-from harvester.dicom import WalkLimits
+from harvester.dicom.limits import MAX_HEADER_BYTES
 from harvester.errors import (
     AccessDeniedError,
     HarvestError,
@@ -49,10 +49,10 @@ def fetch(
     store: MemoryStore,
     *urls: str,
     windows: Windows | None = None,
-    limits: WalkLimits | None = None,
+    max_header_bytes: int = MAX_HEADER_BYTES,
     cost: RequestCost | None = None,
 ) -> FetchedHeader:
-    fetcher = HeaderFetcher(store, windows or Windows(), limits or WalkLimits())
+    fetcher = HeaderFetcher(store, windows or Windows(), max_header_bytes)
     copies: Sequence[ObjectRef] = [ObjectRef.parse(url) for url in urls or (URL,)]
     return anyio.run(fetcher.fetch, copies, RequestCost() if cost is None else cost)
 
@@ -173,7 +173,7 @@ def test_an_object_cut_anywhere_in_its_header_fails_with_its_url_and_offset() ->
 def test_a_header_beyond_the_bound_is_given_up_after_the_bound() -> None:
     store = MemoryStore({URL: with_text(4 << 20)})
     with pytest.raises(HeaderLimitError) as caught:
-        fetch(store, limits=WalkLimits(header_bytes=256 * KiB))
+        fetch(store, max_header_bytes=256 * KiB)
     assert caught.value.url == URL
     assert store.bytes_fetched < 1 << 20
 
