@@ -109,12 +109,12 @@ BAD = part10(
     [
         (HeaderColumns, "_fill_items"),
         (HeaderColumns, "_put"),
-        (HeaderColumns, "_shaped"),
+        (HeaderColumns, "_value"),
         (OtherColumns, "add"),
         (OtherColumns, "add_bulk"),
         (OtherColumns, "add_invalid"),
         (HeaderContext, "path"),
-        (HeaderBudget, "values"),
+        (HeaderBudget, "entry"),
     ],
 )
 def test_a_header_that_raises_leaves_nothing_behind(of: type, method: str) -> None:

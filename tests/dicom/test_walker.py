@@ -147,8 +147,8 @@ def test_a_stray_delimitation_ends_nothing(stray: bytes, place: int) -> None:
     assert found(part10(*plain_ones, transfer_syntax=IMPLICIT)) == expected
 
 
-def test_an_item_astray_is_malformed() -> None:
-    with pytest.raises(MalformedError, match=r"\(FFFE,E000\) astray at byte 182"):
+def test_an_item_out_of_place_is_malformed() -> None:
+    with pytest.raises(MalformedError, match=r"\(FFFE,E000\) out of place at byte 182"):
         read(part10(MODALITY, item()))
 
 
