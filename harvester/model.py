@@ -14,6 +14,9 @@ SCHEMES = ("s3", "gs", "https", "http", "file")
 PLAIN_KEY = re.compile(r"[A-Za-z0-9_.~/-]*")
 """What stands in an address as it is: almost every key, and quoting takes longer than looking."""
 
+BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,221}")
+"""What a bucket of S3 or GCS may be called; other characters could name another host."""
+
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -83,6 +86,24 @@ class ObjectRef:
         if not bucket or not key:
             raise ConfigError(f"{url!r}: expected {scheme}://BUCKET/KEY")
         return cls(bucket=bucket, key=key, scheme=scheme)
+
+
+def endpoint_url(text: str) -> str:
+    """An endpoint, `http://HOST[:PORT]` or `https://HOST[:PORT]`, without a trailing slash.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a URL: {error}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or re.search(r"[^!-~]", text):
+        raise ValueError(f"{text!r} is not http://HOST[:PORT] or https://HOST[:PORT]")
+    if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError(f"{text!r} says more than a host and a port; give {parts.scheme}://HOST:PORT")
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 @dataclass(frozen=True, slots=True)

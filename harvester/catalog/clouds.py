@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from harvester.config import Provider
 from harvester.errors import ConfigError
-from harvester.model import ObjectRef
+from harvester.model import BUCKET_NAME, ObjectRef
 
 SCHEMES: dict[Provider, str] = {"aws": "s3", "gcs": "gs"}
 
@@ -21,7 +21,6 @@ GCS_TO_AWS = {
     "public-datasets-idc": "idc-open-data",  # its name on Google Cloud before IDC v20, still in manifests
 }
 
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,221}")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -53,7 +52,7 @@ def parse_prefix(address: str) -> ObjectRef:
     bucket, _, key = rest.partition("/")
     if not separator or scheme not in ("s3", "gs"):
         raise ConfigError(f"{address!r} is not s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
-    if not _BUCKET.fullmatch(bucket):
+    if not BUCKET_NAME.fullmatch(bucket):
         raise ConfigError(f"{address!r}: {bucket!r} cannot be a bucket's name")
     key = key.removesuffix("*")
     if "*" in key or "?" in key:

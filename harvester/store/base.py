@@ -1,4 +1,4 @@
-"""What every store can do: give a range of an object, and list objects."""
+"""What every store offers: ranges of objects, and listings."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
@@ -8,7 +8,7 @@ from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse
 
 
 class Store(Protocol):
-    """A place where objects lie. One request a call; retrying is another room's work."""
+    """A place that holds objects."""
 
     async def get_range(self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None) -> RangeResponse:
         """Read one range of an object.
@@ -19,8 +19,8 @@ class Store(Protocol):
             etag: If given, the object must still have this ETag.
 
         Raises:
-            StoreError: One of its children says what is wrong. A `wanted` that starts at or behind
-                the object's end gives an empty answer, not an error, where the store says the size.
+            StoreError: One of its subclasses says what is wrong. A range that starts at or behind the
+                object's end gives an empty response, not an error, if the store tells the size.
         """
         ...
 
@@ -28,7 +28,7 @@ class Store(Protocol):
         """All objects whose key starts with the prefix's key, in the store's order.
 
         Raises:
-            ListingError: The listing failed or contradicts itself; never a shorter listing.
+            ListingError: The listing failed or contradicts itself; a partial listing is never returned.
         """
         ...
 

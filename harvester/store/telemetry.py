@@ -1,42 +1,83 @@
-"""What a crawl's requests did, by endpoint: counts, latencies, concurrency over time, for its run record."""
+"""Counts what a crawl's requests did at each endpoint: results, latencies and concurrency over time."""
 
+import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
+from itertools import accumulate
 from typing import Any, TypeVar
 
 from harvester.errors import StoreError, ThrottledError
-from harvester.store.histogram import Histogram
 
 K = TypeVar("K")
 
 _MOST_SAMPLES = 240
+_STEPS = 8  # buckets of a histogram per doubling
+_LEAST_SECONDS = 1e-4
+_LEAST = round(math.log2(_LEAST_SECONDS) * _STEPS)
+_BUCKETS = 24 * _STEPS  # up to 0.1 ms * 2 ** 24, half an hour
 
 Samples = Mapping[int, int]
-"""Slots in use by the second (since 1970) in which a sample's time begins."""
+"""Requests in flight, by the second (since 1970) in which a sample begins."""
+
+
+@dataclass(slots=True)
+class Histogram:
+    """Counts of durations; a percentile is right within 5 %.
+
+    Args:
+        counts: Durations in each bucket; the first and the last bucket hold what is below and above.
+    """
+
+    counts: list[int] = field(default_factory=lambda: [0] * _BUCKETS)
+
+    def add(self, seconds: float) -> None:
+        """Count one duration."""
+        if seconds <= _LEAST_SECONDS:
+            self.counts[0] += 1
+            return
+        bucket = int(math.log2(seconds) * _STEPS - _LEAST)
+        self.counts[bucket if bucket < _BUCKETS else -1] += 1
+
+    @property
+    def total(self) -> int:
+        """How many durations were counted."""
+        return sum(self.counts)
+
+    def percentile(self, percent: float) -> float | None:
+        """The duration in seconds that so many percent do not exceed; None without durations."""
+        rank = self.total * percent / 100.0
+        if not rank:
+            return None
+        bucket = next(bucket for bucket, below in enumerate(accumulate(self.counts)) if below >= rank)
+        return float(2.0 ** ((bucket + 0.5 + _LEAST) / _STEPS))
+
+    def merged(self, other: "Histogram") -> "Histogram":
+        """The sum of both."""
+        return Histogram([one + two for one, two in zip(self.counts, other.counts, strict=True)])
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointTelemetry:
-    """What one endpoint was asked and how it answered.
+    """What was sent to one endpoint, and how it responded.
 
     Attributes:
-        requests: HTTP requests sent, retries, redirects and hedges included.
-        answers: Calls that were answered as they should be.
-        bytes_fetched: Bytes of bodies received.
-        failures: Attempts that failed, by the error's reason.
-        retries: Attempts that were made again, by the reason of the error before.
-        throttles: Attempts that were answered by 408, 429 or 503.
-        probes: Single requests to find out whether the endpoint is back.
-        hedges: Requests reissued because they took long.
-        hedges_won: Those of them that answered first.
-        latency: Seconds to a whole answer, as counts by bucket.
-        concurrency: The most requests at once, sampled over time.
-        sample_seconds: The time that one sample stands for; it doubles when there are too many.
+        requests: HTTP requests, retries, redirects and hedges included.
+        responses: Calls that succeeded.
+        bytes_fetched: Bytes of response bodies.
+        failures: Failed attempts, by the error's reason.
+        retries: Repeated attempts, by the reason of the error before.
+        throttles: Attempts that got a 408, 429 or 503.
+        probes: Single requests that tested whether the endpoint was back.
+        hedges: Slow requests that were sent a second time.
+        hedges_won: Hedges whose response came first.
+        latency: Seconds until the response was complete.
+        concurrency: The most requests in flight, sampled over time.
+        sample_seconds: The length of a sample; it doubles when there are too many.
     """
 
     requests: int = 0
-    answers: int = 0
+    responses: int = 0
     bytes_fetched: int = 0
     failures: Mapping[str, int] = field(default_factory=dict)
     retries: Mapping[str, int] = field(default_factory=dict)
@@ -49,7 +90,7 @@ class EndpointTelemetry:
     sample_seconds: int = 1
 
     def merged(self, other: "EndpointTelemetry") -> "EndpointTelemetry":
-        """Both together, as of two processes that worked at the same time."""
+        """The sum of both, as of two processes that ran at the same time."""
         step = max(self.sample_seconds, other.sample_seconds)
         mine, its = coarser(self.concurrency, step), coarser(other.concurrency, step)
         concurrency = _sum(mine, its)
@@ -70,10 +111,22 @@ class EndpointTelemetry:
             sample_seconds=step,
         )
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; latencies come with percentiles."""
+        plain = {each.name: getattr(self, each.name) for each in fields(self)}
+        plain["answers"] = plain.pop("responses")  # the key in run records
+        plain["latency"] = self.latency.counts
+        plain["latency_seconds"] = {
+            f"p{percent}": self.latency.percentile(percent) for percent in (50, 90, 99)
+        }
+        plain["concurrency"] = {str(second): count for second, count in sorted(self.concurrency.items())}
+        plain["failures"], plain["retries"] = dict(self.failures), dict(self.retries)
+        return plain
+
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """What all endpoints did."""
+    """What was sent to all endpoints, by their names."""
 
     endpoints: Mapping[str, EndpointTelemetry] = field(default_factory=dict)
 
@@ -86,27 +139,22 @@ class Telemetry:
         return total
 
     def merged(self, other: "Telemetry") -> "Telemetry":
-        """This and another process's."""
+        """The sum of this and another process's."""
         merged = dict(self.endpoints)
         for name, one in other.endpoints.items():
             merged[name] = merged[name].merged(one) if name in merged else one
         return Telemetry(merged)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON holds; `from_dict` reads them again. Latencies come with percentiles."""
-        return {name: _plain(one) for name, one in self.endpoints.items()}
-
-    @classmethod
-    def from_dict(cls, plain: Mapping[str, Mapping[str, Any]]) -> "Telemetry":
-        """What `to_dict` gave."""
-        return cls({name: _from_plain(one) for name, one in plain.items()})
+        """Plain values for JSON, by endpoint."""
+        return {name: one.to_dict() for name, one in self.endpoints.items()}
 
 
 class Recorder:
     """Counts one endpoint's requests as they happen, in about a microsecond each."""
 
     def __init__(self) -> None:
-        self.requests = self.answers = self.bytes_fetched = 0
+        self.requests = self.responses = self.bytes_fetched = 0
         self.throttles = self.probes = self.hedges = self.hedges_won = 0
         self.failures: dict[str, int] = {}
         self.retries: dict[str, int] = {}
@@ -115,27 +163,27 @@ class Recorder:
         self._sample_seconds = 1
         self._epoch = time.time() - time.monotonic()
 
-    def answered(self, seconds: float, requests: int, bytes_fetched: int) -> None:
-        """Count an answer."""
+    def succeeded(self, seconds: float, requests: int, bytes_fetched: int) -> None:
+        """Count a response."""
         self.requests += requests
-        self.answers += 1
+        self.responses += 1
         self.bytes_fetched += bytes_fetched
         self.latency.add(seconds)
 
     def failed(self, error: StoreError) -> None:
-        """Count an attempt that failed."""
+        """Count a failed attempt."""
         self.requests += error.requests
         self.bytes_fetched += error.bytes_fetched
         self.failures[error.reason] = self.failures.get(error.reason, 0) + 1
         if isinstance(error, ThrottledError):
             self.throttles += 1
 
-    def tried_again(self, error: StoreError) -> None:
+    def retried(self, error: StoreError) -> None:
         """Count a retry after an error."""
         self.retries[error.reason] = self.retries.get(error.reason, 0) + 1
 
     def sample(self, now: float, in_flight: int) -> None:
-        """Note how many requests there are at a time of the monotonic clock."""
+        """Note how many requests are in flight at a time of the monotonic clock."""
         second = int(now + self._epoch)
         second -= second % self._sample_seconds
         if in_flight > self._concurrency.get(second, -1):
@@ -148,7 +196,7 @@ class Recorder:
         """What was counted so far."""
         return EndpointTelemetry(
             requests=self.requests,
-            answers=self.answers,
+            responses=self.responses,
             bytes_fetched=self.bytes_fetched,
             failures=dict(self.failures),
             retries=dict(self.retries),
@@ -163,7 +211,7 @@ class Recorder:
 
 
 def coarser(samples: Samples, seconds: int) -> dict[int, int]:
-    """Samples of a longer time each, the most of what they had."""
+    """Samples of that length, each the most of those that it joins."""
     joined: dict[int, int] = {}
     for second, count in samples.items():
         start = second - second % seconds
@@ -173,21 +221,3 @@ def coarser(samples: Samples, seconds: int) -> dict[int, int]:
 
 def _sum(one: Mapping[K, int], other: Mapping[K, int]) -> dict[K, int]:
     return {key: one.get(key, 0) + other.get(key, 0) for key in (*one, *(set(other) - set(one)))}
-
-
-def _plain(one: EndpointTelemetry) -> dict[str, Any]:
-    plain = {each.name: getattr(one, each.name) for each in fields(one)}
-    plain["latency"] = one.latency.counts
-    plain["latency_seconds"] = {f"p{percent}": one.latency.percentile(percent) for percent in (50, 90, 99)}
-    plain["concurrency"] = {str(second): count for second, count in sorted(one.concurrency.items())}
-    plain["failures"], plain["retries"] = dict(one.failures), dict(one.retries)
-    return plain
-
-
-def _from_plain(plain: Mapping[str, Any]) -> EndpointTelemetry:
-    known = {each.name: plain[each.name] for each in fields(EndpointTelemetry) if each.name in plain}
-    return replace(
-        EndpointTelemetry(**known),
-        latency=Histogram.of(plain.get("latency", ())),
-        concurrency={int(second): count for second, count in plain.get("concurrency", {}).items()},
-    )

@@ -283,10 +283,10 @@ def test_objects_in_both_clouds_are_divided_between_them() -> None:
     keys = [f"series/{number}.dcm" for number in range(60)]
     objects = {f"{scheme}://bucket/{key}": raw for key in keys for scheme in ("s3", "gs")}
     store = MemoryStore(objects)
-    spread = ReplicaOrder(Endpoints(), ("gs", "s3"))
-    fetcher = HeaderFetcher(store, copy_reader=CopyReader(spread, store, store))
 
     async def read_all() -> Counter[str]:
+        order = ReplicaOrder(Endpoints(), ("gs", "s3"))
+        fetcher = HeaderFetcher(store, copy_reader=CopyReader(order, store, store))
         read = Counter[str]()
         for key in keys:
             copies = [ObjectRef("bucket", key, scheme) for scheme in ("gs", "s3")]

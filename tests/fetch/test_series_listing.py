@@ -27,7 +27,9 @@ class ListedStore(MemoryStore):
         async for one in super().list_objects(prefix):
             yield one
         if prefix.bucket in self.broken:  # after its first objects: nothing of it may be taken
-            error = ListingError("the listing failed: the server answers 500", url=prefix.url, status=500)
+            error = ListingError(
+                "the listing failed: the server responded with 500", url=prefix.url, status=500
+            )
             error.attempts = error.requests = 3
             raise error
 

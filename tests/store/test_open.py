@@ -1,12 +1,12 @@
 import pytest
 from memory_store import MemoryStore
+from retry_policies import NO_WAITING
 from unkind_server import answering, http, partial
 
 from harvester.errors import ConfigError, ListingError, RequestRejectedError, ServerFaultError
 from harvester.model import ByteRange, ObjectRef
 from harvester.store.base import Store
 from harvester.store.open import SchemeStore, StoreSettings, open_store
-from harvester.store.resilience.retrying_store import NO_WAITING
 
 pytestmark = pytest.mark.anyio
 
@@ -20,7 +20,7 @@ async def test_one_store_reads_every_scheme(s3_bucket, gcs_bucket, tmp_path):
         (None, f"file://{tmp_path}/one.dcm"),
         (None, f"{tmp_path}/one.dcm"),
     ):
-        async with open_store(endpoint=endpoint, concurrency=2, retry=NO_WAITING) as store:
+        async with open_store(StoreSettings(concurrency=2, retry=NO_WAITING), endpoint=endpoint) as store:
             answer = await store.get_range(ObjectRef.parse(address), ByteRange(5, 500))
         assert answer.data == s3_bucket.objects["series/one.dcm"][5:500]
 
@@ -32,7 +32,7 @@ async def test_one_store_lists_buckets_and_folders(s3_bucket, gcs_bucket, tmp_pa
         (gcs_bucket.endpoint, ObjectRef("scans", "series/one", "gs")),
         (None, ObjectRef("", str(tmp_path), "file")),
     ):
-        async with open_store(endpoint=endpoint, retry=NO_WAITING) as store:
+        async with open_store(StoreSettings(retry=NO_WAITING), endpoint=endpoint) as store:
             found = [listed.ref.key async for listed in store.list_objects(prefix)]
         assert [key.rpartition("/")[2] for key in found] == ["one.dcm"]
 
@@ -40,7 +40,7 @@ async def test_one_store_lists_buckets_and_folders(s3_bucket, gcs_bucket, tmp_pa
 async def test_what_passes_is_asked_again():
     async with (
         answering(http(503), partial(0, b"ab", 2)) as server,
-        open_store(endpoint=server.endpoint, retry=NO_WAITING) as store,
+        open_store(StoreSettings(retry=NO_WAITING), endpoint=server.endpoint) as store,
     ):
         answer = await store.get_range(ObjectRef("scans", "one"), ByteRange(0, 2))
     assert (answer.data, answer.requests) == (b"ab", 2)
@@ -72,13 +72,13 @@ async def test_what_was_asked_is_told_by_endpoint():
     assert told["s3://scans"].retries == {"throttled": 1}
 
 
-async def test_the_hasty_store_gives_up_sooner_than_the_patient_one():
+async def test_the_fail_fast_store_gives_up_sooner():
     async with (
         answering(http(500)) as server,
-        open_store(endpoint=server.endpoint, retry=NO_WAITING) as store,
+        open_store(StoreSettings(retry=NO_WAITING), endpoint=server.endpoint) as store,
     ):
         asked = []
-        for one in (store.hasty, store):
+        for one in (store.fail_fast, store):
             with pytest.raises(ServerFaultError):
                 await one.get_range(ObjectRef("scans", "one"), ByteRange(0, 2))
             asked.append(len(server.heads))
@@ -104,5 +104,5 @@ async def test_an_object_that_one_bucket_lacks_is_read_from_the_other(s3_bucket)
 async def test_processes_share_the_rates_and_only_google_has_a_ramp(endpoint, processes, rates):
     settings = StoreSettings(requests_per_second=10.0, processes=processes)
     async with open_store(settings, endpoint=endpoint) as store:
-        paces = store.endpoints.of(ObjectRef("scans", "a", "gs")).paces
-    assert [pace.per_second for pace in paces] == rates
+        limiters = store.endpoints.of(ObjectRef("scans", "a", "gs")).rate_limiters
+    assert [limiter.per_second for limiter in limiters] == rates

@@ -1,6 +1,8 @@
 import anyio
 import pytest
+from endpoint_outage import take_down
 from memory_store import MemoryStore
+from virtual_time import in_virtual_time
 
 from harvester.errors import (
     AccessDeniedError,
@@ -13,8 +15,7 @@ from harvester.errors import (
 from harvester.model import ObjectRef
 from harvester.store.base import Store
 from harvester.store.replicas import CopyReader, ReplicaOrder
-from harvester.store.resilience.circuit_breaker import CircuitRules
-from harvester.store.resilience.endpoints import EndpointRules, Endpoints
+from harvester.store.resilience.endpoints import Endpoints
 
 pytestmark = pytest.mark.anyio
 
@@ -29,9 +30,7 @@ def copies(number: int) -> tuple[ObjectRef, ...]:
 
 
 async def endpoints() -> Endpoints:
-    return Endpoints(
-        EndpointRules(ceiling=100, start=100, circuit=CircuitRules(failures=1, silent_seconds=0.0))
-    )
+    return Endpoints(100)
 
 
 async def test_without_schemes_the_order_stays():
@@ -65,18 +64,20 @@ async def test_every_copy_is_kept():
 async def test_a_busy_endpoint_gets_fewer():
     state = await endpoints()
     busy = state.of(copies(0)[0]).limit
-    turns = [object() for _ in range(100)]
-    assert all(busy.acquire_if_free(turn) for turn in turns)
+    assert all(busy.acquire_if_free() for _ in range(busy.slots))
     spread = ReplicaOrder(state, BOTH)
     first = [spread.order(copies(number))[0].scheme for number in range(1000)]
     assert first.count("gs") < 50
 
 
-async def test_what_lies_at_an_endpoint_that_is_down_comes_last():
-    state = await endpoints()
-    state.of(copies(0)[0]).circuit.failed(ThrottledError("x"))
-    for spread in (ReplicaOrder(state, BOTH), ReplicaOrder(state)):
-        assert all(spread.order(copies(number))[0].scheme == "s3" for number in range(50))
+def test_what_lies_at_an_endpoint_that_is_down_comes_last():
+    async def main():
+        state = await endpoints()
+        await take_down(state.of(copies(0)[0]).circuit)
+        for spread in (ReplicaOrder(state, BOTH), ReplicaOrder(state)):
+            assert all(spread.order(copies(number))[0].scheme == "s3" for number in range(50))
+
+    in_virtual_time(main)
 
 
 class Places:
@@ -85,17 +86,17 @@ class Places:
     def __init__(self, **said: list[StoreError | str]) -> None:
         self.said = said
         self.asked: list[str] = []
-        self.hasty, self.patient = MemoryStore(), MemoryStore()
+        self.fail_fast, self.patient = MemoryStore(), MemoryStore()
 
     async def read(self, store: Store, ref: ObjectRef) -> str:
-        self.asked.append(f"{'hasty' if store is self.hasty else 'patient'} {ref.scheme}")
+        self.asked.append(f"{'fail_fast' if store is self.fail_fast else 'patient'} {ref.scheme}")
         said = self.said[ref.scheme].pop(0)
         if isinstance(said, StoreError):
             raise said
         return said
 
     async def got(self, refs: tuple[ObjectRef, ...] = copies(1)) -> str:
-        return await CopyReader(ReplicaOrder(await endpoints()), self.hasty, self.patient).read(
+        return await CopyReader(ReplicaOrder(await endpoints()), self.fail_fast, self.patient).read(
             refs, self.read
         )
 
@@ -104,13 +105,13 @@ class Places:
 async def test_an_object_that_one_place_cannot_give_is_read_from_the_next_at_once(error):
     places = Places(gs=[error("no")], s3=["yes"])
     assert await places.got() == "yes"
-    assert places.asked == ["hasty gs", "hasty s3"]
+    assert places.asked == ["fail_fast gs", "fail_fast s3"]
 
 
 async def test_where_no_place_gives_it_those_that_may_are_asked_with_patience():
     places = Places(gs=[NotFoundError("never")], s3=[EndpointDownError("not now"), "yes"])
     assert await places.got() == "yes"
-    assert places.asked == ["hasty gs", "hasty s3", "patient s3"]
+    assert places.asked == ["fail_fast gs", "fail_fast s3", "patient s3"]
 
 
 async def test_the_error_says_more_than_not_found():
@@ -141,18 +142,19 @@ async def test_a_reader_that_is_cancelled_asks_no_other():
     assert asked == [copies(1)[0]]
 
 
-async def test_an_endpoint_that_was_down_is_asked_again_by_one_call_at_a_time():
-    now = 0.0
-    rules = EndpointRules(circuit=CircuitRules(failures=1, silent_seconds=0.0), clock=lambda: now)
-    known = Endpoints(rules)
-    first, second = copies(1)
-    circuit = known.of(first).circuit
-    circuit.failed(ConnectionFailedError("gone"))
-    spread = ReplicaOrder(known)
-    assert spread.order((first, second)) == (second, first)
-    now = 5.0
-    assert spread.order((first, second)) == (first, second)
-    assert await circuit.passage(now)  # the call that probes
-    assert spread.order((first, second)) == (second, first)
-    circuit.succeeded()
-    assert spread.order((first, second)) == (first, second)
+def test_an_endpoint_that_was_down_is_asked_again_by_one_call_at_a_time():
+    async def main():
+        known = Endpoints()
+        first, second = copies(1)
+        circuit = known.of(first).circuit
+        await take_down(circuit)
+        spread = ReplicaOrder(known)
+        assert spread.order((first, second)) == (second, first)
+        await anyio.sleep(5.0)
+        assert spread.order((first, second)) == (first, second)
+        assert await circuit.wait_until_closed(anyio.current_time())  # the call that probes
+        assert spread.order((first, second)) == (second, first)
+        circuit.succeeded()
+        assert spread.order((first, second)) == (first, second)
+
+    in_virtual_time(main)

@@ -1,15 +1,14 @@
 """The address of a dataset in a bucket: `s3://BUCKET/PREFIX` or `gs://BUCKET/PREFIX`, and its endpoint."""
 
 import os
-import re
 from dataclasses import dataclass
 from typing import Final, Self
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote
 
 from harvester.errors import DatasetError
+from harvester.model import BUCKET_NAME, endpoint_url
 
 SCHEMES: Final = ("s3", "gs")
-_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}")
 _OPTIONS: Final = ("endpoint", "region")
 # The names that boto3 and gsutil read, too.
 _VARIABLES: Final = {
@@ -68,7 +67,7 @@ class BucketAddress:
                 f"{text}: a dataset is a local directory, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX; "
                 f"{scheme}:// is not supported"
             )
-        if not _BUCKET.fullmatch(bucket):
+        if not BUCKET_NAME.fullmatch(bucket):
             raise DatasetError(f"{text}: {bucket!r} is not a bucket name; expected {scheme}://BUCKET/PREFIX")
         if not prefix or any(step in ("", ".", "..") for step in prefix.split("/")) or "\0" in prefix:
             raise DatasetError(
@@ -96,9 +95,7 @@ def _from_environment(scheme: str) -> str | None:
 def _checked(text: str, endpoint: str | None) -> str | None:
     if endpoint is None:
         return None
-    parts = urlsplit(endpoint)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
-        raise DatasetError(
-            f"{text}: the endpoint {endpoint!r} is not http://HOST[:PORT] or https://HOST[:PORT]"
-        )
-    return f"{parts.scheme}://{parts.netloc}"
+    try:
+        return endpoint_url(endpoint)
+    except ValueError as error:
+        raise DatasetError(f"{text}: the endpoint {error}") from None

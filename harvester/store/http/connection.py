@@ -1,8 +1,7 @@
-"""One connection to a server, over which one question after another is asked (HTTP/1.1, RFC 9112).
+"""One connection to an HTTP/1.1 server (RFC 9112), which serves one request after another.
 
-Ranges are asked for over connections of our own, not by aiohttp's client: of a small range, that takes
-three quarters of all the CPU that the answer costs. What a stranger sends is read by llhttp, through
-httptools; here are only the order of things and the bounds.
+Ranges use these connections rather than aiohttp's client, which takes three quarters of the CPU time of a
+small range. The parser is llhttp, through httptools; this module adds the order of requests, and bounds.
 """
 
 import asyncio
@@ -13,16 +12,17 @@ import httptools
 from multidict import CIMultiDict
 
 from harvester.errors import ConnectionFailedError
+from harvester.messages import one_line
 
-# What servers and other clients agree on, within a factor of two.
+# Within a factor of two of what servers and other clients allow.
 _LONGEST_HEAD: Final = 64 << 10
-# Of a body that nobody has said yet how much is wanted of.
-_MOST_UNASKED: Final = 256 << 10
+# The read-ahead limit until the caller calls `read`.
+_READ_AHEAD: Final = 256 << 10
 _HEADER_ENCODING: Final = ("utf-8", "surrogateescape")
 
 
 class _Phase(enum.Enum):
-    """Where an exchange is."""
+    """How far an exchange is."""
 
     IDLE = enum.auto()
     HEAD = enum.auto()
@@ -30,61 +30,72 @@ class _Phase(enum.Enum):
 
 
 class Connection(asyncio.Protocol):
-    """A connection's one exchange at a time: `ask`, then `read`; then it may be asked again, if `is_free`.
+    """A connection with one exchange at a time: `send`, then `read`; reusable if `is_reusable`.
 
     Attributes:
-        status: The answer's HTTP status.
-        headers: The answer's headers.
-        received: How many bytes of the answer's body have come.
-        deadline: When the exchange has to be over, by the event loop's clock.
-        heard: When something came last.
+        status: The response's HTTP status.
+        headers: The response's headers.
+        received: Bytes of the response's body so far.
+        deadline: When the exchange must be complete, by the event loop's clock.
+        last_received: When the last data came.
+        exchanges: How many requests were sent.
     """
 
     def __init__(self) -> None:
         self.status = 0
         self.headers: CIMultiDict[str] = CIMultiDict()
         self.received = 0
-        self.deadline = self.heard = 0.0
+        self.deadline = self.last_received = 0.0
+        self.exchanges = 0
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpResponseParser(self)
         self._phase = _Phase.IDLE
         self._pieces: list[bytes] = []
-        self._wanted = _MOST_UNASKED
+        self._wanted = _READ_AHEAD
         self._head_bytes = 0
         self._is_paused = False
-        self._may_stay = True
+        self._keep_alive = True
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._lost: asyncio.Future[None] = self._loop.create_future()
+        self._closed: asyncio.Future[None] = self._loop.create_future()
 
     @property
-    def is_free(self) -> bool:
-        """Whether it may be asked: the last answer was read to its end, and the server keeps listening."""
-        return self._phase is _Phase.IDLE and self._may_stay
+    def is_reusable(self) -> bool:
+        """Whether another request may be sent: the last response is complete, and the server keeps alive."""
+        return self._phase is _Phase.IDLE and self._keep_alive
+
+    @property
+    def was_closed_before_response(self) -> bool:
+        """Whether the server closed a reused connection before it sent any of the response.
+
+        It may have closed it while it was idle, so an idempotent request may be repeated (RFC 9112 9.3.1).
+        """
+        return self._closed.done() and self.exchanges > 1 and not self._head_bytes
 
     @property
     def body_length(self) -> int | None:
-        """How long the answer says that its body is; None where only its end will tell."""
+        """The declared length of the response's body; None if only its end will tell."""
         if "Transfer-Encoding" in self.headers:
             return None
         text = self.headers.get("Content-Length")
-        return None if text is None else int(text)  # llhttp let only digits pass
+        return None if text is None else int(text)  # llhttp accepts only digits
 
-    async def ask(self, request: bytes) -> None:
-        """Send a request and wait for the head of its answer.
+    async def send(self, request: bytes) -> None:
+        """Send a request and wait for the head of its response.
 
         Raises:
-            ConnectionFailedError: The connection broke, or this is no HTTP.
+            ConnectionFailedError: The connection broke, or the response is not HTTP.
             TimedOutError: It took too long.
         """
         self._phase = _Phase.HEAD
         self._pieces = []
-        self._wanted = _MOST_UNASKED
+        self._wanted = _READ_AHEAD
         self._head_bytes = self.received = 0
-        self.heard = self._loop.time()
+        self.exchanges += 1
+        self.last_received = self._loop.time()
         self._transport.write(request)
         while self._phase is _Phase.HEAD:
-            await self._news()
+            await self._wait()
         if self._error is not None:
             raise self._error
 
@@ -92,7 +103,7 @@ class Connection(asyncio.Protocol):
         """Wait for so many bytes of the body, or for its end.
 
         Returns:
-            What has come, which can be more; and whether it is all.
+            What has come, which may be more; and whether it is the whole body.
 
         Raises:
             ConnectionFailedError: The connection broke.
@@ -103,11 +114,11 @@ class Connection(asyncio.Protocol):
             if self._is_paused:
                 self._is_paused = False
                 self._transport.resume_reading()
-            await self._news()
+            await self._wait()
         return b"".join(self._pieces), self._phase is _Phase.IDLE
 
     def fail(self, error: Exception) -> None:
-        """End the exchange with an error, and the connection too."""
+        """End the exchange with an error, and close the connection."""
         if self._error is None:
             self._error = error
         self._wake()
@@ -115,14 +126,15 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close the connection at once."""
-        self._may_stay = False
+        self._keep_alive = False
         self._transport.abort()
 
-    async def lost(self) -> None:
+    async def wait_closed(self) -> None:
         """Wait until the connection is closed."""
-        await self._lost
+        await self._closed
 
-    async def _news(self) -> None:
+    async def _wait(self) -> None:
+        """Wait for data, for the end of the exchange or for an error."""
         if self._error is None:
             self._waiter = self._loop.create_future()
             await self._waiter
@@ -134,79 +146,79 @@ class Connection(asyncio.Protocol):
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    # What the transport calls.
+    # Called by the transport.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        # What other event loops make is one by its behaviour only.
+        # Other event loops have transports of their own classes.
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Read a piece of an answer; bytes that nobody asked for end the connection."""
+        """Parse a piece of a response; data without a request ends the connection."""
         if self._phase is _Phase.IDLE:
             self.abort()
             return
-        self.heard = self._loop.time()
+        self.last_received = self._loop.time()
         before, received = self._phase, self.received
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self.fail(ConnectionFailedError("the server wants to speak another protocol"))
         except httptools.HttpParserError as error:
-            self._end_nonsense(error)
+            self._end_at_nonsense(error)
         if self._phase is before and self.received == received:
-            # No body yet, or none any more: the parser keeps a head and a trailer until they end.
+            # Before or after the body: the parser keeps a head and a trailer until they end.
             self._head_bytes += len(data)
         if self._head_bytes > _LONGEST_HEAD:
             self.fail(ConnectionFailedError(f"the head or the trailer is longer than {_LONGEST_HEAD} bytes"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the exchange: well, where the end of the connection is that of the body (RFC 9112 6.3)."""
-        self._may_stay = False
-        if not self._lost.done():
-            self._lost.set_result(None)
-        if self._phase is _Phase.BODY and exc is None and self._ends_with_connection():
+        """End the exchange; the close of the connection may be the body's end (RFC 9112 6.3)."""
+        self._keep_alive = False
+        if not self._closed.done():
+            self._closed.set_result(None)
+        if self._phase is _Phase.BODY and exc is None and self._body_ends_with_connection():
             self._phase = _Phase.IDLE
         elif self._phase is not _Phase.IDLE and self._error is None:
-            how = "the server closed it" if exc is None else f"{type(exc).__name__}: {exc}"
-            self._error = ConnectionFailedError(f"the connection failed: {' '.join(how.split())[:300]}")
+            cause = "the server closed it" if exc is None else f"{type(exc).__name__}: {exc}"
+            self._error = ConnectionFailedError(f"the connection failed: {one_line(cause)[:300]}")
         self._wake()
 
-    def _end_nonsense(self, error: httptools.HttpParserError) -> None:
-        self._may_stay = False
-        if self._phase is not _Phase.IDLE:  # a whole answer is one, whatever comes behind it
-            self.fail(ConnectionFailedError(f"this is no HTTP: {' '.join(str(error).split())[:200]}"))
+    def _end_at_nonsense(self, error: httptools.HttpParserError) -> None:
+        self._keep_alive = False
+        if self._phase is not _Phase.IDLE:  # a complete response counts, whatever follows it
+            self.fail(ConnectionFailedError(f"this is not HTTP: {one_line(str(error))[:200]}"))
 
-    def _ends_with_connection(self) -> bool:
+    def _body_ends_with_connection(self) -> bool:
         return "Transfer-Encoding" not in self.headers and "Content-Length" not in self.headers
 
-    # What the parser calls.
+    # Called by the parser.
 
     def on_message_begin(self) -> None:
-        """An answer begins; one behind the answer that was asked for ends the connection."""
+        """A response begins; a second one to the same request ends the connection."""
         if self._phase is _Phase.HEAD:
             self.headers = CIMultiDict()
         else:
-            self._may_stay = False
+            self._keep_alive = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header; what stands behind a chunked body is dropped."""
+        """Keep a header; trailers after a chunked body are dropped."""
         if self._phase is _Phase.HEAD:
             self._head_bytes += len(name) + len(value) + 4
             self.headers.add(name.decode(*_HEADER_ENCODING), value.decode(*_HEADER_ENCODING).strip())
 
     def on_headers_complete(self) -> None:
-        """Go on with the body, but for an answer before the answer (RFC 9110 15.2)."""
+        """Begin the body, unless this is an interim response (RFC 9110 15.2)."""
         status = self._parser.get_status_code()
         if status < 100:
-            self.fail(ConnectionFailedError(f"this is no HTTP: its status is {status:03}"))
+            self.fail(ConnectionFailedError(f"this is not HTTP: the status is {status:03}"))
         elif self._phase is _Phase.HEAD and status >= 200:
             self.status = status
             self._phase = _Phase.BODY
             self._wake()
 
     def on_body(self, body: bytes) -> None:
-        """Keep a piece of the body, and read no further than somebody wants."""
+        """Keep a piece of the body, and stop reading when there is enough."""
         if self._phase is not _Phase.BODY:
             return
         self._pieces.append(body)
@@ -222,7 +234,7 @@ class Connection(asyncio.Protocol):
         if self._phase is not _Phase.BODY:
             return
         self._phase = _Phase.IDLE
-        self._may_stay = self._may_stay and self._parser.should_keep_alive()
+        self._keep_alive = self._keep_alive and self._parser.should_keep_alive()
         if self._is_paused:
             self._is_paused = False
             self._transport.resume_reading()

@@ -1,4 +1,4 @@
-"""Makes connections to servers, keeps those that are free for a while, and ends what takes too long."""
+"""Opens connections to servers, keeps idle ones for a while, and ends exchanges that take too long."""
 
 import asyncio
 import ssl
@@ -16,171 +16,184 @@ from yarl import URL
 
 from harvester.errors import ConnectionFailedError, TimedOutError
 from harvester.store.http.connection import Connection
-from harvester.store.http.dns import Hosts
+from harvester.store.http.dns import AddressCache
 
-# RFC 8305 8: before the next address of a host is tried beside the one that does not answer.
+# RFC 8305 8: the delay before the next address of a host is tried in parallel.
 _NEXT_ADDRESS_SECONDS: Final = 0.25
-_LOOKS_IN_THE_SHORTEST_BOUND: Final = 8
+_CHECKS_PER_TIMEOUT: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class ConnectionBounds:
-    """How many connections are kept, and how long anything may take.
+class HttpLimits:
+    """Timeouts of an exchange, and how many idle connections are kept.
 
     Args:
-        kept: The most that are kept without use.
-        connect_seconds: For a connection to be made.
-        silence_seconds: Between two pieces of an answer.
-        total_seconds: From asking for a connection to the end of the answer.
-        idle_seconds: How long one is kept without use; S3 drops a connection that was idle for 20 s.
+        kept_connections: The most idle connections.
+        connect_seconds: Until a connection is open.
+        silence_seconds: Between two pieces of a response.
+        total_seconds: Until the response is complete; the only bound that ends a slow drip.
+        idle_seconds: How long an idle connection is kept; S3 closes it after 20 s.
     """
 
-    kept: int = 64
+    kept_connections: int = 64
     connect_seconds: float = 10.0
     silence_seconds: float = 20.0
     total_seconds: float = 60.0
     idle_seconds: float = 15.0
 
 
+DEFAULT_HTTP_LIMITS: Final = HttpLimits()
+
+
 @asynccontextmanager
 async def open_connections(
-    bounds: ConnectionBounds,
+    limits: HttpLimits,
     *,
     tls: ssl.SSLContext | None = None,
     resolver: AbstractResolver | None = None,
-) -> AsyncIterator["Connections"]:
-    """Connections that are all closed at the end.
+) -> AsyncIterator["ConnectionPool"]:
+    """A pool whose connections are all closed at the end.
 
     Args:
-        bounds: How many are kept, and how long anything may take.
-        tls: For https: which certificates are trusted; None: those that the operating system trusts.
+        limits: Timeouts, and how many idle connections are kept.
+        tls: Which certificates are trusted; None: those that the operating system trusts.
         resolver: Finds the addresses of a host; None: the operating system does.
     """
-    connections = Connections(bounds, tls=tls, hosts=Hosts(resolver or aiohttp.ThreadedResolver()))
+    pool = ConnectionPool(limits, tls=tls, addresses=AddressCache(resolver or aiohttp.ThreadedResolver()))
     try:
-        yield connections
+        yield pool
     finally:
         with anyio.CancelScope(shield=True):
-            await connections.close()
+            await pool.close()
 
 
-class Connections:
-    """Connections to any number of servers; see `open_connections`.
+class ConnectionPool:
+    """Connections to any number of servers, from `open_connections`.
 
-    A connection is taken for one exchange and given back after it, whatever became of that.
+    A connection is acquired for one exchange and released after it, however that ended.
     """
 
-    def __init__(self, bounds: ConnectionBounds, *, tls: ssl.SSLContext | None, hosts: Hosts) -> None:
-        self._bounds = bounds
+    def __init__(self, limits: HttpLimits, *, tls: ssl.SSLContext | None, addresses: AddressCache) -> None:
+        self._limits = limits
         self._tls = tls
-        self._hosts = hosts
+        self._addresses = addresses
         self._loop = asyncio.get_running_loop()
         self._busy: dict[Connection, str] = {}
-        # The one that was given back last is the last of each.
+        # In the order of their release.
         self._idle: dict[Connection, str] = {}
         self._idle_at: dict[str, dict[Connection, None]] = {}
-        shortest = min(bounds.silence_seconds, bounds.total_seconds)
-        self._look_seconds = shortest / _LOOKS_IN_THE_SHORTEST_BOUND
-        self._look: asyncio.TimerHandle | None = None
+        shortest = min(limits.silence_seconds, limits.total_seconds)
+        self._check_seconds = shortest / _CHECKS_PER_TIMEOUT
+        self._check: asyncio.TimerHandle | None = None
 
-    async def take(self, origin: str) -> Connection:
-        """A connection that may be asked now; `give_back` has to follow.
+    async def acquire(self, origin: str) -> Connection:
+        """A connection that is ready for a request; `release` has to follow.
 
         Args:
             origin: The server, as `https://host:port`.
 
         Raises:
-            OSError: None can be made.
-            TimeoutError: It takes too long.
+            OSError: The connection cannot be opened.
+            StoreError: It cannot be opened in time, or `origin` is not a server.
         """
         now = self._loop.time()
-        connection = self._idle_one(origin, now)
+        connection = self._take_idle(origin, now)
         if connection is None:
-            connection = await self._dial(origin)
-        connection.deadline = now + self._bounds.total_seconds
-        connection.heard = now
+            connection = await self._connect(origin)
+        connection.deadline = now + self._limits.total_seconds
+        connection.last_received = now
         self._busy[connection] = origin
-        if self._look is None:
-            self._look = self._loop.call_later(self._look_seconds, self._end_what_is_late)
+        if self._check is None:
+            self._check = self._loop.call_later(self._check_seconds, self._close_expired)
         return connection
 
-    def give_back(self, connection: Connection) -> None:
-        """Keep a connection, or close it where its answer was not read to its end."""
+    def release(self, connection: Connection) -> None:
+        """Keep a connection, or close it if its response was not read to the end."""
         origin = self._busy.pop(connection)
-        if not connection.is_free:
+        if not connection.is_reusable:
             connection.abort()
             return
         self._idle[connection] = origin
         self._idle_at.setdefault(origin, {})[connection] = None
-        if len(self._idle) > self._bounds.kept:
-            self._drop(next(iter(self._idle)))
+        if len(self._idle) > self._limits.kept_connections:
+            self._close_idle(next(iter(self._idle)))
 
     async def close(self) -> None:
-        """Close all, and wait until they are."""
-        if self._look is not None:
-            self._look.cancel()
-        every = [*self._idle, *self._busy]
-        for connection in every:
+        """Close all connections, and wait until they are closed."""
+        if self._check is not None:
+            self._check.cancel()
+        connections = [*self._idle, *self._busy]
+        for connection in connections:
             connection.abort()
-        for connection in every:
-            await connection.lost()
-        await self._hosts.close()
+        for connection in connections:
+            await connection.wait_closed()
+        await self._addresses.close()
 
-    def _idle_one(self, origin: str, now: float) -> Connection | None:
-        while there := self._idle_at.get(origin):
-            connection = next(reversed(there))
-            self._forget(connection)
-            if connection.is_free and now - connection.heard <= self._bounds.idle_seconds:
+    def _take_idle(self, origin: str, now: float) -> Connection | None:
+        while idle := self._idle_at.get(origin):
+            connection = next(reversed(idle))
+            self._remove_idle(connection)
+            if connection.is_reusable and now - connection.last_received <= self._limits.idle_seconds:
                 return connection
             connection.abort()
         return None
 
-    def _forget(self, connection: Connection) -> None:
+    def _remove_idle(self, connection: Connection) -> None:
         origin = self._idle.pop(connection)
-        there = self._idle_at[origin]
-        del there[connection]
-        if not there:
+        idle = self._idle_at[origin]
+        del idle[connection]
+        if not idle:
             del self._idle_at[origin]
 
-    def _drop(self, connection: Connection) -> None:
-        self._forget(connection)
+    def _close_idle(self, connection: Connection) -> None:
+        self._remove_idle(connection)
         connection.abort()
 
-    def _end_what_is_late(self) -> None:
+    def _close_expired(self) -> None:
         now = self._loop.time()
+        limits = self._limits
         for connection in self._busy:
-            if now > connection.deadline or now - connection.heard > self._bounds.silence_seconds:
-                connection.fail(TimedOutError("no whole answer in time"))
+            if now > connection.deadline:
+                connection.fail(TimedOutError(f"the response was not complete in {limits.total_seconds:g} s"))
+            elif now - connection.last_received > limits.silence_seconds:
+                connection.fail(TimedOutError(f"the server sent nothing for {limits.silence_seconds:g} s"))
         for connection in list(self._idle):
-            if now - connection.heard <= self._bounds.idle_seconds and connection.is_free:
-                break  # those behind it were used later
-            self._drop(connection)
-        waits = self._busy or self._idle
-        self._look = self._loop.call_later(self._look_seconds, self._end_what_is_late) if waits else None
+            if now - connection.last_received <= limits.idle_seconds and connection.is_reusable:
+                break  # the next ones were used later
+            self._close_idle(connection)
+        is_needed = self._busy or self._idle
+        self._check = self._loop.call_later(self._check_seconds, self._close_expired) if is_needed else None
 
     @cached_property
-    def _encryption(self) -> ssl.SSLContext:
-        # Once, and only where something is encrypted: making one costs 25 ms.
+    def _tls_context(self) -> ssl.SSLContext:
+        # Created at the first use, because that takes 25 ms.
         return self._tls or ssl.create_default_context()
 
-    async def _dial(self, origin: str) -> Connection:
+    async def _connect(self, origin: str) -> Connection:
         url = URL(origin)
         if url.raw_host is None or url.port is None:
             raise ConnectionFailedError(f"{origin!r} names no server")
-        with anyio.fail_after(min(self._bounds.connect_seconds, self._bounds.total_seconds)):
-            reached = await aiohappyeyeballs.start_connection(
-                await self._hosts.addresses(url.raw_host, url.port),
-                happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS,
-                interleave=1,  # of the two families in turn
+        seconds = min(self._limits.connect_seconds, self._limits.total_seconds)
+        try:
+            with anyio.fail_after(seconds):
+                return await self._open(url.raw_host, url.port, encrypted=url.scheme == "https")
+        except TimeoutError as error:
+            raise TimedOutError(f"no connection to {url.raw_host}:{url.port} in {seconds:g} s") from error
+
+    async def _open(self, host: str, port: int, *, encrypted: bool) -> Connection:
+        opened = await aiohappyeyeballs.start_connection(
+            await self._addresses.of(host, port),
+            happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS,
+            interleave=1,  # the two address families alternate
+        )
+        try:
+            _, connection = await self._loop.create_connection(
+                Connection,
+                sock=opened,
+                ssl=self._tls_context if encrypted else None,
+                server_hostname=host if encrypted else None,
             )
-            try:
-                _, connection = await self._loop.create_connection(
-                    Connection,
-                    sock=reached,
-                    ssl=self._encryption if url.scheme == "https" else None,
-                    server_hostname=url.raw_host if url.scheme == "https" else None,
-                )
-            except BaseException:
-                reached.close()
-                raise
+        except BaseException:
+            opened.close()
+            raise
         return connection

@@ -1,4 +1,4 @@
-"""Where hosts can be reached: each is looked up once in a while, and its addresses take turns."""
+"""Caches the addresses of hosts for some seconds, and rotates them."""
 
 import ipaddress
 import socket
@@ -10,10 +10,10 @@ import aiohappyeyeballs
 import anyio
 from aiohttp.abc import AbstractResolver
 
-_KEPT_SECONDS: Final = 10.0
+_CACHE_SECONDS: Final = 10.0
 
 
-class Hosts:
+class AddressCache:
     """The addresses of hosts.
 
     Args:
@@ -22,46 +22,46 @@ class Hosts:
 
     def __init__(self, resolver: AbstractResolver) -> None:
         self._resolver = resolver
-        self._found: dict[tuple[str, int], _Found] = {}
-        self._looking: dict[tuple[str, int], anyio.Lock] = {}
+        self._cached: dict[tuple[str, int], _Addresses] = {}
+        self._lookups: dict[tuple[str, int], anyio.Lock] = {}
 
-    async def addresses(self, host: str, port: int) -> list[aiohappyeyeballs.AddrInfoType]:
-        """Where a host can be reached, in another order each time that it is asked.
+    async def of(self, host: str, port: int) -> list[aiohappyeyeballs.AddrInfoType]:
+        """The addresses of a host, in another order at each call.
 
         Raises:
-            OSError: Nobody knows it.
+            OSError: It has none.
         """
         if _is_address(host):
             return [_info(host, port)]
-        where = (host, port)
-        # Whoever else wants to know it meanwhile waits for the one that looks it up.
-        async with self._looking.setdefault(where, anyio.Lock()):
+        server = (host, port)
+        # Concurrent callers wait for one look-up.
+        async with self._lookups.setdefault(server, anyio.Lock()):
             try:
-                if where not in self._found or self._found[where].until <= anyio.current_time():
-                    self._found[where] = await self._look_up(host, port)
+                if server not in self._cached or self._cached[server].until <= anyio.current_time():
+                    self._cached[server] = await self._look_up(host, port)
             finally:
-                self._looking.pop(where, None)
-            found = self._found[where].infos
-            found.rotate(-1)
-            return list(found)
-
-    async def _look_up(self, host: str, port: int) -> "_Found":
-        known = await self._resolver.resolve(host, port, socket.AF_UNSPEC)
-        infos = deque(_info(one["host"], one["port"]) for one in known)
-        if not infos:
-            raise OSError(f"no address of {host} is known")
-        now = anyio.current_time()
-        self._found = {where: found for where, found in self._found.items() if found.until > now}
-        return _Found(now + _KEPT_SECONDS, infos)
+                self._lookups.pop(server, None)
+            infos = self._cached[server].infos
+            infos.rotate(-1)
+            return list(infos)
 
     async def close(self) -> None:
-        """Let the resolver go."""
+        """Close the resolver."""
         await self._resolver.close()
+
+    async def _look_up(self, host: str, port: int) -> "_Addresses":
+        resolved = await self._resolver.resolve(host, port, socket.AF_UNSPEC)
+        infos = deque(_info(one["host"], one["port"]) for one in resolved)
+        if not infos:
+            raise OSError(f"the host {host} has no address")
+        now = anyio.current_time()
+        self._cached = {server: cached for server, cached in self._cached.items() if cached.until > now}
+        return _Addresses(now + _CACHE_SECONDS, infos)
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """A host's addresses, and when they are looked up again."""
+class _Addresses:
+    """A host's addresses, and when they expire."""
 
     until: float
     infos: deque[aiohappyeyeballs.AddrInfoType]

@@ -1,4 +1,4 @@
-"""What an HTTP answer with an error status means: which error of the tree, and what the server says."""
+"""Maps an HTTP error response to an error of the tree, and reads what the server says about it."""
 
 import math
 import re
@@ -17,34 +17,34 @@ from harvester.errors import (
 )
 
 EXCERPT_BYTES = 2048
-_EXCERPT_LETTERS = 160
+_EXCERPT_CHARACTERS = 160
 _CODE = re.compile(rb"<Code>([^<]{1,200})")
 _MESSAGE = re.compile(rb"<Message>([^<]{1,400})")
 _JSON_MESSAGE = re.compile(rb'"message"\s*:\s*"((?:[^"\\]|\\.){1,400})')
-# What S3 answers under several statuses, 400 too: the code decides, as in the AWS SDKs' standard retry mode.
+# S3 sends these codes with several statuses, 400 too: the code counts, as in the AWS SDKs' retry mode.
 _THROTTLING_CODES = frozenset(
     {b"SlowDown", b"RequestLimitExceeded", b"BandwidthLimitExceeded", b"Throttling", b"ThrottlingException"}
     | {b"ThrottledException", b"RequestThrottled", b"RequestThrottledException", b"TooManyRequestsException"}
 )
 _TIMEOUT_CODES = frozenset({b"RequestTimeout", b"RequestTimeoutException"})
 _FAULT_CODES = frozenset({b"InternalError", b"ServiceUnavailable"})
-# A server that does not know how will not learn it; the other 5xx are retried (also 52x, of proxies).
-_LASTING_FAULTS = frozenset({501, 505, 506, 508, 510, 511})
+# What a server does not support, it will not support at the next attempt; other 5xx (also 52x) may pass.
+_PERMANENT_FAULTS = frozenset({501, 505, 506, 508, 510, 511})
 _SECONDS = re.compile(r"[0-9]{1,9}")
 
 
-def refusal(status: int, headers: Mapping[str, str], body: bytes) -> StoreError:
-    """The error that an answer with a status of 400 or more stands for.
+def status_error(status: int, headers: Mapping[str, str], body: bytes) -> StoreError:
+    """The error for a response with a status of 400 or more.
 
     Args:
         status: The HTTP status.
-        headers: The answer's headers, by names of any case.
+        headers: The response's headers, with case-insensitive names.
         body: The beginning of the body.
     """
-    message = f"the server answers {status}"
-    said = excerpt(body)
-    if said:
-        message += f" ({said})"
+    message = f"the server responded with {status}"
+    details = excerpt(body)
+    if details:
+        message += f" ({details})"
     found = _CODE.search(body)
     code = b"" if found is None else found.group(1)
     if status == 404:
@@ -52,10 +52,10 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> StoreError:
     if code in _TIMEOUT_CODES:
         return TimedOutError(message, status=status)
     throttled = status in (408, 429, 503) or code in _THROTTLING_CODES
-    if throttled or code in _FAULT_CODES or (status >= 500 and status not in _LASTING_FAULTS):
+    if throttled or code in _FAULT_CODES or (status >= 500 and status not in _PERMANENT_FAULTS):
         wait = retry_after_seconds(headers.get("Retry-After"), now=datetime.now(tz=UTC))
         if throttled:
-            return ThrottledError(f"{message}: fewer requests, please", status=status, retry_after=wait)
+            return ThrottledError(f"{message}: it asks for fewer requests", status=status, retry_after=wait)
         return ServerFaultError(message, status=status, retry_after=wait)
     if status in (401, 403):
         return AccessDeniedError(f"{message}: not public", status=status)
@@ -80,11 +80,11 @@ def retry_after_seconds(text: str | None, *, now: datetime) -> float | None:
 
 
 def excerpt(body: bytes) -> str:
-    """What an error body says, on one short line: S3's Code and Message, GCS's message, else nothing."""
+    """The server's explanation on one short line: S3's Code and Message, GCS's message, else nothing."""
     code, message = _CODE.search(body), _MESSAGE.search(body)
     found = [match.group(1) for match in (code, message) if match]
-    if not found and (said := _JSON_MESSAGE.search(body)):
-        found = [said.group(1)]
+    if not found and (json_message := _JSON_MESSAGE.search(body)):
+        found = [json_message.group(1)]
     text = ": ".join(part.decode("utf-8", "replace") for part in found)
-    printable = "".join(letter if letter.isprintable() else " " for letter in text)
-    return " ".join(printable.split())[:_EXCERPT_LETTERS]
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return " ".join(printable.split())[:_EXCERPT_CHARACTERS]

@@ -1,82 +1,79 @@
-"""Reads bucket listings, S3's XML and GCS's JSON, and joins their pages into one that can be trusted."""
+"""Reads the pages of bucket listings, S3's XML and GCS's JSON, and joins them into one checked listing."""
 
 import base64
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from functools import partial
+from typing import Any, Final
 from urllib.parse import unquote_plus
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml.ElementTree import fromstring
 
 from harvester.errors import ListingError, StoreError
-from harvester.model import ListedObject, ObjectRef
-from harvester.store.base import Store
+from harvester.messages import one_line
+from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse
 from harvester.store.http.range_response import unquoted
 
+# Bounds on what a server can make a listing cost. A thousand percent-encoded keys are under 4 MB.
+MOST_PAGE_BYTES: Final = 16 << 20
+_MOST_PAGES: Final = 1_000_000
+_MOST_EMPTY_PAGES: Final = 100  # one after the other
+_LONGEST_TOKEN: Final = 8192
 _DIGITS = re.compile(r"[0-9]{1,19}")
 
 
 @dataclass(frozen=True, slots=True)
-class ListingLimits:
-    """Bounds that keep a server from making a listing endless.
-
-    Args:
-        page_bytes: One page's body. A thousand keys of 1024 percent-encoded bytes are under 4 MB.
-        pages: Pages of one listing.
-        empty_pages: Pages without an object one after the other.
-        objects: Objects of one listing.
-        token_letters: The length of a continuation token.
-    """
-
-    page_bytes: int = 16 << 20
-    pages: int = 1_000_000
-    empty_pages: int = 100
-    objects: int = 1_000_000_000
-    token_letters: int = 8192
-
-
-DEFAULT_LISTING_LIMITS = ListingLimits()
-
-
-@dataclass(frozen=True, slots=True)
 class ListingPage:
-    """One page of a listing, as the store gave it; `next_token` is None on the last."""
+    """One page of a listing; `next_token` is None on the last."""
 
     objects: tuple[ListedObject, ...]
     next_token: str | None
 
 
-@runtime_checkable
-class PagingStore(Store, Protocol):
-    """A store whose listings come in pages, so that one page can be asked for again."""
+class PagedStore(ABC):
+    """A store whose listings come in pages, so that one page can be requested again."""
 
+    @abstractmethod
+    async def get_range(self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None) -> RangeResponse:
+        """Read one range of an object; see `Store.get_range`."""
+
+    @abstractmethod
     async def list_page(self, prefix: ObjectRef, token: str | None) -> ListingPage:
         """One page of a listing, in one request.
 
         Raises:
-            StoreError: One of its children says what is wrong.
+            StoreError: One of its subclasses says what is wrong.
         """
-        ...
+
+    async def list_objects(self, prefix: ObjectRef) -> AsyncIterator[ListedObject]:
+        """All objects whose key starts with the prefix's key.
+
+        Raises:
+            ListingError: A page failed, or the listing contradicts itself.
+        """
+        async for listed in join_pages(partial(self.list_page, prefix), prefix):
+            yield listed
 
 
 def parse_xml_page(document: bytes, bucket: str, scheme: str = "s3") -> ListingPage:
-    """Read one answer of S3's ListObjectsV2.
+    """Read one response of S3's ListObjectsV2.
 
     Args:
         document: The XML, `ListBucketResult`.
-        bucket: What the objects' refs name as their bucket.
-        scheme: What they name as their scheme.
+        bucket: The bucket of the objects' refs.
+        scheme: Their scheme.
 
     Raises:
-        ListingError: It is no such document, or an entry lacks its key or its size.
+        ListingError: It is another document, or an entry lacks its key or its size.
     """
     try:
         root = fromstring(document, forbid_dtd=True)
     except (ParseError, ValueError, LookupError) as error:
-        raise ListingError(f"the listing is not well-formed XML: {_one_line(error)}") from error
+        raise ListingError(f"the listing is not well-formed XML: {_error_text(error)}") from error
     if _name(root) != "ListBucketResult":
         raise ListingError(f"the listing is a <{_name(root)[:80]}>, not a <ListBucketResult>")
     decoded = _text(root, "EncodingType") == "url"
@@ -91,7 +88,7 @@ def parse_xml_page(document: bytes, bucket: str, scheme: str = "s3") -> ListingP
     )
     truncated = _text(root, "IsTruncated")
     if truncated not in ("true", "false"):
-        raise ListingError(f"the listing does not say whether it is truncated: {truncated!r}")
+        raise ListingError(f"the listing does not tell whether it is truncated: {truncated!r}")
     token = _text(root, "NextContinuationToken") or None
     if truncated == "true" and token is None:
         raise ListingError("the listing is truncated, but gives no continuation token")
@@ -99,18 +96,18 @@ def parse_xml_page(document: bytes, bucket: str, scheme: str = "s3") -> ListingP
 
 
 def parse_json_page(document: bytes, bucket: str) -> ListingPage:
-    """Read one answer of GCS's `Objects: list`.
+    """Read one response of GCS's `Objects: list`.
 
-    The ETag that range requests on the XML path answer with is the MD5 in hexadecimal, not the JSON
-    resource's `etag`; composite objects have no MD5 and so no ETag here.
+    The ETag of range requests on the XML path is the MD5 in hexadecimal, not the JSON resource's `etag`;
+    composite objects have no MD5 and so no ETag here.
 
     Raises:
-        ListingError: It is no such document, or an entry lacks its name or its size.
+        ListingError: It is another document, or an entry lacks its name or its size.
     """
     try:
         page = json.loads(document)
     except (ValueError, RecursionError) as error:
-        raise ListingError(f"the listing is not JSON: {_one_line(error)}") from error
+        raise ListingError(f"the listing is not JSON: {_error_text(error)}") from error
     items = page.get("items", []) if isinstance(page, dict) else None
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise ListingError("the listing is not a page of Cloud Storage objects")
@@ -121,28 +118,24 @@ def parse_json_page(document: bytes, bucket: str) -> ListingPage:
 
 
 async def join_pages(
-    page_of: Callable[[str | None], Awaitable[ListingPage]],
-    prefix: ObjectRef,
-    limits: ListingLimits = DEFAULT_LISTING_LIMITS,
+    page_of: Callable[[str | None], Awaitable[ListingPage]], prefix: ObjectRef
 ) -> AsyncIterator[ListedObject]:
-    """All objects of a listing, page after page, without placeholders of folders.
+    """All objects of a listing, page after page, without the placeholders of folders.
 
     Args:
-        page_of: Gives the page that a token names, the first one for None.
-        prefix: Where every key has to begin.
-        limits: Bounds of the whole.
+        page_of: Requests the page of a token; None is the first page.
+        prefix: Every key must start with its key.
 
     Raises:
-        ListingError: A page failed, a token came twice, a key lies elsewhere or came twice on a page, or
-            the listing passes a bound.
+        ListingError: A page failed, a token came twice, a key does not have the prefix or came twice on a
+            page, or the listing passes a bound.
     """
     token: str | None = None
     tokens: set[int] = set()
-    pages = objects = empty = 0
+    pages = empty = 0
     while True:
         page = await _page(page_of, token, prefix)
         pages += 1
-        objects += len(page.objects)
         empty = 0 if page.objects else empty + 1
         _check_keys(page, prefix)
         for listed in page.objects:
@@ -151,11 +144,13 @@ async def join_pages(
         token = page.next_token
         if token is None:
             return
-        if len(token) > limits.token_letters or hash(token) in tokens:
-            raise ListingError("the listing's continuation token came before, or is too long", url=prefix.url)
+        if len(token) > _LONGEST_TOKEN or hash(token) in tokens:
+            raise ListingError(
+                "the listing's continuation token was used before, or is too long", url=prefix.url
+            )
         tokens.add(hash(token))
-        if pages >= limits.pages or objects >= limits.objects or empty >= limits.empty_pages:
-            raise ListingError(f"the listing goes on after {pages} pages, {objects} objects", url=prefix.url)
+        if pages >= _MOST_PAGES or empty >= _MOST_EMPTY_PAGES:
+            raise ListingError(f"the listing does not end after {pages} pages", url=prefix.url)
 
 
 async def _page(
@@ -174,10 +169,10 @@ async def _page(
 def _check_keys(page: ListingPage, prefix: ObjectRef) -> None:
     keys = {listed.ref.key for listed in page.objects}
     if len(keys) != len(page.objects):
-        raise ListingError("the listing names a key twice", url=prefix.url)
+        raise ListingError("the listing has a key twice", url=prefix.url)
     strange = next((key for key in keys if not key.startswith(prefix.key)), None)
     if strange is not None:
-        raise ListingError(f"the listing names {strange[:200]!r}, which is elsewhere", url=prefix.url)
+        raise ListingError(f"the listing has {strange[:200]!r}, which lacks the prefix", url=prefix.url)
 
 
 def _json_object(item: dict[str, Any], bucket: str) -> ListedObject:
@@ -188,7 +183,7 @@ def _json_object(item: dict[str, Any], bucket: str) -> ListedObject:
         etag = base64.b64decode(md5, validate=True).hex() if isinstance(md5, str) and md5 else None
     except ValueError as error:
         raise ListingError(f"the listing's md5Hash of {key[:200]!r} is not base64") from error
-    ref = ObjectRef(bucket=bucket, key=_whole(key), scheme="gs")
+    ref = ObjectRef(bucket=bucket, key=_checked_text(key), scheme="gs")
     return ListedObject(ref=ref, size=_size(item.get("size")), etag=etag)
 
 
@@ -206,12 +201,12 @@ def _xml_key(entry: Element, *, decoded: bool) -> str:
 
 def _size(text: object) -> int:
     if not isinstance(text, int | str) or not _DIGITS.fullmatch(str(text)):
-        raise ListingError(f"the listing gives a size of {text!r:.80}")
+        raise ListingError(f"the listing has a size of {text!r:.80}")
     return int(text)
 
 
-def _whole(key: str) -> str:
-    if any("\ud800" <= letter <= "\udfff" for letter in key):  # JSON can spell half a character
+def _checked_text(key: str) -> str:
+    if any("\ud800" <= character <= "\udfff" for character in key):  # JSON can spell a lone surrogate
         raise ListingError(f"the listing's key {key[:200]!r} is not Unicode text")
     return key
 
@@ -224,5 +219,5 @@ def _text(parent: Element, name: str) -> str | None:
     return next((child.text or "" for child in parent if _name(child) == name), None)
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__} {error}".split())[:200]
+def _error_text(error: Exception) -> str:
+    return one_line(f"{type(error).__name__} {error}")[:200]

@@ -1,4 +1,4 @@
-"""Whether an HTTP answer is the range that was asked for: HTTP clients do not check it, so this does."""
+"""Checks that an HTTP response is the range that was requested, because HTTP clients do not."""
 
 import re
 from collections.abc import Mapping
@@ -7,121 +7,130 @@ from dataclasses import dataclass
 from harvester.errors import BadResponseError, ObjectChangedError
 from harvester.model import ByteRange
 
-# The stop may be -1 or lie before the start: so says gcp-storage-emulator of a range behind the end.
+# The stop may be -1 or before the start: gcp-storage-emulator sends that for a range behind the end.
 _CONTENT_RANGE = re.compile(r"bytes[ =]([0-9]{1,19})-(-?[0-9]{1,19})/([0-9]{1,19}|\*)", re.IGNORECASE)
 _UNSATISFIED = re.compile(r"bytes[ =]\*/([0-9]{1,19})", re.IGNORECASE)
 _ACTUAL_SIZE = re.compile(rb"<ActualObjectSize>([0-9]{1,19})</ActualObjectSize>")
-# RFC 9110 8.8.3: what may stand between an entity tag's quotes, without the bytes beyond ASCII.
+# RFC 9110 8.8.3: the characters of an entity tag, without those beyond ASCII.
 _ETAG_TEXT = re.compile(r"[\x21\x23-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
-    """What the head of an answer says that its body holds.
+class DeclaredBody:
+    """What the head of a response says about its body.
 
-    `length` bytes from the start that was asked for. `size` is the whole object's, None where the body's
-    own end has to say. `whole` marks the answer of a server that ignores ranges: its body goes on.
+    Attributes:
+        length: How many bytes of the requested range it has.
+        size: The whole object's size; None if only the body's end will tell.
+        is_whole_object: Whether the server ignores ranges, so that the body goes on after the range.
     """
 
     length: int
     size: int | None
-    whole: bool = False
+    is_whole_object: bool = False
 
 
-def promise_of_partial(wanted: ByteRange, headers: Mapping[str, str], body_length: int | None) -> Promise:
-    """What a 206 promises (RFC 9110 15.3.7), held against what was asked for.
+def partial_body(wanted: ByteRange, headers: Mapping[str, str], body_length: int | None) -> DeclaredBody:
+    """The body of a 206 (RFC 9110 15.3.7).
 
     Args:
-        wanted: The range that was asked for.
-        headers: The answer's headers.
-        body_length: From Content-Length, None where the body is chunked.
+        wanted: The requested range.
+        headers: The response's headers.
+        body_length: From Content-Length; None if the body is chunked.
 
     Raises:
-        BadResponseError: It is another range, does not say the object's size, or contradicts itself.
+        BadResponseError: It is another range, does not tell the object's size, or contradicts itself.
     """
     text = headers.get("Content-Range")
     found = _CONTENT_RANGE.fullmatch(text.strip()) if text is not None else None
     if found is None:
-        raise BadResponseError(f"206 with Content-Range {text!r}, which is no single range")
+        raise BadResponseError(f"206 with Content-Range {text!r}, which is not a single range")
     if found[3] == "*":
-        raise BadResponseError(f"206 with Content-Range {text!r}, which hides the object's size")
+        raise BadResponseError(f"206 with Content-Range {text!r}, which lacks the object's size")
     first, last, size = int(found[1]), int(found[2]), int(found[3])
     if first != wanted.start:
-        raise BadResponseError(f"asked for byte {wanted.start} on, the answer is {text!r}")
+        raise BadResponseError(f"requested byte {wanted.start} on, the response is {text!r}")
     if wanted.start >= size:
         if last >= first or body_length not in (0, None):
             raise BadResponseError(f"206 with Content-Range {text!r}, which contradicts itself")
-        return Promise(length=0, size=size)
+        return DeclaredBody(length=0, size=size)
     if last != min(wanted.stop, size) - 1:
-        raise BadResponseError(f"asked for bytes {wanted.start} to {wanted.stop - 1}, the answer is {text!r}")
+        raise BadResponseError(
+            f"requested bytes {wanted.start} to {wanted.stop - 1}, the response is {text!r}"
+        )
     length = last - first + 1
     if body_length not in (length, None):
         raise BadResponseError(f"Content-Range {text!r} with a body of {body_length} bytes")
-    return Promise(length=length, size=size)
+    return DeclaredBody(length=length, size=size)
 
 
-def promise_of_whole(wanted: ByteRange, body_length: int | None) -> Promise:
-    """What a 200 promises: a server may ignore ranges (RFC 9110 14.2), or the object is empty.
+def whole_body(wanted: ByteRange, body_length: int | None) -> DeclaredBody:
+    """The body of a 200: the server ignores ranges (RFC 9110 14.2), or the object is empty.
 
     Raises:
-        BadResponseError: The bytes lie behind ones that would have to be read and thrown away.
+        BadResponseError: The range is not at the object's start, so that other bytes would come first.
     """
     if body_length is not None and wanted.start >= body_length:
-        return Promise(length=0, size=body_length, whole=True)
+        return DeclaredBody(length=0, size=body_length, is_whole_object=True)
     if wanted.start > 0:
         raise BadResponseError(
-            f"the server ignores ranges: asked for byte {wanted.start} on, it sends the whole object"
+            f"the server ignores ranges: requested byte {wanted.start} on, it sends the whole object"
         )
     length = len(wanted) if body_length is None else min(len(wanted), body_length)
-    return Promise(length=length, size=body_length, whole=True)
+    return DeclaredBody(length=length, size=body_length, is_whole_object=True)
 
 
-def size_of_unsatisfied(wanted: ByteRange, headers: Mapping[str, str], body: bytes) -> int:
+def unsatisfied_size(wanted: ByteRange, headers: Mapping[str, str], body: bytes) -> int:
     """The object's size from a 416 (RFC 9110 15.5.17), or from S3's error document.
 
     Raises:
-        BadResponseError: The range was satisfiable, or the size is not told.
+        BadResponseError: The range was satisfiable, or the size is missing.
     """
     found = _UNSATISFIED.fullmatch(headers.get("Content-Range", "").strip())
-    told = found[1] if found else None
-    if told is None and (actual := _ACTUAL_SIZE.search(body)):
-        told = actual[1].decode("ascii")
-    if told is None:
+    size = found[1] if found else None
+    if size is None and (actual := _ACTUAL_SIZE.search(body)):
+        size = actual[1].decode("ascii")
+    if size is None:
         if wanted.start > 0:
             raise BadResponseError(f"416 for byte {wanted.start} on, without the object's size")
         return 0  # only an empty object has no first byte (RFC 9110 14.1.2)
-    if wanted.start < int(told):
-        raise BadResponseError(f"416 for byte {wanted.start} on, of an object of {told} bytes")
-    return int(told)
+    if wanted.start < int(size):
+        raise BadResponseError(f"416 for byte {wanted.start} on, of an object of {size} bytes")
+    return int(size)
 
 
 def check_encoding(headers: Mapping[str, str]) -> None:
-    """Refuse an encoded body: its bytes are not the object's, and ranges of it count otherwise.
+    """Refuse an encoded body: its bytes are not the object's.
 
     Raises:
-        BadResponseError: There is a Content-Encoding that is not `identity`, or a Transfer-Encoding that is
-            more than `chunked`.
+        BadResponseError: There is a Content-Encoding other than `identity`, or a Transfer-Encoding other
+            than `chunked`.
     """
     transfer = headers.get("Transfer-Encoding", "").strip().lower()
     if transfer not in ("", "chunked", "identity"):
-        raise BadResponseError(
-            f"the body is encoded for its way ({transfer[:40]!r}), though that was not asked for"
-        )
+        raise BadResponseError(f"the body has the transfer coding {transfer[:40]!r}, which was not requested")
     encoding = headers.get("Content-Encoding", "").strip().lower()
-    # S3 keeps `aws-chunked`, which only ever described the upload, on some objects' answers.
+    # S3 sends `aws-chunked`, which describes the upload only, with some objects.
     if encoding not in ("", "identity", "aws-chunked"):
         raise BadResponseError(f"the body is encoded ({encoding[:40]!r}), though only identity was accepted")
 
 
 def check_etag(pinned: str | None, found: str | None) -> None:
-    """Hold an answer's ETag against the first window's; an answer without one has passed If-Match.
+    """Compare a response's ETag with the first window's; a response without one has passed If-Match.
 
     Raises:
-        ObjectChangedError: It is another.
+        ObjectChangedError: They differ.
     """
     if pinned is None or found is None or pinned.removeprefix("W/") == found.removeprefix("W/"):
         return
-    raise ObjectChangedError(f"the object was replaced: its ETag was {pinned!r}, now it is {found[:100]!r}")
+    raise object_changed(pinned, found)
+
+
+def object_changed(pinned: str, found: str | None = None) -> ObjectChangedError:
+    """The error for an object that does not have the pinned ETag any more (a 412: the new one is unknown)."""
+    if found is None:
+        return ObjectChangedError(f"the object was replaced: its ETag was {pinned!r}", status=412)
+    return ObjectChangedError(f"the object was replaced: its ETag was {pinned!r}, now it is {found[:100]!r}")
 
 
 def unquoted(etag: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Reads one HTTP answer, bounded and checked, and turns whatever goes wrong into an error of the tree."""
+"""Reads one HTTP response, bounded and checked, and maps every failure to an error of the tree."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,45 +12,28 @@ from harvester.errors import (
     BadResponseError,
     ConnectionFailedError,
     ListingError,
-    ObjectChangedError,
     RequestRejectedError,
     StoreError,
     TimedOutError,
 )
+from harvester.messages import one_line
 from harvester.model import ByteRange, ObjectRef, RangeResponse
 from harvester.store.cost import RequestCost
-from harvester.store.http.http_errors import EXCERPT_BYTES, refusal
+from harvester.store.http.http_errors import EXCERPT_BYTES, status_error
 from harvester.store.http.range_response import (
-    Promise,
+    DeclaredBody,
     check_encoding,
     check_etag,
-    promise_of_partial,
-    promise_of_whole,
-    size_of_unsatisfied,
+    object_changed,
+    partial_body,
     unquoted,
+    unsatisfied_size,
+    whole_body,
 )
 
 
-def counting(cost: RequestCost) -> aiohttp.ClientMiddlewareType:
-    """A middleware that counts each request of aiohttp's client, and forbids its own retries.
-
-    The client would repeat a request whose connection broke: twice the load on a server that fails.
-    """
-
-    async def send(
-        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-    ) -> aiohttp.ClientResponse:
-        cost.requests += 1
-        try:
-            return await handler(request)
-        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-            raise _broken(error) from error
-
-    return send
-
-
-class Answer(Protocol):
-    """One answer, whose body has still to be read."""
+class HttpResponse(Protocol):
+    """A response whose head has come; the body is still to be read."""
 
     @property
     def status(self) -> int:
@@ -58,23 +41,23 @@ class Answer(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The headers, by names of any case."""
+        """The headers, with case-insensitive names."""
 
     @property
     def body_length(self) -> int | None:
-        """How long it says that its body is; None where only its end will tell."""
+        """The declared length of the body; None if only its end will tell."""
 
     @property
     def received(self) -> int:
-        """How many bytes of the body have come."""
+        """Bytes of the body so far."""
 
     async def read(self, least: int) -> tuple[bytes, bool]:
         """Wait for so many bytes of the body, or for its end: what has come, and whether it is all."""
 
 
 @dataclass(slots=True)
-class ClientResponse:
-    """An answer as aiohttp's client gives it."""
+class AiohttpResponse:
+    """A response of aiohttp's client."""
 
     response: aiohttp.ClientResponse
     received: int = 0
@@ -86,12 +69,12 @@ class ClientResponse:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The headers, by names of any case."""
+        """The headers, with case-insensitive names."""
         return self.response.headers
 
     @property
     def body_length(self) -> int | None:
-        """How long it says that its body is; None where only its end will tell."""
+        """The declared length of the body; None if only its end will tell."""
         return None if "Transfer-Encoding" in self.headers else self.response.content_length
 
     async def read(self, least: int) -> tuple[bytes, bool]:
@@ -105,132 +88,155 @@ class ClientResponse:
         return b"".join(pieces), content.at_eof()
 
 
+def counting(cost: RequestCost) -> aiohttp.ClientMiddlewareType:
+    """A middleware that counts each request of aiohttp's client, and prevents the client's own retries.
+
+    They would double the load on a server just when it fails.
+    """
+
+    async def send(
+        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        cost.requests += 1
+        try:
+            return await handler(request)
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+            raise _connection_failed(error) from error
+
+    return send
+
+
 @contextmanager
-def errors_of(ref: ObjectRef, offset: int | None = None) -> Iterator[RequestCost]:
-    """Run an exchange; every failure of the network leaves as a `StoreError` that names the object.
+def store_errors(ref: ObjectRef, offset: int | None = None) -> Iterator[RequestCost]:
+    """Run an exchange, whose cost is counted; every failure of the network becomes a `StoreError`.
 
     Args:
-        ref: The object or the listing's prefix.
-        offset: The first byte that is asked for, where it is a range.
+        ref: The object, or the prefix of a listing.
+        offset: The first byte of the requested range.
 
     Raises:
-        StoreError: With the cost of the exchange.
+        StoreError: With the object's URL and the cost of the exchange.
     """
     cost = RequestCost()
     try:
         yield cost
     except StoreError as error:
-        raise _named(error, ref, offset, cost)  # noqa: B904 - it is the same error
+        raise _complete(error, ref, offset, cost)  # noqa: B904 - it is the same error
     except TimeoutError as error:
-        raise _named(TimedOutError("no whole answer in time"), ref, offset, cost) from error
+        raise _complete(TimedOutError("the response was not complete in time"), ref, offset, cost) from error
     except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
-        raise _named(_broken(error), ref, offset, cost) from error
+        raise _complete(_connection_failed(error), ref, offset, cost) from error
     except UnicodeError as error:  # a host name that DNS cannot spell
-        rejected = RequestRejectedError(f"the address cannot be used: {_one_line(error)}")
-        raise _named(rejected, ref, offset, cost) from error
+        rejected = RequestRejectedError(f"the URL cannot be used: {_error_text(error)}")
+        raise _complete(rejected, ref, offset, cost) from error
 
 
-async def read_range(wanted: ByteRange, etag: str | None, cost: RequestCost, answer: Answer) -> RangeResponse:
-    """Read the answer to a range request, not a byte more than was asked for and promised.
+async def read_range(
+    wanted: ByteRange, etag: str | None, cost: RequestCost, response: HttpResponse
+) -> RangeResponse:
+    """Read the response to a range request, and no more bytes than requested and declared.
 
     Args:
-        wanted: The range that was asked for.
+        wanted: The requested range.
         etag: The ETag that the object must still have.
-        cost: What the exchange has cost before this answer.
-        answer: Of any status but a redirect's.
+        cost: What the exchange has cost before this response.
+        response: Of any status but a redirect's.
 
     Raises:
-        StoreError: The answer is an error, or is not that range.
+        StoreError: The response is an error, or is not that range.
     """
-    status, headers = answer.status, answer.headers
+    status, headers = response.status, response.headers
     if status == 412 and etag is not None:
-        raise ObjectChangedError(f"the object was replaced: its ETag was {etag!r}", status=412)
+        raise object_changed(etag)
     found = unquoted(headers.get("ETag"))
     if status == 416:
         check_etag(etag, found)
-        size = size_of_unsatisfied(wanted, headers, await _excerpt_of(answer))
-        discarded = cost.bytes_fetched + answer.received
+        size = unsatisfied_size(wanted, headers, await _excerpt_of(response))
+        discarded = cost.bytes_fetched + response.received
         return RangeResponse(data=b"", size=size, etag=found, requests=cost.requests, discarded=discarded)
-    await _check_status(answer, (200, 206))
+    await _check_status(response, (200, 206))
     check_encoding(headers)
     check_etag(etag, found)
     if status == 206:
-        promise = promise_of_partial(wanted, headers, answer.body_length)
+        body = partial_body(wanted, headers, response.body_length)
     else:
-        promise = promise_of_whole(wanted, answer.body_length)
-    # One byte more shows whether the body ends where it should; where the size is known and the rest of
-    # the object would follow, nobody waits for it.
-    beyond = 0 if promise.whole and promise.size is not None else 1
-    data, ended = await answer.read(promise.length + beyond)
-    size = _checked_size(promise, data, ended=ended)
-    data = data[: promise.length]
+        body = whole_body(wanted, response.body_length)
+    # One more byte shows whether the body ends where it should; not if the rest of the object would follow.
+    beyond = 0 if body.is_whole_object and body.size is not None else 1
+    data, ended = await response.read(body.length + beyond)
+    size = _checked_size(body, data, ended=ended)
+    data = data[: body.length]
     return RangeResponse(
         data=data,
         size=size,
         etag=found,
         requests=cost.requests,
-        discarded=cost.bytes_fetched + answer.received - len(data),
+        discarded=cost.bytes_fetched + response.received - len(data),
     )
 
 
-async def read_document(limit: int, answer: Answer) -> bytes:
-    """Read the whole body of a 200, if it is no longer than `limit` bytes.
+async def read_document(limit: int, response: HttpResponse) -> bytes:
+    """Read the whole body of a 200 that is no longer than `limit` bytes.
 
     Raises:
-        StoreError: The answer is an error, encoded, or too long.
+        StoreError: The response is an error, encoded, or too long.
         aiohttp.ClientError: The connection broke.
-        TimeoutError: The answer took too long.
+        TimeoutError: The response took too long.
     """
-    await _check_status(answer, (200,))
-    check_encoding(answer.headers)
-    data, ended = await answer.read(limit + 1)
+    await _check_status(response, (200,))
+    check_encoding(response.headers)
+    data, ended = await response.read(limit + 1)
     if len(data) > limit or not ended:
         raise ListingError(f"a page of the listing is longer than {limit} bytes")
     return data
 
 
-def _checked_size(promise: Promise, data: bytes, *, ended: bool) -> int:
-    """The whole object's size, once the body has kept its promise."""
-    if not promise.whole:
-        if len(data) != promise.length or not ended:
-            kept = "more" if len(data) >= promise.length else str(len(data))
-            raise BadResponseError(f"promised {promise.length} bytes, the body has {kept}")
-    elif promise.size is not None and len(data) < promise.length:
-        raise BadResponseError(f"promised {promise.length} bytes, the body has {len(data)}")
-    if promise.size is not None:
-        return promise.size
-    if not ended or len(data) > promise.length:
-        raise BadResponseError("the server ignores ranges and does not say the object's size")
+def _checked_size(body: DeclaredBody, data: bytes, *, ended: bool) -> int:
+    """The whole object's size, if the data is as the head declared.
+
+    Raises:
+        BadResponseError: It is not.
+    """
+    if not body.is_whole_object:
+        if len(data) != body.length or not ended:
+            length = "more" if len(data) >= body.length else str(len(data))
+            raise BadResponseError(f"declared {body.length} bytes, the body has {length}")
+    elif body.size is not None and len(data) < body.length:
+        raise BadResponseError(f"declared {body.length} bytes, the body has {len(data)}")
+    if body.size is not None:
+        return body.size
+    if not ended or len(data) > body.length:
+        raise BadResponseError("the server ignores ranges and does not tell the object's size")
     return len(data)
 
 
-async def _check_status(answer: Answer, good: tuple[int, ...]) -> None:
-    if answer.status in good:
+async def _check_status(response: HttpResponse, good: tuple[int, ...]) -> None:
+    if response.status in good:
         return
-    if answer.status < 400:
-        raise BadResponseError(f"the server answers {answer.status}", status=answer.status)
-    raise refusal(answer.status, answer.headers, await _excerpt_of(answer))
+    if response.status < 400:
+        raise BadResponseError(f"the server responded with {response.status}", status=response.status)
+    raise status_error(response.status, response.headers, await _excerpt_of(response))
 
 
-async def _excerpt_of(answer: Answer) -> bytes:
-    """The beginning of an error's body; what it says is a courtesy, so that its loss changes nothing."""
+async def _excerpt_of(response: HttpResponse) -> bytes:
+    """The beginning of an error's body; empty if it cannot be read, because the status is enough."""
     try:
-        data, _ = await answer.read(EXCERPT_BYTES)
+        data, _ = await response.read(EXCERPT_BYTES)
     except (StoreError, aiohttp.ClientError, HttpProcessingError, OSError):
         return b""
     return data[:EXCERPT_BYTES]
 
 
-def _named(error: StoreError, ref: ObjectRef, offset: int | None, cost: RequestCost) -> StoreError:
+def _complete(error: StoreError, ref: ObjectRef, offset: int | None, cost: RequestCost) -> StoreError:
     error.url = error.url or ref.url
     error.offset = offset if error.offset is None else error.offset
     error.requests, error.bytes_fetched = cost.requests, cost.bytes_fetched
     return error
 
 
-def _broken(error: Exception) -> ConnectionFailedError:
-    return ConnectionFailedError(f"the connection failed: {_one_line(error)}")
+def _connection_failed(error: Exception) -> ConnectionFailedError:
+    return ConnectionFailedError(f"the connection failed: {_error_text(error)}")
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+def _error_text(error: Exception) -> str:
+    return one_line(f"{type(error).__name__}: {error}")[:300]

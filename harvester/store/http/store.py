@@ -1,70 +1,52 @@
-"""Reads ranges of public objects over HTTP, from S3, GCS or any server that knows ranges."""
+"""Reads ranges of objects over HTTP, from S3, GCS or any server that supports range requests."""
 
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from typing import Final, TypeAlias, TypeVar
 
 import aiohttp
-import anyio
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from harvester.errors import ListingError, RequestRejectedError, StoreError
-from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse
+from harvester.model import ByteRange, ObjectRef, RangeResponse
 from harvester.store.cost import RequestCost
 from harvester.store.http import urls
-from harvester.store.http.connection_pool import ConnectionBounds, Connections, open_connections
+from harvester.store.http.connection_pool import (
+    DEFAULT_HTTP_LIMITS,
+    ConnectionPool,
+    HttpLimits,
+    open_connections,
+)
 from harvester.store.http.listing import (
-    DEFAULT_LISTING_LIMITS,
+    MOST_PAGE_BYTES,
     ListingPage,
-    join_pages,
+    PagedStore,
     parse_json_page,
     parse_xml_page,
 )
 from harvester.store.http.range_response import if_match
 from harvester.store.http.response import (
-    Answer,
-    ClientResponse,
+    AiohttpResponse,
+    HttpResponse,
     counting,
-    errors_of,
     read_document,
     read_range,
+    store_errors,
 )
 
 T = TypeVar("T")
-# An address, by the region of the bucket.
-Where: TypeAlias = Callable[[str | None], str]
+# A URL, by the region of the bucket.
+UrlOfRegion: TypeAlias = Callable[[str | None], str]
 
-# What a server that has no JSON listing answers to one.
-_NO_JSON_LISTING = frozenset({400, 404, 405, 501})
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# The responses of servers without a JSON listing.
+_NO_JSON_LISTING: Final = frozenset({400, 404, 405, 501})
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_MOST_REDIRECTS: Final = 3
 _USER_AGENT: Final = f"harvester/{version('harvester')}"
-
-
-@dataclass(frozen=True, slots=True)
-class HttpLimits:
-    """Bounds of every exchange.
-
-    Args:
-        concurrency: Requests, and so connections, at once; others wait without their clock running.
-        connect_seconds: For a connection to be made.
-        silence_seconds: Between two pieces of an answer.
-        total_seconds: For the whole answer; the only bound that ends a slow drip.
-        redirects: How many are followed for one request, all of them to the same host.
-    """
-
-    concurrency: int = 64
-    connect_seconds: float = 10.0
-    silence_seconds: float = 20.0
-    total_seconds: float = 60.0
-    redirects: int = 3
-
-
-DEFAULT_HTTP_LIMITS = HttpLimits()
 
 
 @asynccontextmanager
@@ -77,29 +59,21 @@ async def open_http_store(
 ) -> AsyncIterator["HttpStore"]:
     """An HTTP store with its own connections, which are closed at the end.
 
-    Requests are anonymous: no cookies, and neither proxies nor .netrc from the environment.
+    Requests are anonymous: no cookies, and neither proxies nor .netrc from the environment. How many run at
+    once is the caller's business.
 
     Args:
-        endpoint: Replaces the addresses of S3 and GCS, with the bucket in the path.
+        endpoint: Replaces the endpoints of S3 and GCS; the bucket is the first part of the path.
         limits: Bounds of every exchange.
         tls: Which certificates are trusted; None: those that the operating system trusts.
         resolver: Finds the addresses of hosts; None: the operating system does.
 
     Raises:
-        ConfigError: The endpoint is no address.
+        ConfigError: The endpoint is not a URL.
     """
-    bounds = ConnectionBounds(
-        kept=limits.concurrency,
-        connect_seconds=limits.connect_seconds,
-        silence_seconds=limits.silence_seconds,
-        total_seconds=limits.total_seconds,
-    )
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
-            ssl=tls or True,
-            resolver=resolver,
-            limit=limits.concurrency,
-            keepalive_timeout=bounds.idle_seconds,
+            ssl=tls or True, resolver=resolver, limit=0, keepalive_timeout=limits.idle_seconds
         ),
         timeout=aiohttp.ClientTimeout(
             total=limits.total_seconds,
@@ -111,83 +85,66 @@ async def open_http_store(
         auto_decompress=False,
         trust_env=False,
     )
-    async with session, open_connections(bounds, tls=tls, resolver=resolver) as connections:
-        yield HttpStore(session, connections, endpoint=endpoint, limits=limits)
+    async with session, open_connections(limits, tls=tls, resolver=resolver) as connections:
+        yield HttpStore(session, connections, endpoint=endpoint)
 
 
-class HttpStore:
-    """A store over `s3`, `gs`, `https` and `http` refs, one request a call; see `open_http_store`.
+class HttpStore(PagedStore):
+    """A store over `s3`, `gs`, `https` and `http` refs, from `open_http_store`; one request per call.
 
     Args:
-        session: Asks for listings; it must not decompress.
-        connections: Over which ranges are asked for.
-        endpoint: Replaces the addresses of S3 and GCS, with the bucket in the path.
-        limits: Bounds of every exchange.
+        session: Sends the requests for listings; it must not decompress.
+        connections: For the requests for ranges.
+        endpoint: Replaces the endpoints of S3 and GCS; the bucket is the first part of the path.
     """
 
     def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        connections: Connections,
-        *,
-        endpoint: str | None = None,
-        limits: HttpLimits = DEFAULT_HTTP_LIMITS,
+        self, session: aiohttp.ClientSession, connections: ConnectionPool, *, endpoint: str | None = None
     ) -> None:
         self._session = session
         self._connections = connections
         self._endpoint = None if endpoint is None else urls.checked_endpoint(endpoint)
-        self._limits = limits
-        self._slots = anyio.Semaphore(limits.concurrency, fast_acquire=True)
         self._regions: dict[str, str] = {}
         self._without_json_listing: set[str] = set()
 
     async def get_range(self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None) -> RangeResponse:
-        """Read one range of an object, and check that the answer is that range.
+        """Read one range of an object, and check that the response is that range.
 
         Raises:
-            StoreError: One of its children, whatever the server or the network does.
+            StoreError: One of its subclasses, for every failure of the server or the network.
         """
         fields = f"Range: bytes={wanted.start}-{wanted.stop - 1}\r\n"
         pinned = if_match(etag)
         if pinned is not None:
             fields += f"If-Match: {pinned}\r\n"
 
-        def where(region: str | None) -> str:
-            return urls.object_address(ref, endpoint=self._endpoint, region=region)
+        def url_of(region: str | None) -> str:
+            return urls.object_url(ref, endpoint=self._endpoint, region=region)
 
-        with errors_of(ref, wanted.start) as cost:
-            return await self._followed(
-                ref, where, partial(self._asked, fields, cost), partial(read_range, wanted, etag, cost)
+        with store_errors(ref, wanted.start) as cost:
+            return await self._exchange(
+                ref, url_of, partial(self._send, fields, cost), partial(read_range, wanted, etag, cost)
             )
 
-    async def list_objects(self, prefix: ObjectRef) -> AsyncIterator[ListedObject]:
-        """All objects whose key starts with the prefix's key.
-
-        Raises:
-            ListingError: A page failed, or the listing contradicts itself.
-        """
-        async for listed in join_pages(partial(self.list_page, prefix), prefix):
-            yield listed
-
     async def list_page(self, prefix: ObjectRef, token: str | None) -> ListingPage:
-        """One page of a listing: S3's by XML, GCS's by JSON; by XML too where an endpoint knows no JSON.
+        """One page of a listing: S3's in XML, GCS's in JSON, or in XML from an endpoint without JSON.
 
         Raises:
-            StoreError: One of its children says what is wrong.
+            StoreError: One of its subclasses says what is wrong.
         """
         if prefix.scheme not in ("s3", "gs"):
             raise ListingError(
-                f"{prefix.scheme}:// addresses cannot be listed; name a bucket, or each object",
+                f"{prefix.scheme}:// URLs cannot be listed; name a bucket, or each object",
                 url=prefix.url,
             )
         if prefix.scheme == "s3" or prefix.bucket in self._without_json_listing:
             return await self._xml_page(prefix, token)
         try:
             document = await self._document(
-                prefix, lambda _: urls.json_listing_address(prefix, token, endpoint=self._endpoint)
+                prefix, lambda _: urls.json_listing_url(prefix, token, endpoint=self._endpoint)
             )
-        except StoreError as refused:
-            if self._endpoint is None or token is not None or refused.status not in _NO_JSON_LISTING:
+        except StoreError as error:
+            if self._endpoint is None or token is not None or error.status not in _NO_JSON_LISTING:
                 raise
             page = await self._xml_page(prefix, None)
             self._without_json_listing.add(prefix.bucket)
@@ -195,83 +152,79 @@ class HttpStore:
         return parse_json_page(document, prefix.bucket)
 
     async def _xml_page(self, prefix: ObjectRef, token: str | None) -> ListingPage:
-        def where(region: str | None) -> str:
-            return urls.xml_listing_address(prefix, token, endpoint=self._endpoint, region=region)
+        def url_of(region: str | None) -> str:
+            return urls.xml_listing_url(prefix, token, endpoint=self._endpoint, region=region)
 
-        return parse_xml_page(await self._document(prefix, where), prefix.bucket, prefix.scheme)
+        return parse_xml_page(await self._document(prefix, url_of), prefix.bucket, prefix.scheme)
 
-    async def _document(self, prefix: ObjectRef, where: Where) -> bytes:
-        """Ask for a page of a listing."""
-        with errors_of(prefix) as cost:
-            return await self._followed(
-                prefix,
-                where,
-                partial(self._asked_by_client, cost),
-                partial(read_document, DEFAULT_LISTING_LIMITS.page_bytes),
+    async def _document(self, prefix: ObjectRef, url_of: UrlOfRegion) -> bytes:
+        """One page of a listing, as the server sends it."""
+        with store_errors(prefix) as cost:
+            return await self._exchange(
+                prefix, url_of, partial(self._send_by_aiohttp, cost), partial(read_document, MOST_PAGE_BYTES)
             )
 
-    async def _followed(
+    async def _exchange(
         self,
         ref: ObjectRef,
-        where: Where,
-        ask: Callable[[str], AbstractAsyncContextManager[Answer]],
-        read: Callable[[Answer], Awaitable[T]],
+        url_of: UrlOfRegion,
+        send: Callable[[str], AbstractAsyncContextManager[HttpResponse]],
+        read: Callable[[HttpResponse], Awaitable[T]],
     ) -> T:
-        """Ask at the address that `where` gives for a region, go where the server says, and read there."""
-        url = where(self._regions.get(ref.bucket))
-        async with self._slots:
-            for _ in range(self._limits.redirects + 1):
-                async with ask(url) as answer:
-                    if answer.status not in _REDIRECTS:
-                        return await read(answer)
-                    url = self._redirected(ref, where, answer, url)
-        raise RequestRejectedError(f"redirected more than {self._limits.redirects} times")
+        """Send a request, follow redirects, and read the response."""
+        url = url_of(self._regions.get(ref.bucket))
+        for _ in range(_MOST_REDIRECTS + 1):
+            async with send(url) as response:
+                if response.status not in _REDIRECTS:
+                    return await read(response)
+                url = self._redirected(ref, url_of, response, url)
+        raise RequestRejectedError(f"redirected more than {_MOST_REDIRECTS} times")
 
     @asynccontextmanager
-    async def _asked(self, fields: str, cost: RequestCost, url: str) -> AsyncIterator[Answer]:
-        """Ask over a connection of our own."""
+    async def _send(self, fields: str, cost: RequestCost, url: str) -> AsyncIterator[HttpResponse]:
+        """Send a request over a connection of our own."""
         origin, request = _request(url, fields)
         cost.requests += 1
-        connection = await self._connections.take(origin)
+        connection = await self._connections.acquire(origin)
         try:
-            await connection.ask(request)
+            await connection.send(request)
             yield connection
         finally:
             cost.bytes_fetched += connection.received
-            self._connections.give_back(connection)
+            self._connections.release(connection)
 
     @asynccontextmanager
-    async def _asked_by_client(self, cost: RequestCost, url: str) -> AsyncIterator[Answer]:
-        """Ask by aiohttp's client."""
-        # Leaving the block closes a connection whose answer was not read to its end.
+    async def _send_by_aiohttp(self, cost: RequestCost, url: str) -> AsyncIterator[HttpResponse]:
+        """Send a request by aiohttp's client."""
+        # Leaving the block closes a connection whose response was not read to its end.
         async with self._session.get(
             URL(url, encoded=True), allow_redirects=False, middlewares=(counting(cost),)
-        ) as response:
-            answer = ClientResponse(response)
+        ) as client_response:
+            response = AiohttpResponse(client_response)
             try:
-                yield answer
+                yield response
             finally:
-                cost.bytes_fetched += answer.received
+                cost.bytes_fetched += response.received
 
-    def _redirected(self, ref: ObjectRef, where: Where, answer: Answer, url: str) -> str:
-        headers = answer.headers
+    def _redirected(self, ref: ObjectRef, url_of: UrlOfRegion, response: HttpResponse, url: str) -> str:
+        headers = response.headers
         region = headers.get("x-amz-bucket-region", "")
         if ref.scheme == "s3" and self._endpoint is None and urls.is_region(region):
             self._regions[ref.bucket] = region
-            return where(region)
+            return url_of(region)
         location = headers.get("Location", "")
         target = urls.redirect_target(url, location) if location else None
         if target is None:
             raise RequestRejectedError(
-                f"the server redirects to {location[:200]!r}, which is not followed; name that address"
-                " itself if it is trusted",
-                status=answer.status,
+                f"the server redirects to {location[:200]!r}, which is not followed; use that URL"
+                " itself if you trust it",
+                status=response.status,
             )
         return target
 
 
 def _request(url: str, fields: str) -> tuple[str, bytes]:
-    """The server that an address is at, and the request that it gets, with these header fields."""
+    """The origin of a URL, and the bytes of a GET request with these header fields."""
     scheme, _, rest = url.partition("://")
     authority, _, target = rest.partition("/")
     request = (

@@ -1,4 +1,4 @@
-"""Where objects and listings lie on the web: addresses of S3 and GCS, and which redirects are followed."""
+"""URLs of objects and listings in S3, GCS and HTTP servers, and which redirects are followed."""
 
 import re
 from functools import lru_cache
@@ -7,10 +7,9 @@ from urllib.parse import quote
 from yarl import URL
 
 from harvester.errors import ConfigError, RequestRejectedError
-from harvester.model import PLAIN_KEY, ObjectRef
+from harvester.model import BUCKET_NAME, PLAIN_KEY, ObjectRef, endpoint_url
 
-# Anything else in a bucket's or a host's place could name another host (`s3://other.example#/key`).
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}")
+# Anything else in a host's place could name another host.
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
 # A dot in the bucket breaks the wildcard certificate of *.s3.amazonaws.com; capitals are no host names.
 _HOST_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
@@ -21,52 +20,51 @@ GCS_HOST = "https://storage.googleapis.com"
 
 
 def checked_endpoint(endpoint: str) -> str:
-    """An endpoint's address without a trailing slash.
+    """An endpoint without a trailing slash.
 
     Raises:
-        ConfigError: It is not `http(s)://host[:port][/path]`.
+        ConfigError: It is not `http(s)://HOST[:PORT]`.
     """
-    scheme, _, rest = endpoint.partition("://")
-    host, _, path = rest.partition("/")
-    if scheme not in ("http", "https") or not _is_host(host) or re.search(r"[\s?#]", path):
-        raise ConfigError(f"endpoint {endpoint!r}: expected http://HOST[:PORT] or https://HOST[:PORT]")
-    return endpoint.rstrip("/")
+    try:
+        return endpoint_url(endpoint)
+    except ValueError as error:
+        raise ConfigError(f"endpoint {error}") from None
 
 
-def object_address(ref: ObjectRef, *, endpoint: str | None = None, region: str | None = None) -> str:
-    """The address that a GET of the object goes to, in ASCII and without a fragment.
+def object_url(ref: ObjectRef, *, endpoint: str | None = None, region: str | None = None) -> str:
+    """The URL of a GET of the object, in ASCII and without a fragment.
 
     Args:
-        ref: An object in S3 or GCS, or at an HTTP address.
-        endpoint: Replaces the provider's, with the bucket in the path.
-        region: The S3 bucket's, where an earlier answer named it.
+        ref: An object in S3 or GCS, or on an HTTP server.
+        endpoint: Replaces the provider's; the bucket is the first part of the path.
+        region: The S3 bucket's, if an earlier response told it.
 
     Raises:
-        RequestRejectedError: The bucket or the key cannot be part of an address.
+        RequestRejectedError: The bucket or the key cannot be part of a URL.
     """
     if not ref.key:
-        raise RequestRejectedError("an object's address needs a key", url=ref.url)
+        raise RequestRejectedError("an object's URL needs a key", url=ref.url)
     if ref.scheme in ("http", "https"):
         if not _is_host(ref.bucket):
             raise RequestRejectedError(f"{ref.bucket!r} is not a host name; write it in ASCII", url=ref.url)
         _check_text(ref, ref.key)
         return ref.url
     key = ref.key if PLAIN_KEY.fullmatch(ref.key) else _encoded(ref, ref.key, "/")
-    return f"{_bucket_address(ref, endpoint, region)}/{key}"
+    return f"{_bucket_url(ref, endpoint, region)}/{key}"
 
 
-def xml_listing_address(
+def xml_listing_url(
     prefix: ObjectRef, token: str | None, *, endpoint: str | None = None, region: str | None = None
 ) -> str:
-    """The address of one page of S3's ListObjectsV2, keys percent-encoded so that XML can hold them all."""
+    """The URL of one page of S3's ListObjectsV2; keys come percent-encoded: XML cannot hold them all."""
     query = f"list-type=2&encoding-type=url&max-keys={PAGE_KEYS}&prefix={_encoded(prefix, prefix.key)}"
     if token is not None:
         query += f"&continuation-token={_encoded(prefix, token)}"
-    return f"{_bucket_address(prefix, endpoint, region)}/?{query}"
+    return f"{_bucket_url(prefix, endpoint, region)}/?{query}"
 
 
-def json_listing_address(prefix: ObjectRef, token: str | None, *, endpoint: str | None = None) -> str:
-    """The address of one page of GCS's JSON listing (Objects: list), only the fields that are read."""
+def json_listing_url(prefix: ObjectRef, token: str | None, *, endpoint: str | None = None) -> str:
+    """The URL of one page of GCS's JSON listing (Objects: list), with only the fields that are used."""
     _check_bucket(prefix)
     query = (
         f"prefix={_encoded(prefix, prefix.key)}&maxResults={PAGE_KEYS}"
@@ -77,14 +75,13 @@ def json_listing_address(prefix: ObjectRef, token: str | None, *, endpoint: str 
     return f"{endpoint or GCS_HOST}/storage/v1/b/{prefix.bucket}/o?{query}"
 
 
-def redirect_target(address: str, location: str) -> str | None:
-    """Where a redirect leads, or None where it is not followed.
+def redirect_target(url: str, location: str) -> str | None:
+    """The URL that a redirect leads to, or None if it is not followed.
 
-    Followed to the same host only, at the same port, or from http to https at their usual ports. A
-    bucket has no reason to send a client elsewhere, and following would let any server on a list of
-    URLs aim requests at addresses that only this machine can reach.
+    Redirects are followed to the same host and port only, or from http to https at their default ports.
+    Otherwise any server on a list of URLs could send requests to hosts that only this machine can reach.
     """
-    current = URL(address, encoded=True)
+    current = URL(url, encoded=True)
     try:
         target = current.join(URL(location))
     except ValueError:
@@ -97,11 +94,11 @@ def redirect_target(address: str, location: str) -> str | None:
 
 
 def is_region(name: str) -> bool:
-    """Whether an answer's `x-amz-bucket-region` may become a part of a host name."""
+    """Whether a response's `x-amz-bucket-region` may become part of a host name."""
     return _REGION.fullmatch(name) is not None
 
 
-def _bucket_address(ref: ObjectRef, endpoint: str | None, region: str | None) -> str:
+def _bucket_url(ref: ObjectRef, endpoint: str | None, region: str | None) -> str:
     _check_bucket(ref)
     if endpoint is not None:
         return f"{endpoint}/{ref.bucket}"
@@ -113,7 +110,7 @@ def _bucket_address(ref: ObjectRef, endpoint: str | None, region: str | None) ->
     return f"https://{host}/{ref.bucket}"
 
 
-@lru_cache(maxsize=1024)  # asked for each request, of very few hosts
+@lru_cache(maxsize=1024)  # called for each request, with very few hosts
 def _is_host(text: str) -> bool:
     found = _HOST.fullmatch(text)
     return found is not None and int(found[1] or 0) < 2**16
@@ -122,7 +119,7 @@ def _is_host(text: str) -> bool:
 def _check_bucket(ref: ObjectRef) -> None:
     if ref.scheme not in ("s3", "gs"):
         raise RequestRejectedError(f"{ref.scheme}:// has no buckets", url=ref.url)
-    if not _BUCKET.fullmatch(ref.bucket):
+    if not BUCKET_NAME.fullmatch(ref.bucket):
         raise RequestRejectedError(f"{ref.bucket!r} is not a bucket name", url=ref.url)
 
 
@@ -133,6 +130,6 @@ def _encoded(ref: ObjectRef, text: str, safe: str = "") -> str:
 
 def _check_text(ref: ObjectRef, text: str) -> None:
     try:
-        text.encode()  # a loop over the letters would take as long as the rest of an address
+        text.encode()  # a loop over the characters takes as long as the rest of a URL
     except UnicodeEncodeError:
-        raise RequestRejectedError(f"{ref.key!r} is not a key: half a character in it") from None
+        raise RequestRejectedError(f"{ref.key!r} is not a key: it has a lone surrogate") from None

@@ -1,73 +1,50 @@
-"""Tells when an endpoint is down as a whole, and lets one call at a time find out whether it is back."""
+"""Detects that a whole endpoint is down, and then lets one request at a time test whether it is back."""
 
+import asyncio
 import random
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import anyio
 
 from harvester.errors import EndpointDownError, StoreError
 
-
-@dataclass(frozen=True, slots=True)
-class CircuitRules:
-    """When an endpoint counts as down, and how often it is probed then.
-
-    Args:
-        failures: So many requests in a row failed,
-        silent_seconds: and none succeeded for so long since the first of them.
-        probe_seconds: The longest wait before the first probe; each further one doubles it.
-        longest_probe_seconds: The bound of these waits.
-    """
-
-    failures: int = 10
-    silent_seconds: float = 1.0
-    probe_seconds: float = 1.0
-    longest_probe_seconds: float = 15.0
+_FAILURES = 10  # in a row, and
+_SILENT_SECONDS = 1.0  # without a success since the first of them
+_FIRST_PROBE_SECONDS = 1.0
+_LONGEST_PROBE_SECONDS = 15.0
 
 
-DEFAULT_CIRCUIT = CircuitRules()
+class CircuitBreaker:
+    """The state of one endpoint: closed while it responds, open while it is down.
 
-
-class Circuit:
-    """The state of one endpoint: closed while it answers, open while it is down.
+    It opens after ten failures in a row over at least a second. While it is open, one request at a time is
+    let through as a probe; the wait before the next probe doubles from 1 s to 15 s.
 
     Args:
         name: The endpoint, for messages.
-        rules: When it opens and how it is probed.
-        clock: Seconds that only grow.
 
     Attributes:
         is_open: Whether the endpoint is down.
     """
 
-    def __init__(
-        self,
-        name: str,
-        rules: CircuitRules = DEFAULT_CIRCUIT,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, name: str) -> None:
         self.is_open = False
         self._name = name
-        self._rules = rules
-        self._clock = clock
+        self._clock = asyncio.get_running_loop().time
         self._failures = 0
         self._failing_since = 0.0
         self._probing = False
         self._probe_at = 0.0
-        self._probe_wait = rules.probe_seconds
+        self._probe_wait = _FIRST_PROBE_SECONDS
         self._last: StoreError | None = None
         self._changed = anyio.Event()
 
     @property
     def wants_probe(self) -> bool:
-        """Whether it is time for a call to find out if the endpoint is back; who enters next is that call."""
+        """Whether the next request would be a probe."""
         return self.is_open and not self._probing and self._clock() >= self._probe_at
 
     def succeeded(self) -> None:
-        """The endpoint answered, if only that it has no such object."""
+        """Record a response of the endpoint, even a 404."""
         if self._failures:
             self._failures = 0
             self._last = None
@@ -77,34 +54,34 @@ class Circuit:
             self._wake()
 
     def failed(self, error: StoreError) -> None:
-        """A request failed by the endpoint's fault."""
+        """Record a failure of the endpoint or of the network."""
         now = self._clock()
         self._failures += 1
         self._last = error
         if self._failures == 1:
             self._failing_since = now
-        many = self._failures >= self._rules.failures
-        if not self.is_open and many and now - self._failing_since >= self._rules.silent_seconds:
+        silent = now - self._failing_since >= _SILENT_SECONDS
+        if not self.is_open and self._failures >= _FAILURES and silent:
             self.is_open = True
-            self._probe_wait = self._rules.probe_seconds
+            self._probe_wait = _FIRST_PROBE_SECONDS
             self._set_next_probe()
 
     def probe_ended(self) -> None:
-        """The probe is over; if it did not close the circuit, another call may be the next one."""
+        """End a probe; unless it succeeded, another request may be the next one."""
         if self.is_open and self._probing:
             self._probing = False
-            self._probe_wait = min(2 * self._probe_wait, self._rules.longest_probe_seconds)
+            self._probe_wait = min(2 * self._probe_wait, _LONGEST_PROBE_SECONDS)
             self._set_next_probe()
             self._wake()
 
-    async def passage(self, deadline: float) -> bool:
-        """Wait until the endpoint is back, or until it is the caller's turn to probe it.
+    async def wait_until_closed(self, deadline: float) -> bool:
+        """Wait until the endpoint is back, or until the caller may probe it.
 
         Args:
-            deadline: When to wait no longer, by the clock.
+            deadline: When to give up, by the event loop's clock.
 
         Returns:
-            Whether the caller is the probe: then it has to call `probe_ended`.
+            Whether the caller is the probe and has to call `probe_ended`.
 
         Raises:
             EndpointDownError: The deadline passed.
@@ -122,7 +99,7 @@ class Circuit:
         return False
 
     def _set_next_probe(self) -> None:
-        # Half of it is drawn, so that the processes of a crawl do not probe in step.
+        # Half of the wait is random, so that the processes of a crawl do not probe at the same moment.
         self._probe_at = self._clock() + self._probe_wait * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
     def _wake(self) -> None:
@@ -131,9 +108,9 @@ class Circuit:
 
     def _down(self) -> EndpointDownError:
         seconds = self._clock() - self._failing_since
-        said = "" if self._last is None else f"; at last: {self._last.message}"
+        cause = "" if self._last is None else f"; last error: {self._last.message}"
         error = EndpointDownError(
-            f"{self._name} gave no answer for {seconds:.0f} s and is asked no more for this object{said}",
+            f"{self._name} has not responded for {seconds:.0f} s; this object was given up{cause}",
             status=None if self._last is None else self._last.status,
         )
         error.attempts = error.requests = 0

@@ -1,23 +1,23 @@
-"""How many requests one endpoint gets at once: more while it answers well, fewer when it does not.
+"""Limits concurrent requests: a fixed total for the process, and an adaptive share of it for each endpoint.
 
-Additive increase, multiplicative decrease, as TCP does it:
+An endpoint's limit follows additive increase, multiplicative decrease, as in TCP:
 
-- While all slots are in use, a success adds 1/limit, so that a round trip adds one slot. Until the first
-  decrease, and after an outage, it adds a whole one: each round trip doubles the limit.
-- 429 and 503 ask for fewer requests: the limit falls to 0.7 of itself. What was sent before the fall does
-  not count again, so that a round trip costs one fall.
-- Timeouts, broken connections and other 5xx take half a slot each: a round trip that fails as a whole
-  halves the limit, a stray reset among hundreds of answers does it no harm.
-- Latency that rises above the least that was seen, by more than twice that and more than 0.25 s, lets the
-  limit fall to 0.8: less than that is the client's own queue, or a cloud's usual spread. Windows are
-  compared with those of their own size only: a longer one takes longer.
-- What is lost without any success between is an outage's doing and no capacity: afterwards the limit
-  doubles back to half of what it was.
+- A response adds 1/limit while at least half of the slots are in use: one slot per round trip. Before the
+  first decrease, and after an outage, it adds 1: the limit doubles per round trip.
+- A 429 or 503 multiplies the limit by 0.7, once per round trip: requests sent before the last decrease do
+  not count again.
+- A timeout, a broken connection or another 5xx takes half a slot. A round trip that fails as a whole halves
+  the limit; a stray reset among hundreds of responses hardly changes it.
+- Latency above the lowest seen, by more than twice that and more than 0.25 s, multiplies the limit by 0.8.
+  Smaller rises come from the client's own queue or from the usual spread. Only responses of about one size
+  are compared.
+- What is lost in an outage says nothing about capacity: after it the limit doubles up to half of its
+  former value.
 """
 
+import asyncio
 import math
-import time
-from collections.abc import Callable
+from collections import deque
 
 import anyio
 
@@ -30,8 +30,9 @@ from harvester.errors import (
 )
 
 FAULTS = (ThrottledError, ServerFaultError, ConnectionFailedError, TimedOutError)
-"""Errors that are the endpoint's or the way's to it; any other one is an answer."""
+"""Errors of an endpoint or of the network; any other error is a valid response."""
 
+_START = 32
 _THROTTLED_FACTOR = 0.7
 _SLOW_FACTOR = 0.8
 _FAULT_STEP = 0.5
@@ -41,8 +42,41 @@ _FLOOR_SECONDS = 300.0
 _SMOOTHING = 1 / 16
 
 
+class RequestLimiter:
+    """Bounds the concurrent requests of a process; endpoints with waiting requests take turns.
+
+    Args:
+        total: The most requests at once, over all endpoints.
+
+    Attributes:
+        total: The same.
+        free: How many more requests may start.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total = self.free = total
+        self._waiting: dict[AdaptiveLimit, None] = {}
+
+    def add_waiting(self, limit: "AdaptiveLimit") -> None:
+        """Remember that requests wait for a slot of this endpoint."""
+        self._waiting.setdefault(limit)
+
+    def wake(self) -> None:
+        """Give free slots to waiting requests, one endpoint after the other."""
+        granted = bool(self._waiting)
+        while granted and self.free:
+            granted = False
+            for limit in list(self._waiting):
+                if not self.free:
+                    break
+                granted |= limit.grant()
+                del self._waiting[limit]
+                if limit.waiting:
+                    self._waiting[limit] = None
+
+
 class _LatencyFloor:
-    """The least latency of windows of about one size, forgotten after some minutes: routes change."""
+    """The lowest latency of one size of window, forgotten after some minutes because routes change."""
 
     __slots__ = ("_before", "_now", "_since")
 
@@ -51,7 +85,7 @@ class _LatencyFloor:
         self._before = self._now = math.inf
 
     def excess(self, seconds: float, now: float) -> float:
-        """How far a latency is above the floor, in units of what is taken for slow."""
+        """How far a latency is above the floor; 1 is the bound above which it counts as slow."""
         if now - self._since > _FLOOR_SECONDS:
             self._since, self._before, self._now = now, self._now, math.inf
         self._now = min(self._now, seconds)
@@ -60,70 +94,80 @@ class _LatencyFloor:
 
 
 class AdaptiveLimit:
-    """The slots of one endpoint; see the module's docstring for how their number changes.
+    """The request slots of one endpoint; the module's docstring has the rules.
 
     Args:
-        ceiling: The most slots there can be.
-        start: How many there are at first.
-        clock: Seconds that only grow.
+        limiter: Bounds all endpoints of the process.
 
     Attributes:
-        limiter: The slots; its `total_tokens` follow the limit.
-        waiting: How many calls stand in line for one.
+        slots: How many requests may be sent at once now.
+        in_flight: How many are.
     """
 
-    def __init__(self, ceiling: int, start: int = 32, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._ceiling = ceiling
-        self._clock = clock
-        self._limit = float(min(ceiling, start))
-        self._tokens = int(self._limit)
-        self._threshold = float(ceiling)
-        self._fell_at = -math.inf
-        self._good = self._limit
+    def __init__(self, limiter: RequestLimiter) -> None:
+        self._limiter = limiter
+        self._clock = asyncio.get_running_loop().time
+        self._limit = float(min(limiter.total, _START))
+        self._threshold = float(limiter.total)
+        self._decreased_at = -math.inf
+        self._last_good = self._limit
         self._slowness = 0.0
         self._floors: dict[int, _LatencyFloor] = {}
-        self.limiter = anyio.CapacityLimiter(self._tokens)
-        self.waiting = 0
+        self._queue: deque[anyio.Event] = deque()
+        self.slots = int(self._limit)
+        self.in_flight = 0
 
     @property
-    def slots(self) -> int:
-        """How many requests there may be at once, now."""
-        return self._tokens
+    def waiting(self) -> int:
+        """How many requests wait for a slot."""
+        return len(self._queue)
 
-    @property
-    def in_flight(self) -> int:
-        """How many there are."""
-        return self.limiter.borrowed_tokens
-
-    async def acquire(self, turn: object) -> None:
-        """Take a slot on behalf of `turn`, which holds no other; waits in line where none is free."""
-        if self.acquire_if_free(turn):
+    async def acquire(self) -> None:
+        """Take a slot, after the requests that came before."""
+        if self.acquire_if_free():
             return
-        self.waiting += 1
+        granted = anyio.Event()
+        self._queue.append(granted)
+        self._limiter.add_waiting(self)
         try:
-            await self.limiter.acquire_on_behalf_of(turn)
-        finally:
-            self.waiting -= 1
+            await granted.wait()
+        except BaseException:
+            if granted.is_set():
+                self.release()
+            else:
+                self._queue.remove(granted)
+            raise
 
-    def acquire_if_free(self, turn: object) -> bool:
-        """Take a slot only where one is free and nobody is waiting for it."""
-        # Asked first: an exception that is raised and caught costs as much as the rest.
-        if self.waiting or self.limiter.borrowed_tokens >= self._tokens:
+    def acquire_if_free(self) -> bool:
+        """Take a slot if one is free and no request waits for it."""
+        if self._queue or self.in_flight >= self.slots or not self._limiter.free:
             return False
-        self.limiter.acquire_on_behalf_of_nowait(turn)
+        self.in_flight += 1
+        self._limiter.free -= 1
         return True
 
-    def release(self, turn: object) -> None:
-        """Give the slot back."""
-        self.limiter.release_on_behalf_of(turn)
+    def release(self) -> None:
+        """Give a slot back."""
+        self.in_flight -= 1
+        self._limiter.free += 1
+        self._limiter.wake()
+
+    def grant(self) -> bool:
+        """Give a free slot to the request that waits longest; for the limiter."""
+        if not self._queue or self.in_flight >= self.slots:
+            return False
+        self.in_flight += 1
+        self._limiter.free -= 1
+        self._queue.popleft().set()
+        return True
 
     def succeeded(self, started: float, now: float, size: int) -> None:
-        """Learn from an answer.
+        """Adapt to a response.
 
         Args:
-            started: When its request was sent, by the clock.
+            started: When its request was sent, by the event loop's clock.
             now: When it was complete.
-            size: How many bytes were asked for; only answers of about one size are compared.
+            size: How many bytes were requested.
         """
         scale = size.bit_length() >> 1
         floor = self._floors.get(scale)
@@ -131,40 +175,41 @@ class AdaptiveLimit:
             floor = self._floors[scale] = _LatencyFloor(now)
         self._slowness += (floor.excess(now - started, now) - self._slowness) * _SMOOTHING
         if self._slowness > 1.0:
-            if started >= self._fell_at:
-                self._fall(_SLOW_FACTOR)
-                self._slowness = 0.5  # the answers to come decide again
+            if started >= self._decreased_at:
+                self._decrease(_SLOW_FACTOR)
+                self._slowness = 0.5  # the next responses decide again
             return
         limit = self._limit
-        if 2.0 * limit < self._good:  # the first success after an outage
-            self._threshold = self._good / 2.0
-        self._good = limit
-        # Slots that nobody wants say nothing about how many would do.
-        if limit < self._ceiling and 2 * self.limiter.borrowed_tokens >= self._tokens:
+        if 2.0 * limit < self._last_good:  # the first success after an outage
+            self._threshold = self._last_good / 2.0
+        self._last_good = limit
+        # Unused slots do not show how many the endpoint could serve.
+        if limit < self._limiter.total and 2 * self.in_flight >= self.slots:
             self._set(limit + (1.0 if limit < self._threshold else 1.0 / limit))
 
     def failed(self, error: StoreError, started: float) -> None:
-        """Learn from an error; one that is no fault of the endpoint's teaches nothing.
+        """Adapt to an error of the endpoint or of the network.
 
         Args:
-            error: What went wrong.
-            started: When the request was sent, by the clock.
+            error: What failed.
+            started: When the request was sent, by the event loop's clock.
         """
         if isinstance(error, ThrottledError):
-            if started >= self._fell_at:
-                self._fall(_THROTTLED_FACTOR)
+            if started >= self._decreased_at:
+                self._decrease(_THROTTLED_FACTOR)
         elif isinstance(error, FAULTS):
             self._set(self._limit - _FAULT_STEP)
             self._threshold = min(self._threshold, self._limit)
 
-    def _fall(self, factor: float) -> None:
-        self._fell_at = self._clock()
+    def _decrease(self, factor: float) -> None:
+        self._decreased_at = self._clock()
         self._set(self._limit * factor)
         self._threshold = self._limit
 
     def _set(self, limit: float) -> None:
-        self._limit = max(1.0, min(limit, float(self._ceiling)))
-        tokens = int(self._limit)
-        if tokens != self._tokens:
-            self._tokens = tokens
-            self.limiter.total_tokens = tokens
+        self._limit = max(1.0, min(limit, float(self._limiter.total)))
+        slots = int(self._limit)
+        if slots != self.slots:
+            grew, self.slots = slots > self.slots, slots
+            if grew and self._queue:
+                self._limiter.wake()

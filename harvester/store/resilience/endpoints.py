@@ -1,248 +1,214 @@
-"""One endpoint's state, shared by all that ask it: its slots, its pace, whether it is down, what it did.
+"""Keeps the state of each endpoint: its request slots, its rate, whether it is down, and what it did.
 
-An endpoint is what answers or refuses as one: a bucket of S3 or Cloud Storage, or a host.
+An endpoint is what responds or fails as one: a bucket of S3 or Cloud Storage, or a host.
 """
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-
-import anyio
+import asyncio
+from dataclasses import dataclass
 
 from harvester.errors import BadResponseError, StoreError
 from harvester.model import ObjectRef
-from harvester.store.resilience.circuit_breaker import DEFAULT_CIRCUIT, Circuit, CircuitRules
-from harvester.store.resilience.concurrency import FAULTS, AdaptiveLimit
+from harvester.store.resilience.circuit_breaker import CircuitBreaker
+from harvester.store.resilience.concurrency import FAULTS, AdaptiveLimit, RequestLimiter
 from harvester.store.resilience.hedging import HedgeTimer
-from harvester.store.resilience.rate_limit import Ramp, RateLimiter
+from harvester.store.resilience.rate_limit import RampingRateLimiter, RateLimiter
+from harvester.store.resilience.retry_budget import RetryBudget
 from harvester.store.telemetry import EndpointTelemetry, Recorder, Telemetry
 
-# A list of addresses may name any number of hosts; those beyond are forgotten when nobody asks them.
+# A list of URLs may name any number of hosts; above this bound unused ones are dropped.
 _MOST_ENDPOINTS = 1000
-_FORGOTTEN = "(other endpoints)"
+_DROPPED = "(other endpoints)"
 
-# Wrong answers in a row that are a server's nature: one that was never right, and one that was.
-_NEVER_RIGHT = 3
-_NOT_RIGHT_ANY_MORE = 8
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointRules:
-    """What holds for every endpoint of a process.
-
-    Args:
-        ceiling: Requests at once, at one endpoint and at all of them.
-        start: Requests at once at an endpoint that nothing is known of.
-        requests_per_second: Of this process, over all endpoints; 0 is no bound.
-        ramp_per_second: The first rate of this process at each `gs` bucket; 0 is no bound.
-        circuit: When an endpoint counts as down.
-        clock: Seconds that only grow.
-    """
-
-    ceiling: int = 256
-    start: int = 32
-    requests_per_second: float = 0.0
-    ramp_per_second: float = 0.0
-    circuit: CircuitRules = DEFAULT_CIRCUIT
-    clock: Callable[[], float] = time.monotonic
+# So many bad responses in a row are the server's nature, if it never sent a good one, and if it did.
+_BAD_WITHOUT_GOOD = 3
+_BAD_AFTER_GOOD = 8
 
 
 @dataclass(eq=False, slots=True)
-class Turn:
-    """One call's place at an endpoint.
+class Patience:
+    """How long one call waits for an endpoint that is down, over all its waits.
 
     Attributes:
-        deadline: When it waits no longer for the endpoint to come back; None while it never had to.
+        seconds: How long.
+        deadline: When it ends, by the event loop's clock; None until the call first waits.
     """
 
+    seconds: float
     deadline: float | None = None
+
+    def deadline_from(self, now: float) -> float:
+        """The deadline, which the first wait sets."""
+        if self.deadline is None:
+            self.deadline = now + self.seconds
+        return self.deadline
 
 
 class Endpoint:
-    """One endpoint's state; a call goes through `enter`, then `succeeded` or `failed`, then `leave`.
+    """One endpoint's state; a request calls `acquire`, then `succeeded` or `failed`, then `release`.
 
     Args:
-        name: As messages and records call it.
-        rules: Bounds and times.
-        ceiling: The slots of all endpoints together.
-        paces: When a request may begin.
+        name: For messages and records.
+        limiter: Bounds the requests of the process.
+        rate_limiters: Delay the start of a request.
 
     Attributes:
-        limit: The slots.
+        limit: The request slots.
         circuit: Whether it is down.
-        recorder: What it did.
-        hedging: How long is long.
-        calls: How many there are, those that wait included.
+        recorder: Counts what it did.
+        hedging: When a request counts as slow.
+        calls: How many calls use it now, waiting ones included.
     """
 
-    def __init__(
-        self, name: str, rules: EndpointRules, ceiling: anyio.CapacityLimiter, paces: tuple[RateLimiter, ...]
-    ) -> None:
+    def __init__(self, name: str, limiter: RequestLimiter, rate_limiters: tuple[RateLimiter, ...]) -> None:
         self.name = name
-        self.limit = AdaptiveLimit(rules.ceiling, rules.start, clock=rules.clock)
-        self.circuit = Circuit(name, rules.circuit, clock=rules.clock)
+        self.limit = AdaptiveLimit(limiter)
+        self.circuit = CircuitBreaker(name)
         self.recorder = Recorder()
         self.hedging = HedgeTimer()
+        self.rate_limiters = rate_limiters
         self.calls = 0
-        self._ceiling = ceiling
-        self.paces = paces
-        self._clock = rules.clock
-        self._wrong_in_row = 0
-        self._was_right = False
+        self._clock = asyncio.get_running_loop().time
+        self._bad_in_row = 0
+        self._had_good = False
 
     @property
     def load(self) -> float:
-        """How many calls there are for each slot, those in line included."""
+        """How many calls there are for each slot, waiting ones included."""
         return (self.limit.in_flight + self.limit.waiting + 1) / (self.limit.slots + 1)
 
     @property
-    def is_always_wrong(self) -> bool:
-        """Whether its answers are no ranges by its nature: it ignores them, or encodes every body."""
-        return self._wrong_in_row >= (_NOT_RIGHT_ANY_MORE if self._was_right else _NEVER_RIGHT)
+    def is_always_bad(self) -> bool:
+        """Whether its responses are bad by the server's nature: it ignores ranges, or encodes each body."""
+        return self._bad_in_row >= (_BAD_AFTER_GOOD if self._had_good else _BAD_WITHOUT_GOOD)
 
-    async def enter(self, turn: Turn, patience_seconds: float) -> bool:
-        """Wait for the endpoint to be up, for a slot and for the pace.
+    async def acquire(self, patience: Patience) -> bool:
+        """Wait until the endpoint is up, a slot is free and the rate allows a request.
 
         Args:
-            turn: Holds the slot, until `leave`.
-            patience_seconds: How long to wait for an endpoint that is down, over all entries of a turn.
+            patience: How long to wait for an endpoint that is down.
 
         Returns:
-            Whether the call is a probe of an endpoint that is down; `leave` ends it.
+            Whether the request is a probe of an endpoint that is down; `release` needs to know.
 
         Raises:
             EndpointDownError: It stayed down.
         """
         while True:
-            probing = self.circuit.is_open and await self._pass(turn, patience_seconds)
+            probing = False
+            if self.circuit.is_open:
+                probing = await self.circuit.wait_until_closed(patience.deadline_from(self._clock()))
             try:
-                await self.limit.acquire(turn)
+                await self.limit.acquire()
             except BaseException:
                 self._end_probe(probing=probing)
                 raise
             if probing or not self.circuit.is_open:
                 break
-            self.limit.release(turn)  # it went down while this call stood in line
+            self.limit.release()  # it went down while this call waited for a slot
         try:
-            await self._begin(turn)
+            for rate_limiter in self.rate_limiters:
+                await rate_limiter.wait()
         except BaseException:
-            self.limit.release(turn)
-            self._end_probe(probing=probing)
+            self.release(probing=probing)
             raise
         return probing
 
-    async def _pass(self, turn: Turn, patience_seconds: float) -> bool:
-        if turn.deadline is None:
-            turn.deadline = self._clock() + patience_seconds
-        return await self.circuit.passage(turn.deadline)
+    def acquire_if_free(self) -> bool:
+        """Take a slot only if nothing has to be waited for, as hedges must and most calls may."""
+        return not (self.rate_limiters or self.circuit.is_open) and self.limit.acquire_if_free()
 
-    def _end_probe(self, *, probing: bool) -> None:
-        if probing:
-            self.recorder.probes += 1
-            self.circuit.probe_ended()
-
-    def enter_if_free(self, turn: Turn) -> bool:
-        """Take a slot only where nothing has to be waited for: as a hedge must, and most calls may."""
-        if self.paces or self.circuit.is_open or not self.limit.acquire_if_free(turn):
-            return False
-        try:
-            self._ceiling.acquire_on_behalf_of_nowait(turn)
-        except anyio.WouldBlock:
-            self.limit.release(turn)
-            return False
-        return True
-
-    def leave(self, turn: Turn, *, probing: bool = False) -> None:
+    def release(self, *, probing: bool = False) -> None:
         """Give the slot back, and end the probe."""
-        self.limit.release(turn)
-        self._ceiling.release_on_behalf_of(turn)
+        self.limit.release()
         self._end_probe(probing=probing)
 
     def succeeded(self, started: float, now: float, size: int) -> None:
-        """Learn from an answer, to a request for `size` bytes (0 where that is not known)."""
+        """Adapt to a response to a request for `size` bytes (0 where that is not known)."""
         self.circuit.succeeded()
         self.recorder.sample(now, self.limit.in_flight)
         self.limit.succeeded(started, now, size)
-        if self._wrong_in_row or not self._was_right:
-            self._wrong_in_row = 0
-            self._was_right = True
+        if self._bad_in_row or not self._had_good:
+            self._bad_in_row = 0
+            self._had_good = True
 
     def failed(self, error: StoreError, started: float) -> None:
-        """Learn from an error."""
+        """Adapt to an error."""
         self.recorder.failed(error)
         self.recorder.sample(self._clock(), self.limit.in_flight)
         if isinstance(error, FAULTS):
             self.circuit.failed(error)
             self.limit.failed(error, started)
             return
-        self.circuit.succeeded()  # it answered, if not what was hoped for
+        self.circuit.succeeded()  # it responded
         if isinstance(error, BadResponseError):
-            self._wrong_in_row += 1
+            self._bad_in_row += 1
 
-    async def _begin(self, turn: Turn) -> None:
-        try:
-            self._ceiling.acquire_on_behalf_of_nowait(turn)
-        except anyio.WouldBlock:
-            await self._ceiling.acquire_on_behalf_of(turn)
-        try:
-            for pace in self.paces:
-                await pace.turn()
-        except BaseException:
-            self._ceiling.release_on_behalf_of(turn)
-            raise
+    def _end_probe(self, *, probing: bool) -> None:
+        if probing:
+            self.recorder.probes += 1
+            self.circuit.probe_ended()
 
 
 class Endpoints:
-    """All endpoints that a process asks, each made when it is first asked.
+    """The state that all stores of a process share: each endpoint's, and the bounds over all of them.
 
     Args:
-        rules: What holds for every one.
+        concurrency: The most requests at once, at one endpoint and at all of them.
+        requests_per_second: This process's share, over all endpoints; 0 means no bound.
+        gcs_requests_per_second: Its share of the first rate at each `gs` bucket; 0 means no bound.
+        retry_budget: Limits the retries of the process.
+
+    Attributes:
+        retry_budget: The same.
     """
 
-    def __init__(self, rules: EndpointRules | None = None) -> None:
-        self.rules = EndpointRules() if rules is None else rules
-        self._ceiling = anyio.CapacityLimiter(self.rules.ceiling)
-        rate = self.rules.requests_per_second
-        self._paces = (RateLimiter(rate, clock=self.rules.clock),) if rate else ()
+    def __init__(
+        self,
+        concurrency: int = 256,
+        *,
+        requests_per_second: float = 0.0,
+        gcs_requests_per_second: float = 0.0,
+        retry_budget: RetryBudget | None = None,
+    ) -> None:
+        self.retry_budget = RetryBudget() if retry_budget is None else retry_budget
+        self._limiter = RequestLimiter(concurrency)
+        self._rate_limiters = (RateLimiter(requests_per_second),) if requests_per_second else ()
+        self._gcs_requests_per_second = gcs_requests_per_second
         self._endpoints: dict[tuple[str, str], Endpoint] = {}
-        self._forgotten = EndpointTelemetry()
+        self._dropped = EndpointTelemetry()
 
     def of(self, ref: ObjectRef) -> Endpoint:
-        """The endpoint that an object is asked of."""
-        where = (ref.scheme, ref.bucket)
-        found = self._endpoints.get(where)
-        return self._add(where) if found is None else found
+        """The endpoint of an object, created at the first use."""
+        bucket = (ref.scheme, ref.bucket)
+        found = self._endpoints.get(bucket)
+        return self._add(bucket) if found is None else found
 
-    def scale(self, factor: float) -> None:
-        """Let requests begin at so many times the rate, at those that are known and those to come."""
-        rules = self.rules
-        self.rules = replace(
-            rules,
-            requests_per_second=rules.requests_per_second * factor,
-            ramp_per_second=rules.ramp_per_second * factor,
-        )
-        for pace in {*self._paces, *(pace for one in self._endpoints.values() for pace in one.paces)}:
-            pace.per_second *= factor
+    def scale_rates(self, factor: float) -> None:
+        """Multiply all rates, also those of endpoints to come."""
+        self._gcs_requests_per_second *= factor
+        known = {limiter for one in self._endpoints.values() for limiter in one.rate_limiters}
+        for limiter in {*self._rate_limiters, *known}:
+            limiter.per_second *= factor
 
     def telemetry(self) -> Telemetry:
-        """What all of them did so far."""
+        """What all endpoints did so far."""
         found = {one.name: one.recorder.snapshot() for one in self._endpoints.values()}
-        if self._forgotten.requests:
-            found[_FORGOTTEN] = self._forgotten
+        if self._dropped.requests:
+            found[_DROPPED] = self._dropped
         return Telemetry(found)
 
-    def _add(self, where: tuple[str, str]) -> Endpoint:
+    def _add(self, bucket: tuple[str, str]) -> Endpoint:
         if len(self._endpoints) >= _MOST_ENDPOINTS:
-            self._forget()
-        paces = self._paces
-        if where[0] == "gs" and self.rules.ramp_per_second:
-            paces = (*paces, Ramp(self.rules.ramp_per_second, clock=self.rules.clock))
-        endpoint = Endpoint(f"{where[0]}://{where[1]}", self.rules, self._ceiling, paces)
-        self._endpoints[where] = endpoint
+            self._drop_unused()
+        rate_limiters = self._rate_limiters
+        if bucket[0] == "gs" and self._gcs_requests_per_second:
+            rate_limiters = (*rate_limiters, RampingRateLimiter(self._gcs_requests_per_second))
+        endpoint = Endpoint(f"{bucket[0]}://{bucket[1]}", self._limiter, rate_limiters)
+        self._endpoints[bucket] = endpoint
         return endpoint
 
-    def _forget(self) -> None:
-        """Drop the older half of those that nobody asks now; what they did stays in the record."""
-        idle = [where for where, one in self._endpoints.items() if not one.calls]
-        for where in idle[: _MOST_ENDPOINTS // 2]:
-            self._forgotten = self._forgotten.merged(self._endpoints.pop(where).recorder.snapshot())
+    def _drop_unused(self) -> None:
+        """Drop the older half of the endpoints that no call uses; the record keeps what they did."""
+        unused = [bucket for bucket, one in self._endpoints.items() if not one.calls]
+        for bucket in unused[: _MOST_ENDPOINTS // 2]:
+            self._dropped = self._dropped.merged(self._endpoints.pop(bucket).recorder.snapshot())

@@ -1,7 +1,7 @@
-"""Asks a second time where an answer takes longer than 99 in 100 do; the first one to come is taken.
+"""Sends a request a second time when its response takes longer than 99 of 100; the first response is taken.
 
-So S3's guidelines advise for latency: reissue the slowest 1 %. Hedges have bounds of their own, as a slow
-minute makes every request one of the slowest: at most one for 50 requests, and only where a slot is free.
+S3's guidelines advise it against tail latency. Two bounds hold, because in a slow minute every request is
+among the slowest: at most one hedge for 50 requests, and only where a slot is free.
 """
 
 from collections import deque
@@ -15,112 +15,112 @@ from harvester.errors import StoreError, ungrouped
 
 T = TypeVar("T")
 
-_REMEMBERED = 256
-_LEAST_KNOWN = 100
+_SAMPLES = 256
+_LEAST_SAMPLES = 100
 _SORT_EVERY = 32
-_SHARE = 0.02
-_MOST_SAVED = 10.0
-_LOOK_AGAIN_SECONDS = 0.1
+_HEDGES_PER_REQUEST = 0.02
+_MOST_SAVED_HEDGES = 10.0
+_RECHECK_SECONDS = 0.1
 
 
 @dataclass(slots=True)
-class _Recent:
-    """The latencies of the last answers of about one size."""
+class _Latencies:
+    """The latencies of the last responses of about one size."""
 
-    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_SAMPLES))
     added: int = 0
-    slow: float | None = None
+    percentile_99: float | None = None
 
 
 class HedgeTimer:
-    """Knows how long is long at one endpoint, and how many hedges there may be."""
+    """Knows how long a slow response takes at one endpoint, and how many hedges are allowed."""
 
     def __init__(self) -> None:
-        self._recent: dict[int, _Recent] = {}
+        self._latencies: dict[int, _Latencies] = {}
         self._allowance = 1.0
 
-    def answered(self, seconds: float, size: int) -> None:
-        """Learn from an answer to a request for so many bytes."""
-        self._allowance = min(_MOST_SAVED, self._allowance + _SHARE)
-        recent = self._recent.setdefault(size.bit_length() >> 1, _Recent())
-        recent.seconds.append(seconds)
-        recent.added += 1
-        if len(recent.seconds) >= _LEAST_KNOWN and recent.added % _SORT_EVERY == 0:
-            ordered = sorted(recent.seconds)
-            recent.slow = ordered[len(ordered) * 99 // 100]
+    def record(self, seconds: float, size: int) -> None:
+        """Count a response to a request for so many bytes."""
+        self._allowance = min(_MOST_SAVED_HEDGES, self._allowance + _HEDGES_PER_REQUEST)
+        latencies = self._latencies.setdefault(size.bit_length() >> 1, _Latencies())
+        latencies.seconds.append(seconds)
+        latencies.added += 1
+        if len(latencies.seconds) >= _LEAST_SAMPLES and latencies.added % _SORT_EVERY == 0:
+            ordered = sorted(latencies.seconds)
+            latencies.percentile_99 = ordered[len(ordered) * 99 // 100]
 
     def delay(self, size: int) -> float | None:
-        """After how many seconds to ask again; None while too little is known."""
-        recent = self._recent.get(size.bit_length() >> 1)
-        return None if recent is None else recent.slow
+        """Seconds until a request of that size is hedged; None while too few responses are known."""
+        latencies = self._latencies.get(size.bit_length() >> 1)
+        return None if latencies is None else latencies.percentile_99
 
     def may_hedge(self) -> bool:
-        """Whether the allowance has one left."""
+        """Whether a hedge is allowed now."""
         return self._allowance >= 1.0
 
     def hedged(self) -> None:
-        """Take one from the allowance."""
+        """Count a hedge."""
         self._allowance -= 1.0
 
 
 @dataclass(slots=True)
-class Race(Generic[T]):
-    """One request and, if it takes long, its double.
+class HedgedRequest(Generic[T]):
+    """One request and its hedge, if it was slow.
 
     Attributes:
-        hedged: Whether there was a double.
-        hedge_won: Whether it was first.
-        errors: Of those that failed.
+        hedged: Whether it was sent twice.
+        hedge_won: Whether the second response came first.
+        errors: Errors of the requests that failed.
     """
 
     hedged: bool = False
     hedge_won: bool = False
     errors: list[StoreError] = field(default_factory=list)
-    _answers: list[T] = field(default_factory=list)
+    _responses: list[T] = field(default_factory=list)
     _running: int = 0
 
     @property
-    def cut_off(self) -> bool:
-        """Whether one of the two was cancelled; what it had received nobody knows."""
+    def was_cancelled(self) -> bool:
+        """Whether one of the two was cancelled; how many bytes it had received is not known."""
         return self.hedged and not self.errors
 
     async def run(
-        self, request: Callable[[], Awaitable[T]], delay: float, may_double: Callable[[], bool]
+        self, request: Callable[[], Awaitable[T]], delay: float, may_hedge: Callable[[], bool]
     ) -> T:
-        """Ask, and ask again after `delay` seconds, or as soon after that as it may be.
+        """Send the request, and again after `delay` seconds, or as soon after that as `may_hedge` allows.
 
         Raises:
-            StoreError: The last one's error, where none answered.
+            StoreError: The last error, if both failed.
         """
         with ungrouped():
             async with anyio.create_task_group() as tasks:
                 self._running = 1
-                tasks.start_soon(self._ask, request, tasks.cancel_scope, False)
+                tasks.start_soon(self._send, request, tasks.cancel_scope, False)
                 await anyio.sleep(delay)
-                while self._running and not may_double():  # noqa: ASYNC110 - a slot, or the allowance
-                    await anyio.sleep(max(delay, _LOOK_AGAIN_SECONDS))
+                while self._running and not may_hedge():  # noqa: ASYNC110 - a slot, or the allowance
+                    await anyio.sleep(max(delay, _RECHECK_SECONDS))
                 if self._running:
                     self.hedged = True
                     self._running += 1
-                    tasks.start_soon(self._ask, request, tasks.cancel_scope, True)
-        if not self._answers:
+                    tasks.start_soon(self._send, request, tasks.cancel_scope, True)
+        if not self._responses:
             raise self.errors.pop()
-        return self._answers[0]
+        return self._responses[0]
 
-    async def _ask(
+    async def _send(
         self,
         request: Callable[[], Awaitable[T]],
-        race: anyio.CancelScope,
-        is_double: bool,  # noqa: FBT001 - start_soon passes by position
+        both: anyio.CancelScope,
+        is_hedge: bool,  # noqa: FBT001 - start_soon passes by position
     ) -> None:
         try:
-            answer = await request()
+            response = await request()
         except StoreError as error:
             self.errors.append(error)
         else:
-            if not self._answers:
-                self._answers.append(answer)
-                self.hedge_won = is_double
+            if not self._responses:
+                self._responses.append(response)
+                self.hedge_won = is_hedge
         self._running -= 1
-        if self._answers or not self._running:
-            race.cancel()
+        if self._responses or not self._running:
+            both.cancel()

@@ -101,7 +101,7 @@ _REASONS = (
     ("truncated", "the header says more bytes than the object has", None),
     ("not_dicom", "no DICM at byte 128, and no data element at the start", None),
     ("not_found", "the server has no such object", 404),
-    ("timeout", "no whole answer in 60 s", None),
+    ("timeout", "the response was not complete in 60 s", None),
 )
 
 

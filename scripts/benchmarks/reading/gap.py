@@ -10,7 +10,7 @@ import anyio
 from harvester.model import ByteRange, ObjectRef
 from harvester.reader import frames, source
 from harvester.store.base import Store
-from harvester.store.open import open_store
+from harvester.store.open import StoreSettings, open_store
 from reading.measuring import BUCKET, Setting
 
 SMALL, LARGE = 4 << 10, 8 << 20  # bytes
@@ -27,7 +27,7 @@ def run(setting: Setting) -> None:
     print("\nA request, and the bytes that take as long")
 
     async def measured() -> None:
-        async with open_store(endpoint=setting.bucket.address, concurrency=128) as store:
+        async with open_store(StoreSettings(concurrency=128), endpoint=setting.bucket.address) as store:
             small = await _median(partial(_one, store, ref, SMALL), setting.runs)
             large = await _median(partial(_one, store, ref, LARGE), setting.runs)
             per_byte = (large - small) / (LARGE - SMALL)

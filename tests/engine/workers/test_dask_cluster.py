@@ -208,9 +208,9 @@ def test_one_limit_of_requests_a_second_is_divided_by_the_workers_that_there_are
             store.share(3)
             after = store.endpoints.of(ObjectRef("b", "k", "gs"))
             for endpoint in (before, after):
-                rates = [pace.per_second for pace in endpoint.paces]
+                rates = [pace.per_second for pace in endpoint.rate_limiters]
                 assert rates == pytest.approx([300, 5000 / 3])
             store.share(2)
-            assert [pace.per_second for pace in before.paces] == pytest.approx([450, 2500])
+            assert [pace.per_second for pace in before.rate_limiters] == pytest.approx([450, 2500])
 
     anyio.run(look)

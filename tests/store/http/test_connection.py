@@ -23,12 +23,12 @@ async def asked(*replies, least=1 << 20):
     async with answering(*replies) as server:
         connection = await connected(server)
         try:
-            await connection.ask(REQUEST)
+            await connection.send(REQUEST)
             data, ended = await connection.read(least)
-            return connection.status, data, ended, connection.is_free
+            return connection.status, data, ended, connection.is_reusable
         finally:
             connection.abort()
-            await connection.lost()
+            await connection.wait_closed()
 
 
 async def test_an_answer_is_read_to_its_end():
@@ -38,7 +38,7 @@ async def test_an_answer_is_read_to_its_end():
 async def test_headers_are_found_by_names_of_any_case():
     async with answering(http(200, b"", ETag='"v1"')) as server:
         connection = await connected(server)
-        await connection.ask(REQUEST)
+        await connection.send(REQUEST)
         assert connection.headers["etag"] == connection.headers["ETag"] == '"v1"'
         assert connection.body_length == 0
         connection.abort()
@@ -48,7 +48,7 @@ async def test_one_question_follows_another():
     async with answering(http(206, b"one"), http(404, b"none")) as server:
         connection = await connected(server)
         for expected in ((206, b"one"), (404, b"none"), (404, b"none")):
-            await connection.ask(REQUEST)
+            await connection.send(REQUEST)
             assert (connection.status, (await connection.read(100))[0]) == expected
         assert connection.received == 4
         connection.abort()
@@ -73,10 +73,10 @@ async def test_a_chunked_body_loses_its_frame_and_its_trailer():
     )
     async with answering(reply) as server:
         connection = await connected(server)
-        await connection.ask(REQUEST)
+        await connection.send(REQUEST)
         assert connection.body_length is None
         assert await connection.read(100) == (b"0123", True)
-        assert connection.is_free
+        assert connection.is_reusable
         assert "ETag" not in connection.headers
         connection.abort()
 
@@ -94,16 +94,16 @@ async def test_bytes_behind_an_answer_are_no_answer_to_the_next_question(more):
 async def test_bytes_that_nobody_asked_for_end_the_connection():
     async with answering(Reply(http(200, b"0123"), "drip")) as server:
         connection = await connected(server)
-        await connection.ask(REQUEST)
+        await connection.send(REQUEST)
         assert await connection.read(100) == (b"0123", True)
-        await connection.lost()
-        assert not connection.is_free
+        await connection.wait_closed()
+        assert not connection.is_reusable
 
 
 async def test_no_more_of_a_body_is_read_than_is_wanted():
     async with answering(http(200, bytes(64 << 20))) as server:
         connection = await connected(server)
-        await connection.ask(REQUEST)
+        await connection.send(REQUEST)
         data, ended = await connection.read(10)
         assert len(data) < 1 << 20
         assert not ended
@@ -137,9 +137,9 @@ async def test_what_is_no_answer_is_a_failed_connection(said):
         async with answering(said) as server:
             connection = await connected(server)
             with pytest.raises(ConnectionFailedError):
-                await connection.ask(REQUEST)
-            assert not connection.is_free
-            await connection.lost()
+                await connection.send(REQUEST)
+            assert not connection.is_reusable
+            await connection.wait_closed()
 
 
 @pytest.mark.parametrize("behind", [b"0\r\nX: " + b"a" * (4 << 20), b"1;" + b"a" * (4 << 20)])
@@ -149,7 +149,7 @@ async def test_what_is_no_body_within_a_body_has_a_bound(behind):
     with anyio.fail_after(5):
         async with answering(Reply(head + behind, "hang")) as server:
             connection = await connected(server)
-            await connection.ask(REQUEST)
+            await connection.send(REQUEST)
             with pytest.raises(ConnectionFailedError, match="bytes"):
                 await connection.read(100)
             assert connection.received == 2
@@ -158,7 +158,7 @@ async def test_what_is_no_body_within_a_body_has_a_bound(behind):
 async def test_a_body_that_breaks_off_is_a_failed_connection():
     async with answering(Reply(http(200, b"0123", Content_Length="9"), "close")) as server:
         connection = await connected(server)
-        await connection.ask(REQUEST)
+        await connection.send(REQUEST)
         with pytest.raises(ConnectionFailedError, match="closed"):
             await connection.read(100)
         assert connection.received == 4
@@ -168,6 +168,6 @@ async def test_a_question_that_is_given_up_leaves_the_connection_unusable():
     async with answering(Reply(b"", "hang")) as server:
         connection = await connected(server)
         with anyio.move_on_after(0.05):
-            await connection.ask(REQUEST)
-        assert not connection.is_free
+            await connection.send(REQUEST)
+        assert not connection.is_reusable
         connection.abort()

@@ -6,7 +6,7 @@ from aiohttp.abc import AbstractResolver
 from unkind_server import Reply, answering, http
 
 from harvester.errors import TimedOutError
-from harvester.store.http.connection_pool import ConnectionBounds, open_connections
+from harvester.store.http.connection_pool import HttpLimits, open_connections
 
 pytestmark = pytest.mark.anyio
 
@@ -32,17 +32,17 @@ class Names(AbstractResolver):
 
 @asynccontextmanager
 async def opened(resolver=None, **bounds):
-    async with open_connections(ConnectionBounds(**bounds), resolver=resolver) as connections:
+    async with open_connections(HttpLimits(**bounds), resolver=resolver) as connections:
         yield connections
 
 
 async def exchange(connections, origin):
-    connection = await connections.take(origin)
+    connection = await connections.acquire(origin)
     try:
-        await connection.ask(REQUEST)
+        await connection.send(REQUEST)
         return (await connection.read(100))[0]
     finally:
-        connections.give_back(connection)
+        connections.release(connection)
 
 
 async def test_a_free_connection_is_taken_again():
@@ -71,11 +71,11 @@ async def test_another_server_gets_another_connection():
 
 async def test_a_connection_that_the_server_closed_meanwhile_is_not_used():
     async with answering(Reply(ANSWER, "close"), ANSWER) as server, opened() as connections:
-        connection = await connections.take(server.endpoint)
-        await connection.ask(REQUEST)
+        connection = await connections.acquire(server.endpoint)
+        await connection.send(REQUEST)
         await connection.read(100)
-        connections.give_back(connection)
-        await connection.lost()
+        connections.release(connection)
+        await connection.wait_closed()
         assert await exchange(connections, server.endpoint) == b"0123"
     assert server.connections == 2
 
@@ -88,7 +88,7 @@ async def test_a_connection_that_was_idle_for_long_is_not_used():
 
 
 async def test_no_more_than_so_many_are_kept():
-    async with answering(ANSWER) as server, opened(kept=1) as connections:
+    async with answering(ANSWER) as server, opened(kept_connections=1) as connections:
         async with anyio.create_task_group() as tasks:
             for _ in range(3):
                 tasks.start_soon(exchange, connections, server.endpoint)
@@ -100,12 +100,12 @@ async def test_no_more_than_so_many_are_kept():
 
 async def test_idle_connections_are_closed_when_their_time_is_over():
     async with answering(ANSWER) as server, opened(idle_seconds=0.05, silence_seconds=0.4) as connections:
-        connection = await connections.take(server.endpoint)
-        await connection.ask(REQUEST)
+        connection = await connections.acquire(server.endpoint)
+        await connection.send(REQUEST)
         await connection.read(100)
-        connections.give_back(connection)
+        connections.release(connection)
         with anyio.fail_after(5):
-            await connection.lost()
+            await connection.wait_closed()
 
 
 @pytest.mark.parametrize("bounds", [{"silence_seconds": 0.2}, {"total_seconds": 0.2}])
@@ -126,8 +126,8 @@ async def test_all_connections_are_closed_at_the_end_those_in_use_too():
     async with answering(ANSWER, Reply(b"", "hang")) as server:
         async with opened() as connections:
             await exchange(connections, server.endpoint)
-            idle_then_busy = await connections.take(server.endpoint)
-            busy = await connections.take(server.endpoint)
+            idle_then_busy = await connections.acquire(server.endpoint)
+            busy = await connections.acquire(server.endpoint)
         with anyio.fail_after(5):
-            await idle_then_busy.lost()
-            await busy.lost()
+            await idle_then_busy.wait_closed()
+            await busy.wait_closed()

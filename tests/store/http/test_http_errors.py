@@ -10,7 +10,7 @@ from harvester.errors import (
     ThrottledError,
     TimedOutError,
 )
-from harvester.store.http.http_errors import excerpt, refusal, retry_after_seconds
+from harvester.store.http.http_errors import excerpt, retry_after_seconds, status_error
 
 NOW = datetime(2025, 1, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -54,7 +54,7 @@ def test_an_error_body_becomes_one_printable_line(body, said):
 
 def test_an_error_body_stays_short():
     assert len(excerpt(b"<Code>" + b"x" * 200 + b"</Code><Message>" + b"y" * 10_000)) <= 160
-    assert len(str(refusal(500, {}, b"<Code>" + b"x" * 2000))) < 300
+    assert len(str(status_error(500, {}, b"<Code>" + b"x" * 2000))) < 300
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,6 @@ def test_an_error_body_stays_short():
     ],
 )
 def test_what_may_pass_is_told_by_the_status_or_by_the_code(status, code, kind):
-    error = refusal(status, {}, f"<Error><Code>{code}</Code></Error>".encode())
+    error = status_error(status, {}, f"<Error><Code>{code}</Code></Error>".encode())
     assert type(error) is kind
     assert error.status == status

@@ -1,4 +1,3 @@
-import anyio
 import pytest
 from unkind_server import Reply, answering, http, partial
 
@@ -10,7 +9,7 @@ from harvester.errors import (
     ObjectChangedError,
 )
 from harvester.model import ByteRange, ObjectRef
-from harvester.store.http.store import HttpLimits, open_http_store
+from harvester.store.http.store import open_http_store
 
 pytestmark = pytest.mark.anyio
 
@@ -180,28 +179,6 @@ async def test_an_endpoint_that_is_no_address_is_refused(endpoint):
     with pytest.raises(ConfigError, match="endpoint"):
         async with open_http_store(endpoint=endpoint):
             pass
-
-
-async def test_waiting_for_a_turn_does_not_use_up_a_requests_time():
-    limits = HttpLimits(concurrency=1, total_seconds=0.3)
-    released = anyio.Event()
-
-    async def hold(store):
-        async with store._slots:
-            await released.wait()
-
-    async with (
-        answering(partial(0, b"abc", 3)) as server,
-        open_http_store(endpoint=server.endpoint, limits=limits) as store,
-        anyio.create_task_group() as tasks,
-    ):
-        tasks.start_soon(hold, store)
-        await anyio.wait_all_tasks_blocked()
-        with anyio.move_on_after(0.5) as waited:  # no TimedOutError in the meantime
-            await store.get_range(ObjectRef("scans", "one"), ByteRange(0, 3))
-        assert waited.cancelled_caught
-        released.set()
-        assert await whole(store, ObjectRef("scans", "one")) == b"abc"
 
 
 async def test_a_connection_that_breaks_is_not_repeated_behind_our_back():

@@ -6,10 +6,10 @@ from harvester.errors import BadResponseError
 from harvester.model import ByteRange
 from harvester.store.http.range_response import (
     if_match,
-    promise_of_partial,
-    promise_of_whole,
-    size_of_unsatisfied,
+    partial_body,
     unquoted,
+    unsatisfied_size,
+    whole_body,
 )
 
 offsets = st.integers(0, 40)
@@ -22,11 +22,11 @@ def test_only_the_asked_range_is_a_promise(start, length, first, last, size):
     right = first == start < size and last == min(wanted.stop, size) - 1
     behind = first == start >= size and last < first
     if right or behind:
-        promise = promise_of_partial(wanted, headers, None)
+        promise = partial_body(wanted, headers, None)
         assert (promise.length, promise.size) == (last - first + 1 if right else 0, size)
     else:
         with pytest.raises(BadResponseError):
-            promise_of_partial(wanted, headers, None)
+            partial_body(wanted, headers, None)
 
 
 @pytest.mark.parametrize(
@@ -34,24 +34,24 @@ def test_only_the_asked_range_is_a_promise(start, length, first, last, size):
 )
 def test_a_content_range_that_says_too_little_is_refused(text):
     with pytest.raises(BadResponseError):
-        promise_of_partial(ByteRange(0, 10), {} if text is None else {"Content-Range": text}, 10)
+        partial_body(ByteRange(0, 10), {} if text is None else {"Content-Range": text}, 10)
 
 
 def test_a_whole_object_serves_its_beginning_only():
-    assert promise_of_whole(ByteRange(0, 10), 100).length == 10
-    assert promise_of_whole(ByteRange(0, 10), 4).length == 4
-    assert promise_of_whole(ByteRange(0, 10), None).size is None
-    assert promise_of_whole(ByteRange(7, 10), 7).length == 0
+    assert whole_body(ByteRange(0, 10), 100).length == 10
+    assert whole_body(ByteRange(0, 10), 4).length == 4
+    assert whole_body(ByteRange(0, 10), None).size is None
+    assert whole_body(ByteRange(7, 10), 7).length == 0
     with pytest.raises(BadResponseError, match="ignores ranges"):
-        promise_of_whole(ByteRange(7, 10), 8)
+        whole_body(ByteRange(7, 10), 8)
 
 
 def test_an_unsatisfied_range_tells_the_size():
-    assert size_of_unsatisfied(ByteRange(9, 10), {"Content-Range": "bytes */9"}, b"") == 9
-    assert size_of_unsatisfied(ByteRange(9, 10), {}, b"<ActualObjectSize>3</ActualObjectSize>") == 3
-    assert size_of_unsatisfied(ByteRange(0, 10), {}, b"") == 0
+    assert unsatisfied_size(ByteRange(9, 10), {"Content-Range": "bytes */9"}, b"") == 9
+    assert unsatisfied_size(ByteRange(9, 10), {}, b"<ActualObjectSize>3</ActualObjectSize>") == 3
+    assert unsatisfied_size(ByteRange(0, 10), {}, b"") == 0
     with pytest.raises(BadResponseError):
-        size_of_unsatisfied(ByteRange(8, 10), {"Content-Range": "bytes */9"}, b"")
+        unsatisfied_size(ByteRange(8, 10), {"Content-Range": "bytes */9"}, b"")
 
 
 @pytest.mark.parametrize(

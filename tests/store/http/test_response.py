@@ -22,8 +22,9 @@ from harvester.errors import (
     TimedOutError,
 )
 from harvester.model import ByteRange, ObjectRef
-from harvester.store.http.response import errors_of
-from harvester.store.http.store import HttpLimits, open_http_store
+from harvester.store.http.connection_pool import HttpLimits
+from harvester.store.http.response import store_errors
+from harvester.store.http.store import open_http_store
 
 pytestmark = pytest.mark.anyio
 
@@ -340,7 +341,7 @@ async def test_a_page_of_a_listing_has_a_bound():
         answering(Reply(http(200, b" " * 100_000, Content_Length=str(10**12)), "drip")) as server,
         open_http_store(endpoint=server.endpoint, limits=IMPATIENT) as store,
     ):
-        with pytest.raises(ListingError, match="no whole answer in time"):
+        with pytest.raises(ListingError, match="not complete in time"):
             [found async for found in store.list_objects(ObjectRef("scans", "a/"))]
     async with (
         answering(http(200, b" " * (17 << 20))) as server,
@@ -350,7 +351,7 @@ async def test_a_page_of_a_listing_has_a_bound():
             [found async for found in store.list_objects(ObjectRef("scans", "a/"))]
 
 
-def errors_of_the_client() -> Iterator[Exception]:
+def store_errors_the_client() -> Iterator[Exception]:
     """One of each class below aiohttp.ClientError, made as aiohttp makes it."""
     key = ConnectionKey("host", 443, True, True, None, None, None)
     request = aiohttp.RequestInfo(
@@ -378,9 +379,9 @@ def errors_of_the_client() -> Iterator[Exception]:
             yield kind("why")
 
 
-@pytest.mark.parametrize("raised", list(errors_of_the_client()), ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("raised", list(store_errors_the_client()), ids=lambda error: type(error).__name__)
 def test_every_error_of_the_client_becomes_one_of_ours(raised):
-    with pytest.raises(StoreError) as caught, errors_of(REF, 5):
+    with pytest.raises(StoreError) as caught, store_errors(REF, 5):
         raise raised
     expected = TimedOutError if isinstance(raised, TimeoutError) else ConnectionFailedError
     assert type(caught.value) is expected
@@ -400,10 +401,10 @@ def test_every_error_of_the_client_becomes_one_of_ours(raised):
     ids=lambda error: type(error).__name__,
 )
 def test_every_error_below_the_client_becomes_one_of_ours(raised):
-    with pytest.raises(ConnectionFailedError), errors_of(REF):
+    with pytest.raises(ConnectionFailedError), store_errors(REF):
         raise raised
 
 
 def test_a_bug_stays_a_bug():
-    with pytest.raises(KeyError), errors_of(REF):
+    with pytest.raises(KeyError), store_errors(REF):
         raise KeyError("key")

@@ -86,4 +86,4 @@ def test_who_has_little_patience_does_not_wait_for_a_server_that_is_down(tmp_pat
     assert set(record["failed_attempts"]) == {"connection"}
     (part,) = (tmp_path / "dataset/failures").glob("*.parquet")
     messages = pq.ParquetFile(part).read(["message"])["message"].to_pylist()
-    assert all("is asked no more for this object" in message for message in messages)
+    assert all("this object was given up" in message for message in messages)

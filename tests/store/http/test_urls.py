@@ -15,10 +15,10 @@ from harvester.store.http.store import open_http_store
 from harvester.store.http.urls import (
     checked_endpoint,
     is_region,
-    json_listing_address,
-    object_address,
+    json_listing_url,
+    object_url,
     redirect_target,
-    xml_listing_address,
+    xml_listing_url,
 )
 
 
@@ -42,15 +42,15 @@ from harvester.store.http.urls import (
     ],
 )
 def test_an_object_has_one_address(ref, expected):
-    assert object_address(ref) == expected
+    assert object_url(ref) == expected
 
 
 def test_a_region_and_an_endpoint_take_their_places():
     ref = ObjectRef("scans", "a+b")
-    assert str(object_address(ref, region="eu-west-1")) == "https://scans.s3.eu-west-1.amazonaws.com/a%2Bb"
-    assert str(object_address(ref, endpoint="http://h:9000/p")) == "http://h:9000/p/scans/a%2Bb"
+    assert str(object_url(ref, region="eu-west-1")) == "https://scans.s3.eu-west-1.amazonaws.com/a%2Bb"
+    assert str(object_url(ref, endpoint="http://h:9000/p")) == "http://h:9000/p/scans/a%2Bb"
     dotted = ObjectRef("my.scans", "a")
-    assert str(object_address(dotted, region="eu-west-1")) == "https://s3.eu-west-1.amazonaws.com/my.scans/a"
+    assert str(object_url(dotted, region="eu-west-1")) == "https://s3.eu-west-1.amazonaws.com/my.scans/a"
 
 
 @pytest.mark.parametrize(
@@ -72,16 +72,16 @@ def test_a_region_and_an_endpoint_take_their_places():
 )
 def test_a_bucket_or_a_key_cannot_name_another_host(ref):
     with pytest.raises(RequestRejectedError):
-        object_address(ref)
+        object_url(ref)
 
 
 def test_a_listing_keeps_the_prefix_and_the_token_apart():
     prefix = ObjectRef("scans", "a&b=c/ü +")
-    query = URL(xml_listing_address(prefix, "t&o+k=", endpoint="http://h"), encoded=True).query
+    query = URL(xml_listing_url(prefix, "t&o+k=", endpoint="http://h"), encoded=True).query
     assert query["prefix"] == "a&b=c/ü +"
     assert query["continuation-token"] == "t&o+k="
     assert query["list-type"] == "2"
-    address = URL(json_listing_address(ObjectRef("scans", "a&b=c/ü +", "gs"), "t&o+k="), encoded=True)
+    address = URL(json_listing_url(ObjectRef("scans", "a&b=c/ü +", "gs"), "t&o+k="), encoded=True)
     assert (address.host, address.path) == ("storage.googleapis.com", "/storage/v1/b/scans/o")
     assert (address.query["prefix"], address.query["pageToken"]) == ("a&b=c/ü +", "t&o+k=")
 

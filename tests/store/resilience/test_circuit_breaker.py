@@ -5,18 +5,18 @@ import pytest
 from virtual_time import in_virtual_time
 
 from harvester.errors import EndpointDownError, ThrottledError
-from harvester.store.resilience.circuit_breaker import Circuit
+from harvester.store.resilience.circuit_breaker import CircuitBreaker
 
 DOWN = ThrottledError("the server answers 503", status=503)
 
 
-def failing(circuit: Circuit, times: int) -> None:
+def failing(circuit: CircuitBreaker, times: int) -> None:
     for _ in range(times):
         circuit.failed(DOWN)
 
 
-async def opened() -> Circuit:
-    circuit = Circuit("s3://scans", clock=anyio.current_time)
+async def opened() -> CircuitBreaker:
+    circuit = CircuitBreaker("s3://scans")
     failing(circuit, 1)
     await anyio.sleep(1.0)
     failing(circuit, 9)
@@ -26,7 +26,7 @@ async def opened() -> Circuit:
 
 def test_many_failures_within_a_moment_do_not_open_it():
     async def main():
-        circuit = Circuit("s3://scans", clock=anyio.current_time)
+        circuit = CircuitBreaker("s3://scans")
         failing(circuit, 500)
         await anyio.sleep(0.9)
         failing(circuit, 500)
@@ -40,7 +40,7 @@ def test_many_failures_within_a_moment_do_not_open_it():
 
 def test_few_failures_over_a_long_time_do_not_open_it():
     async def main():
-        circuit = Circuit("s3://scans", clock=anyio.current_time)
+        circuit = CircuitBreaker("s3://scans")
         for _ in range(9):
             failing(circuit, 1)
             await anyio.sleep(60.0)
@@ -51,7 +51,7 @@ def test_few_failures_over_a_long_time_do_not_open_it():
 
 def test_a_success_between_failures_keeps_it_closed():
     async def main():
-        circuit = Circuit("s3://scans", clock=anyio.current_time)
+        circuit = CircuitBreaker("s3://scans")
         for _ in range(100):
             failing(circuit, 9)
             await anyio.sleep(1.0)
@@ -69,7 +69,7 @@ def test_one_call_at_a_time_probes_and_each_time_later():
 
         async def call() -> None:
             nonlocal probing
-            while await circuit.passage(anyio.current_time() + 1000.0):
+            while await circuit.wait_until_closed(anyio.current_time() + 1000.0):
                 probing += 1
                 assert probing == 1
                 probes.append(anyio.current_time())
@@ -96,7 +96,7 @@ def test_a_probe_that_succeeds_lets_all_go_on_at_once():
         went: list[float] = []
 
         async def call() -> None:
-            if await circuit.passage(anyio.current_time() + 1000.0):
+            if await circuit.wait_until_closed(anyio.current_time() + 1000.0):
                 await anyio.sleep(0.5)
                 circuit.succeeded()
                 circuit.probe_ended()
@@ -114,9 +114,9 @@ def test_a_probe_that_succeeds_lets_all_go_on_at_once():
 def test_a_probe_that_was_cancelled_leaves_its_place_to_another():
     async def main():
         circuit = await opened()
-        assert await circuit.passage(1000.0)
+        assert await circuit.wait_until_closed(1000.0)
         circuit.probe_ended()
-        assert await circuit.passage(1000.0)
+        assert await circuit.wait_until_closed(1000.0)
 
     in_virtual_time(main)
 
@@ -124,10 +124,10 @@ def test_a_probe_that_was_cancelled_leaves_its_place_to_another():
 def test_who_has_waited_long_enough_is_told_what_is_wrong():
     async def main():
         circuit = await opened()
-        assert await circuit.passage(1000.0)  # somebody else's probe, which hangs
+        assert await circuit.wait_until_closed(1000.0)  # somebody else's probe, which hangs
         start = anyio.current_time()
-        with pytest.raises(EndpointDownError, match=r"s3://scans gave no answer .*503") as caught:
-            await circuit.passage(start + 30.0)
+        with pytest.raises(EndpointDownError, match=r"s3://scans has not responded for .*503") as caught:
+            await circuit.wait_until_closed(start + 30.0)
         assert anyio.current_time() == pytest.approx(start + 30.0)
         assert (caught.value.status, caught.value.requests, caught.value.transient) == (503, 0, False)
 

@@ -10,8 +10,8 @@ from virtual_time import in_virtual_time
 from harvester.errors import ConnectionFailedError, NotFoundError, StoreError, ThrottledError
 from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse
 from harvester.store.http.listing import ListingPage
-from harvester.store.resilience.concurrency import AdaptiveLimit
-from harvester.store.resilience.endpoints import EndpointRules, Endpoints
+from harvester.store.resilience.concurrency import AdaptiveLimit, RequestLimiter
+from harvester.store.resilience.endpoints import Endpoints
 from harvester.store.resilience.limited_store import LimitedStore
 
 REF = ObjectRef("scans", "a/one")
@@ -77,9 +77,7 @@ class Crawl:
     """Callers that ask a model server without end, some time after an error again."""
 
     server: ModelServer
-    endpoints: Endpoints = field(
-        default_factory=lambda: Endpoints(EndpointRules(ceiling=256, clock=anyio.current_time))
-    )
+    endpoints: Endpoints = field(default_factory=lambda: Endpoints(256))
     windows: tuple[int, ...] = (4,)
 
     @property
@@ -180,26 +178,26 @@ def test_after_an_outage_the_slots_come_back_within_seconds(error):
 
 def test_a_round_trip_costs_one_fall_however_many_are_throttled():
     async def main():
-        limit = AdaptiveLimit(100, 100, clock=anyio.current_time)
+        limit = AdaptiveLimit(RequestLimiter(100))
         await anyio.sleep(1.0)
         for _ in range(50):
             limit.failed(ThrottledError("too many"), started=0.5)
-        assert limit.slots == 70
+        assert limit.slots == 22
         await anyio.sleep(1.0)
         limit.failed(ThrottledError("too many"), started=0.9)  # sent before the fall
-        assert limit.slots == 70
+        assert limit.slots == 22
         limit.failed(ThrottledError("too many"), started=1.5)
-        assert limit.slots == 49
+        assert limit.slots == 15
 
     in_virtual_time(main)
 
 
 def test_a_round_trip_of_broken_connections_halves_the_slots_and_one_is_always_left():
     async def main():
-        limit = AdaptiveLimit(100, 100, clock=anyio.current_time)
-        for _ in range(100):
+        limit = AdaptiveLimit(RequestLimiter(100))
+        for _ in range(limit.slots):
             limit.failed(ConnectionFailedError("cut"), started=0.0)
-        assert limit.slots == 50
+        assert limit.slots == 16
         for _ in range(1000):
             limit.failed(ConnectionFailedError("cut"), started=0.0)
         assert limit.slots == 1
@@ -209,10 +207,12 @@ def test_a_round_trip_of_broken_connections_halves_the_slots_and_one_is_always_l
 
 def test_a_stray_reset_among_a_hundred_answers_leaves_most_slots():
     async def main():
-        limit = AdaptiveLimit(256, 256, clock=anyio.current_time)
-        turns = [object() for _ in range(256)]
-        for turn in turns:
-            limit.acquire_if_free(turn)
+        limit = AdaptiveLimit(RequestLimiter(256))
+        while limit.slots < 256:
+            limit.acquire_if_free()
+            limit.succeeded(0.0, 0.1, 4)
+        while limit.acquire_if_free():
+            pass
         for number in range(20_000):
             if number % 100 == 0:
                 limit.failed(ConnectionFailedError("cut"), started=0.0)
@@ -224,9 +224,9 @@ def test_a_stray_reset_among_a_hundred_answers_leaves_most_slots():
 
 def test_what_is_not_there_teaches_nothing():
     async def main():
-        limit = AdaptiveLimit(100, 100, clock=anyio.current_time)
+        limit = AdaptiveLimit(RequestLimiter(100))
         limit.failed(NotFoundError("no"), started=0.0)
-        assert limit.slots == 100
+        assert limit.slots == 32
 
     in_virtual_time(main)
 
@@ -243,7 +243,7 @@ def test_slots_that_nobody_wants_do_not_grow():
 def test_the_ceiling_is_never_passed():
     async def main():
         server = ModelServer(10_000)
-        endpoints = Endpoints(EndpointRules(ceiling=7, clock=anyio.current_time))
+        endpoints = Endpoints(7)
         await Crawl(server, endpoints).run(5.0)
         assert server.most == 7
 

@@ -7,7 +7,7 @@ from virtual_time import in_virtual_time
 from harvester.errors import NotFoundError, ServerFaultError, StoreError
 from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse
 from harvester.store.http.listing import ListingPage
-from harvester.store.resilience.endpoints import EndpointRules, Endpoints
+from harvester.store.resilience.endpoints import Endpoints
 from harvester.store.resilience.hedging import HedgeTimer
 from harvester.store.resilience.limited_store import LimitedStore
 
@@ -54,12 +54,12 @@ class Hedged:
 
     def __init__(self, *, ceiling: int = 8, hedge: bool = True) -> None:
         self.server = SlowStore()
-        self.endpoints = Endpoints(EndpointRules(ceiling=ceiling, clock=anyio.current_time))
+        self.endpoints = Endpoints(ceiling)
         self.store = LimitedStore(self.server, self.endpoints, hedge=hedge)
 
     async def learn(self, answers: int = 160) -> None:
         for _ in range(answers):
-            self.endpoints.of(REF).hedging.answered(0.025, len(WINDOW))
+            self.endpoints.of(REF).hedging.record(0.025, len(WINDOW))
 
     async def get(self) -> RangeResponse:
         return await self.store.get_range(REF, WINDOW)
@@ -217,8 +217,8 @@ def test_a_call_that_is_cancelled_leaves_nothing_behind():
 def test_windows_of_another_size_have_times_of_their_own():
     timer = HedgeTimer()
     for _ in range(160):
-        timer.answered(0.02, 1000)
-        timer.answered(2.0, 1 << 20)
+        timer.record(0.02, 1000)
+        timer.record(2.0, 1 << 20)
     assert timer.delay(1000) == 0.02
     assert timer.delay(1 << 20) == 2.0
     assert timer.delay(1 << 26) is None

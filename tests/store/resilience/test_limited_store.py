@@ -2,6 +2,7 @@ from collections.abc import AsyncIterator
 
 import anyio
 import pytest
+from endpoint_outage import take_down
 from virtual_time import in_virtual_time
 
 from harvester.errors import (
@@ -13,14 +14,12 @@ from harvester.errors import (
 )
 from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse
 from harvester.store.http.listing import ListingPage
-from harvester.store.resilience.circuit_breaker import CircuitRules
-from harvester.store.resilience.endpoints import EndpointRules, Endpoints
+from harvester.store.resilience.endpoints import Endpoints
 from harvester.store.resilience.limited_store import LimitedStore
 
 REF = ObjectRef("scans", "a/one")
 OTHER = ObjectRef("more", "a/one", "gs")
 WINDOW = ByteRange(0, 4)
-OPENS_AT_ONCE = CircuitRules(failures=1, silent_seconds=0.0)
 
 
 class Server:
@@ -64,10 +63,6 @@ class Server:
         raise NotImplementedError
 
 
-def endpoints(**rules) -> Endpoints:
-    return Endpoints(EndpointRules(clock=anyio.current_time, **rules))
-
-
 async def ask(store: LimitedStore, *refs: ObjectRef) -> None:
     async def get(ref: ObjectRef) -> None:
         await store.get_range(ref, WINDOW)
@@ -80,7 +75,7 @@ async def ask(store: LimitedStore, *refs: ObjectRef) -> None:
 def test_ranges_and_pages_share_the_slots_of_their_endpoint():
     async def main():
         server = Server()
-        store = LimitedStore(server, endpoints(ceiling=2))
+        store = LimitedStore(server, Endpoints(2))
 
         async def list_all() -> None:
             assert len([one async for one in store.list_objects(ObjectRef("scans", "a/"))]) == 3
@@ -98,8 +93,38 @@ def test_ranges_and_pages_share_the_slots_of_their_endpoint():
 def test_all_endpoints_together_have_one_ceiling():
     async def main():
         server = Server()
-        await ask(LimitedStore(server, endpoints(ceiling=5)), *[REF] * 10, *[OTHER] * 10)
+        await ask(LimitedStore(server, Endpoints(5)), *[REF] * 10, *[OTHER] * 10)
         assert server.most == 5
+
+    in_virtual_time(main)
+
+
+def test_a_busy_endpoint_does_not_starve_another():
+    async def main():
+        server = Server()
+        store = LimitedStore(server, Endpoints(1))
+        start = anyio.current_time()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(20):
+                tasks.start_soon(ask, store, REF)
+            await anyio.sleep(0.5)
+            await ask(store, OTHER)
+            assert anyio.current_time() - start <= 3.0
+
+    in_virtual_time(main)
+
+
+def test_a_call_that_is_cancelled_while_it_waits_leaves_its_slot_to_the_next():
+    async def main():
+        server = Server()
+        store = LimitedStore(server, Endpoints(1))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask, store, REF)
+            await anyio.sleep(0.5)
+            with anyio.move_on_after(0.2):
+                await ask(store, REF)
+            await ask(store, REF)
+        assert len(server.begun) == 2
 
     in_virtual_time(main)
 
@@ -107,7 +132,7 @@ def test_all_endpoints_together_have_one_ceiling():
 def test_a_rate_holds_over_all_endpoints():
     async def main():
         server = Server()
-        await ask(LimitedStore(server, endpoints(requests_per_second=10.0)), *[REF] * 50, *[OTHER] * 50)
+        await ask(LimitedStore(server, Endpoints(requests_per_second=10.0)), *[REF] * 50, *[OTHER] * 50)
         assert server.begun[-1] == pytest.approx(9.9, abs=0.1)
 
     in_virtual_time(main)
@@ -116,7 +141,7 @@ def test_a_rate_holds_over_all_endpoints():
 def test_the_ramp_is_for_cloud_storage_alone():
     async def main():
         server = Server()
-        store = LimitedStore(server, endpoints(ramp_per_second=10.0))
+        store = LimitedStore(server, Endpoints(gcs_requests_per_second=10.0))
         await ask(store, *[REF] * 32)
         assert server.begun[-1] == 0.0
         await ask(store, *[OTHER] * 32)
@@ -128,7 +153,9 @@ def test_the_ramp_is_for_cloud_storage_alone():
 def test_who_stood_in_line_when_the_endpoint_went_down_does_not_ask():
     async def main():
         server = Server(ConnectionFailedError("cut"))
-        store = LimitedStore(server, endpoints(ceiling=1, circuit=OPENS_AT_ONCE), patience_seconds=0.1)
+        state = Endpoints(1)
+        await take_down(state.of(REF).circuit, failures=9)
+        store = LimitedStore(server, state, patience_seconds=0.1)
         errors = []
 
         async def get() -> None:
@@ -151,14 +178,15 @@ def test_who_stood_in_line_when_the_endpoint_went_down_does_not_ask():
 def test_an_answer_counts_the_probes_that_failed_before_it():
     async def main():
         server = Server(*[ConnectionFailedError("cut") for _ in range(4)])
-        state = endpoints(circuit=OPENS_AT_ONCE)
+        state = Endpoints()
+        await take_down(state.of(REF).circuit, failures=9)
         store = LimitedStore(server, state)
         with pytest.raises(ConnectionFailedError):
             await store.get_range(REF, WINDOW)
         answer = await store.get_range(REF, WINDOW)  # three probes fail, the fourth does not
         assert answer.requests == 4
         told = state.telemetry().total
-        assert (told.probes, told.requests, told.answers) == (4, 5, 1)
+        assert (told.probes, told.requests, told.responses) == (4, 5, 1)
 
     in_virtual_time(main)
 
@@ -166,7 +194,8 @@ def test_an_answer_counts_the_probes_that_failed_before_it():
 def test_a_probe_that_finds_nothing_there_finds_the_endpoint_back():
     async def main():
         server = Server(ConnectionFailedError("cut"), NotFoundError("no"))
-        state = endpoints(circuit=OPENS_AT_ONCE)
+        state = Endpoints()
+        await take_down(state.of(REF).circuit, failures=9)
         store = LimitedStore(server, state)
         with pytest.raises(ConnectionFailedError):
             await store.get_range(REF, WINDOW)
@@ -181,7 +210,8 @@ def test_a_probe_that_finds_nothing_there_finds_the_endpoint_back():
 def test_calls_that_are_cancelled_anywhere_give_everything_back(moment):
     async def main():
         server = Server(ConnectionFailedError("cut"))
-        state = endpoints(ceiling=2, requests_per_second=2.0, circuit=OPENS_AT_ONCE)
+        state = Endpoints(2, requests_per_second=2.0)
+        await take_down(state.of(REF).circuit, failures=9)
         store = LimitedStore(server, state)
         errors = []
 
@@ -206,7 +236,9 @@ def test_calls_that_are_cancelled_anywhere_give_everything_back(moment):
 def test_another_endpoint_goes_on_while_one_is_down():
     async def main():
         server = Server(ConnectionFailedError("cut"))
-        store = LimitedStore(server, endpoints(ceiling=2, circuit=OPENS_AT_ONCE))
+        state = Endpoints(2)
+        await take_down(state.of(REF).circuit, failures=9)
+        store = LimitedStore(server, state)
         with pytest.raises(ConnectionFailedError):
             await store.get_range(REF, WINDOW)
         start = anyio.current_time()
@@ -216,34 +248,34 @@ def test_another_endpoint_goes_on_while_one_is_down():
     in_virtual_time(main)
 
 
-def test_a_server_that_is_always_wrong_is_known_for_it():
+def test_a_server_that_is_always_bad_is_known_for_it():
     async def main():
-        state = endpoints()
+        state = Endpoints()
         endpoint = state.of(REF)
         for _ in range(2):
             endpoint.failed(BadResponseError("200"), 0.0)
-        assert not endpoint.is_always_wrong
+        assert not endpoint.is_always_bad
         endpoint.failed(BadResponseError("200"), 0.0)
-        assert endpoint.is_always_wrong
+        assert endpoint.is_always_bad
         endpoint.succeeded(0.0, 1.0, 4)
         for _ in range(7):
             endpoint.failed(BadResponseError("200"), 0.0)
-        assert not endpoint.is_always_wrong  # it can, and may again
+        assert not endpoint.is_always_bad  # it can, and may again
         endpoint.failed(BadResponseError("200"), 0.0)
-        assert endpoint.is_always_wrong
+        assert endpoint.is_always_bad
 
     in_virtual_time(main)
 
 
 def test_hosts_without_number_are_forgotten_but_what_they_did_is_not():
     async def main():
-        state = endpoints()
+        state = Endpoints()
         store = LimitedStore(Server(), state)
         for number in range(0, 5000, 50):
             refs = [ObjectRef(f"host{number + each}", "a", "https") for each in range(50)]
             await ask(store, *refs)
         told = state.telemetry()
         assert len(told.endpoints) <= 1001
-        assert told.total.answers == 5000
+        assert told.total.responses == 5000
 
     in_virtual_time(main)

@@ -1,0 +1,5 @@
+"""A retry policy for tests: as many attempts as by default, and no waits."""
+
+from harvester.store.resilience.retrying_store import RetryPolicy
+
+NO_WAITING = RetryPolicy(longest_seconds=0.0, patience_seconds=0.0)
