@@ -91,7 +91,7 @@ def index_query(name: str) -> str:
         [
             pa.field(attribute.keyword, kind)
             for attribute in attributes_by_keyword().values()
-            if attribute.vr != "SQ" and (kind := absent_type(attribute, {})) is not None
+            if attribute.vr != "SQ" and (kind := absent_type(attribute)) is not None
         ]
     )
     return derived_table(name).query(lambda _view: columns)

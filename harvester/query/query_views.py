@@ -1,30 +1,24 @@
-"""Attributes that no object of a dataset has, as columns of NULLs for the query that names them.
+"""Temporary views for one query: absent attributes as columns of NULLs, and IDC's tables.
 
-All of the dictionary's attributes as columns would cost every query; so a query is first bound to
-an empty table of the dataset's columns, and gets what DuckDB misses there. What DuckDB can resolve
-without it (an alias of the same name) is never overruled. Fields of items, which no alias can be
-mistaken for, are found by following the names in the text.
+All attributes of the dictionary as columns would slow down every query. So a query is first bound to an
+empty table with the columns of the dataset, and gets each attribute that DuckDB misses there, as a column
+or as a field of the sequences that the query names. An alias of the same name takes precedence.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Final
 
 import duckdb
 import pyarrow as pa
-import sqlglot
-from sqlglot import exp
-from sqlglot.errors import SqlglotError
 
 from harvester.catalog.database import identifier
 from harvester.dataset import INSTANCE_COLUMNS
-from harvester.dicom.dictionary import Attribute, attributes_by_keyword
+from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import QueryError
-from harvester.query.attribute_paths import Path, attribute_paths
 from harvester.query.bigquery.translate import Views
 from harvester.query.idc_tables import DERIVED_TABLES, derived_table
-from harvester.query.sandbox import explained
-from harvester.query.sql_types import Fields, absent_type, arrow_type, sql_type, widened
+from harvester.query.sql_types import absent_type, arrow_type, sql_type, with_field
 from harvester.query.views import CURATED, DICOM_TABLES, array_columns, dicom_view
 
 _MISSING: Final = re.compile(
@@ -34,6 +28,7 @@ _MISSING: Final = re.compile(
 )
 _EMPTY: Final = "memory.harvest.instances"
 _WHOLE: Final = "memory.main.instances"
+_STAR: Final = re.compile(r"(?:\b(?:select|distinct|all)|[.,(])\s*\*|\bcolumns\s*\(|^\s*from", re.IGNORECASE)
 # A person's query names fewer attributes that are not there.
 _MAXIMUM_ABSENT: Final = 1000
 
@@ -79,21 +74,20 @@ def bind(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     """
     _drop_views(connection)
     names, tables, derived = _named(sql)
-    statement = _parsed(explained(sql))
-    columns = _Columns(_schema(connection), set() if statement is None else attribute_paths(statement))
+    columns = _Columns(_schema(connection), names)
     if "dicom_metadata_curated" in tables:
         for attribute in CURATED:
             columns.add(attribute)
-    if columns.may_lack(names):
+    if columns.may_lack():
         for _ in range(_MAXIMUM_ABSENT):
             _define(connection, columns.view(_EMPTY), tables, frozenset(), derived)
-            missing = _missing(connection, sql)
-            if missing is None or not columns.add(missing):
+            missing, is_field = _missing(connection, sql)
+            if missing is None or not (columns.add_field if is_field else columns.add)(missing):
                 break
     elif not tables:
         return
     # Over the empty table first: what DuckDB defines it binds, which over the parts opens all of them.
-    _define(connection, columns.view(_EMPTY), tables, None if _takes_all(statement) else names, derived)
+    _define(connection, columns.view(_EMPTY), tables, None if _takes_all(sql) else names, derived)
     connection.execute(f"CREATE OR REPLACE TEMP VIEW instances AS {columns.view(_WHOLE)}")
 
 
@@ -148,47 +142,65 @@ def missing_name(message: str) -> str | None:
 
 
 class _Columns:
-    """The columns of a dataset and, of those that it lacks, the ones that a query turns out to need."""
+    """The columns of a dataset, and the attributes that it lacks and one query needs.
 
-    def __init__(self, schema: pa.Schema, paths: Iterable[Path]) -> None:
+    Args:
+        schema: The columns of the dataset.
+        names: The words of the query, in lower case.
+    """
+
+    def __init__(self, schema: pa.Schema, names: Container[str]) -> None:
         self._types = {field.name: field.type for field in schema}
-        self._present = {field.name.lower() for field in schema}
-        self._fields: dict[str, Fields] = {}
-        for path in paths:
-            level: dict[str, Fields] = self._fields
-            for name in path:
-                level = level.setdefault(name, {})  # type: ignore[assignment]
-        self._wider = {
-            name: wider
-            for name, kind in self._types.items()
-            if (wider := widened(kind, self._fields.get(name.lower(), {}))) != kind
-        }
-        self._added: dict[str, pa.DataType] = {}
+        self._own = dict(self._types)
+        self._names = names
 
-    def may_lack(self, names: Iterable[str]) -> bool:
-        """Whether any of these words is an attribute that the dataset lacks, or a field is missing."""
-        known = attributes_by_keyword()
-        return bool(self._wider) or any(name in known and name not in self._present for name in names)
+    def may_lack(self) -> bool:
+        """Whether the query has a word that is an attribute and no column."""
+        present = {name.lower() for name in self._own}
+        return any(name in self._names and name not in present for name in attributes_by_keyword())
 
     def add(self, name: str) -> bool:
-        """Take in an attribute that is missing; False where that is no attribute, or was taken in."""
+        """Add an absent attribute as a column, or where it is one as a field; False if neither is needed.
+
+        Raises:
+            QueryError: Its values are binary.
+        """
         attribute = attributes_by_keyword().get(name.lower())
-        if attribute is None or name.lower() in self._present:
+        if attribute is None:
             return False
-        self._present.add(name.lower())
-        kind = absent_type(attribute, self._fields.get(name.lower(), {}))
+        if attribute.keyword in self._types:
+            return self.add_field(name)
+        kind = absent_type(attribute)
         if kind is None:
-            raise QueryError(_binary(attribute))
-        self._added[attribute.keyword] = kind
+            raise QueryError(
+                f"{attribute.keyword} ({attribute.vr}) has no column, its values are binary; "
+                "bulk_data and pixel_data_offset say where they lie"
+            )
+        self._types[attribute.keyword] = kind
         return True
+
+    def add_field(self, name: str) -> bool:
+        """Add an absent attribute to the items of the sequences that the query names."""
+        attribute = attributes_by_keyword().get(name.lower())
+        before = dict(self._types)
+        if attribute is not None:
+            for column in list(before):
+                if column.lower() in self._names:
+                    self._types[column] = with_field(column, before[column], attribute, self._names)
+        return self._types != before
 
     def view(self, table: str) -> str:
         """A table with everything that was found to be needed."""
         casts = [
-            f"CAST({identifier(name)} AS {sql_type(kind)}) AS {identifier(name)}"
-            for name, kind in self._wider.items()
+            f"CAST({identifier(name)} AS {sql_type(self._types[name])}) AS {identifier(name)}"
+            for name, kind in self._own.items()
+            if self._types[name] != kind
         ]
-        absent = [f"CAST(NULL AS {sql_type(kind)}) AS {name}" for name, kind in self._added.items()]
+        absent = [
+            f"CAST(NULL AS {sql_type(kind)}) AS {identifier(name)}"
+            for name, kind in self._types.items()
+            if name not in self._own
+        ]
         star = f"* REPLACE ({', '.join(casts)})" if casts else "*"
         return f"SELECT {', '.join([star, *absent])} FROM {table}"
 
@@ -217,36 +229,21 @@ def _schema(connection: duckdb.DuckDBPyConnection, table: str = _EMPTY) -> pa.Sc
     return pa.schema([pa.field(name, kind) for name, kind in zip(relation.columns, kinds, strict=True)])
 
 
-def _missing(connection: duckdb.DuckDBPyConnection, sql: str) -> str | None:
-    """What DuckDB finds missing when it binds the query to the empty table."""
+def _missing(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[str | None, bool]:
+    """What DuckDB misses when it binds the query to the empty table, and whether it is a field of an item."""
     try:
         connection.execute(f"EXPLAIN {sql}")
     except duckdb.ParserException:  # DESCRIBE, SUMMARIZE: they can be run, there are no rows
         try:
             connection.execute(sql)
         except duckdb.Error as error:
-            return missing_name(str(error))
+            return missing_name(str(error)), "find key" in str(error)
     except duckdb.Error as error:
-        return missing_name(str(error))
-    return None
+        return missing_name(str(error)), "find key" in str(error)
+    return None, False
 
 
-def _parsed(sql: str) -> exp.Expr | None:
-    """The query's tree; None where sqlglot does not know a word, which costs only the fields of items."""
-    try:
-        return sqlglot.parse_one(sql, read="duckdb")
-    except (SqlglotError, RecursionError):
-        return None
-
-
-def _takes_all(statement: exp.Expr | None) -> bool:
-    return statement is None or any(
-        not isinstance(star.parent, exp.Count) for star in statement.find_all(exp.Star)
-    )
-
-
-def _binary(attribute: Attribute) -> str:
-    return (
-        f"{attribute.keyword} ({attribute.vr}) has no column, its values are binary; "
-        "bulk_data and pixel_data_offset say where they lie"
-    )
+def _takes_all(sql: str) -> bool:
+    """Whether a query can return columns that it does not name."""
+    without_counts = re.sub(r"count\s*\(\s*\*\s*\)", "", sql, flags=re.IGNORECASE)
+    return re.search(r"select", sql, re.IGNORECASE) is None or _STAR.search(without_counts) is not None

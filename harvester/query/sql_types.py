@@ -1,19 +1,16 @@
-"""Arrow types as DuckDB writes them, and the types of attributes that a dataset does not have."""
+"""Arrow types as DuckDB writes them, and the types of attributes that a dataset lacks."""
 
-from collections.abc import Mapping
-from typing import Final, TypeAlias
+from collections.abc import Container
+from typing import Final
 
 import pyarrow as pa
 from duckdb.sqltypes import DuckDBPyType
 
 from harvester.catalog.database import identifier
-from harvester.dicom.dictionary import Attribute, attributes_by_keyword
+from harvester.dicom.dictionary import Attribute
 from harvester.dicom.schema import column_type
 
-Fields: TypeAlias = Mapping[str, "Fields"]
-"""The attributes that a query touches in an item, by their keyword in lower case, and theirs in turn."""
-
-# The item of an absent sequence in which a query touches nothing: DuckDB has no struct without fields.
+# The item of a sequence that no object has: DuckDB has no struct without fields.
 _CODE: Final = pa.struct(
     [("CodeValue", pa.string()), ("CodingSchemeDesignator", pa.string()), ("CodeMeaning", pa.string())]
 )
@@ -52,32 +49,27 @@ def arrow_type(kind: DuckDBPyType) -> pa.DataType:
     return _ARROW.get(str(kind), pa.string())
 
 
-def absent_type(attribute: Attribute, fields: Fields) -> pa.DataType | None:
+def absent_type(attribute: Attribute) -> pa.DataType | None:
     """The type of an attribute that no object of the dataset has; None where its values are binary."""
-    if attribute.vr != "SQ":
-        return column_type(attribute)
-    item = [
-        pa.field(known.keyword, kind)
-        for name, inner in fields.items()
-        if (known := attributes_by_keyword().get(name)) is not None
-        and (kind := absent_type(known, inner)) is not None
-    ]
-    return pa.list_(pa.struct(item) if item else _CODE)
+    return pa.list_(_CODE) if attribute.vr == "SQ" else column_type(attribute)
 
 
-def widened(kind: pa.DataType, fields: Fields) -> pa.DataType:
-    """Add to a sequence's items, at any depth, the attributes that a query touches and they lack."""
-    if not pa.types.is_list(kind) or not pa.types.is_struct(kind.value_type):
+def with_field(name: str, kind: pa.DataType, attribute: Attribute, sequences: Container[str]) -> pa.DataType:
+    """Add an attribute to the items of sequences that lack it, at any depth.
+
+    Args:
+        name: The column or field whose type it is.
+        kind: The type.
+        attribute: Not of binary values.
+        sequences: The sequences that get the attribute, in lower case.
+    """
+    absent = absent_type(attribute)
+    if not pa.types.is_list(kind) or not pa.types.is_struct(kind.value_type) or absent is None:
         return kind
-    present = [
-        field.with_type(widened(field.type, fields.get(field.name.lower(), {}))) for field in kind.value_type
+    fields = [
+        field.with_type(with_field(field.name, field.type, attribute, sequences)) for field in kind.value_type
     ]
-    names = {field.name.lower() for field in present}
-    absent = [
-        pa.field(known.keyword, missing)
-        for name, inner in fields.items()
-        if name not in names
-        and (known := attributes_by_keyword().get(name)) is not None
-        and (missing := absent_type(known, inner)) is not None
-    ]
-    return pa.list_(pa.struct([*present, *absent]))
+    there = {field.name.lower() for field in fields}
+    if name.lower() in sequences and attribute.keyword.lower() not in there:
+        fields.append(pa.field(attribute.keyword, absent))
+    return pa.list_(pa.struct(fields))

@@ -244,7 +244,7 @@ def _common(names: Iterable[str], present: set[str]) -> str:
 
 
 def _type(keyword: str) -> str:
-    kind = absent_type(attributes_by_keyword()[keyword.lower()], {})
+    kind = absent_type(attributes_by_keyword()[keyword.lower()])
     return "VARCHAR" if kind is None else sql_type(kind)
 
 

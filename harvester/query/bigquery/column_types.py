@@ -72,7 +72,7 @@ def sqlglot_type(kind: pa.DataType, names: frozenset[str] | None = None) -> exp.
 
 def absent_value(attribute: Attribute) -> exp.Expr:
     """What BigQuery has of an attribute that no object has: NULL of its type, or an empty array."""
-    kind = absent_type(attribute, {}) or pa.string()
+    kind = absent_type(attribute) or pa.string()
     value = exp.Array(expressions=[]) if pa.types.is_list(kind) else exp.Null()
     return exp.Cast(this=value, to=sqlglot_type(kind))
 
