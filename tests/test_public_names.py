@@ -10,9 +10,17 @@ import harvester
 
 PROMISED = [
     "AsyncObjectFile",
+    "DiskCache",
     "ObjectFile",
     "__version__",
+    "aiter_frames",
+    "aiter_headers",
     "aopen_object",
+    "aread_frames",
+    "aread_header",
+    "aread_headers",
+    "iter_frames",
+    "iter_headers",
     "open_object",
     "read_frames",
     "read_header",

@@ -18,9 +18,10 @@ from harvester.dicom import Header
 from harvester.dicom.frames import FrameIndex
 from harvester.errors import ConfigError
 from harvester.model import ObjectRef
+from harvester.reader.access import Access
 from harvester.reader.dataset_hints import look_up_hints
 from harvester.reader.event_loop import LOOP
-from harvester.reader.frames import OpenedFrames, open_frames
+from harvester.reader.opened_frames import OpenedFrames, open_frames
 
 EPILOG: Final = (
     "Examples: `harvester frames slide.dcm`,"
@@ -75,7 +76,7 @@ def command(  # noqa: PLR0913  one for each option
     ref = ObjectRef.parse(url)
     (hints,) = look_up_hints(dataset, [ref])
     with _scan_status():
-        opened = LOOP.call(open_frames, LOOP.store(endpoint), ref, hints)
+        opened = LOOP.call(open_frames, Access(endpoint).shared_store(), ref, hints)
     if frames is None or output is None:
         typer.echo(_summary(opened, as_json=as_json))
         return

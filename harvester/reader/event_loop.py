@@ -16,7 +16,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 # A person waits for a reader, so it gives up sooner than a crawl.
-_SETTINGS: Final = StoreSettings(
+SETTINGS: Final = StoreSettings(
     concurrency=128, retry=RetryPolicy(attempts=5, longest_seconds=8.0, patience_seconds=60.0)
 )
 
@@ -59,7 +59,7 @@ class LoopThread:
         """
         with self._lock:
             if endpoint not in self._stores:
-                opening = self._started().wrap_async_context_manager(open_store(_SETTINGS, endpoint=endpoint))
+                opening = self._started().wrap_async_context_manager(open_store(SETTINGS, endpoint=endpoint))
                 self._stores[endpoint] = self._stack.enter_context(opening)
             return self._stores[endpoint]
 

@@ -1,38 +1,35 @@
 """An opened object as a binary file, for blocking and for asynchronous callers."""
 
 import io
+import operator
 import os
 import threading
 import weakref
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Final, Self
 
 from harvester.dicom import Header
-from harvester.dicom.frames import FrameIndex
-from harvester.errors import ConfigError, ObjectChangedError, UserError
+from harvester.errors import ConfigError, ObjectChangedError
 from harvester.model import ObjectRef
+from harvester.reader.access import Access
 from harvester.reader.dataset_hints import ObjectHints, header_window
 from harvester.reader.event_loop import LOOP
 from harvester.reader.table_choice import OffsetTable
 from harvester.reader.view import ObjectView, open_view
-from harvester.store.base import Store
 from harvester.store.cost import RequestCost
 
 
-@dataclass(frozen=True, slots=True)
-class OpenOptions:
-    """How a file was opened.
-
-    Attributes:
-        endpoint: Replaces the cloud's address.
-        offset_table: Which offset table is put in.
-        store: Replaces the shared store.
-    """
-
-    endpoint: str | None = None
-    offset_table: OffsetTable = "auto"
-    store: Store | None = None
+def _position(offset: int, whence: int, current: int, size: int) -> int:
+    """The position that `seek` sets."""
+    offset = operator.index(offset)  # NumPy's integers would overflow in sums
+    base = {io.SEEK_SET: 0, io.SEEK_CUR: current, io.SEEK_END: size}.get(whence)
+    if base is None:
+        raise ValueError(f"whence is 0, 1 or 2, not {whence}")
+    if base + offset < 0:
+        raise ValueError(f"the position {base + offset} is negative")
+    return base + offset
 
 
 class _OpenedObject:
@@ -83,13 +80,22 @@ class ObjectFile(_OpenedObject, io.BufferedIOBase):
 
     Attributes:
         view: The object's bytes.
-        options: How it was opened.
+        access: How the object is reached.
+        offset_table: Which offset table was wanted.
     """
 
-    def __init__(self, view: ObjectView, options: OpenOptions) -> None:
+    def __init__(
+        self,
+        view: ObjectView,
+        access: Access,
+        offset_table: OffsetTable,
+        call: Callable[..., bytes] = LOOP.call,
+    ) -> None:
         super().__init__()
         self.view = view
-        self.options = options
+        self.access = access
+        self.offset_table = offset_table
+        self._call = call
         self._generation = LOOP.generation
         self._position = 0
         self._lock = threading.Lock()
@@ -116,12 +122,7 @@ class ObjectFile(_OpenedObject, io.BufferedIOBase):
         """
         self._check_open()
         with self._lock:
-            base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}.get(whence)
-            if base is None:
-                raise ValueError(f"whence is 0, 1 or 2, not {whence}")
-            if base + offset < 0:
-                raise ValueError(f"the position {base + offset} is negative")
-            self._position = base + offset
+            self._position = _position(offset, whence, self._position, self.size)
             return self._position
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -132,9 +133,10 @@ class ObjectFile(_OpenedObject, io.BufferedIOBase):
             StoreError: It cannot be read any more.
         """
         self._check_open()
+        size = -1 if size is None else operator.index(size)
         with self._lock:
             start = self._position
-            stop = self.size if size is None or size < 0 else min(start + size, self.size)
+            stop = self.size if size < 0 else min(start + size, self.size)
             self._position = max(start, stop)
         try:
             return self.read_at(start, max(0, stop - start))
@@ -149,6 +151,9 @@ class ObjectFile(_OpenedObject, io.BufferedIOBase):
             StoreError: The object cannot be read any more.
         """
         self._check_open()
+        start, length = operator.index(start), operator.index(length)
+        if start < 0:
+            raise ValueError(f"the position {start} is negative")
         stop = min(start + length, self.size)
         if start >= stop:
             return b""
@@ -157,20 +162,28 @@ class ObjectFile(_OpenedObject, io.BufferedIOBase):
             return cached
         if self._generation != LOOP.generation:
             self._move()
-        return LOOP.call(self.view.read, start, stop)
+        return self._call(self.view.read, start, stop)
 
     def read1(self, size: int = -1, /) -> bytes:
         """The same as `read`."""
         return self.read(size)
 
-    def readinto(self, buffer: "bytearray | memoryview", /) -> int:  # type: ignore[override]
-        """Read the next bytes into a buffer; returns their number."""
-        with memoryview(buffer).cast("B") as target:
+    def peek(self, size: int = 0, /) -> bytes:
+        """The next bytes, at least one before the end; the position stays."""
+        size = operator.index(size)
+        return self.read_at(self.tell(), size if size > 0 else io.DEFAULT_BUFFER_SIZE)
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read the next bytes into a contiguous buffer of any type; returns their number."""
+        whole = memoryview(buffer)
+        if not whole.nbytes:
+            return 0
+        with whole.cast("B") as target:
             data = self.read(len(target))
             target[: len(data)] = data
         return len(data)
 
-    def readinto1(self, buffer: "bytearray | memoryview", /) -> int:  # type: ignore[override]
+    def readinto1(self, buffer: Any, /) -> int:
         """The same as `readinto`."""
         return self.readinto(buffer)
 
@@ -197,8 +210,7 @@ class ObjectFile(_OpenedObject, io.BufferedIOBase):
         with self._lock:
             generation = LOOP.generation
             if self._generation != generation:
-                store = self.options.store or LOOP.store(self.options.endpoint)
-                LOOP.call(self.view.move_to, store)
+                LOOP.call(self.view.move_to, self.access.shared_store())
                 self._generation = generation
 
     def _unlock_after_fork(self) -> None:
@@ -229,28 +241,30 @@ class _PickledFile:
 
     Attributes:
         ref: The object's address.
-        options: How it was opened.
+        access: How it is reached.
+        offset_table: Which offset table was wanted.
         size: The object's size in bytes.
         hints: Its ETag, the length of its header and its frame index, so that nothing is searched again.
         position: The position of the next read.
     """
 
     ref: ObjectRef
-    options: OpenOptions
+    access: Access
+    offset_table: OffsetTable
     size: int
     hints: ObjectHints = field(repr=False)
     position: int
 
     @classmethod
     def of(cls, file: ObjectFile) -> "_PickledFile":
-        if file.options.store is not None:
+        if file.access.store is not None:
             raise ConfigError(
                 f"{file.name}: opened with its own store, it cannot be pickled; open it in the other process"
             )
         source, header = file.view.source, file.header
-        index: FrameIndex | None = file.view.index
-        hints = ObjectHints(source.etag, None if header is None else header_window(header), index)
-        return cls(source.ref, file.options, source.size, hints, file.tell())
+        hints = ObjectHints(source.etag, None if header is None else header_window(header), file.view.index)
+        access = replace(file.access, progress=None)  # it may belong to this process
+        return cls(source.ref, access, file.offset_table, source.size, hints, file.tell())
 
 
 def _reopen(pickled: _PickledFile) -> ObjectFile:
@@ -260,9 +274,9 @@ def _reopen(pickled: _PickledFile) -> ObjectFile:
         ObjectChangedError: The object was replaced since.
         StoreError: It cannot be read.
     """
-    options = pickled.options
-    store = LOOP.store(options.endpoint)
-    file = ObjectFile(LOOP.call(open_view, store, pickled.ref, pickled.hints, options.offset_table), options)
+    access, offset_table = pickled.access, pickled.offset_table
+    view = LOOP.call(open_view, access.shared_store(), pickled.ref, pickled.hints, offset_table)
+    file = ObjectFile(view, access, offset_table)
     if (file.etag, file.view.source.size) != (pickled.hints.etag, pickled.size):
         raise ObjectChangedError("the object was replaced since the file was pickled", url=file.name)
     file.seek(pickled.position)
@@ -284,11 +298,14 @@ class AsyncObjectFile(_OpenedObject):
         """The position of the next read."""
         return self._position
 
-    def seek(self, position: int) -> None:
-        """Set the position of the next read, from the first byte."""
-        if position < 0:
-            raise UserError(f"the position {position} is negative")
-        self._position = position
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Set the position of the next read.
+
+        Raises:
+            ValueError: The position is negative.
+        """
+        self._position = _position(offset, whence, self._position, self.size)
+        return self._position
 
     async def read(self, size: int = -1) -> bytes:
         """The next `size` bytes, or all that are left.
@@ -296,7 +313,7 @@ class AsyncObjectFile(_OpenedObject):
         Raises:
             StoreError: The object cannot be read, or was replaced since it was opened.
         """
-        start = self._position
+        start, size = self._position, operator.index(size)
         stop = self.size if size < 0 else start + size
         data = await self.view.read(start, stop)
         self._position = start + len(data)
@@ -304,7 +321,10 @@ class AsyncObjectFile(_OpenedObject):
 
     async def read_at(self, start: int, length: int) -> bytes:
         """Bytes at any offset; the position stays."""
-        return await self.view.read(start, start + length)
+        start = operator.index(start)
+        if start < 0:
+            raise ValueError(f"the position {start} is negative")
+        return await self.view.read(start, start + operator.index(length))
 
     async def __aenter__(self) -> Self:
         return self

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final
 
+from anyio import to_thread
+
 from harvester.dicom import Header
 from harvester.dicom.frames import FrameIndex, PixelData, is_item, read_index
 from harvester.errors import FrameIndexError
@@ -96,21 +98,27 @@ async def find_again(source: ObjectSource, wrong: FrameIndex, reason: FrameIndex
     return await _cached(source, _scan)
 
 
-def known_index(source: ObjectSource, hints: ObjectHints) -> FrameIndex | None:
-    """The cached index of an opened object, or the one of a dataset if it fits the object.
+async def known_index(source: ObjectSource, hints: ObjectHints) -> FrameIndex | None:
+    """The index of an opened object in memory, in a dataset or on disk, if it fits the object.
 
     Frames are checked when they are read.
     """
-    cached = FRAME_INDEXES.get(source.ref.url, source.etag)
-    if cached is not None or hints.index is None or hints.etag != source.etag or source.header is None:
-        return cached
-    try:
-        hints.index.check(PixelData.of(source.header, source.size))
-    except FrameIndexError as error:
-        _refuse(source, f"the dataset's frame index ({hints.index.source})", error)
-        return None
-    FRAME_INDEXES.put(source.ref.url, source.etag, hints.index)
-    return hints.index
+    url, etag, disk = source.ref.url, source.etag, source.store.cache_of(source.ref)
+    index = FRAME_INDEXES.get(url, etag)
+    if index is not None or source.header is None or etag is None:
+        return index
+    if hints.etag == etag:
+        index = hints.index
+    if index is None and disk is not None:
+        index = await to_thread.run_sync(disk.read_index, url, etag)
+    if index is not None:
+        try:
+            index.check(PixelData.of(source.header, source.size))
+        except FrameIndexError as error:
+            _refuse(source, f"the known frame index ({index.source})", error)
+            return None
+        FRAME_INDEXES.put(url, etag, index)
+    return index
 
 
 async def with_fragmentation(source: ObjectSource, index: FrameIndex) -> FrameIndex | None:
@@ -125,7 +133,7 @@ async def with_fragmentation(source: ObjectSource, index: FrameIndex) -> FrameIn
     (header,) = await source.fetch([ByteRange(start, start + _ITEM_HEADER)])
     if not is_item(header, length):
         error = FrameIndexError(f"frame {place + 1} does not start there", offset=start)
-        _refuse(source, f"the dataset's frame index ({index.source})", error)
+        _refuse(source, f"the known frame index ({index.source})", error)
         return None
     found = replace(index, fragmented=int.from_bytes(header[4:8], "little") != length - _ITEM_HEADER)
     FRAME_INDEXES.put(source.ref.url, source.etag, found)
@@ -144,7 +152,11 @@ async def _scan(source: ObjectSource, header: Header) -> FrameIndex:
 
 
 async def _search(source: ObjectSource, header: Header) -> FrameIndex:
-    credible = await _credible(source, header)
+    pixels = PixelData.of(header, source.size)
+    pixels.check_number_of_frames()
+    if pixels.is_stream:
+        return await _scan(source, header)
+    credible = await _credible(source, header, pixels.number_of_frames)
     if credible is not None:
         return credible
     async with reading_ahead(source) as read:
@@ -156,17 +168,16 @@ async def _search(source: ObjectSource, header: Header) -> FrameIndex:
     return found.index
 
 
-async def _credible(source: ObjectSource, header: Header) -> FrameIndex | None:
-    """The index of an extended table that needs no check of items: frames are checked when read."""
-    if not header.extended_offset_table:
+async def _credible(source: ObjectSource, header: Header, frames: int) -> FrameIndex | None:
+    """The index of the object's own table if arithmetic confirms it."""
+    if not header.extended_offset_table and not header.basic_offset_table:
         return None
-    pixels = PixelData.of(header, source.size)
-    pixels.check_number_of_frames()
-    table = own_table(header, pixels.number_of_frames, b"")
+    start = header.pixel_data_offset or 0
+    table = own_table(header, frames, await source.read(start, start + _ITEM_HEADER))
     if table is None or table.own is None:
         return None
-    (own,) = await source.fetch([table.own])
-    return table.credible_index(own, source.size)
+    # With read-ahead: the first frames follow a basic table.
+    return table.credible_index(await source.read(table.own.start, table.own.stop), source.size)
 
 
 async def _cached(
@@ -181,4 +192,7 @@ async def _cached(
         error.url = source.ref.url
         raise
     FRAME_INDEXES.put(source.ref.url, source.etag, index)
+    disk = source.store.cache_of(source.ref)
+    if disk is not None and source.etag is not None:
+        await to_thread.run_sync(disk.write_index, source.ref.url, source.etag, index)
     return index

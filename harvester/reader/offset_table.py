@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Final, Literal
 
 from harvester.dicom import Header
-from harvester.dicom.frames import FrameIndex, filling_index
+from harvester.dicom.frames import FrameIndex, PixelData, filling_index, plausible_index
 from harvester.errors import FrameIndexError
 from harvester.model import ByteRange
 
@@ -97,17 +97,20 @@ class VirtualTable:
         return 8 if self.header.implicit else 12  # PS3.5 7.1.2 and 7.1.3
 
     def credible_index(self, own: bytes, size: int) -> FrameIndex | None:
-        """The index of the object's own table if arithmetic alone confirms it; extended tables only.
+        """The index of the object's own table if arithmetic alone confirms it; frames are checked when read.
 
-        It does if the frames follow each other from the first fragment to the object's end. A wrong table
-        counts from another place, lost bits, or describes other frames, and misses the end.
+        The offsets ascend from the first fragment. The frames of an extended table also follow each other up
+        to the object's end: a wrong one counts from another place, lost bits, or describes other frames.
 
         Args:
             own: The bytes of the object's table.
             size: The object's size in bytes.
         """
         value, behind = self.element_header, self.element_header + 8 * self.frames
-        if self.kind == "basic" or len(own) != 2 * behind or self.header.basic_offset_table:
+        if self.kind == "basic":
+            fits = len(own) == _ITEM_HEADER + 4 * self.frames
+            return plausible_index(own[_ITEM_HEADER:], PixelData.of(self.header, size)) if fits else None
+        if len(own) != 2 * behind or self.header.basic_offset_table:
             return None
         first = (self.header.pixel_data_offset or 0) + _ITEM_HEADER
         return filling_index(own[value:behind], own[behind + value :], first, size)

@@ -2,26 +2,24 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Unpack
 
 from anyio import to_thread
 
-from harvester.model import ObjectRef
+from harvester.reader.access import Access, AccessOptions, Address, object_ref
 from harvester.reader.dataset_hints import DatasetLike, look_up_hints
 from harvester.reader.event_loop import LOOP
-from harvester.reader.file import AsyncObjectFile, ObjectFile, OpenOptions
-from harvester.reader.table_choice import OffsetTable
+from harvester.reader.file import AsyncObjectFile, ObjectFile
+from harvester.reader.table_choice import OffsetTable, check_offset_table
 from harvester.reader.view import open_view
-from harvester.store.base import Store
-from harvester.store.open import open_store
 
 
 def open_object(
-    url: str,
+    url: Address,
     dataset: DatasetLike = None,
     *,
-    endpoint: str | None = None,
     offset_table: OffsetTable = "auto",
-    store: Store | None = None,
+    **options: Unpack[AccessOptions],
 ) -> ObjectFile:
     """Open an object where it lies, as a binary file that can be read at any position.
 
@@ -31,51 +29,46 @@ def open_object(
     `offset_table="none"`. An object, ETag and `offset_table` always give the same bytes.
 
     Args:
-        url: `s3://`, `gs://`, `https://`, `http://`, `file://` or a path.
+        url: `s3://`, `gs://`, `https://`, `http://`, `file://`, `harvester://`, or a path.
         dataset: A dataset that may hold the length of the header and the frame index.
-        endpoint: Replaces the cloud's address: `http://HOST:PORT`, with the bucket in the path.
-        offset_table: Which offset table is put into a file that has none.
-        store: Replaces the shared store.
+        offset_table: Which offset table is put into a file that has none: `auto`, `extended` or `none`.
+        options: `endpoint`, `store`, `cache` and `progress`, as in `AccessOptions`.
 
     Raises:
-        StoreError: The object cannot be read.
-        ConfigError: The address is not valid.
+        StoreError: The object cannot be read; also an OSError such as FileNotFoundError.
+        ConfigError: An argument is not valid.
         DatasetError: The dataset cannot be read.
     """
-    ref = ObjectRef.parse(url)
+    access, ref = Access(**options), object_ref(url)
+    check_offset_table(offset_table)
     (hints,) = look_up_hints(dataset, [ref])
-    chosen = LOOP.store(endpoint) if store is None else store
-    view = LOOP.call(open_view, chosen, ref, hints, offset_table)
-    return ObjectFile(view, OpenOptions(endpoint, offset_table, store))
+    view = LOOP.call(open_view, access.shared_store(), ref, hints, offset_table)
+    return ObjectFile(view, access, offset_table)
 
 
 @asynccontextmanager
 async def aopen_object(
-    url: str,
+    url: Address,
     dataset: DatasetLike = None,
     *,
-    endpoint: str | None = None,
     offset_table: OffsetTable = "auto",
-    store: Store | None = None,
+    **options: Unpack[AccessOptions],
 ) -> AsyncIterator[AsyncObjectFile]:
     """Open an object as `open_object` does, for asynchronous callers.
 
     Args:
-        url: `s3://`, `gs://`, `https://`, `http://`, `file://` or a path.
+        url: As in `open_object`.
         dataset: A dataset that may hold the length of the header and the frame index.
-        endpoint: Replaces the cloud's address.
         offset_table: Which offset table is put into a file that has none.
-        store: A store for several objects (`harvester.store.open.open_store`); else each object has its own.
+        options: As in `open_object`. Without a `store` the file has a connection pool of its own.
 
     Raises:
         StoreError: The object cannot be read.
-        ConfigError: The address is not valid.
+        ConfigError: An argument is not valid.
         DatasetError: The dataset cannot be read.
     """
-    ref = ObjectRef.parse(url)
+    access, ref = Access(**options), object_ref(url)
+    check_offset_table(offset_table)
     (hints,) = await to_thread.run_sync(look_up_hints, dataset, [ref])
-    if store is not None:
+    async with access.own_store() as store:
         yield AsyncObjectFile(await open_view(store, ref, hints, offset_table))
-        return
-    async with open_store(endpoint=endpoint) as own:
-        yield AsyncObjectFile(await open_view(own, ref, hints, offset_table))

@@ -49,6 +49,8 @@ class _ReadAhead:
         if len(wanted) != 1 or len(wanted[0]) < _LONG:
             return await self._source.fetch(wanted)
         (one,) = wanted
+        if self._source.store.progress is not None:
+            self._source.store.progress(one.start, self._source.size)
         block, self._next = self._next, None
         if (
             block is None

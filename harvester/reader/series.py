@@ -3,11 +3,11 @@
 import re
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 from harvester.catalog import open_catalog
 from harvester.config import CrawlConfig, Provider
-from harvester.errors import ListingError, SelectionError
+from harvester.errors import ConfigError, ListingError, SelectionError
 from harvester.fetch.series_listing import list_series
 from harvester.model import Series
 from harvester.reader.event_loop import LOOP
@@ -37,8 +37,10 @@ def series_urls(
     Raises:
         SelectionError: The catalog does not hold the series.
         ListingError: The bucket cannot be listed, or holds fewer objects than the catalog counts.
-        ConfigError: The catalog cannot be read.
+        ConfigError: There is no such provider, or the catalog cannot be read.
     """
+    if provider not in get_args(Provider):
+        raise ConfigError(f"provider={provider!r}: it is one of {', '.join(get_args(Provider))}")
     column = "crdc_series_uuid" if _UUID.fullmatch(uid) else "SeriesInstanceUID"
     source = {"catalog": str(catalog), "provider": provider, "failover": False}
     document = {"dataset": "none", "source": source, "select": {column: uid}}

@@ -12,10 +12,11 @@ from harvester.errors import ObjectChangedError, ObjectError, ungrouped
 from harvester.fetch.headers import HeaderFetcher, Windows
 from harvester.fetch.window_predictor import WindowPredictor
 from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse
+from harvester.reader.access import ReaderStore
 from harvester.reader.dataset_hints import NO_HINTS, ObjectHints
 from harvester.reader.header_lengths import RECENT_LENGTHS, traits_of
 from harvester.reader.range_cache import RangeCache
-from harvester.store.base import Store, check_unchanged
+from harvester.store.base import check_unchanged
 from harvester.store.cost import RequestCost
 
 AT_ONCE: Final = 32  # requests for one object
@@ -50,16 +51,19 @@ class ObjectSource:
         header: The DICOM header; None if there is no readable one.
         header_error: The reason why there is none.
         cost: Requests and bytes so far.
+        store: The store that holds it.
     """
 
-    def __init__(self, store: Store, ref: ObjectRef, predictor: WindowPredictor = RECENT_LENGTHS) -> None:
+    def __init__(
+        self, store: ReaderStore, ref: ObjectRef, predictor: WindowPredictor = RECENT_LENGTHS
+    ) -> None:
         self.ref = ref
         self.size = 0
         self.etag: str | None = None
         self.header: Header | None = None
         self.header_error: ObjectError | None = None
         self.cost = RequestCost()
-        self._store = store
+        self.store = store
         self._predictor = predictor
         self._cache = RangeCache(_CACHED)
         self._requests = anyio.CapacityLimiter(AT_ONCE)
@@ -94,14 +98,20 @@ class ObjectSource:
         except ObjectError as error:
             self.header, self.header_error = None, error  # it still is a file of bytes
 
-    def move_to(self, store: Store) -> None:
+    def move_to(self, store: ReaderStore) -> None:
         """Continue with another store in another event loop; cached bytes stay."""
-        self._store = store
+        self.store = store
         self._requests = anyio.CapacityLimiter(AT_ONCE)
 
     def drop_cache(self) -> None:
         """Free the cached bytes; they can be read again."""
         self._cache.clear()
+
+    def replace_bytes(self, data: bytes) -> None:
+        """Hold the whole object in other bytes: inflated ones."""
+        self._cache.clear()
+        self._cache.put(0, data, pin=True)
+        self.size = len(data)
 
     def unlock_after_fork(self) -> None:
         """Replace the locks that a thread of the parent process may have held."""
@@ -208,7 +218,7 @@ class ObjectSource:
         parts[place] = response.data
 
     async def _counted(self, wanted: ByteRange, etag: str | None) -> RangeResponse:
-        response = await self._store.get_range(self.ref, wanted, etag=etag)
+        response = await self.store.get_range(self.ref, wanted, etag=etag)
         self.cost.add(response)
         return response
 

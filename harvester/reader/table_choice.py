@@ -2,11 +2,11 @@
 
 import logging
 from dataclasses import replace
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 from harvester.dicom import Header
 from harvester.dicom.frames import FrameIndex, PixelData
-from harvester.errors import FrameIndexError
+from harvester.errors import ConfigError, FrameIndexError
 from harvester.model import ByteRange
 from harvester.reader.frame_lookup import find_index, with_fragmentation
 from harvester.reader.offset_table import VirtualTable, fits_basic, lacks_table, own_table
@@ -23,8 +23,19 @@ reading the metadata alone does not start the search for the frames. `extended`:
 """
 TableAndIndex: TypeAlias = tuple[VirtualTable | None, FrameIndex | None]
 
+_CHOICES: Final = get_args(OffsetTable)
 _SMALL: Final = 64 << 10  # bytes: the first request holds all of such an object
 _ITEM_HEADER: Final = 8
+
+
+def check_offset_table(wanted: str) -> None:
+    """Check an argument.
+
+    Raises:
+        ConfigError: There is no such choice.
+    """
+    if wanted not in _CHOICES:
+        raise ConfigError(f"offset_table={wanted!r}: it is one of {', '.join(_CHOICES)}")
 
 
 async def choose_table(source: ObjectSource, index: FrameIndex | None, wanted: OffsetTable) -> TableAndIndex:

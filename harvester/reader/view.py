@@ -5,10 +5,11 @@ from typing import Final
 
 import anyio
 
-from harvester.dicom.frames import FrameIndex, is_item
+from harvester.dicom.frames import FrameIndex, is_item, may_start_frame
 from harvester.errors import FrameIndexError
 from harvester.fetch.window_predictor import WindowPredictor
 from harvester.model import ByteRange, ObjectRef
+from harvester.reader.access import ReaderStore
 from harvester.reader.access_pattern import AccessPattern
 from harvester.reader.dataset_hints import NO_HINTS, ObjectHints
 from harvester.reader.frame_lookup import find_again, known_index
@@ -16,7 +17,6 @@ from harvester.reader.header_lengths import RECENT_LENGTHS
 from harvester.reader.offset_table import Splice, VirtualTable
 from harvester.reader.source import ObjectSource
 from harvester.reader.table_choice import OffsetTable, choose_table, try_find_index
-from harvester.store.base import Store
 
 _logger = logging.getLogger("harvester")
 
@@ -25,7 +25,7 @@ _ITEM_HEADER: Final = 8
 
 
 async def open_view(
-    store: Store,
+    store: ReaderStore,
     ref: ObjectRef,
     hints: ObjectHints = NO_HINTS,
     offset_table: OffsetTable = "auto",
@@ -38,7 +38,7 @@ async def open_view(
     """
     source = ObjectSource(store, ref, predictor)
     await source.open(hints)
-    table, index = await choose_table(source, known_index(source, hints), offset_table)
+    table, index = await choose_table(source, await known_index(source, hints), offset_table)
     return ObjectView(source, table, index)
 
 
@@ -104,7 +104,7 @@ class ObjectView:
         ]
         return self._without_tiff(start, b"".join(parts))
 
-    async def move_to(self, store: Store) -> None:
+    async def move_to(self, store: ReaderStore) -> None:
         """Continue with another store in another event loop: after a fork, or after the loop was closed."""
         self._search = anyio.Lock()
         self.source.move_to(store)
@@ -126,15 +126,25 @@ class ObjectView:
         data = await self.source.read(wanted.start, wanted.stop, index.end_of)
         misplaced = self._misplaced(wanted.start)
         if misplaced and index is self.index:
-            error = FrameIndexError(f"frame {misplaced} does not start there", offset=wanted.start)
+            await self._find_again(index, misplaced)
+        return data
+
+    async def _find_again(self, index: FrameIndex, misplaced: int) -> None:
+        url, start = self.source.ref.url, index.offsets[misplaced - 1]
+        error = FrameIndexError(f"frame {misplaced} does not start there", offset=start)
+        try:
             self.index = await find_again(self.source, index, error)
+        except FrameIndexError as failed:  # the table is all there is
+            _logger.warning("%s: its offset table is shown unchanged: %s", url, failed.message)
+            self.index = None
+            return
+        if self.index.offsets[misplaced - 1] != start:
             raise FrameIndexError(
                 f"frame {misplaced} is not where the {index.source} index says; a scan has found all frames:"
                 " open the object again",
-                url=self.source.ref.url,
-                offset=wanted.start,
+                url=url,
+                offset=start,
             )
-        return data
 
     def _misplaced(self, start: int) -> int | None:
         """The number of the frame whose item or bytes should start here, if they do not."""
@@ -147,7 +157,14 @@ class ObjectView:
         if behind:  # readers also read the next frame's item, to see whether a frame continues
             self._pattern.note(number)
         header = self.source.cached(start - behind, start - behind + _ITEM_HEADER)
-        return None if header is None or is_item(header, index.lengths[number - 1]) else number
+        image = self.source.cached(start - behind + _ITEM_HEADER, start - behind + 2 * _ITEM_HEADER)
+        if header is None or self.source.header is None:
+            return None
+        uid = self.source.header.transfer_syntax_uid
+        is_frame = is_item(header, index.lengths[number - 1]) and (
+            image is None or index.source == "scan" or may_start_frame(image, uid)
+        )
+        return None if is_frame else number
 
     def _depends_on_table(self, splice: Splice, start: int, stop: int) -> bool:
         """Whether bytes of a range cannot be told before the frames were searched."""
@@ -166,6 +183,8 @@ class ObjectView:
 
     async def _make_content(self, table: VirtualTable) -> tuple[Splice, bytes]:
         own = b"" if table.own is None else (await self.source.fetch([table.own]))[0]
+        if own and self.index is None:
+            self.index = table.credible_index(own, self.source.size)
         self.index = self.index or await try_find_index(self.source)
         try:
             if self.index is not None:

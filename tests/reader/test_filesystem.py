@@ -9,7 +9,7 @@ from header_feeding import CORPUS, needs_corpus
 from reading.objects import made_slide
 from recorded_demo import recorded_demo
 
-from harvester.errors import ConfigError, ListingError, NotFoundError
+from harvester.errors import ConfigError, ListingError, NotFoundError, ThrottledError
 from harvester.reader import filesystem
 
 fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed")
@@ -50,15 +50,86 @@ def test_folders_and_files_are_told_apart(served):
     assert len(demo.listings) <= 5
 
 
-def test_a_file_is_as_large_as_it_reads(served):
-    _, files, _, path, original = served
-    info = files.info(path)
+@pytest.mark.parametrize(
+    ("offset_table", "added"), [("none", 0), ("auto", 4 * 42), ("extended", 24 + 16 * 42)]
+)
+def test_a_file_is_as_large_as_it_reads(served, offset_table, added):
+    demo, _, folder, path, original = served
+    files = fsspec.filesystem("harvester", endpoint=demo.address.endpoint, offset_table=offset_table)
+    info, (listed,) = files.info(path), files.ls(folder)
     with files.open(path) as file:
         assert len(file.read()) == info["size"] == file.size
-    assert info["size"] == original.stat().st_size + 4 * 42  # the basic table that the slide lacks
+    assert info["size"] == original.stat().st_size + added
+    assert listed["size"] == (None if added else info["size"])
+    assert files.du(path) == info["size"]
     assert files.cat_file(path, 128, 132) == b"DICM"
     with fsspec.open(f"harvester://{path}", **files.storage_options) as file:
         assert pydicom.dcmread(file, stop_before_pixels=True).NumberOfFrames == 42
+
+
+def test_ranges_of_files_are_read_at_once_and_each_file_is_opened_once(served):
+    demo, files, _, path, original = served
+    raw = original.read_bytes()
+    demo.forget()
+    starts, ends = [0, 100_000, -50, None], [132, 100_100, None, 10]
+    assert files.cat_ranges([path] * 4, starts, ends) == [
+        raw[start:end] for start, end in zip(starts, ends, strict=True)
+    ]
+    assert len(demo.objects) <= 4
+    missing = path + "x"
+    found, error = files.cat_ranges([path, missing], 0, 8)
+    assert found == raw[:8]
+    assert isinstance(error, FileNotFoundError)
+    with pytest.raises(FileNotFoundError):
+        files.cat_ranges([path, missing], 0, 8, on_error="raise")
+
+
+def test_kerchunk_references_read_the_bytes_of_the_object(served):
+    demo, _, _, path, original = served
+    references = {"version": 1, "refs": {"frame/0": [f"harvester://{path}", 2000, 500], "note": "text"}}
+    files = fsspec.filesystem(
+        "reference",
+        fo=references,
+        remote_protocol="harvester",
+        remote_options={"endpoint": demo.address.endpoint},
+    )
+    assert files.cat("frame/0") == original.read_bytes()[2000:2500]
+
+
+# fsspec's block cache leaves its file to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("cache", ["blockcache", "filecache", "simplecache"])
+@pytest.mark.parametrize("offset_table", ["none", "auto"])
+def test_caches_of_fsspec_hold_the_same_bytes(served, tmp_path, cache, offset_table):
+    demo, _, _, path, _ = served
+    how = {"endpoint": demo.address.endpoint, "offset_table": offset_table}
+    whole = fsspec.filesystem("harvester", **how).cat_file(path)
+    for _ in range(2):
+        with fsspec.open(
+            f"{cache}::harvester://{path}", harvester=how, **{cache: {"cache_storage": str(tmp_path)}}
+        ) as file:
+            file.seek(1000)
+            assert file.read(5000) == whole[1000:6000]
+            file.seek(-100, 2)
+            assert file.read() == whole[-100:]
+
+
+def test_only_what_is_not_there_does_not_exist(served, monkeypatch):
+    _, files, _, path, _ = served
+    assert files.exists(path)
+    for ask in (files.exists, files.isfile, files.isdir):
+        assert not ask(path + "x")
+        assert not ask("s3/no-such-bucket/one.dcm")
+        assert not ask("file/not/there")
+    monkeypatch.setattr(filesystem, "open_object", refuse)
+    for ask in (files.exists, files.isfile, files.isdir):
+        with pytest.raises(ThrottledError):
+            ask("s3/idc-open-data/elsewhere/one.dcm")
+
+
+def refuse(url, *_, **__):
+    raise ThrottledError("slow down", url=url, status=503)
 
 
 def test_the_same_files_lie_on_both_clouds_and_here(served):
@@ -77,7 +148,7 @@ def test_what_is_not_there_is_said_as_file_systems_and_as_harvester_say_it(serve
         for ask in (files.open, files.info, files.ls):
             with pytest.raises(error, match="no such object"):
                 ask(path + "x")
-    with pytest.raises(FileNotFoundError, match="no such file"):
+    with pytest.raises(FileNotFoundError, match="no such"):
         files.info("file/not/there")
     with pytest.raises(ConfigError, match="read-only"):
         files.open(path, "wb")
@@ -103,7 +174,8 @@ def test_wsidicom_opens_a_slide_by_its_folder_and_reads_few_bytes_of_it(served):
     demo, files, folder, _, original = served
     files.dircache.clear()
     demo.forget()
-    options = {"endpoint": demo.address.endpoint}
+    options = {"endpoint": demo.address.endpoint, "offset_table": "auto"}
+    fsspec.filesystem("harvester", **options).dircache.clear()
     with (
         wsidicom.WsiDicom.open(f"harvester://{folder}", file_options=options) as slide,
         wsidicom.WsiDicom.open(original) as local,
@@ -126,7 +198,7 @@ def test_wsidicom_reads_all_levels_of_a_slide_without_a_table(tmp_path):
     with recorded_demo(tmp_path) as demo:
         files = fsspec.filesystem("harvester", endpoint=demo.address.endpoint)
         (series,) = files.ls("s3/idc-open-data", detail=False)
-        options = {"endpoint": demo.address.endpoint}
+        options = {"endpoint": demo.address.endpoint, "offset_table": "auto"}
         with (
             wsidicom.WsiDicom.open(f"harvester://{series}", file_options=options) as slide,
             wsidicom.WsiDicom.open(folder) as local,

@@ -10,6 +10,7 @@ from memory_store import MemoryStore
 
 from harvester.errors import FrameIndexError, NotFoundError
 from harvester.model import ObjectRef
+from harvester.reader.access import ReaderStore
 from harvester.reader.frame_lookup import find_index
 from harvester.reader.source import ObjectSource
 
@@ -19,7 +20,7 @@ START = b"\xff\xd8\xff\xe0"
 
 def scanned(store):
     async def scan():
-        source = ObjectSource(store, ObjectRef.parse(URL))
+        source = ObjectSource(ReaderStore(store), ObjectRef.parse(URL))
         await source.open()
         return await find_index(source)
 

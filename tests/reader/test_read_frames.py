@@ -3,6 +3,7 @@
 import contextlib
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pydicom
@@ -18,7 +19,8 @@ from pydicom.uid import UID, JPEGBaseline8Bit, JPEGLosslessSV1
 import harvester
 from harvester.errors import FrameDecodeError, FrameIndexError, NotDicomError
 from harvester.model import ByteRange
-from harvester.reader.frames import runs
+from harvester.reader import opened_frames
+from harvester.reader.opened_frames import runs
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -165,7 +167,63 @@ def test_what_is_no_dicom_has_no_frames():
         harvester.read_frames(URL, [1], store=stored(b"no DICOM" * 100))
 
 
+def deflated(raw, *, cut=0):
+    """The same object, its data set deflated."""
+    start = 132 + 12 + int.from_bytes(raw[140:144], "little")
+    syntax = element(0x00020010, "UI", b"1.2.840.10008.1.2.1.99")
+    meta = element(0x00020000, "UL", len(syntax).to_bytes(4, "little")) + syntax
+    squeezed = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    data = squeezed.compress(raw[start:]) + squeezed.flush()
+    return raw[:132] + meta + data[: len(data) - cut]
+
+
+def native(frames, size=64):
+    return part10(
+        element(0x00280002, "US", b"\1\0"),
+        element(0x00280004, "CS", b"MONOCHROME2 "),
+        element(0x00280008, "IS", str(len(frames)).encode() + b" " * (len(str(len(frames))) % 2)),
+        element(0x00280010, "US", size.to_bytes(2, "little")),
+        element(0x00280011, "US", size.to_bytes(2, "little")),
+        element(0x00280100, "US", b"\x08\0"),
+        element(0x00280101, "US", b"\x08\0"),
+        element(0x00280102, "US", b"\7\0"),
+        element(0x00280103, "US", b"\0\0"),
+        element(0x7FE00010, "OW", b"".join(frames)),
+    )
+
+
+def test_frames_of_a_deflated_object_are_inflated():
+    frames = [bytes([number]) * 4096 for number in range(12)]
+    store = stored(deflated(native(frames)))
+    assert harvester.read_frames(URL, [12, 3], False, store=store) == [frames[11], frames[2]]
+    (pixels,) = harvester.read_frames(URL, [3], store=store)
+    np.testing.assert_array_equal(pixels, np.full((64, 64), 2))
+
+
 @needs_corpus
-def test_a_deflated_object_has_no_frames_that_can_be_reached():
-    with pytest.raises(FrameIndexError, match="deflated"):
-        harvester.read_frames(str(CORPUS / "generated/ct_deflated.dcm"), [1])
+def test_pydicom_decodes_a_deflated_object_alike():
+    path = CORPUS / "generated/ct_deflated.dcm"
+    (pixels,) = harvester.read_frames(str(path), [1])
+    np.testing.assert_array_equal(pixels, pydicom.dcmread(path).pixel_array)
+
+
+def test_a_damaged_deflated_object_is_refused():
+    raw = deflated(native([bytes([number]) * 4096 for number in range(12)]), cut=20)
+    with pytest.raises(FrameIndexError, match=r"slide\.dcm"):
+        harvester.read_frames(URL, [1], store=stored(raw))
+
+
+def test_an_inflated_object_is_bounded(monkeypatch):
+    monkeypatch.setattr(opened_frames, "LARGEST_INFLATED", 1 << 20)
+    store = stored(deflated(native([bytes(4096)] * 1000)))
+    with pytest.raises(FrameIndexError, match="longer than 1 MiB"):
+        harvester.read_frames(URL, [1], store=store)
+
+
+@pytest.mark.parametrize("fragments", [1, 3, 5])
+def test_a_video_is_one_stream(fragments):
+    parts = [bytes([number] * 16) for number in range(fragments)]
+    store = stored(made([parts], number_of_frames=3, uid="1.2.840.10008.1.2.4.102.1"))
+    assert harvester.read_frames(URL, [1], False, store=store) == [b"".join(parts)]
+    with pytest.raises(FrameIndexError, match=r"one video stream.*slide.dcm"):
+        harvester.read_frames(URL, [2], False, store=store)

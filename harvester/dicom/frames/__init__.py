@@ -5,10 +5,10 @@ sent their bytes. A range that reaches behind the object's end is answered with 
 """
 
 from harvester.dicom.frames.index import FrameIndex, FrameSource, PixelData, Reading, Wanted
-from harvester.dicom.frames.items import is_item
+from harvester.dicom.frames.items import is_item, may_start_frame
 from harvester.dicom.frames.native import NativeFrames
 from harvester.dicom.frames.sources import Effort, Found, find_frames, read_index
-from harvester.dicom.frames.tables import filling_index
+from harvester.dicom.frames.tables import filling_index, plausible_index
 
 __all__ = [
     "Effort",
@@ -22,5 +22,7 @@ __all__ = [
     "filling_index",
     "find_frames",
     "is_item",
+    "may_start_frame",
+    "plausible_index",
     "read_index",
 ]

@@ -31,6 +31,12 @@ _FIRST_BYTES: Final = (
     b"\0\0\0\x0cjP  ",
     b"\0\0\0\x0cJXL ",
 )
+# Transfer syntaxes of JPEG, JPEG-LS, JPEG 2000, JPEG XL and High-Throughput JPEG 2000 (PS3.6 A).
+_IMAGES: Final = frozenset(
+    f"1.2.840.10008.1.2.4.{number}"
+    for number in (50, 51, 57, 70, 80, 81, 90, 91, 92, 93, 110, 111, 112, 201, 202, 203)
+)
+_RLE: Final = "1.2.840.10008.1.2.5"
 _MARKER: Final = 8  # bytes of the longest of them
 _CHECKED: Final = 16  # of a table's offsets: a frame that is read is checked anyway
 _DOUBTED: Final = 128  # of those offsets that do not fit to the lengths beside them
@@ -51,6 +57,13 @@ def item_length(header: bytes, offset: int) -> int:
 def is_item(header: bytes, length: int) -> bool:
     """Whether these eight bytes begin an item that fits into so many bytes, its header included."""
     return header[:4] == ITEM and ITEM_HEADER + int.from_bytes(header[4:8], "little") <= length
+
+
+def may_start_frame(data: bytes, transfer_syntax_uid: str | None) -> bool:
+    """Whether these eight bytes of a fragment can be a frame's first; True for codecs without a marker."""
+    if transfer_syntax_uid == _RLE:  # PS3.5 G.5: the header starts with the number of segments
+        return 1 <= int.from_bytes(data[:4], "little") <= 15
+    return transfer_syntax_uid not in _IMAGES or data.startswith(_FIRST_BYTES)
 
 
 def basic_table_length(pixels: PixelData) -> Steps[int]:

@@ -29,10 +29,10 @@ def first_fragments(fragments: Fragments, pixels: PixelData) -> "array[int]":
     offsets, frames = fragments.offsets, pixels.number_of_frames
     if not offsets:
         raise FrameIndexError("the pixel data has no fragment", offset=fragments.end)
-    if len(offsets) == frames:
-        return offsets
     if frames == 1 or pixels.is_stream:
         return offsets[:1]
+    if len(offsets) == frames:
+        return offsets
     # Several fragments a frame (PS3.5 A.4): each frame's first one begins as an image does. One fragment a
     # frame is all that RLE allows (A.4.2), and its frames begin with nothing that can be told from others.
     firsts = array("Q", (offset for offset, start in zip(offsets, fragments.starts, strict=True) if start))

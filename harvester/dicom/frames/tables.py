@@ -65,7 +65,28 @@ def read_extended_table(pixels: PixelData) -> Reading:
     ends = [start + ITEM_HEADER + length + length % 2 for start, length in zip(offsets, lengths, strict=True)]
     doubtful = gaps(ends, offsets)
     end = yield from check_items(offsets, pixels, None if doubtful else ends[-1], doubtful)
-    return FrameIndex.between("extended", offsets, end, fragmented=False)
+    # Lengths that do not fit may also mean frames in several fragments.
+    return FrameIndex.between("extended", offsets, end, fragmented=None if doubtful else False)
+
+
+def plausible_index(table: bytes, pixels: PixelData) -> FrameIndex | None:
+    """The index of a basic table whose offsets ascend from the first fragment, else None.
+
+    No item is read: frames are checked when they are read. The last one ends with the object, so that
+    elements after the pixel data count as its own until then.
+
+    Args:
+        table: The first item's value.
+        pixels: The object.
+    """
+    first = pixels.offset + ITEM_HEADER + len(table)
+    offsets = array("Q", (first + offset for offset in _numbers("I", table)))
+    end = pixels.size - ITEM_HEADER  # PS3.5 A.4: a sequence delimitation item
+    try:
+        check_order(offsets, pixels, first)
+    except FrameIndexError:
+        return None
+    return FrameIndex.between("basic", offsets, end) if offsets[-1] + ITEM_HEADER <= end else None
 
 
 def filling_index(table: bytes, lengths: bytes, first: int, size: int) -> FrameIndex | None:

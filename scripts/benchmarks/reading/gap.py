@@ -8,7 +8,7 @@ from functools import partial
 import anyio
 
 from harvester.model import ByteRange, ObjectRef
-from harvester.reader import frames, source
+from harvester.reader import opened_frames, source
 from harvester.store.base import Store
 from harvester.store.open import StoreSettings, open_store
 from reading.measuring import BUCKET, Setting
@@ -46,7 +46,8 @@ def run(setting: Setting) -> None:
     anyio.run(measured)
     print(
         f"  so a reader requests at least {source.SHORTEST_REQUEST >> 10} KiB, {source.AT_ONCE} at once, and"
-        f" frames {frames.GAP >> 10} KiB apart together, {frames.WIDE_GAP >> 10} KiB apart if there are more"
+        f" frames {opened_frames.GAP >> 10} KiB apart together;"
+        f" {opened_frames.WIDE_GAP >> 10} KiB apart if there are more"
     )
 
 
