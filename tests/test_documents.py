@@ -1,4 +1,4 @@
-"""What the documents say is what the program does: commands, columns, floors, SQL."""
+"""The documents match the program: commands, columns, floors, SQL, links."""
 
 import json
 import re
@@ -15,6 +15,7 @@ import pytest
 import typer
 from checkout import ROOT
 
+import harvester
 from harvester.cli import application
 from harvester.config import CrawlConfig, LimitsConfig, load
 from harvester.dataset import FAILURE_COLUMNS, FRAME_COLUMNS, HARVEST_COLUMNS, REMAINDER_COLUMNS
@@ -29,7 +30,7 @@ from harvester.query import open_dataset, run_query
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DATA = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 WRITER = [sys.executable, str(ROOT / "scripts" / "command_reference.py")]
 COMMANDS = typer.main.get_command(application()).commands
 
@@ -96,7 +97,7 @@ def test_the_command_reference_is_current():
     assert subprocess.run([*WRITER, "--check"], check=False, capture_output=True).returncode == 0
 
 
-def test_a_command_reference_that_lags_behind_is_told(tmp_path):
+def test_an_outdated_command_reference_is_an_error(tmp_path):
     page = tmp_path / "commands.md"
     page.write_text((ROOT / "docs" / "commands.md").read_text().replace("--limit-series", "--limit"))
     told = subprocess.run(
@@ -115,7 +116,7 @@ def test_every_command_is_documented():
 @pytest.mark.parametrize(
     "page", [*PAGES, *sorted((ROOT / "configs").glob("*.toml"))], ids=lambda page: page.name
 )
-def test_no_page_names_a_command_that_is_not_there(page):
+def test_pages_name_existing_commands_only(page):
     text = page.read_text(encoding="utf-8")
     named = re.findall(r"(?:`|^\$ |^#   )harvester ([a-z]\w*)", text, re.MULTILINE)
     assert set(named) <= set(COMMANDS)
@@ -124,29 +125,81 @@ def test_no_page_names_a_command_that_is_not_there(page):
 @pytest.mark.parametrize(
     "words", [words for words in typed_commands(README) if words[0] == "harvester"], ids=" ".join
 )
-def test_the_readme_types_commands_that_parse(words):
+def test_the_commands_of_the_readme_parse(words):
     COMMANDS[words[1]].make_context(words[1], words[2:])
 
 
-def test_the_readme_runs_scripts_that_are_there():
-    run = {words[0] for words in typed_commands(README) if words[0].startswith("scripts/")}
-    assert run >= {"scripts/quickstart", "scripts/test"}
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", ROOT / "docs/contributing.md"], ids=lambda page: page.name
+)
+def test_pages_name_scripts_that_are_executable(page):
+    text = page.read_text(encoding="utf-8")
+    run = {words[0] for words in typed_commands(text) if words[0].startswith("scripts/")}
+    assert run
     assert [path for path in run if not (ROOT / path).stat().st_mode & 0o100] == []
 
 
+def test_the_fifteen_changes_name_files_that_exist():
+    text = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
+    paths = re.findall(r"^\| .* \| `(harvester/[\w/.]+)`", text, re.MULTILINE)
+    assert len(paths) == 15
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_the_api_page_lists_the_public_names():
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == set(harvester.__all__)
+    described = set(re.findall(r"^::: harvester\.(\w+)$", page, re.MULTILINE))
+    assert described == set(harvester.__all__) - {"__version__"}
+
+
+def test_the_readme_of_a_package_index_has_no_relative_link():
+    hooks = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["metadata"]["hooks"]
+    (substitution,) = hooks["fancy-pypi-readme"]["substitutions"]
+    text = re.sub(substitution["pattern"], substitution["replacement"], README)
+    assert re.findall(r"\]\((?!https?://)", text) == []
+
+
+def test_the_docs_site_builds_without_warnings(tmp_path):
+    pytest.importorskip("mkdocs")
+    pytest.importorskip("mkdocstrings")
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stderr
+    assert "read_headers" in (tmp_path / "api" / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_map_of_the_documentation_names_every_page():
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"\]\((\w[\w-]*\.md)\)", index))
+    assert linked == {path.name for path in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert linked == set(re.findall(r"- (\S+\.md)$", site, re.MULTILINE)) - {"index.md"}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_to_files_lead_somewhere(page):
+def test_links_to_files_exist(page):
     linked = re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text(encoding="utf-8"))
     assert [link for link in linked if not (page.parent / link).exists()] == []
 
 
-def test_the_readme_opens_with_the_two_commands():
-    first = next(typed_commands(README))
-    assert first[:2] == ["git", "clone"]
-    assert README.index("scripts/quickstart") < 1000
+def test_the_readme_opens_with_two_commands_and_three_lines_of_python():
+    first, second, *_ = typed_commands(README)
+    assert (first[:2], second) == (["git", "clone"], ["scripts/quickstart"])
+    program = blocks(README, "python")[0]
+    compile(program, "README.md", "exec")
+    assert len([line for line in program.splitlines() if line and "import" not in line]) == 3
+    assert README.index(program) < 1000
+    named = re.findall(r"harvester\.(\w+)\(", README)
+    assert set(named) <= set(harvester.__all__)
 
 
-def test_the_configuration_in_the_readme_is_one():
+def test_the_configuration_in_the_readme_is_valid():
     (text,) = blocks(README, "toml")
     config = CrawlConfig.model_validate(tomllib.loads(text))
     assert config.source.providers == ("gcs", "aws")
@@ -217,7 +270,7 @@ def queries():
 
 
 @pytest.mark.parametrize("sql", list(queries()), ids=partial(re.sub, r"\s+", " "))
-def test_the_sql_in_the_documents_has_an_answer(sql, quickstart):
+def test_the_sql_in_the_documents_returns_rows(sql, quickstart):
     if "read_parquet" in sql:  # DuckDB alone, without us
         assert duckdb.connect().sql(sql.replace("data/quickstart", str(quickstart))).fetchall()
         return
@@ -229,7 +282,7 @@ def test_the_sql_in_the_documents_has_an_answer(sql, quickstart):
         connection.close()
 
 
-def test_the_quickstart_asks_what_the_readme_shows():
+def test_the_quickstart_runs_the_queries_of_the_readme():
     script = (ROOT / "scripts" / "quickstart").read_text()
     shown = re.findall(r'^\$ harvester sql -d \S+ "([^"]+)"', README, re.MULTILINE)
     assert re.findall(r'^ask "([^"]+)"', script, re.MULTILINE) == shown

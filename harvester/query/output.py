@@ -33,6 +33,7 @@ MAXIMUM_COUNTED_ROWS = 100_000
 _MAXIMUM_CELL = 60
 _MINIMUM_CELL = 10
 _COLUMN_MARGIN = 3
+_NUMERIC = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)  # sums are decimals
 
 
 def write_result(result: Result, form: str, stream: IO[Any]) -> None:
@@ -193,7 +194,7 @@ def _write_table(result: Result, stream: IO[str]) -> None:
     widths = _fit([_cell(name) for name in result.columns], shown, console.width)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name, field, width in zip(result.columns, result.schema, widths, strict=False):
-        numeric = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+        numeric = any(is_kind(field.type) for is_kind in _NUMERIC)
         justify: Literal["left", "right"] = "right" if numeric else "left"
         table.add_column(Text(_cell(name)), justify=justify, width=width, no_wrap=True, overflow="ellipsis")
     for row in shown:
