@@ -221,7 +221,7 @@ def test_the_architecture_names_every_package_on_its_floor():
 @pytest.mark.parametrize(
     ("heading", "schema"),
     [
-        ("`instances`: what the harvest knows", HARVEST_COLUMNS),
+        ("`instances`: columns of the harvest", HARVEST_COLUMNS),
         ("`frames`", FRAME_COLUMNS),
         ("`failures`", FAILURE_COLUMNS),
     ],
