@@ -186,6 +186,11 @@ class LimitsConfig(_Table):
     shard_instances: int = Field(default=2000, ge=1, le=1_000_000)
     shard_header_bytes: int = Field(default=64 * MiB, ge=1, le=16 * 1024 * MiB)
 
+    @property
+    def listing_concurrency(self) -> int:
+        """How many listings run at once in each process; ranges get the other slots."""
+        return max(1, self.concurrency // 4)
+
     @model_validator(mode="after")
     def _check_scheduler(self) -> "LimitsConfig":
         if self.scheduler is None:

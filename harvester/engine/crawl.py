@@ -279,9 +279,7 @@ class _Run:
         for listing in listings:
             message = "%s: listing most of the bucket, in %d pieces"
             _logger.debug(message, listing.bucket.url, len(listing.pieces))
-        await list_buckets(
-            listings, runner.store, found, concurrency=max(1, self.config.limits.concurrency // 4)
-        )
+        await list_buckets(listings, runner.store, found, concurrency=self.config.limits.listing_concurrency)
 
     def _tasks(self, found: FoundObjects) -> Iterator[ShardTask]:
         for shard in self._remaining():

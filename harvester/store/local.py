@@ -1,4 +1,4 @@
-"""Files of this machine as objects: ranges by positioned reads, listings by a sorted walk."""
+"""Local files as objects: ranges by positioned reads, listings by a sorted walk."""
 
 import errno
 import os
@@ -22,44 +22,41 @@ from harvester.errors import (
 )
 from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse, file_etag
 
+_THREADS = 8
 _MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 _DENIED = frozenset({errno.EACCES, errno.EPERM})
 
 
 class LocalStore:
-    """A store over `file` refs, whose key is the path.
+    """A store over `file` refs, whose key is the path."""
 
-    Args:
-        concurrency: How many worker threads read at once.
-    """
-
-    def __init__(self, concurrency: int = 8) -> None:
-        self._threads = anyio.CapacityLimiter(concurrency)
+    def __init__(self) -> None:
+        self._threads = anyio.CapacityLimiter(_THREADS)
 
     async def get_range(self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None) -> RangeResponse:
-        """Read one range of a file. The ETag is made of the file's time of change, size and inode.
+        """Read one range of a file. The ETag combines its modification time, size and inode.
 
         Raises:
             NotFoundError: There is no such file.
             AccessDeniedError: It may not be read.
-            RequestRejectedError: It is a folder, a pipe or a device, or the path cannot be one.
-            ObjectChangedError: It is another file than `etag` names, or changed while it was read.
+            RequestRejectedError: It is a folder, a pipe or a device, or the path is invalid.
+            ObjectChangedError: Its ETag is not `etag`, or it changed while it was read.
             ServerFaultError: The file system failed.
         """
         return await to_thread.run_sync(partial(_read_range, ref, wanted, etag), limiter=self._threads)
 
     async def list_objects(self, prefix: ObjectRef) -> AsyncIterator[ListedObject]:
-        """All files under a folder (or the one file that the prefix names), in the order of their paths.
+        """All files under a folder (or the one file at the prefix), in the order of their paths.
 
-        Unlike a bucket's prefix, a folder's ends at its name: `/data/ct` does not list `/data/ct2`.
-        Symbolic links are followed, each folder is visited once, pipes and devices are left out; a link
-        to nothing is listed, so that reading it says what is wrong.
+        Unlike in a bucket, the prefix is a whole name: `/data/ct` does not list `/data/ct2`. Symbolic links
+        are followed, each folder is visited once, and pipes and devices are skipped. A broken link is
+        listed, so that reading it gives an error.
 
         Raises:
             ListingError: The folder is missing, or one below it cannot be read.
         """
         if prefix.scheme != "file":
-            raise ListingError(f"{prefix.scheme}:// is not on this machine", url=prefix.url)
+            raise ListingError(f"{prefix.scheme}:// is not a local file", url=prefix.url)
         visited: set[tuple[int, int]] = set()
         waiting = [prefix.key]
         while waiting:
@@ -72,7 +69,7 @@ class LocalStore:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What lies at a path: a file to list, or a folder's entries in the order they are visited."""
+    """A file to list, or a folder's entries in the order they are visited."""
 
     listed: ListedObject | None = None
     below: tuple[str, ...] = ()
@@ -80,7 +77,7 @@ class _Found:
 
 def _read_range(ref: ObjectRef, wanted: ByteRange, etag: str | None) -> RangeResponse:
     if ref.scheme != "file":
-        raise RequestRejectedError(f"{ref.scheme}:// is not on this machine", url=ref.url)
+        raise RequestRejectedError(f"{ref.scheme}:// is not a local file", url=ref.url)
     try:
         # Without O_NONBLOCK, opening a pipe waits for its other end.
         descriptor = os.open(ref.key, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -92,7 +89,7 @@ def _read_range(ref: ObjectRef, wanted: ByteRange, etag: str | None) -> RangeRes
         raise
     except OSError as error:
         raise _error_of(error, ref) from error
-    except ValueError as error:  # a null byte, or half a character
+    except ValueError as error:  # a null byte, or a lone surrogate
         raise RequestRejectedError(f"{ref.key!r} is not a path") from error
 
 
@@ -110,7 +107,7 @@ def _read_open(descriptor: int, ref: ObjectRef, wanted: ByteRange, etag: str | N
     if file_etag(os.fstat(descriptor)) != file_etag(before):
         raise ObjectChangedError("the file changed while it was read", url=ref.url, offset=wanted.start)
     if position < stop:
-        raise ServerFaultError("the file ends before its size", url=ref.url, offset=position)
+        raise ServerFaultError("the file is shorter than its size", url=ref.url, offset=position)
     return RangeResponse(data=b"".join(parts), size=before.st_size, etag=file_etag(before))
 
 
@@ -137,7 +134,7 @@ def _look_at(path: str, visited: set[tuple[int, int]]) -> _Found:
 
 def _entries(folder: str) -> tuple[str, ...]:
     with os.scandir(folder) as entries:
-        # A folder sorts with its slash, so that whole paths come in order, as a bucket's keys do.
+        # A folder sorts with its slash, so that whole paths are in order, like the keys of a bucket.
         names = sorted((os.fsencode(entry.name) + b"/" * _is_folder(entry), entry.name) for entry in entries)
     return tuple(str(Path(folder) / name) for _, name in names)
 
@@ -145,14 +142,14 @@ def _entries(folder: str) -> tuple[str, ...]:
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads round in a circle
+    except OSError:  # a circular link
         return False
 
 
 def _error_of(error: OSError, ref: ObjectRef) -> StoreError:
-    said = error.strerror or type(error).__name__
+    cause = error.strerror or type(error).__name__
     if error.errno in _MISSING:
-        return NotFoundError(f"no such file: {said}", url=ref.url)
+        return NotFoundError(f"no such file: {cause}", url=ref.url)
     if error.errno in _DENIED:
-        return AccessDeniedError(f"the file may not be read: {said}", url=ref.url)
-    return ServerFaultError(f"the file cannot be read: {said}", url=ref.url)
+        return AccessDeniedError(f"no permission to read the file: {cause}", url=ref.url)
+    return ServerFaultError(f"the file cannot be read: {cause}", url=ref.url)

@@ -91,7 +91,7 @@ class Increment:
         if not self.whole or not self._known:
             return plan
         found = await relist(
-            listed_prefixes(plan), self._known, store, concurrency=max(1, limits.concurrency // 4)
+            listed_prefixes(plan), self._known, store, concurrency=limits.listing_concurrency
         )
         self.requests += found.requests
         # The commits count the rows of a committed prefix already.
