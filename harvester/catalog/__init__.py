@@ -1,4 +1,4 @@
-"""From a catalog, a manifest, a list of addresses or a folder to the series that a selection names."""
+"""The catalogs of series: idc-index, a Parquet file, a list of URLs or prefixes, or a folder."""
 
 from harvester.catalog.base import Catalog
 from harvester.catalog.folder import FolderCatalog
@@ -9,13 +9,13 @@ __all__ = ["Catalog", "FolderCatalog", "ListingCatalog", "open_catalog"]
 
 
 def open_catalog(config: CrawlConfig) -> Catalog:
-    """Open what `[source]` names and apply `[select]`; close it, or use it in a `with`.
+    """Open the catalog of `[source]` and apply `[select]`; close it, or use it in a `with`.
 
-    Nothing is fetched but a catalog that is itself an http(s) address.
+    Only a catalog behind an http(s) URL is fetched.
 
     Raises:
         ConfigError: The catalog, the manifest or a list cannot be read.
-        SelectionError: The selection names a column or a value that is not there, or matches nothing.
+        SelectionError: The selection has an unknown column or value, or matches nothing.
     """
     if config.source.catalog == "local":
         return FolderCatalog.open(config)

@@ -1,4 +1,4 @@
-"""What every catalog can do: count what is selected, and name it series by series."""
+"""The base class of all catalogs."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,11 +11,11 @@ from harvester.model import Series, SeriesOutline, Summary
 
 @dataclass(frozen=True, slots=True)
 class ReleaseChanges:
-    """What a release has otherwise than it was harvested.
+    """Differences between a release and harvested series.
 
     Attributes:
-        gone: The first release that had a series no more, by its CRDC UUID.
-        moved: The collection that a series is in now, where that is another one.
+        gone: The first release without a series, by CRDC series UUID.
+        moved: The new collection of a series that was moved, by CRDC series UUID.
     """
 
     gone: Mapping[str, int] = field(default_factory=dict)
@@ -23,59 +23,55 @@ class ReleaseChanges:
 
 
 class Catalog(ABC):
-    """A selection of series, counted without being listed, and listed without being held in memory."""
+    """A selection of series, which can be counted, and iterated without being held in memory."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """What the catalog is, for a person: its file, address or release."""
+        """The catalog's name in messages: its file, URL or release."""
 
     @property
     def release(self) -> int | None:
-        """The IDC release that the catalog describes; None where it is not IDC's."""
+        """The IDC release that the catalog describes; None if it is not IDC's."""
         return None
 
     @abstractmethod
     def summary(self) -> Summary:
-        """Count the selection."""
+        """Counts of the selection."""
 
     @abstractmethod
     def series(self, limit: int | None = None) -> Iterator[Series]:
-        """The selected series, or the first `limit` of them, in an order that is always the same.
+        """The selected series, or the first `limit` of them, always in the same order.
 
         Raises:
-            SelectionError: A row of the catalog does not say where its series lies.
+            SelectionError: A row of the catalog gives no location for its series.
         """
 
     def outlines(self) -> Iterator[SeriesOutline]:
-        """The selected series, by collection, modality and key, without saying where they lie.
+        """The selected series by collection, modality and key, without their locations.
 
         Raises:
             SelectionError: The catalog cannot be read to its end.
         """
-        for one in sorted(
-            self.series(), key=lambda one: (one.collection_id or "", one.modality or "", one.key)
-        ):
-            count = one.instance_count
-            count = len(one.objects) or None if count is None else count
-            yield SeriesOutline(one.key, one.collection_id, one.modality, count, one.size)
+        outlines = (one.outline for one in self.series())
+        yield from sorted(outlines, key=lambda one: (one.collection_id or "", one.modality or "", one.key))
 
     @property
     def is_ordered(self) -> bool:
-        """Whether `series` gives each once, by collection, modality and key: a plan need not sort them."""
+        """Whether `series` is sorted by collection, modality and key, each key once."""
         return False
 
     def studies(self) -> Iterator[tuple[str, str]]:
-        """The selected series' keys with their Study Instance UIDs, where the catalog has these."""
+        """Keys and Study Instance UIDs of the selected series, if the catalog has these UIDs."""
         return iter(())
 
     def changes(self, harvested: Mapping[str, str | None]) -> ReleaseChanges:
-        """What the catalog's release says of series that were harvested before; `[select]` does not matter.
+        """How harvested series differ from the catalog's release, whatever `[select]` is.
 
-        Nothing, where the catalog is not one of a release.
+        Empty if the catalog describes no release.
 
         Args:
-            harvested: The collection that each was harvested into, by its CRDC UUID.
+            harvested: The collection that each series was harvested into, by CRDC series UUID.
 
         Raises:
             SelectionError: The catalog cannot be read to its end.
@@ -85,23 +81,23 @@ class Catalog(ABC):
 
     @property
     def is_complete(self) -> bool:
-        """Whether the catalog is known to name every series of its release."""
+        """Whether the catalog certainly names every series of its release."""
         return False
 
     @property
     def places(self) -> Sequence[str]:
-        """Addresses below which the catalog names every object that there is: what is not named is gone."""
+        """URL prefixes below which the catalog names every object: others are gone."""
         return ()
 
     def bucket_totals(self) -> Mapping[tuple[str, str], int]:
-        """How many objects each bucket (scheme and name) holds in all, selected or not, at a guess.
+        """The estimated number of objects in each bucket (scheme and name), selected or not.
 
-        A bucket of which the catalog knows nothing is left out.
+        Buckets that the catalog does not know are left out.
         """
         return {}
 
     def close(self) -> None:  # noqa: B027 - most catalogs hold nothing open
-        """Let go of files and connections."""
+        """Close files and connections."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""IDC's buckets on AWS and on Google Cloud: the same keys, but not always the same bucket name."""
+"""IDC's buckets on AWS and Google Cloud, which have the same keys under different bucket names."""
 
 import re
 from collections.abc import Iterable
@@ -14,56 +14,54 @@ AWS_TO_GCS = {
     "idc-open-data-two": "idc-open-idc1",
     "idc-open-data-cr": "idc-open-cr",
 }
-"""IDC's public buckets (IDC documentation, "Files and metadata"); any other is taken to have one name."""
+"""IDC's public buckets (IDC documentation, "Files and metadata"); others have one name in both clouds."""
 
 GCS_TO_AWS = {
     **{gcs: aws for aws, gcs in AWS_TO_GCS.items()},
     "public-datasets-idc": "idc-open-data",  # its name on Google Cloud before IDC v20, still in manifests
 }
 
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def copies(bucket: str, key: str, providers: Iterable[Provider]) -> tuple[ObjectRef, ...]:
-    """Where a key of a bucket (by either cloud's name) lies at each provider, in their order."""
+    """The copies of an object of a bucket (under either cloud's name), in the order of the providers."""
     aws = GCS_TO_AWS.get(bucket, bucket)
     names: dict[Provider, str] = {"aws": aws, "gcs": AWS_TO_GCS.get(aws, aws)}
     return tuple(ObjectRef(names[provider], key, SCHEMES[provider]) for provider in providers)
 
 
 def is_idc_bucket(bucket: str) -> bool:
-    """Whether the bucket is one of IDC's, by either cloud's name."""
+    """Whether the bucket is one of IDC's, under either cloud's name."""
     return bucket in AWS_TO_GCS or bucket in GCS_TO_AWS
 
 
 def series_uuid(folder: str) -> str | None:
-    """The CRDC series UUID that a folder is named by, as IDC lays out its buckets, or None."""
+    """The CRDC series UUID in a folder's name, as in IDC's buckets, or None."""
     last = folder.rstrip("/").rpartition("/")[2]
-    return last if _UUID.fullmatch(last) else None
+    return last if is_series_uuid(last) else None
 
 
 def parse_prefix(address: str) -> ObjectRef:
     """Read `s3://BUCKET/PREFIX` or `gs://BUCKET/PREFIX`, with or without a closing `*`.
 
     Raises:
-        ConfigError: It is something else, has another wildcard, or the bucket's name cannot be one.
+        ConfigError: The address has another form or another wildcard, or the bucket's name is invalid.
     """
     scheme, separator, rest = address.partition("://")
     bucket, _, key = rest.partition("/")
     if not separator or scheme not in ("s3", "gs"):
         raise ConfigError(f"{address!r} is not s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
     if not BUCKET_NAME.fullmatch(bucket):
-        raise ConfigError(f"{address!r}: {bucket!r} cannot be a bucket's name")
+        raise ConfigError(f"{address!r}: {bucket!r} is not a valid bucket name")
     key = key.removesuffix("*")
     if "*" in key or "?" in key:
-        raise ConfigError(
-            f"{address!r}: only a closing * can be followed, as in {scheme}://{bucket}/FOLDER/*"
-        )
+        raise ConfigError(f"{address!r}: only a closing * is supported, as in {scheme}://{bucket}/FOLDER/*")
     return ObjectRef(bucket, key, scheme)
 
 
 def canonical_url(url: str) -> str:
-    """One address for an object or a folder that lies in both of IDC's clouds; any other's own."""
+    """The same URL for both copies of an object or folder of IDC; other URLs unchanged."""
     scheme, _, rest = url.partition("://")
     bucket, _, key = rest.partition("/")
     if scheme not in ("s3", "gs") or not is_idc_bucket(bucket):
@@ -72,9 +70,9 @@ def canonical_url(url: str) -> str:
 
 
 def canonical_key(key: str) -> str:
-    """One key for a series of IDC's, whether a catalog names it by its UUID or a prefix by its folder.
+    """The same key for an IDC series, whether it is named by its UUID or by its folder.
 
-    A series that is named object by object (its key has a `#`) keeps its own: it may not be all of it.
+    A series that is named object by object keeps its key, which has a `#`: it may be incomplete.
     """
     bucket = key.partition("://")[2].partition("/")[0]
     if "#" in key or not is_idc_bucket(bucket):
@@ -83,10 +81,10 @@ def canonical_key(key: str) -> str:
 
 
 def is_series_uuid(key: str) -> bool:
-    """Whether a series' key is a CRDC UUID."""
+    """Whether a text is a CRDC series UUID."""
     return _UUID.fullmatch(key) is not None
 
 
 def schemes_of(providers: Iterable[Provider]) -> tuple[str, ...]:
-    """How these clouds' objects are addressed: `gs`, `s3`."""
+    """The URL schemes of these clouds: `gs`, `s3`."""
     return tuple(SCHEMES[provider] for provider in providers)

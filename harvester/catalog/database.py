@@ -8,13 +8,15 @@ from threading import Timer
 import duckdb
 import pyarrow as pa
 
+from harvester.messages import one_line
+
 MAX_QUERY_SECONDS = 120.0
 MEMORY = "2GB"
 """A million series sort within 0.5 GB."""
 
 
 def connect() -> duckdb.DuckDBPyConnection:
-    """An in-memory database that spills nothing to disk, loads no extension and sees no Python variable."""
+    """An in-memory database without temporary files, extensions and access to Python variables."""
     connection = duckdb.connect(
         config={
             "memory_limit": MEMORY,
@@ -41,7 +43,7 @@ def lock(
 
 
 def add_table(connection: duckdb.DuckDBPyConnection, name: str, columns: pa.Table) -> None:
-    """Keep an Arrow table as a table of the database."""
+    """Copy an Arrow table into a table of the database."""
     connection.register("incoming", columns)
     connection.execute(f"CREATE TABLE {identifier(name)} AS SELECT * FROM incoming")
     connection.unregister("incoming")
@@ -49,7 +51,7 @@ def add_table(connection: duckdb.DuckDBPyConnection, name: str, columns: pa.Tabl
 
 @contextmanager
 def bounded(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Interrupt what runs in the block when it takes too long: a `where` can be any expression."""
+    """Interrupt a query of the block that takes too long: a `where` can be any expression."""
     timer = Timer(MAX_QUERY_SECONDS, connection.interrupt)
     timer.daemon = True
     timer.start()
@@ -69,7 +71,6 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def complaint(error: duckdb.Error) -> str:
-    """DuckDB's message on one line: what is wrong and its candidates, without the excerpt of the SQL."""
-    text = str(error).split("\n\nLINE ")[0].split("\nLINE ")[0]
-    return " ".join(text.split())[:500]
+def error_line(error: duckdb.Error) -> str:
+    """DuckDB's message on one line, without its excerpt of the SQL."""
+    return one_line(str(error).split("\n\nLINE ")[0].split("\nLINE ")[0], 500)

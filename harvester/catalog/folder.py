@@ -1,4 +1,4 @@
-"""A folder of files on this machine, walked without following links to folders."""
+"""The catalog of a folder on this machine; links to folders are not followed."""
 
 import os
 import stat
@@ -14,9 +14,9 @@ from harvester.model import ListedObject, ObjectRef, Series, Summary, file_etag
 
 
 class FolderCatalog(Catalog):
-    """Every file under a root, one series a folder; names that begin with a dot are passed over.
+    """All files below a root, one series a folder; names that begin with a dot are skipped.
 
-    The files are named here with their sizes, so that nothing need be listed again.
+    The files are named with their sizes, so that no listing follows.
     """
 
     def __init__(self, root: str) -> None:
@@ -25,10 +25,10 @@ class FolderCatalog(Catalog):
 
     @classmethod
     def open(cls, config: CrawlConfig) -> "FolderCatalog":
-        """Look whether `select.root` is a folder that holds files.
+        """Check that `select.root` is a folder with files.
 
         Raises:
-            SelectionError: It is not, or it holds none.
+            SelectionError: It is no folder, or has no files.
         """
         root = os.path.realpath(config.select.root or "")
         if not Path(root).is_dir():
@@ -45,17 +45,17 @@ class FolderCatalog(Catalog):
 
     @property
     def places(self) -> tuple[str, ...]:
-        """The root: all files below it are named."""
+        """The root, below which all files are named."""
         return (ObjectRef("", self._root.rstrip("/") + "/", "file").url,)
 
     def summary(self) -> Summary:
-        """Count the files and their bytes by walking the tree once."""
+        """Counts of files and bytes, from one walk through the tree."""
         if self._summary is None:
             self._summary = Summary.of(self.series())
         return self._summary
 
     def series(self, limit: int | None = None) -> Iterator[Series]:
-        """One folder after the other, sorted by name, each before its subfolders.
+        """The folders sorted by name, each before its subfolders.
 
         Raises:
             SelectionError: A folder cannot be read: an error is not an empty folder.
@@ -88,7 +88,7 @@ def _walk(root: str) -> Iterator[Series]:
 
 
 def _listed(entry: "os.DirEntry[str]") -> ListedObject | None:
-    """A file; or a link to nothing, since reading it says what is wrong; but no pipe and no device."""
+    """A regular file, or a dangling link, whose reading fails with a reason; None for pipes and devices."""
     ref = ObjectRef("", entry.path, "file")
     try:
         status = entry.stat()

@@ -1,4 +1,4 @@
-"""Single objects into series by the folder they lie in, so that they can be shared out and committed."""
+"""Groups single objects into series by folder, as units of work and commit."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,14 +7,14 @@ from harvester.catalog.clouds import is_idc_bucket, series_uuid
 from harvester.model import ListedObject, Series
 
 OBJECTS_PER_SERIES = 1000
-"""A folder of more objects becomes several series: one shard must not have to hold them all."""
+"""A folder of more objects becomes several series, so that no shard has to hold them all."""
 
 
 def by_folder(objects: Iterable[ListedObject]) -> Iterator[Series]:
-    """Group objects by folder, in the order of their addresses.
+    """Group objects by folder, in the order of their URLs.
 
-    A series of single objects is named by its folder and by a hash of what it holds: when objects join
-    or leave the list or change size it is another series, and so another shard.
+    The key of such a series is its folder and a hash of its objects: with other objects or sizes it is
+    another series, in another shard.
     """
     folder: str | None = None
     held: list[ListedObject] = []
@@ -30,13 +30,13 @@ def by_folder(objects: Iterable[ListedObject]) -> Iterator[Series]:
 
 
 def split(listed: ListedObject) -> tuple[str, str]:
-    """An object's folder, with its closing slash, and its name in it."""
+    """An object's folder, with the closing slash, and its name."""
     folder, slash, name = listed.ref.url.rpartition("/")
     return folder + slash, name
 
 
 def series_of(folder: str, objects: Sequence[ListedObject]) -> Series:
-    """One series of objects that lie in the same folder."""
+    """One series of objects in the same folder."""
     sizes = [listed.size for listed in objects if listed.size is not None]
     return Series(
         key=series_key(folder, ((listed.ref.url, listed.size, listed.etag) for listed in objects)),
@@ -48,7 +48,7 @@ def series_of(folder: str, objects: Sequence[ListedObject]) -> Series:
 
 
 def series_key(folder: str, objects: Iterable[tuple[str, int | None, str | None]]) -> str:
-    """What `series_of` names a series by: the address, the size and the ETag of each object."""
+    """The key of `series_of`: the folder and a hash of each object's URL, size and ETag."""
     digest = hashlib.sha256()
     for url, size, etag in objects:
         version = "" if etag is None else f"\0{etag}"

@@ -1,4 +1,4 @@
-"""Addresses that a user lists: objects (`select.urls`), or prefixes to list (`select.prefixes`)."""
+"""The catalog of listed URLs (`select.urls`) and prefixes (`select.prefixes`)."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from harvester.model import ListedObject, ObjectRef, Series, SeriesTotals, Summa
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """Some listed objects of one folder: a tenth of the memory that a series of them takes."""
+    """Listed objects of one folder, in a tenth of the memory of a `Series`."""
 
     key: str
     folder: str
@@ -36,9 +36,9 @@ class _Listed:
 
 
 class ListingCatalog(Catalog):
-    """Series made of listed addresses: a prefix is one series, objects go by folder.
+    """Series of listed URLs: a prefix is one series, single objects are grouped by folder.
 
-    An address is read where it says, from no other provider.
+    An object is read from its own URL, not from another provider.
     """
 
     def __init__(self, prefixes: Sequence[Series], listed: Sequence[_Listed], name: str) -> None:
@@ -48,10 +48,10 @@ class ListingCatalog(Catalog):
 
     @classmethod
     def open(cls, config: CrawlConfig) -> "ListingCatalog":
-        """Read the lists that `[select]` names.
+        """Read the lists of `[select]`.
 
         Raises:
-            ConfigError: A list cannot be read, or an address in it is none; says the file and line.
+            ConfigError: A list cannot be read, or a URL is invalid; the message has file and line.
             SelectionError: The lists are empty.
         """
         select = config.select
@@ -68,16 +68,16 @@ class ListingCatalog(Catalog):
 
     @property
     def is_ordered(self) -> bool:
-        """They have neither collection nor modality, and come by key."""
+        """True: they are sorted by key, and have neither collection nor modality."""
         return True
 
     def summary(self) -> Summary:
-        """Count the series; how much lies under a prefix is not known before it is listed."""
+        """Counts of the series; the objects below a prefix are unknown before it is listed."""
         objects = SeriesTotals(len(self._listed), sum(one.count for one in self._listed))
         return Summary({(None, None): Summary.of(self._prefixes).total + objects})
 
     def series(self, limit: int | None = None) -> Iterator[Series]:
-        """Prefixes and folders of objects by key; the first ones are prefixes, then both by address."""
+        """Prefixes and folders by key; with `limit`, the first ones are prefixes."""
         every: Iterator[Series | _Listed] = chain(self._prefixes, self._listed)
         chosen = sorted(islice(every, limit), key=lambda one: one.key)
         return (one if isinstance(one, Series) else one.series() for one in chosen)
@@ -93,15 +93,13 @@ def _of_prefixes(name: str, select: SelectConfig) -> Iterator[Series]:
     ordered = sorted(prefixes, key=lambda prefix: prefix.url)
     for before, after in pairwise(ordered):
         if after.url.startswith(before.url):
-            raise ConfigError(
-                f"{name}: select.prefixes: {after.url} lies under {before.url}; keep one of them"
-            )
+            raise ConfigError(f"{name}: select.prefixes: {after.url} is below {before.url}; keep one of them")
     for prefix in ordered:
         uuid = series_uuid(prefix.key) if is_idc_bucket(prefix.bucket) else None
         yield Series(key=prefix.url, prefixes=(prefix,), crdc_series_uuid=uuid)
 
 
-def _of_urls(select: SelectConfig, listed_anyway: tuple[str, ...]) -> Iterator[_Listed]:
+def _of_urls(select: SelectConfig, prefixes: tuple[str, ...]) -> Iterator[_Listed]:
     if select.urls is None:
         return
     path = Path(select.urls)
@@ -111,7 +109,7 @@ def _of_urls(select: SelectConfig, listed_anyway: tuple[str, ...]) -> Iterator[_
             url = _object(text, path.parent).url
         except ConfigError as error:
             raise ConfigError(f"{path}:{number}: {error}") from None
-        if not url.startswith(listed_anyway):
+        if not url.startswith(prefixes):
             folder, slash, name = url.rpartition("/")
             folders.setdefault(folder + slash, set()).add(name)
     for folder in sorted(folders):
@@ -121,15 +119,15 @@ def _of_urls(select: SelectConfig, listed_anyway: tuple[str, ...]) -> Iterator[_
 
 
 def _object(text: str, folder: Path) -> ObjectRef:
-    """One line of a URL list; a relative path is read from the list's folder, else from here."""
+    """The object of one line; a relative path is relative to the list's folder, else to the current one."""
     if "\0" in text:
-        raise ConfigError("an address cannot hold a NUL character")
+        raise ConfigError("a URL cannot contain a NUL character")
     if "://" not in text:
         beside = folder / text
         return ObjectRef("", str(beside if beside.exists() else Path.cwd() / text), "file")
     ref = ObjectRef.parse(text)
     if ref.scheme in ("s3", "gs"):
-        ref = replace(parse_prefix(f"{ref.scheme}://{ref.bucket}/"), key=ref.key)  # checks the bucket's name
+        ref = replace(parse_prefix(f"{ref.scheme}://{ref.bucket}/"), key=ref.key)  # checks the bucket name
     if ref.key.endswith(("/", "*")):
         raise ConfigError(f"{text!r} names a folder, not an object; put it in select.prefixes")
     return ref

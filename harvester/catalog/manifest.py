@@ -1,4 +1,4 @@
-"""Download manifests for s5cmd, as the IDC portal and idc-index write them, read for what they name."""
+"""Reads s5cmd download manifests, as the IDC portal and idc-index write them."""
 
 import re
 import shlex
@@ -13,15 +13,19 @@ from harvester.config import Provider
 from harvester.errors import ConfigError
 from harvester.model import ListedObject, ObjectRef
 
-# What nearly every line looks like: reading it by shell rules instead takes 30 times as long.
+# Matches nearly every line: parsing by shell rules takes 30 times as long.
 _PLAIN = re.compile(r"(?:(?:cp|sync) )?((?:s3|gs)://[^\s\"'\\]+)(?: [^\"'\\]*)?")
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestSeries:
-    """One series that a manifest names: all of it, or some of its objects.
+    """One series of a manifest, or some of its objects.
 
-    `place` is its address and a closing `*`; `uuid` the CRDC series UUID that the folder is named by.
+    Attributes:
+        key: The series' key.
+        place: Its URL with a closing `*`.
+        uuid: The CRDC series UUID in the folder's name.
+        objects: The named objects; empty for the whole series.
     """
 
     key: str
@@ -31,22 +35,22 @@ class ManifestSeries:
 
     @property
     def object_count(self) -> int | None:
-        """How many objects are named; None for the whole series."""
+        """Number of named objects; None for the whole series."""
         return len(self.objects) or None
 
 
 def read_manifest(path: Path, providers: tuple[Provider, ...]) -> list[ManifestSeries]:
     """Read `cp s3://BUCKET/UUID/* FOLDER` lines, quoted or not, with or without the command and flags.
 
-    Both clouds' bucket names are understood: portal manifests for Google Cloud say `s3://` too, since
-    s5cmd reaches it by its endpoint. A line may name one object, as manifests of single slides do.
+    Bucket names of both clouds are accepted: manifests for Google Cloud have `s3://`, too, as s5cmd uses its
+    S3 endpoint. A line may name one object, as manifests of single slides do.
 
     Args:
         path: The manifest.
-        providers: Where to read single objects of IDC's buckets: the first one's copy is named.
+        providers: The first one's copy is used for single objects of IDC's buckets.
 
     Raises:
-        ConfigError: The file cannot be read or a line names no object; says which line.
+        ConfigError: The file cannot be read, or a line names no object; the message has the line.
     """
     whole: dict[str, ManifestSeries] = {}
     single: dict[str, ListedObject] = {}
@@ -74,7 +78,7 @@ def _address(text: str) -> str:
     for word in shlex.split(text):
         if word.startswith(("s3://", "gs://")):
             return word
-    raise ConfigError(f"{text[:80]!r} names nothing in a bucket; expected: cp s3://BUCKET/UUID/* FOLDER")
+    raise ConfigError(f"{text[:80]!r} names no object in a bucket; expected: cp s3://BUCKET/UUID/* FOLDER")
 
 
 def _whole(prefix: ObjectRef) -> ManifestSeries:
@@ -83,13 +87,13 @@ def _whole(prefix: ObjectRef) -> ManifestSeries:
 
 
 def _key(prefix: ObjectRef) -> str:
-    """What names a series: in IDC's buckets its UUID alone, since a series can move from one to another."""
+    """The series' key: its UUID in IDC's buckets, between which a series can move, else its URL."""
     uuid = series_uuid(prefix.key)
     return uuid if uuid is not None and is_idc_bucket(prefix.bucket) else prefix.url
 
 
 def _by_aws_name(ref: ObjectRef) -> ObjectRef:
-    """Both clouds' names of one of IDC's places as one."""
+    """The AWS copy of an object or folder of IDC; others unchanged."""
     return copies(ref.bucket, ref.key, ("aws",))[0] if is_idc_bucket(ref.bucket) else ref
 
 
@@ -100,7 +104,7 @@ def _copy(ref: ObjectRef, providers: tuple[Provider, ...]) -> ObjectRef:
 
 
 def _parts(whole: dict[str, ManifestSeries], single: Iterable[ListedObject]) -> Iterable[ManifestSeries]:
-    """Single objects by folder, without those whose whole series is named as well."""
+    """Single objects by folder, without those whose whole series is named, too."""
     for series in by_folder(single):
         ref = series.objects[0].ref
         folder = _by_aws_name(replace(ref, key=ref.key.rpartition("/")[0] + "/"))

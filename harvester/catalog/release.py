@@ -1,4 +1,4 @@
-"""The tables of the installed idc-index-data release: their Parquet files, their SQL and their columns."""
+"""The tables of the installed idc-index-data release: Parquet files, SQL and columns."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class IndexColumn:
-    """A column as the release's schema has it: `kind` is BigQuery's type, `repeated` means a list of it."""
+    """A column of the release's schema; `kind` is its BigQuery type, or its elements' if `repeated`."""
 
     name: str
     kind: str
@@ -16,9 +16,9 @@ class IndexColumn:
 
 @dataclass(frozen=True, slots=True)
 class IndexTable:
-    """One table of the release; `path` is None where its rows are not in the package.
+    """One table of the release; `path` is None if the package does not have its rows.
 
-    `sql` is the text, in BigQuery's dialect, by which IDC makes the table.
+    `sql` is IDC's query for the table, in BigQuery's dialect.
     """
 
     name: str

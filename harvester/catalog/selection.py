@@ -1,4 +1,4 @@
-"""The columns of `[select]` as SQL conditions, each name and value held against the catalog first."""
+"""Turns the columns of `[select]` into SQL conditions, and checks their names and values."""
 
 import duckdb
 import pyarrow as pa
@@ -9,27 +9,27 @@ from harvester.errors import SelectionError
 from harvester.messages import did_you_mean
 
 LOOKALIKE = 0.8
-"""Least Jaro-Winkler similarity of a value that is offered in place of an unknown one."""
+"""Least Jaro-Winkler similarity of a value that is suggested for an unknown one."""
 
 
 def conditions(
     connection: duckdb.DuckDBPyConnection, config: CrawlConfig, columns: dict[str, str], name: str
 ) -> list[str]:
-    """Check the columns and values of `[select]` and keep the values as tables that conditions refer to.
+    """Check the columns and values of `[select]`, and store the values in tables for the conditions.
 
-    Values never enter the SQL text, so any number of them, with anything in them, will do.
+    Values are not part of the SQL text, so their number and content are not restricted.
 
     Args:
         connection: A database with the catalog's rows in the view `series_rows`.
         config: The crawl.
         columns: The catalog's columns and their DuckDB types.
-        name: What messages call the catalog.
+        name: The catalog's name in messages.
 
     Returns:
-        One SQL condition a column.
+        One SQL condition for each column.
 
     Raises:
-        SelectionError: A column is not there, or a value is in none of its rows.
+        SelectionError: A column does not exist, or no row has a value.
     """
     found: list[str] = []
     for number, (column, values) in enumerate(config.select.columns.items()):
@@ -64,7 +64,7 @@ def _check_type(connection: duckdb.DuckDBPyConnection, table: str, kind: str, wh
 
 
 def _check_values(connection: duckdb.DuckDBPyConnection, table: str, column: str, kind: str) -> str | None:
-    """What is wrong with values that no row has, and which values look like the first of them."""
+    """A message about values that no row has, with the values most similar to the first of them."""
     present = f"(SELECT DISTINCT {identifier(column)} AS present FROM series_rows WHERE present IS NOT NULL)"
     unknown = connection.execute(
         f"SELECT value FROM {identifier(table)} WHERE TRY_CAST(value AS {kind}) NOT IN {present}"

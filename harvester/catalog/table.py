@@ -1,6 +1,5 @@
-"""A catalog that is a table: idc-index's, or a Parquet file of one's own with the same columns."""
+"""The catalog of a table: idc-index's, or a Parquet file with the same columns."""
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -11,8 +10,8 @@ import duckdb
 import pyarrow as pa
 
 from harvester.catalog.base import Catalog, ReleaseChanges
-from harvester.catalog.clouds import copies, is_idc_bucket, parse_prefix
-from harvester.catalog.database import bounded, complaint, connect, lock
+from harvester.catalog.clouds import copies, is_idc_bucket, is_series_uuid, parse_prefix
+from harvester.catalog.database import bounded, connect, error_line, lock
 from harvester.catalog.manifest import ManifestSeries, read_manifest
 from harvester.catalog.parquet_source import ParquetSource, find_parquet
 from harvester.catalog.selection import conditions
@@ -39,7 +38,7 @@ _SUMMARY = """
 
 _TWICE = "SELECT harvest_key FROM selection GROUP BY harvest_key HAVING COUNT(*) > 1 LIMIT 1"
 
-# A series that is not counted is taken for one of the mean.
+# A series without a count counts as the mean.
 _PLACES = """
     SELECT split_part(harvest_place, '://', 1), split_part(harvest_place, '/', 3),
            CAST(COUNT(*) * AVG(harvest_instances) AS BIGINT)
@@ -57,23 +56,20 @@ _SERIES = """
     ORDER BY harvest_collection, harvest_modality, harvest_key
 """
 
-# Sorting all of IDC at once takes 0.5 GB: it is read in runs of about so many series, one after the other.
+# Sorting all of IDC at once takes 0.5 GB: it is sorted in runs of about so many series.
 _SORTED_AT_ONCE = 200_000
 
 _STUDIES = """
     SELECT harvest_key, CAST(StudyInstanceUID AS VARCHAR) FROM selection WHERE StudyInstanceUID IS NOT NULL
 """
 
-
-# A series' folder, as IDC lays out its buckets.
-_FOLDER = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/\*")
-_FOLDER_LENGTH = 38
+_UUID_FOLDER_LENGTH = 38  # of a series' UUID and "/*", as in IDC's buckets
 
 _Group: TypeAlias = tuple[str, str]
 
 
 class _Row(NamedTuple):
-    """What `_SERIES` and `_WHERE` select, in their order."""
+    """The columns of `_SERIES` and `_WHERE`, in their order."""
 
     key: str
     collection_id: str | None
@@ -87,11 +83,11 @@ class _Row(NamedTuple):
 
 
 class TableCatalog(Catalog):
-    """The rows of a Parquet file that hold everything that `[select]` asks, one series a row.
+    """The rows of a Parquet file that satisfy `[select]`, one series a row.
 
-    `Series.idc_version` is the newest release that the index knows (the latest in idc-index's
-    `version_metadata_index`, or a file's latest `series_revised_idc_version`): the release that the
-    catalog describes. A manifest's series that only earlier releases had gets the last that had it.
+    `Series.idc_version` is the release that the catalog describes: the latest in idc-index's
+    `version_metadata_index`, or a file's latest `series_revised_idc_version`. A series of a manifest that
+    only earlier releases had gets the last of these.
     """
 
     def __init__(
@@ -111,7 +107,7 @@ class TableCatalog(Catalog):
 
         Raises:
             ConfigError: The table or the manifest cannot be read.
-            SelectionError: The selection names what is not there, cannot be run, or matches nothing.
+            SelectionError: The selection has unknown names, is invalid SQL, or matches nothing.
         """
         source = find_parquet(config)
         catalog = cls(config, connect(), source)
@@ -130,24 +126,24 @@ class TableCatalog(Catalog):
 
     @property
     def release(self) -> int | None:
-        """The newest IDC release that the table knows."""
+        """The newest IDC release in the table."""
         return self._release
 
     def summary(self) -> Summary:
-        """Count the selection, which SQL did when the catalog was opened."""
+        """Counts of the selection, computed when the catalog was opened."""
         return self._summary
 
     def series(self, limit: int | None = None) -> Iterator[Series]:
-        """The selected series by collection, modality and CRDC series UUID, streamed from the table.
+        """The selected series by collection, modality and key, streamed from the table.
 
         Raises:
-            SelectionError: A row says of its series' place what is no place in a bucket.
+            SelectionError: A row gives an invalid location for its series.
         """
         rows = self._sorted(_SERIES.format(more=f", {_WHERE}"))
         return islice((self._one(_Row(*row)) for row in rows), limit)
 
     def outlines(self) -> Iterator[SeriesOutline]:
-        """The selected series in the same order, five columns of them.
+        """The selected series in the same order, with five of their columns.
 
         Raises:
             SelectionError: The table cannot be read to its end.
@@ -156,11 +152,11 @@ class TableCatalog(Catalog):
 
     @property
     def is_ordered(self) -> bool:
-        """DuckDB sorts it, and a series that is named twice was refused."""
+        """True: DuckDB sorts it, and a repeated series is refused."""
         return True
 
     def _sorted(self, sql: str) -> Iterator[tuple[Any, ...]]:
-        cursor = self._connection.cursor()  # its own, so that two readers do not end each other
+        cursor = self._connection.cursor()  # one for each reader: a new query ends the cursor's last one
         try:
             for first, last in self._runs():
                 bounds = {"first": first[0], "from": first[1], "last": last[0], "to": last[1]}
@@ -172,7 +168,7 @@ class TableCatalog(Catalog):
             cursor.close()
 
     def _runs(self) -> Iterator[tuple[_Group, _Group]]:
-        """The first and the last collection and modality of what is sorted at once."""
+        """The first and last collection and modality of each run that is sorted at once."""
         counts: dict[_Group, int] = defaultdict(int)
         for (collection, modality), tally in self._summary.groups.items():
             counts[(collection or "", modality or "")] += tally.series
@@ -185,7 +181,7 @@ class TableCatalog(Catalog):
                 first, held = None, 0
 
     def studies(self) -> Iterator[tuple[str, str]]:
-        """The selected series' keys with their Study Instance UIDs.
+        """Keys and Study Instance UIDs of the selected series.
 
         Raises:
             SelectionError: The table cannot be read to its end.
@@ -208,7 +204,7 @@ class TableCatalog(Catalog):
         return self._source.is_idc
 
     def changes(self, harvested: Mapping[str, str | None]) -> ReleaseChanges:
-        """Which series the newest release has no more, or in another collection.
+        """The harvested series that the newest release lacks, or has in another collection.
 
         Raises:
             SelectionError: The table cannot be read to its end.
@@ -227,7 +223,7 @@ class TableCatalog(Catalog):
             raise self._error(error) from None
 
     def bucket_totals(self) -> dict[tuple[str, str], int]:
-        """What all rows of the table, and IDC's earlier releases, have in each bucket and its copies.
+        """Objects of the table and of IDC's earlier releases in each bucket and its copies.
 
         Raises:
             SelectionError: The table cannot be read to its end.
@@ -253,7 +249,7 @@ class TableCatalog(Catalog):
             columns = define_rows(connection, source)
             self._release = newest_release(connection, source, columns)
         except duckdb.Error as error:
-            raise ConfigError(f"{config.name}: source.catalog: {source.name}: {complaint(error)}") from None
+            raise ConfigError(f"{config.name}: source.catalog: {source.name}: {error_line(error)}") from None
         manifest = self._read_manifest()
         clauses = conditions(connection, config, columns, source.name)
         try:
@@ -306,7 +302,7 @@ class TableCatalog(Catalog):
         culprit = "select.where" if config.select.where is not None else f"source.catalog: {self.name}"
         if isinstance(error, duckdb.InterruptException):
             return SelectionError(f"{config.name}: {culprit}: takes too long; simplify it")
-        return SelectionError(f"{config.name}: {culprit}: {complaint(error)}")
+        return SelectionError(f"{config.name}: {culprit}: {error_line(error)}")
 
     def _one(self, row: "_Row") -> Series:
         partial = self._partial.get(row.key)
@@ -324,11 +320,12 @@ class TableCatalog(Catalog):
         )
 
     def _prefixes(self, place: str) -> tuple[ObjectRef, ...]:
-        bucket, uuid = place[:-_FOLDER_LENGTH], place[-_FOLDER_LENGTH:]
-        if bucket in self._buckets and _FOLDER.fullmatch(uuid):  # as all of IDC's, a million of them
-            return tuple(ObjectRef(one.bucket, uuid[:-1], one.scheme) for one in self._buckets[bucket])
+        bucket, folder = place[:-_UUID_FOLDER_LENGTH], place[-_UUID_FOLDER_LENGTH:-1]
+        is_uuid_folder = place.endswith("/*") and is_series_uuid(folder[:-1])
+        if is_uuid_folder and bucket in self._buckets:  # nearly all of a million series
+            return tuple(ObjectRef(one.bucket, folder, one.scheme) for one in self._buckets[bucket])
         prefixes = self._parsed(place)
-        if _FOLDER.fullmatch(uuid) and all(prefix.key == uuid[:-1] for prefix in prefixes):
+        if is_uuid_folder and all(prefix.key == folder for prefix in prefixes):
             self._buckets[bucket] = prefixes
         return prefixes
 

@@ -1,4 +1,4 @@
-"""Text files that users bring, read line by line within bounds."""
+"""Reads text files of users line by line, within bounds."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,16 +6,16 @@ from pathlib import Path
 from harvester.errors import ConfigError
 
 MAX_LINE_BYTES = 16 * 1024
-"""An object's key has at most 1,024 bytes on S3 and GCS; the rest is room for a command and a folder."""
+"""A key has at most 1,024 bytes on S3 and GCS; the rest is for a command and a folder."""
 
 MAX_LINES = 20_000_000
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines that are neither empty nor a `#` comment, stripped, with their numbers from 1.
+    """The stripped lines that are neither empty nor a `#` comment, with their numbers from 1.
 
     Raises:
-        ConfigError: The file cannot be read, is not UTF-8 text, or has a line too long or too many.
+        ConfigError: The file cannot be read, is not UTF-8, or has too many or too long lines.
     """
     try:
         with path.open("rb") as file:
@@ -23,7 +23,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
             while raw := file.readline(MAX_LINE_BYTES + 1):
                 number += 1
                 if len(raw) > MAX_LINE_BYTES or number > MAX_LINES:
-                    raise ConfigError(f"{path}:{number}: longer than any list of objects should be")
+                    raise ConfigError(f"{path}:{number}: too long for a list of objects")
                 text = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
                 if text and not text.startswith("#"):
                     yield number, text

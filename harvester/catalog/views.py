@@ -1,4 +1,4 @@
-"""The catalog's table as SQL views: its rows, what a manifest names of them, and what is selected."""
+"""SQL views of the catalog's table: its rows, the series of a manifest, and the selection."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from harvester.catalog.manifest import ManifestSeries
 from harvester.catalog.parquet_source import ParquetSource
 from harvester.errors import ConfigError
 
-# Columns that harvester itself reads: a catalog may lack any that is not needed to find its series.
+# Columns that harvester reads; a catalog may lack those that do not locate its series.
 READ_COLUMNS = {
     "collection_id": "VARCHAR",
     "Modality": "VARCHAR",
@@ -24,7 +24,7 @@ READ_COLUMNS = {
     "aws_bucket": "VARCHAR",
 }
 
-# What a row says, under names that clash with no column. series_size_MB counts 10^6 bytes.
+# Derived columns, under names that no catalog has. series_size_MB counts 10^6 bytes.
 _ROW = """
     *,
     CAST(crdc_series_uuid AS VARCHAR) AS harvest_uuid,
@@ -39,13 +39,13 @@ _ROW = """
 
 
 def define_rows(connection: duckdb.DuckDBPyConnection, source: ParquetSource) -> dict[str, str]:
-    """Make the view `series_rows` of the file, columns that are missing being NULL.
+    """Create the view `series_rows` of the file; missing columns are NULL.
 
     Returns:
         The file's own columns and their DuckDB types.
 
     Raises:
-        ConfigError: The file has no columns that say where a series lies.
+        ConfigError: The file has no columns that locate a series.
     """
     file = f"read_parquet({literal(str(source.path))})"
     columns = {row[0]: row[1] for row in connection.execute(f"DESCRIBE SELECT * FROM {file}").fetchall()}
@@ -53,7 +53,7 @@ def define_rows(connection: duckdb.DuckDBPyConnection, source: ParquetSource) ->
     if "series_aws_url" not in present and not {"aws_bucket", "crdc_series_uuid"} <= present:
         raise ConfigError(
             f"{source.name}: has neither the column series_aws_url nor aws_bucket and crdc_series_uuid, "
-            f"so where a series lies is unknown; it has {', '.join(list(columns)[:12])}"
+            f"so its series cannot be located; it has {', '.join(list(columns)[:12])}"
         )
     missing = [
         f"CAST(NULL AS {kind}) AS {identifier(name)}"
@@ -67,7 +67,7 @@ def define_rows(connection: duckdb.DuckDBPyConnection, source: ParquetSource) ->
 def newest_release(
     connection: duckdb.DuckDBPyConnection, source: ParquetSource, columns: dict[str, str]
 ) -> int | None:
-    """The newest IDC release that the table knows, or None if it says nothing of releases."""
+    """The newest IDC release in the table, or None if it has no releases."""
     if source.releases is not None:
         sql = f"SELECT MAX(idc_version) FROM read_parquet({literal(str(source.releases))})"
     elif "series_revised_idc_version" in columns:
@@ -84,22 +84,22 @@ def define_catalog(
     release: int | None,
     manifest: Sequence[ManifestSeries] | None,
 ) -> None:
-    """Make the view `catalog`, which `where` sees: all rows, or what a manifest names.
+    """Create the view `catalog` for `where`: all rows, or the series of a manifest.
 
-    A series of the manifest that the table does not know comes from IDC's earlier releases, else it
-    stands by its place alone, with every column of the catalog NULL.
+    A series of the manifest that the table lacks is taken from IDC's earlier releases; else it has only its
+    location, and every column of the catalog is NULL.
     """
     version = "NULL" if release is None else str(release)
     rows = f"SELECT {_ROW}, CAST({version} AS BIGINT) AS harvest_release FROM series_rows"
     if manifest is None:
         connection.execute(f"CREATE VIEW catalog AS {rows}")
         return
-    _keep_manifest(connection, manifest)
+    _store_manifest(connection, manifest)
     if source.prior_versions is None:
         known = rows
     else:
         prior = literal(str(source.prior_versions))
-        # a series that several earlier releases had in several buckets counts once: its last row
+        # a series that earlier releases had in several buckets counts once: its last row
         known = f"""{rows} UNION ALL BY NAME
             SELECT {_ROW}, max_idc_version AS harvest_release FROM
             (SELECT *, CAST(NULL AS BIGINT) AS instanceCount FROM read_parquet({prior})
@@ -108,7 +108,7 @@ def define_catalog(
             WHERE crdc_series_uuid NOT IN (SELECT crdc_series_uuid FROM series_rows
                                            WHERE crdc_series_uuid IS NOT NULL)"""
     connection.execute(f"CREATE VIEW known AS {known}")
-    # IDC's series are known by their UUID wherever they lie, others by UUID and place
+    # IDC's series are identified by UUID, others by UUID and location
     connection.execute("""
         CREATE TABLE matched AS
         SELECT manifest.key, manifest.objects, known.harvest_uuid
@@ -133,9 +133,9 @@ def define_catalog(
 def changes_of_release(
     connection: duckdb.DuckDBPyConnection, source: ParquetSource, asked: pa.Table, release: int
 ) -> ReleaseChanges:
-    """Which series no row has any more, and which are in another collection than they were `harvested` into.
+    """The harvested series that no row has, and those that are in another collection now.
 
-    Where earlier releases are not known, a series that is gone left with the newest one.
+    If earlier releases are unknown, a series that is gone counts as removed in the newest one.
 
     Args:
         connection: A database with the view `series_rows`.
@@ -165,9 +165,9 @@ def changes_of_release(
 
 
 def define_places(connection: duckdb.DuckDBPyConnection, source: ParquetSource) -> None:
-    """Make the view `places`: where each series of the table lies, and how many objects it has there.
+    """Create the view `places`: the location and the number of objects of each series.
 
-    IDC's buckets keep the series of earlier releases, which no table counts: they are NULL.
+    IDC's buckets keep the series of earlier releases, whose number of objects is unknown (NULL).
     """
     rows = f"SELECT harvest_place, harvest_instances FROM (SELECT {_ROW} FROM series_rows)"
     if source.prior_versions is not None:
@@ -176,13 +176,13 @@ def define_places(connection: duckdb.DuckDBPyConnection, source: ParquetSource) 
     connection.execute(f"CREATE VIEW places AS {rows}")
 
 
-def _keep_manifest(connection: duckdb.DuckDBPyConnection, manifest: Sequence[ManifestSeries]) -> None:
+def _store_manifest(connection: duckdb.DuckDBPyConnection, manifest: Sequence[ManifestSeries]) -> None:
     places = [parse_prefix(series.place) for series in manifest]
     columns = {
         "key": pa.array([series.key for series in manifest], pa.string()),
         "place": pa.array([series.place for series in manifest], pa.string()),
         "uuid": pa.array([series.uuid for series in manifest], pa.string()),
-        # a folder elsewhere may be named by any UUID: only IDC's buckets say that it is a CRDC series
+        # outside IDC's buckets a folder may be named by any UUID
         "idc_uuid": pa.array(
             [
                 series.uuid if is_idc_bucket(place.bucket) else None
@@ -198,9 +198,9 @@ def _keep_manifest(connection: duckdb.DuckDBPyConnection, manifest: Sequence[Man
 def define_selection(
     connection: duckdb.DuckDBPyConnection, conditions: Sequence[str], where: str | None
 ) -> None:
-    """Make the view `selection` of the rows for which all conditions and `where` hold.
+    """Create the view `selection` of the rows that satisfy all conditions and `where`.
 
-    `where` is bound as one expression: DuckDB's parser admits no second statement and no other clause.
+    `where` is bound as one expression: DuckDB's parser accepts no second statement and no other clause.
     """
     clause = " AND ".join(f"({condition})" for condition in conditions) or "true"
     relation = connection.sql(f"SELECT * FROM catalog WHERE {clause}")

@@ -1,19 +1,17 @@
 """Finds the objects of a series by its UID: one catalog query, one listing of a bucket."""
 
-import re
 from functools import partial
 from pathlib import Path
-from typing import Final, get_args
+from typing import get_args
 
 from harvester.catalog import open_catalog
+from harvester.catalog.clouds import is_series_uuid
 from harvester.config import CrawlConfig, Provider
 from harvester.errors import ConfigError, ListingError, SelectionError
 from harvester.fetch.series_listing import list_series
 from harvester.model import Series
 from harvester.reader.event_loop import LOOP
 from harvester.store.base import Store
-
-_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def series_urls(
@@ -41,7 +39,7 @@ def series_urls(
     """
     if provider not in get_args(Provider):
         raise ConfigError(f"provider={provider!r}: it is one of {', '.join(get_args(Provider))}")
-    column = "crdc_series_uuid" if _UUID.fullmatch(uid) else "SeriesInstanceUID"
+    column = "crdc_series_uuid" if is_series_uuid(uid) else "SeriesInstanceUID"
     source = {"catalog": str(catalog), "provider": provider, "failover": False}
     document = {"dataset": "none", "source": source, "select": {column: uid}}
     with open_catalog(CrawlConfig.model_validate(document)) as opened:

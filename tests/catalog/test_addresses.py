@@ -43,10 +43,10 @@ def test_prefixes_are_series_read_where_they_say():
 @pytest.mark.parametrize(
     ("prefixes", "expected"),
     [
-        (["s3://b/x/", "s3://b/x/y/"], "s3://b/x/y/ lies under s3://b/x/"),
+        (["s3://b/x/", "s3://b/x/y/"], "s3://b/x/y/ is below s3://b/x/"),
         (["/x"], "'/x' is not s3://BUCKET/PREFIX"),
         (["s3://b/*/x"], "only a closing"),
-        (["s3://b:80/x/"], "cannot be a bucket's name"),
+        (["s3://b:80/x/"], "is not a valid bucket name"),
     ],
 )
 def test_a_prefix_that_cannot_be_listed_is_refused(prefixes, expected):
