@@ -7,6 +7,7 @@ and `losses` hold a row against it.
 import datetime as dt
 import io
 import logging
+import math
 import re
 import struct
 import warnings
@@ -273,7 +274,7 @@ def _creator(element: _Element) -> str | None:
 
 
 def _texts(vr: str, value: Any) -> tuple[str | None, ...] | None:
-    if vr not in TEXT | {"DA", "TM", "DT"} or isinstance(value, bytes):
+    if vr not in TEXT | {"DA", "TM", "DT"} or isinstance(value, bytes) or "\x1b" in str(value):
         return None
     return tuple(text.strip(" \0") or None for text in map(str, _components(value)))
 
@@ -316,11 +317,13 @@ def _column_value(vr: str, vm: str, value: Any) -> Any:
 def _component(vr: str, value: Any) -> Any:  # noqa: C901, PLR0911, PLR0912 - one line for each row of the table
     if isinstance(value, str) and not value.strip(" \0"):
         return None
+    if "\x1b" in str(value):
+        raise NotHeldError("an escape sequence that pydicom does not know")
     if vr in TEXT:
         if not isinstance(value, str):
             raise NotHeldError("not text")
         text = str(value).rstrip(" \0")
-        return text.lstrip(" ") if vr == "AE" else text
+        return text.lstrip(" \0") if vr in {"AE", "CS", "LO", "SH", "UI"} else text
     if vr == "PN":
         return _person_name(value)
     if vr == "AT":
@@ -328,21 +331,33 @@ def _component(vr: str, value: Any) -> Any:  # noqa: C901, PLR0911, PLR0912 - on
             raise NotHeldError("not a tag")
         return f"{int(value):08X}"
     if vr == "DA":
-        return _date(DA(str(value).rstrip(" \0").rstrip()))
+        return _date(DA(_matching(r"\d{8}|\d{4}\.\d\d\.\d\d", value)))
     if vr == "TM":
-        time = TM(str(value).rstrip(" \0").rstrip())
+        time = TM(
+            _matching(r"(\d\d(\d\d(\d\d(\.\d{1,6})?)?)?)|\d\d:\d\d:\d\d(\.\d{1,6})?", value).replace(":", "")
+        )
         return dt.time(time.hour, time.minute, time.second, time.microsecond)
     if vr == "DT":
-        return _naive(DT(str(value).rstrip(" \0").rstrip()))
+        return _naive(DT(_matching(r"\d{4}(\d\d){0,4}(\d\d(\.\d{1,6})?)?((?!-0000)[+-]\d\d[0-5]\d)?", value)))
     if "_" in getattr(value, "original_string", str(value)):
         raise NotHeldError("an underscore is a digit group in Python, not in PS3.5 6.2")
     if vr in FLOATS:
         if isinstance(value, int) and int(float(value)) != value:
             raise NotHeldError("more digits than a float has")
+        if vr == "DS" and not math.isfinite(float(value)):
+            raise NotHeldError("no decimal string")
         return float(value)
     if vr in INTEGERS:
         return _integer(vr, value)
     raise AssertionError(f"no row in the type table for {vr}")
+
+
+def _matching(form: str, value: Any) -> str:
+    """The text, if all of it has the form that PS3.5 6.2 gives: pydicom looks at its beginning alone."""
+    text = str(value).rstrip(" \0").rstrip()
+    if not re.fullmatch(form, text, re.ASCII):
+        raise NotHeldError("not in the standard's form")
+    return text
 
 
 def _person_name(value: Any) -> dict[str, str | None] | None:
@@ -360,6 +375,9 @@ def _date(date: DA) -> dt.date:
 
 
 def _naive(moment: DT) -> dt.datetime:
+    offset = moment.utcoffset()
+    if offset is not None and not dt.timedelta(hours=-12) <= offset <= dt.timedelta(hours=14):
+        raise NotHeldError("no offset from UTC that exists")
     plain = dt.datetime(*moment.timetuple()[:6], moment.microsecond, tzinfo=moment.tzinfo)
     return plain if plain.tzinfo is None else plain.astimezone(dt.UTC).replace(tzinfo=None)
 

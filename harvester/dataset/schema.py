@@ -55,6 +55,7 @@ REMAINDER_COLUMNS = pa.schema(
         ),
         ("bulk_data", _items(path=pa.string(), VR=pa.string(), offset=pa.int64(), length=pa.int64())),
         ("invalid_elements", _items(path=pa.string(), VR=pa.string(), text=pa.string(), reason=pa.string())),
+        ("empty_elements", pa.list_(pa.string())),
     ]
 )
 

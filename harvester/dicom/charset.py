@@ -4,14 +4,25 @@ Nearly all text is ASCII without an escape sequence: it is the same in every cha
 without a look at it.
 """
 
+import re
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
-from pydicom.charset import convert_encodings, decode_bytes
-from pydicom.valuerep import TEXT_VR_DELIMS
+from pydicom.charset import CODES_TO_ENCODINGS, convert_encodings
 
-_ESCAPE = b"\x1b"
+# PS3.5 6.1.2.5.3: in all text, in text of several values, in person names.
+CONTROL_DELIMITERS: Final = b"\t\n\f\r"
+TEXT_DELIMITERS: Final = CONTROL_DELIMITERS + b"\\"
+NAME_DELIMITERS: Final = TEXT_DELIMITERS + b"^="
+_ESCAPE: Final = b"\x1b"
+# An escape sequence, if any, and what follows it.
+_SEGMENT: Final = re.compile(rb"(?s)((?:\x1b(?:\$[()]?[A-D]|[()-][A-Z])?)?)([^\x1b]*)").finditer
+_TO_ASCII: Final = b"\x1b(B"
+_TO_ROMAJI: Final = b"\x1b(J"
+_TWO_BYTE_LEFT: Final = frozenset({"iso2022_jp", "iso2022_jp_2"})
+_WITHOUT_EXTENSIONS: Final = frozenset({"UTF8", "GB18030", "GBK", "GB2312"})  # PS3.3 C.12.1.1.2
 # With a backslash, which Python's own escape codecs interpret.
 _PLAIN = bytes(range(0x20, 0x7F)) + b"\t\n\f\r" + rb"\n\u0041"
 MAX_CHARACTER_SET_BYTES = 1024  # of the value of Specific Character Set; all defined terms take fewer
@@ -28,30 +39,62 @@ class CharacterSet:
 
     encodings: tuple[str, ...]
 
-    def decode(self, raw: bytes) -> str:
-        """The text; undecodable bytes become replacement characters, as in pydicom."""
+    def decode(self, raw: bytes, delimiters: bytes = CONTROL_DELIMITERS) -> str:
+        """The text; undecodable bytes become replacement characters, as in pydicom.
+
+        Args:
+            raw: The encoded text.
+            delimiters: The bytes behind which the first encoding is used again (PS3.5 6.1.2.5.3).
+        """
         if is_plain(raw):
             return raw.decode("ascii")
-        if _ESCAPE not in raw:
-            try:
-                text = raw.decode(self.encodings[0])
-                text.encode()  # lone surrogates would fail later, with the whole column
-            except (UnicodeError, LookupError, ValueError):
-                pass
-            else:
-                return text
-        return self.decode_iso_2022(raw)
+        if _ESCAPE in raw and self.encodings[0] not in _WITHOUT_EXTENSIONS:
+            return self._decode_extended(raw, delimiters)
+        return self._decode(raw, self.encodings[0])
 
-    def decode_iso_2022(self, raw: bytes) -> str:
-        """The text by pydicom's reader, which knows escape sequences."""
+    def _decode_extended(self, raw: bytes, delimiters: bytes) -> str:
+        """Text with code extensions (PS3.5 6.1.2.5): an escape sequence of no character set stays."""
+        texts = []
+        right = self.encodings[0]  # the encoding of bytes from 0x80 on, and of ASCII
+        both = ""  # the encoding of all bytes, two a character, with the escape sequence before it
+        sequence = b""
+        for match in _SEGMENT(raw):
+            escape, segment = match.groups()
+            encoding = CODES_TO_ENCODINGS.get(escape)
+            if encoding is None or not self._declares(escape, encoding):
+                both, segment = "", escape + segment
+            elif encoding in _TWO_BYTE_LEFT:
+                both, sequence = encoding, escape
+            elif escape[1:2] == b"(":
+                both = ""
+            else:
+                right = encoding
+            if both:
+                even = len(segment) & ~1  # a last single byte is no character of it, but perhaps a delimiter
+                texts.append(self._decode(sequence + segment[:even], both))
+                segment = segment[even:]
+            end = next((index for index, byte in enumerate(segment) if byte in delimiters), len(segment))
+            texts.append(self._decode(segment[:end], right))
+            if end < len(segment):
+                right = self.encodings[0]
+                texts.append(self._decode(segment[end:], right))
+        return "".join(texts)
+
+    def _declares(self, escape: bytes, encoding: str) -> bool:
+        if escape == _TO_ROMAJI and not _TWO_BYTE_LEFT.isdisjoint(self.encodings):
+            return True  # many Japanese texts return to it from kanji without declaring it
+        return escape == _TO_ASCII or encoding in self.encodings
+
+    def _decode(self, raw: bytes, encoding: str) -> str:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                text = str(decode_bytes(raw, list(self.encodings), TEXT_VR_DELIMS))
-            text.encode()
+            text = raw.decode(encoding)
+            text.encode()  # lone surrogates would fail later, with the whole column
         except (UnicodeError, LookupError, ValueError):
-            # The codec cannot make replacement characters.
-            return raw.decode("latin-1")
+            try:
+                text = raw.decode(encoding, "replace")
+                text.encode()
+            except (UnicodeError, LookupError, ValueError):
+                return raw.decode("latin-1")  # the codec cannot make replacement characters
         return text
 
 

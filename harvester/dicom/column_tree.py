@@ -27,10 +27,11 @@ class Column:
         level: The items' columns; None if the attribute is not a sequence.
         usual_vr: The value representation that `decode` is for; None before the first value.
         decode: The decoder.
+        empty: The value of an element without a value: None, or an empty list.
         cache: The decoded values of the last few hundred raw values.
     """
 
-    __slots__ = ("attribute", "cache", "decode", "level", "type", "usual_vr", "values")
+    __slots__ = ("attribute", "cache", "decode", "empty", "level", "type", "usual_vr", "values")
 
     def __init__(self, entry: Attribute = NO_ATTRIBUTE) -> None:
         self.attribute = entry
@@ -39,6 +40,7 @@ class Column:
         self.level = Level() if entry.vr == "SQ" else None
         self.usual_vr: str | None = None
         self.decode: Decoder = _refuse
+        self.empty: list[Any] | None = [] if entry.many else None
         self.cache: dict[Any, Any] = {}
 
 

@@ -9,8 +9,8 @@ item) and becomes one Arrow array at the end. What makes it fast:
   frames costs no more than 3,000 small headers.
 * An attribute that a header lacks costs nothing; missing rows are filled when the next value comes.
 
-What has no column goes to `OtherElements`, `bulk_data` or `invalid_elements`: every element of a header is
-in one of them or in a column.
+What has no column goes to `OtherElements`, `bulk_data`, `invalid_elements` or `empty_elements`: every element
+of a header is in one of them or in a column.
 """
 
 import struct
@@ -23,7 +23,7 @@ import pyarrow as pa
 from harvester.dicom import limits
 from harvester.dicom.charset import is_plain
 from harvester.dicom.column_tree import Column, Level
-from harvester.dicom.context import HeaderContext, name_of
+from harvester.dicom.context import HeaderContext
 from harvester.dicom.dictionary import (
     BINARY_VRS,
     CHARACTER_SET_VRS,
@@ -43,6 +43,7 @@ from harvester.errors import HeaderLimitError
 
 _MIN_RUN: Final = 4  # items; a shorter run is added item by item
 _NOT_CACHED: Final = object()
+_INVALID: Final = object()
 _NO_COLUMN: Final = Column()  # of private and unknown elements
 
 
@@ -170,6 +171,7 @@ class HeaderColumns:
         self._other.start_row()
         self._context.reset()
         self._fill(self._top, elements)
+        self._other.end_row()
 
     def _append_in_order(self, elements: list[RawElement]) -> None:
         self._context.reset()
@@ -193,7 +195,7 @@ class HeaderColumns:
                 column = _NO_COLUMN if tag & 0x10000 else self._create(columns, tag)
             if vr is column.usual_vr:
                 value = column.cache.get(raw, _NOT_CACHED)
-                if value is _NOT_CACHED:
+                if value is _NOT_CACHED:  # an empty one never is
                     value = self._decoded(column, element)
                 values = column.values
                 missing = row - len(values)
@@ -225,15 +227,24 @@ class HeaderColumns:
         """Add the items of a sequence to the level below."""
         column.values.append(level.rows)
         keyword, context = column.attribute.keyword, self._context
+        if not items.parts:
+            self._other.add_empty(keyword)
+            return
         sequences, outer_set = context.sequences, context.character_set
         index = 0
         singles: Iterable[list[RawElement]]
         sequences.append((keyword, 0, elements))
         for part in items.parts:
             if type(part) is Run:
-                if len(part) >= _MIN_RUN and self._fill_run(level, part):
-                    index += len(part)
-                    continue
+                if len(part) >= _MIN_RUN:
+                    empty = self._fill_run(level, part)
+                    if empty is not None:
+                        if empty:
+                            sequences.pop()
+                            self._other.add_empty_run(keyword, range(index, index + len(part)), empty)
+                            sequences.append((keyword, index, elements))
+                        index += len(part)
+                        continue
                 singles = part
             else:
                 singles = (part,)
@@ -246,40 +257,68 @@ class HeaderColumns:
         self._items += index
         sequences.pop()
 
-    def _fill_run(self, level: Level, run: Run) -> bool:
-        """Add items of one layout column by column; False if an element is not plain, and none was added."""
+    def _fill_run(self, level: Level, run: Run) -> list[str] | None:
+        """Add items of one layout column by column; None if an element is not plain, and none was added.
+
+        Returns:
+            The paths in an item of the elements that have no value.
+        """
         rows = level.rows
         values = list(zip(*run.values, strict=True))
-        if self._fill_layout(level, run.layout, values, len(run)):
-            return True
+        empty: list[str] = []
+        if self._fill_layout(level, run.layout, values, len(run), ("", empty)):
+            return empty
         level.truncate(rows)
-        return False
+        return None
 
-    def _fill_layout(self, level: Level, layout: Layout, values: list[tuple[bytes, ...]], count: int) -> bool:
-        """Add `count` data sets with these values to a level; False if an element is not plain."""
+    def _fill_layout(
+        self,
+        level: Level,
+        layout: Layout,
+        values: list[tuple[bytes, ...]],
+        count: int,
+        empty: tuple[str, list[str]],
+    ) -> bool:
+        """Add `count` data sets with these values to a level; False if an element is not plain.
+
+        Args:
+            level: The level.
+            layout: Of each data set.
+            values: The values of all data sets, by their index in the layout.
+            count: The number of data sets.
+            empty: The first part of the data set's paths, and the list for those of elements without a value.
+        """
         row = level.rows
         level.rows += count
-        for tag, vr, index, layouts, _, _ in layout:
+        prefix, paths = empty
+        for tag, vr, index, layouts, _, length in layout:
             column = level.columns.get(tag)
             if column is None or len(column.values) > row:
                 return False
             self._fill_missing(column.values, row - len(column.values))
+            keyword = column.attribute.keyword
             if layouts is None:
-                if vr is not column.usual_vr or not self._extend(column, values[index]):
+                if vr is not column.usual_vr:
+                    return False
+                if not length:
+                    column.values.extend(repeat(column.empty, count))
+                    paths.append(prefix + keyword)
+                elif not self._extend(column, values[index]):
                     return False
             elif column.level is None or len(layouts) != 1:
                 return False
             else:
                 start = column.level.rows
                 column.values.extend(range(start, start + count))
-                if not self._fill_layout(column.level, layouts[0], values, count):
+                inner = (f"{prefix}{keyword}[0].", paths)
+                if not self._fill_layout(column.level, layouts[0], values, count, inner):
                     return False
         return True
 
     def _extend(self, column: Column, raws: tuple[bytes, ...]) -> bool:
-        """Add values to a column; False if one is not valid, and none was added."""
+        """Add values to a column; False if one is not valid or blank, and none was added."""
         cache, decode, many, vr = column.cache, column.decode, column.attribute.many, column.usual_vr or ""
-        if raws[0] and vr in NUMBER_FORMATS and decode is DECODERS[vr]:
+        if vr in NUMBER_FORMATS and decode is DECODERS[vr]:
             return _extend_numbers(column.values, NUMBER_FORMATS[vr], raws, many=many)
         try:
             column.values += [cache[raw] for raw in raws]
@@ -288,9 +327,9 @@ class HeaderColumns:
             try:
                 for raw in set(raws):
                     values = decode_counted(decode, vr, raw, self._context)
-                    if not many and len(values) > 1:
+                    if not len(values) or (not many and len(values) > 1):
                         return False
-                    distinct[raw] = values if many else values[0] if values else None
+                    distinct[raw] = values if many else values[0]
             except (ValueError, OverflowError):
                 return False
             column.values += [distinct[raw] for raw in raws]
@@ -302,27 +341,35 @@ class HeaderColumns:
     def _decoded(self, column: Column, element: RawElement) -> Any:
         """The column's value of an element in the column's usual VR, cached if it depends on nothing else."""
         _, vr, raw, offset, length = element
+        keyword = column.attribute.keyword
+        if not length:
+            self._other.add_empty(keyword)
+            return column.empty
         if raw is None:  # it was skipped
-            self._other.add_bulk(name_of(element[0]), vr, offset, length)
+            self._other.add_bulk(keyword, vr, offset, length)
             return None
-        value, valid = self._value(column.attribute, column.decode, element)
-        if valid:
+        value = self._value(column.attribute, column.decode, element)
+        if value is _INVALID:
+            return None
+        if value is None or value == []:  # blanks alone
+            self._other.add_empty(keyword)
+        else:
             _keep(column, raw, value)
         return value
 
-    def _value(self, entry: Attribute, decode: Decoder, element: RawElement) -> tuple[Any, bool]:
-        """One value or a list, by the column's type; None, and an entry in `invalid_elements`, if invalid."""
+    def _value(self, entry: Attribute, decode: Decoder, element: RawElement) -> Any:
+        """One value or a list, by the column's type; an entry in `invalid_elements` if it is invalid."""
         try:
             values = decode_counted(decode, element[1], element[2], self._context)
         except (ValueError, OverflowError) as error:
             self._other.add_invalid(element, str(error))
-            return None, False
+            return _INVALID
         if entry.many:
-            return values, True
+            return values
         if len(values) > 1:
             self._other.add_invalid(element, f"{len(values)} values where {entry.keyword} has one")
-            return None, False
-        return (values[0] if values else None), True
+            return _INVALID
+        return values[0] if values else None
 
     def _put(self, column: Column, row: int, element: RawElement, elements: list[RawElement]) -> None:
         """Add an element that is not a plain value in its column's usual VR."""
@@ -337,6 +384,8 @@ class HeaderColumns:
         if vr in BINARY_VRS or raw is None or (column.type is None and column.level is None):
             if not entry.repeating:
                 self._other.add_bulk(entry.keyword, vr, offset, length)
+                if not length:
+                    self._other.add_empty(entry.keyword)
         elif column.type is None:
             self._other.add_invalid(element, f"{vr} where {entry.keyword} is a sequence")
         else:
@@ -344,9 +393,11 @@ class HeaderColumns:
                 self._enter_character_set(raw, elements)
             elif column.usual_vr is None and vr == element[1] and not entry.repeating:
                 column.usual_vr, column.decode = element[1], decoder_for(entry, vr)
-            value, _ = self._value(entry, decoder_for(entry, vr), element)
+            value = self._value(entry, decoder_for(entry, vr), element)
+            if not entry.repeating and (value is None or value == []):
+                self._other.add_empty(entry.keyword)
             self._fill_missing(column.values, row - len(column.values))
-            column.values.append(value)
+            column.values.append(None if value is _INVALID else value)
 
     def _enter_character_set(self, raw: bytes, elements: list[RawElement]) -> None:
         for tag, *_ in elements:

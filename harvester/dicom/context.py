@@ -89,7 +89,8 @@ class HeaderContext:
             return raw.hex()
         if _ESCAPE in raw:
             self.budget.escapes(raw)
-        return self.character_set.decode(raw).rstrip(" \0")
+        text = self.character_set.decode(raw).rstrip(" \0")
+        return text.replace("\x1b", "\N{SYMBOL FOR ESCAPE}")  # a terminal would obey it
 
     def definite_vr(self, vr: str, tag: int, elements: list[RawElement]) -> str:
         """The meaning of an ambiguous value representation in this data set (PS3.5 annex A.1)."""

@@ -157,7 +157,7 @@ def creator_tag(tag: int) -> int:
 def private_creators(elements: Iterable[RawElement]) -> dict[int, str]:
     """The private creators among some elements, by their tags (PS3.5 7.8.1)."""
     return {
-        tag: raw.decode("latin-1").rstrip(" \0")
+        tag: raw.decode("latin-1").rstrip(" \0").replace("\x1b", "\N{SYMBOL FOR ESCAPE}")
         for tag, _, raw, _, length in elements
         if tag & 0x1FF00 == 0x10000
         and tag & 0xFF >= 0x10

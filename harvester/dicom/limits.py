@@ -15,6 +15,7 @@ MAX_CELLS: Final = 40_000_000  # items times attributes, most of them empty
 COUNT_CELLS_AFTER: Final = 4096  # items: fewer cannot have too many cells
 MAX_COLUMNS: Final = 10_000  # of one part
 MAX_COLUMN_DEPTH: Final = 20  # pyarrow opens no file with more than 32 levels, and each costs DuckDB time
+MAX_EMPTY_ELEMENTS: Final = 1_000  # paths in `empty_elements`; `invalid_elements` has the number of the rest
 MAX_CHARACTER_SETS: Final = 1_000  # different ones
 MAX_PATH_CHARACTERS: Final = (
     64 << 20

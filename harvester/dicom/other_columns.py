@@ -1,4 +1,4 @@
-"""The columns `OtherElements`, `bulk_data` and `invalid_elements`, for what has no column of its own."""
+"""The columns `OtherElements`, `bulk_data`, `invalid_elements` and `empty_elements`."""
 
 from itertools import repeat
 from typing import Any, Final, TypeAlias
@@ -21,8 +21,9 @@ from harvester.dicom.schema import BULK_DATA, INVALID_ELEMENT, OTHER_ELEMENT
 from harvester.dicom.values import DECODERS, decode_counted
 from harvester.dicom.vr_conversion import as_texts
 
-# An entry of `OtherElements`, and whether the element is binary. The same object is used for the same
-# element of many headers: a new tuple for each would keep the garbage collector busy.
+# An entry of `OtherElements`, and whether another column has one of the element, too: it is binary or empty.
+# The same object is used for the same element of many headers: a new tuple for each would keep the garbage
+# collector busy.
 OtherEntry: TypeAlias = tuple[tuple[str, str, str, str | None, list[str]], bool]
 # Tag, value representation, raw value and private creator.
 Element: TypeAlias = tuple[int, str, Any, str | None]
@@ -30,13 +31,13 @@ Element: TypeAlias = tuple[int, str, Any, str | None]
 _MAX_PREFIX: Final = 256  # characters
 _NO_ENTRIES: Final[dict[Element, OtherEntry]] = {}
 _MUCH_WORK: Final = 65_536  # in one header; its later entries would only replace others in the cache
-_UNSPLIT_VRS: Final = frozenset({"LT", "ST", "UT", "UR"})
+_PARSED_VRS: Final = frozenset({"DA", "DS", "DT", "IS", "TM"})
 PACKED_AT_ONCE: Final = 1 << 18  # entries
 _MIN_SHARED: Final = 4  # entries a distinct one, from which on each distinct one is converted once
 
 
 class OtherColumns:
-    """The three columns, row by row.
+    """The four columns, row by row.
 
     Args:
         context: The position of the element that is added.
@@ -45,26 +46,44 @@ class OtherColumns:
         entries: Those of earlier headers.
     """
 
-    __slots__ = ("_bulk", "_context", "_invalid", "_other", "add_known", "entries")
+    __slots__ = (
+        *("_bulk", "_context", "_empty", "_empty_offsets", "_invalid", "_not_listed", "_other"),
+        *("add_known", "entries"),
+    )
 
     def __init__(self, context: HeaderContext) -> None:
         self._context = context
         self._other = _ListOfStructs(OTHER_ELEMENT)
         self._bulk = _ListOfStructs(BULK_DATA)
         self._invalid = _ListOfStructs(INVALID_ELEMENT)
+        self._empty: list[str] = []
+        self._empty_offsets: list[int] = []
+        self._not_listed = 0
         self.entries = EntryCache()
-        # Adds an entry of `known` that is not binary; called for each private element, hence no method.
+        # Adds an entry of `known` that needs no other; called for each private element, hence no method.
         self.add_known = self._other.add
 
     def start_row(self) -> None:
         """Begin the next header."""
         for column in (self._other, self._bulk, self._invalid):
             column.start_row()
+        self._empty_offsets.append(len(self._empty))
+        self._not_listed = 0
+
+    def end_row(self) -> None:
+        """Complete the header: say how many elements without a value are not listed."""
+        if self._not_listed:
+            listed = limits.MAX_EMPTY_ELEMENTS
+            reason = f"{listed + self._not_listed} elements without a value, empty_elements has {listed}"
+            self._invalid.add_new(("", "", "", reason))
 
     def truncate(self, rows: int) -> None:
         """Remove all rows from `rows` on."""
         for column in (self._other, self._bulk, self._invalid):
             column.truncate(rows)
+        if rows < len(self._empty_offsets):
+            del self._empty[self._empty_offsets[rows] :]
+            del self._empty_offsets[rows:]
 
     def arrays(self) -> dict[str, pa.Array]:
         """The columns so far, by name."""
@@ -72,6 +91,10 @@ class OtherColumns:
             "OtherElements": self._other.array(),
             "bulk_data": self._bulk.array(),
             "invalid_elements": self._invalid.array(),
+            "empty_elements": pa.ListArray.from_arrays(
+                pa.array([*self._empty_offsets, len(self._empty)], pa.int32()),
+                pa.array(self._empty, pa.string()),
+            ),
         }
 
     def known(self) -> dict[Element, OtherEntry]:
@@ -97,17 +120,50 @@ class OtherColumns:
             name = f"{tag:08X}"
             path = self._context.path(name if tag & 0x10000 else name_of(tag))
             self._other.add_new((path, name, vr, creator, []))
+            if not raw.parts:
+                self._add_empty(path)
             self._add_items(raw, element, elements)
             return
         if known is None:
-            entry, binary = self._entry(element, elements, creator)
+            entry, special = self._entry(element, elements, creator)
             self._other.add_new(entry)
         else:
-            entry, binary = known
+            entry, special = known
             self._context.budget.path(entry[0])
             self._other.add(entry)
-        if binary:
-            self._bulk.add_new((entry[0], entry[2], offset, length))
+        if special:
+            if raw is None or entry[2] in BINARY_VRS:
+                self._bulk.add_new((entry[0], entry[2], offset, length))
+            if not length or not (raw is None or entry[2] in BINARY_VRS):
+                self._add_empty(entry[0])
+
+    def add_empty(self, name: str) -> None:
+        """Add an element of the current data set that has no value."""
+        self._add_empty(self._context.prefix() + name)
+
+    def _add_empty(self, path: str) -> None:
+        if len(self._empty) - self._empty_offsets[-1] < limits.MAX_EMPTY_ELEMENTS:
+            self._empty.append(path)
+            if self._context.sequences:
+                self._context.budget.path(path)
+        else:
+            self._not_listed += 1
+
+    def add_empty_run(self, sequence: str, items: range, paths: list[str]) -> None:
+        """Add elements without a value that all items of a run have.
+
+        Args:
+            sequence: The name of the run's sequence, in the current data set.
+            items: The indexes of the items.
+            paths: Those of the elements, in an item.
+        """
+        left = limits.MAX_EMPTY_ELEMENTS - len(self._empty) + self._empty_offsets[-1]
+        listed = items[: -(-left // len(paths))]
+        prefix = self._context.prefix()
+        for index in listed:
+            for path in paths:
+                self._add_empty(f"{prefix}{sequence}[{index}].{path}")
+        self._not_listed += (len(items) - len(listed)) * len(paths)
 
     def add_bulk(self, name: str, vr: str, offset: int, length: int) -> None:
         """Add the place of a binary or skipped value of the current data set.
@@ -139,7 +195,8 @@ class OtherColumns:
         binary = definite in BINARY_VRS or raw is None
         name = f"{tag:08X}"
         path = context.path(name if tag & 0x10000 else name_of(tag))
-        entry = ((path, name, definite, creator, [] if binary else self._texts(definite, raw)), binary)
+        texts = [] if binary else self._texts(element, definite)
+        entry = ((path, name, definite, creator, texts or []), texts == [])
         if (
             length <= limits.MAX_CACHED_VALUE_BYTES
             and raw is not None
@@ -166,8 +223,9 @@ class OtherColumns:
             context.sequences.pop()
             context.character_set = outer_set  # PS3.5 7.5.3: an item's character set ends with it
 
-    def _texts(self, vr: str, raw: bytes) -> list[str]:
-        """The values of an element without a column, as text."""
+    def _texts(self, element: RawElement, vr: str) -> list[str] | None:
+        """The values of an element without a column, as text; None if they are in `invalid_elements`."""
+        raw: bytes = element[2]
         if vr in NUMBER_VRS:
             try:
                 texts = as_texts(vr)(raw, self._context.character_set)
@@ -175,9 +233,13 @@ class OtherColumns:
                 return [raw.hex()]
             self._context.budget.values("", texts)
             return texts
-        # DS, IS and dates stay as they are written.
-        decode = DECODERS[vr if vr in _UNSPLIT_VRS else "LO" if vr in CHARACTER_SET_VRS else "CS"]
-        return [value or "" for value in decode_counted(decode, "", raw, self._context)] if raw else []
+        # Numbers and dates stay as they are written.
+        decode = DECODERS["AS" if vr in _PARSED_VRS else "UC" if vr == "PN" else vr]
+        try:
+            return [value or "" for value in decode_counted(decode, "", raw, self._context)] if raw else []
+        except ValueError as error:
+            self.add_invalid(element, str(error))
+            return None
 
 
 class EntryCache:

@@ -1,23 +1,21 @@
 """Decodes raw values, one decoder for each value representation (PS3.5 6.2).
 
 A decoder takes raw bytes (numbers in little endian) and returns a list of values, None for an empty one. It
-raises ValueError for bytes that the value representation does not allow. The rules are pydicom's; its own
-classes decode what is not in the usual form.
+raises ValueError for bytes that the value representation does not allow. The whole value has to match the
+standard's form, or one of ACR-NEMA's that cannot be mistaken for another; nothing is guessed.
 """
 
 import datetime as dt
+import math
 import re
 import struct
 import sys
-import warnings
 from array import array
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-from pydicom.valuerep import DA, DT, TM
-
 from harvester.dicom.budget import LONG_LIST
-from harvester.dicom.charset import CharacterSet
+from harvester.dicom.charset import NAME_DELIMITERS, TEXT_DELIMITERS, CharacterSet
 from harvester.dicom.context import HeaderContext
 from harvester.dicom.dictionary import NUMBER_VRS
 
@@ -25,17 +23,23 @@ Values: TypeAlias = "list[Any] | array[Any]"  # an array for many numbers
 Decoder = Callable[[bytes, CharacterSet], Values]
 
 _PADDING: Final = " \0"
-_DATE: Final = re.compile(rb"\d{8}").fullmatch
+_ESCAPE: Final = "\x1b"
+# ACR-NEMA wrote YYYY.MM.DD and HH:MM:SS.
+_DATE: Final = re.compile(r"([0-9]{4})(\.?)([0-9]{2})\2([0-9]{2})").fullmatch
 _TIME: Final = re.compile(
-    r"([01][0-9]|2[0-3])(?:([0-5][0-9])(?:([0-5][0-9]|60)(?:\.([0-9]{1,6}))?)?)? *"
+    r"([01][0-9]|2[0-3])(?:([0-5][0-9])(?:([0-5][0-9]|60)(?:\.([0-9]{1,6}))?)?)?"
+).fullmatch
+_COLON_TIME: Final = re.compile(
+    r"([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9]|60)(?:\.([0-9]{1,6}))?"
 ).fullmatch
 _DATETIME: Final = re.compile(
     r"([0-9]{4})(?:([0-9]{2})(?:([0-9]{2})(?:([0-9]{2})(?:([0-9]{2})(?:([0-9]{2})(?:\.([0-9]{1,6}))?)?)?)?)?)?"
-    r"(?:([+-])([0-9]{2})([0-9]{2}))? *"
+    r"(?:([+-])([0-9]{2})([0-5][0-9]))?"
 ).fullmatch
+_OFFSETS: Final = range(-12 * 60, 14 * 60 + 1)  # minutes, PS3.5 6.2
 _INTEGER: Final = re.compile(r"\s*[+-]?[0-9]+\s*").fullmatch
 _DECIMAL: Final = re.compile(r"\s*[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*").fullmatch
-_DAY: Final = dt.timedelta(days=1)
+_NOT_DECIMAL: Final = re.compile(r"[^0-9.eE+\- \\]").search  # float() and int() accept 1_000 and nan
 _INT64: Final = range(-(2**63), 2**63)
 
 
@@ -48,10 +52,19 @@ def decode_counted(decode: Decoder, vr: str, raw: bytes, context: HeaderContext)
     """
     if b"\x1b" in raw and vr not in NUMBER_VRS:
         context.budget.escapes(raw)
-    values = decode(raw, context.character_set)
+        values = decode(raw, context.character_set)
+        if any(_has_escape(value) for value in values):
+            raise ValueError("an escape sequence of no character set")
+    else:
+        values = decode(raw, context.character_set)
     if len(values) > 1:
         context.budget.values(vr, values)
     return values
+
+
+def _has_escape(value: object) -> bool:
+    texts = value.values() if isinstance(value, dict) else (value,)
+    return any(isinstance(text, str) and _ESCAPE in text for text in texts)
 
 
 def _texts(text: str) -> Values:
@@ -64,21 +77,30 @@ def _texts(text: str) -> Values:
 
 
 def decode_string(raw: bytes, _: CharacterSet) -> Values:
-    """AS, CS: text in the default repertoire, several values."""
+    """AS: text in the default repertoire, several values."""
     return _texts(raw.decode("latin-1"))
 
 
 def decode_stripped_string(raw: bytes, _: CharacterSet) -> Values:
-    """AE, UI: the same, without leading spaces."""
-    text = raw.decode("latin-1").strip(_PADDING)
+    """AE, CS, UI: the same, without leading spaces (PS3.5 6.2)."""
+    return _stripped_texts(raw.decode("latin-1"))
+
+
+def _stripped_texts(text: str) -> Values:
+    text = text.strip(_PADDING)
     if "\\" not in text:
         return [text] if text else []
     return [part.strip(_PADDING) or None for part in text.split("\\")]
 
 
 def decode_text(raw: bytes, character_set: CharacterSet) -> Values:
-    """LO, SH, UC: text in the Specific Character Set, several values."""
-    return _texts(character_set.decode(raw))
+    """LO, SH: text in the Specific Character Set, several values, without leading spaces."""
+    return _stripped_texts(character_set.decode(raw, TEXT_DELIMITERS))
+
+
+def decode_unlimited_text(raw: bytes, character_set: CharacterSet) -> Values:
+    """UC: text in the Specific Character Set, several values."""
+    return _texts(character_set.decode(raw, TEXT_DELIMITERS))
 
 
 def decode_long_text(raw: bytes, character_set: CharacterSet) -> Values:
@@ -99,7 +121,7 @@ def decode_person_name(raw: bytes, character_set: CharacterSet) -> Values:
     Raises:
         ValueError: There are more than three groups.
     """
-    text = character_set.decode(raw.rstrip(b"\0 "))
+    text = character_set.decode(raw.rstrip(b"\0 "), NAME_DELIMITERS)
     names = [_person_name(value) for value in text.split("\\")]
     return names if names != [None] else []
 
@@ -126,20 +148,27 @@ def decode_decimal_string(raw: bytes, _: CharacterSet) -> Values:
     if not text:
         return []
     values = text.split("\\")
-    if len(values) >= LONG_LIST and "_" not in text:
+    if _NOT_DECIMAL(text) is None:
         try:
-            return array("d", map(float, values))
+            numbers: Values = (
+                array("d", map(float, values)) if len(values) >= LONG_LIST else [float(one) for one in values]
+            )
         except ValueError:
             pass  # perhaps one is empty
+        else:
+            if math.inf not in numbers and -math.inf not in numbers:
+                return numbers
     return [_decimal(value) for value in values]
 
 
 def _decimal(text: str) -> float | None:
-    if not text.strip(_PADDING):
+    text = text.rstrip(_PADDING)
+    if not text.strip():
         return None
-    if "_" in text and _DECIMAL(text) is None:  # float() accepts 1_000, DS does not
+    number = float(text) if _DECIMAL(text) else math.nan
+    if not math.isfinite(number):
         raise ValueError(f"not a decimal string: {text!r}")
-    return float(text.rstrip(_PADDING))
+    return number
 
 
 def decode_integer_string(raw: bytes, _: CharacterSet) -> Values:
@@ -152,7 +181,7 @@ def decode_integer_string(raw: bytes, _: CharacterSet) -> Values:
     if not text:
         return []
     values = text.split("\\")
-    if len(values) >= LONG_LIST and "_" not in text:
+    if len(values) >= LONG_LIST and _NOT_DECIMAL(text) is None:
         try:
             return array("q", map(int, values))
         except (ValueError, OverflowError):
@@ -168,7 +197,7 @@ def _integer(text: str) -> int | None:
         number = int(text)
     elif _DECIMAL(text):
         exact = float(text)
-        number = int(exact)
+        number = int(exact) if math.isfinite(exact) else 0
         if number != exact:
             raise ValueError(f"not an integer: {text!r}")
     else:
@@ -178,43 +207,41 @@ def _integer(text: str) -> int | None:
     return number
 
 
+def _dates(raw: bytes) -> list[str]:
+    text = raw.decode("latin-1").rstrip(_PADDING)
+    return [part.rstrip(_PADDING).rstrip() for part in text.split("\\")] if text.strip() else []
+
+
 def decode_date(raw: bytes, _: CharacterSet) -> Values:
-    """DA: dates, also in ACR-NEMA's form `YYYY.MM.DD`, as in pydicom.
+    """DA: dates, also in ACR-NEMA's form `YYYY.MM.DD`.
 
     Raises:
         ValueError: A value is not a date.
     """
-    if _DATE(raw):
-        return [dt.date(int(raw[:4]), int(raw[4:6]), int(raw[6:]))]
-    return [_date(value) for value in _texts(raw.decode("latin-1"))]
+    return [_date(value) if value else None for value in _dates(raw)]
 
 
-def _date(text: str | None) -> dt.date | None:
-    date = DA(text.rstrip()) if text else None
-    return dt.date(date.year, date.month, date.day) if date else None
+def _date(text: str) -> dt.date:
+    match = _DATE(text)
+    if match is None:
+        raise ValueError(f"not a date: {text!r}")
+    year, _, month, day = match.groups()
+    return dt.date(int(year), int(month), int(day))
 
 
 def decode_time(raw: bytes, _: CharacterSet) -> Values:
-    """TM: times of day.
+    """TM: times of day, also in ACR-NEMA's form `HH:MM:SS`.
 
     Raises:
         ValueError: A value is not a time.
     """
-    text = raw.decode("latin-1")
-    match = _TIME(text)
-    if match:
-        return [_time_of(match)]
-    return [_time(value) for value in _texts(text)]
+    return [_time(value) if value else None for value in _dates(raw)]
 
 
-def _time(text: str | None) -> dt.time | None:
-    if not text:
-        return None
-    match = _TIME(text)
-    return _time_of(match) if match else _unusual_time(text)
-
-
-def _time_of(match: re.Match[str]) -> dt.time:
+def _time(text: str) -> dt.time:
+    match = _TIME(text) or _COLON_TIME(text)
+    if match is None:
+        raise ValueError(f"not a time: {text!r}")
     hour, minute, second, fraction = match.groups()
     return dt.time(int(hour), int(minute or 0), _second(second), _microsecond(fraction))
 
@@ -228,61 +255,38 @@ def _microsecond(fraction: str | None) -> int:
     return int(fraction.ljust(6, "0")) if fraction else 0
 
 
-def _unusual_time(text: str) -> dt.time | None:
-    if text.isspace():
-        return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        time = TM(text.rstrip())
-    return dt.time(time.hour, time.minute, time.second, time.microsecond)
-
-
 def decode_datetime(raw: bytes, _: CharacterSet) -> Values:
     """DT: timestamps without a zone, converted to UTC if the value has an offset.
 
     Raises:
         ValueError: A value is not a timestamp.
     """
-    return [_datetime(value) for value in _texts(raw.decode("latin-1"))]
+    return [_datetime(value) if value else None for value in _dates(raw)]
 
 
-def _datetime(text: str | None) -> dt.datetime | None:
-    if not text or text.isspace():
-        return None
+def _datetime(text: str) -> dt.datetime:
     match = _DATETIME(text)
     if match is None:
-        naive, offset = _unusual_datetime(text)
-    else:
-        year, month, day, hour, minute, second, fraction, sign, hours, minutes = match.groups()
-        naive = dt.datetime(  # noqa: DTZ001  the contract's column has no zone
-            int(year),
-            int(month or 1),
-            int(day or 1),
-            int(hour or 0),
-            int(minute or 0),
-            _second(second),
-            _microsecond(fraction),
-        )
-        if sign is None:
-            return naive
-        offset = dt.timedelta(hours=int(hours), minutes=int(minutes))
-        if offset >= _DAY:
-            raise ValueError(f"an offset of a day or more: {text!r}")
-        offset = -offset if sign == "-" else offset
+        raise ValueError(f"not a timestamp: {text!r}")
+    year, month, day, hour, minute, second, fraction, sign, hours, minutes = match.groups()
+    local = dt.datetime(  # noqa: DTZ001  the column has no zone
+        int(year),
+        int(month or 1),
+        int(day or 1),
+        int(hour or 0),
+        int(minute or 0),
+        _second(second),
+        _microsecond(fraction),
+    )
+    if sign is None:
+        return local
+    offset = int(f"{sign}1") * (int(hours) * 60 + int(minutes))
+    if offset not in _OFFSETS or (sign == "-" and not offset):
+        raise ValueError(f"no offset from UTC that exists: {text!r}")
     try:
-        return naive - offset
+        return local - dt.timedelta(minutes=offset)
     except OverflowError:
         raise ValueError(f"outside the calendar in UTC: {text!r}") from None
-
-
-def _unusual_datetime(text: str) -> tuple[dt.datetime, dt.timedelta]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        value = DT(text.rstrip())
-    naive = dt.datetime(  # noqa: DTZ001  the contract's column has no zone
-        value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond
-    )
-    return naive, value.utcoffset() or dt.timedelta()
 
 
 def decode_attribute_tag(raw: bytes, _: CharacterSet) -> Values:
@@ -333,7 +337,7 @@ DECODERS: Final[dict[str, Decoder]] = {
     "AE": decode_stripped_string,
     "AS": decode_string,
     "AT": decode_attribute_tag,
-    "CS": decode_string,
+    "CS": decode_stripped_string,
     "DA": decode_date,
     "DS": decode_decimal_string,
     "DT": decode_datetime,
@@ -344,7 +348,7 @@ DECODERS: Final[dict[str, Decoder]] = {
     "SH": decode_text,
     "ST": decode_long_text,
     "TM": decode_time,
-    "UC": decode_text,
+    "UC": decode_unlimited_text,
     "UI": decode_stripped_string,
     "UR": decode_uri,
     "UT": decode_long_text,

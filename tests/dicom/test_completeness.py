@@ -49,14 +49,21 @@ def missing_and_invented(header: Header, row: dict[str, Any]) -> tuple[list[str]
     for path, nothing in elements_in(header.elements):
         possible[path] += 1
         needed[path] += not nothing
-    columns = {path for name, value in row.items() if name not in NAMED for path in leaves(value, name)}
+    lists = (*NAMED, "empty_elements")
+    columns = {path for name, value in row.items() if name not in lists for path in leaves(value, name)}
     named = Counter(entry["path"] for name in NAMED for entry in row[name])
+    uncounted = named.pop("", 0)  # more empty elements than are listed
+    empty = set(row["empty_elements"])
+    assert len(empty) == len(row["empty_elements"])
     repeated = Counter(
         entry["path"] for entry in row["invalid_elements"] if entry["reason"].startswith("repeated")
     )
     missing = [path for path in needed if needed[path] and path not in columns and path not in named]
     missing += [path for path, count in needed.items() if count > 1 + repeated[path] and path not in missing]
-    return missing, sorted((columns | named.keys()) - possible.keys())
+    if not uncounted:
+        missing += sorted(possible.keys() - columns - named.keys() - empty - set(missing))
+    invented = sorted((columns | named.keys() | empty) - possible.keys())
+    return missing, invented + sorted(empty & columns)
 
 
 def held_against_itself(raws: dict[str, bytes]) -> int:

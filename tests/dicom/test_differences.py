@@ -155,12 +155,12 @@ def test_two_values_where_there_is_one_are_invalid() -> None:
 
 
 def test_what_is_no_time_and_no_number_is_invalid_not_text() -> None:
-    raw = part10(element(0x00080030, "TM", b"11:31:12"), element(0x00200013, "IS", b"1A"), PATIENT_ID)
+    raw = part10(element(0x00080030, "TM", b"11-31-12"), element(0x00200013, "IS", b"1A"), PATIENT_ID)
     assert pydicom_reads(raw).InstanceNumber == "1A"
-    assert pydicom_reads(raw).StudyTime == "11:31:12"
+    assert pydicom_reads(raw).StudyTime == "11-31-12"
     row = row_of(raw)
     assert (row["StudyTime"], row["InstanceNumber"], row["PatientID"]) == (None, None, "id")
-    assert invalid(row) == {"StudyTime": "11:31:12", "InstanceNumber": "1A"}
+    assert invalid(row) == {"StudyTime": "11-31-12", "InstanceNumber": "1A"}
 
 
 def test_an_offset_of_a_datetime_turns_it_to_utc() -> None:
