@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import re
 import struct
 import tempfile
 from array import array
@@ -20,6 +21,7 @@ _logger = logging.getLogger("harvester")
 
 _ROOT: Final = "harvester-ranges-1"  # everything below it is ours; the number is the format's
 _INDEX: Final = "index"
+_RANGE_NAME: Final = re.compile(r"(\d{1,19})-(\d{1,19})-(\d{1,19})")
 _SOURCES: Final[tuple[FrameSource, ...]] = get_args(FrameSource)
 _FRAGMENTED: Final = (None, False, True)
 
@@ -65,10 +67,10 @@ class DiskCache:
 
     def read_range(self, url: str, etag: str, wanted: ByteRange) -> CachedRange | None:
         """The bytes of a range, if one cached range holds all of it."""
-        with contextlib.suppress(OSError, ValueError):
-            for entry in os.scandir(self._object(url, etag)):
+        with contextlib.suppress(OSError), os.scandir(self._object(url, etag)) as entries:
+            for entry in entries:
                 start, stop, size = _span(entry.name)
-                if start <= wanted.start and min(wanted.stop, size) <= stop and wanted.start < stop:
+                if start <= wanted.start < stop and min(wanted.stop, size) <= stop:
                     data = Path(entry.path).read_bytes()
                     if len(data) == stop - start:
                         os.utime(entry.path)  # used last
@@ -85,9 +87,8 @@ class DiskCache:
         with contextlib.suppress(OSError, ValueError, IndexError, struct.error):
             raw = (self._object(url, etag) / _INDEX).read_bytes()
             source, fragmented, count = struct.unpack_from("<BBQ", raw)
-            body = memoryview(raw)[10:]
-            if len(body) == 16 * count:
-                offsets, lengths = array("Q", body[: 8 * count]), array("Q", body[8 * count :])
+            offsets, lengths = array("Q", raw[10 : 10 + 8 * count]), array("Q", raw[10 + 8 * count :])
+            if len(offsets) == len(lengths) == count:
                 return FrameIndex(_SOURCES[source], offsets, lengths, _FRAGMENTED[fragmented])
         return None
 
@@ -143,7 +144,5 @@ class DiskCache:
 
 def _span(name: str) -> tuple[int, int, int]:
     """Start, stop and object size in the name of a range's file; an empty range for other files."""
-    if name == _INDEX:
-        return 0, 0, 0
-    start, stop, size = map(int, name.split("-"))
-    return start, stop, size
+    found = _RANGE_NAME.fullmatch(name)
+    return (int(found[1]), int(found[2]), int(found[3])) if found else (0, 0, 0)
