@@ -295,3 +295,32 @@ def test_an_object_of_ten_gigabytes_is_read_in_little_memory(tmp_path):
         tracemalloc.stop()
     assert file.size == 10 << 30
     assert most < 80 << 20  # what is kept, and a stretch read ahead in parts and as a whole
+
+
+def test_a_thousand_objects_opened_and_closed_leave_nothing(bucket):
+    demo, _ = bucket
+    said = run(
+        """
+        import gc, os, sys, threading, harvester
+
+        def held():
+            gc.collect()
+            with open("/proc/self/statm") as pages:
+                resident = int(pages.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            return len(os.listdir("/proc/self/fd")), threading.active_count(), resident
+
+        def use(times):
+            for number in range(times):
+                with harvester.open_object(sys.argv[1], endpoint=sys.argv[2]) as file:
+                    file.read_at(number * 500, 10)
+
+        use(200)
+        before = held()
+        use(1000)
+        after = held()
+        print(after[0] - before[0] <= 1, after[1] - before[1], (after[2] - before[2]) >> 20 <= 1)
+        """,
+        url_of(demo),
+        demo.address.endpoint,
+    )
+    assert said == "True 0 True\n"

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pydicom
 import pytest
 from frame_reading import made, places
+from made_part10 import element
 from memory_store import MemoryStore
 from pydicom.encaps import get_frame
 
@@ -195,3 +196,103 @@ def test_a_wrong_index_of_a_dataset_is_found_out(slide, lied, caplog):
     if lied is not one_moved:  # which is found out where it is followed, as one in a file is
         shown = pydicom.dcmread(io.BytesIO(harvester.open_object(str(path), dataset).read()))
         assert get_frame(shown.PixelData, ODD_ONE) == IMAGES[ODD_ONE]
+
+
+FRAGMENTS = [[image[:60], image[60:90], image[90:]] for image in IMAGES]
+FRAGMENT_STARTS = [number * (LENGTH + 24) for number in range(COUNT)]
+WRONG_LENGTHS = {
+    "with the header of the item": {"extended": (STARTS, [LENGTH + 8] * COUNT)},
+    "of nothing": {"extended": (STARTS, [0] * COUNT)},
+    "one too long": {"extended": (STARTS, [*[LENGTH] * (COUNT - 1), LENGTH + 90])},
+}
+
+
+def frames_of(shown):
+    """The frames of a file by pydicom, from the table that it has."""
+    dataset = pydicom.dcmread(io.BytesIO(shown))
+    extended = None
+    if "ExtendedOffsetTable" in dataset:
+        extended = (dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths)
+    return [get_frame(dataset.PixelData, number, extended_offsets=extended) for number in range(COUNT)]
+
+
+@pytest.mark.parametrize("tables", WRONG_LENGTHS.values(), ids=WRONG_LENGTHS)
+def test_wrong_lengths_of_an_extended_table_are_replaced(tables):
+    raw = made(FRAMES, **tables)
+    shown = harvester.open_object(URL, store=MemoryStore({URL: raw})).read()
+    assert len(shown) == len(raw)
+    assert frames_of(shown) == IMAGES
+
+
+@pytest.mark.parametrize("lengths", [LENGTH, LENGTH + 16], ids=["of the image", "with the inner items"])
+@pytest.mark.parametrize("basic", [[], FRAGMENT_STARTS], ids=["alone", "beside a basic one"])
+def test_an_extended_table_of_fragmented_frames_gives_way_to_a_basic_one(lengths, basic):
+    raw = made(FRAGMENTS, extended=(FRAGMENT_STARTS, [lengths] * COUNT), table=basic)
+    store = MemoryStore({URL: raw})
+    file = harvester.open_object(URL, store=store)
+    shown = file.read()
+    assert file.size == len(shown)
+    if lengths == LENGTH:
+        assert "ExtendedOffsetTable" not in pydicom.dcmread(io.BytesIO(shown))
+        assert frames_of(shown) == IMAGES
+    assert harvester.open_object(URL, store=store).size == file.size
+    assert harvester.read_frames(URL, [7, COUNT], False, store=store) == [IMAGES[6], IMAGES[-1]]
+
+
+def test_lengths_without_the_padding_of_an_odd_image_are_true():
+    images = [[b"\xff\xd8\xff\xe0" + bytes(97) + b"\0"] for _ in range(COUNT)]
+    starts = [number * 110 for number in range(COUNT)]
+    raw = made(images, extended=(starts, [101] * COUNT))
+    assert harvester.open_object(URL, store=MemoryStore({URL: raw})).read() == raw
+
+
+@pytest.mark.parametrize("place", [1, 2])
+def test_a_basic_table_that_points_into_a_frame_is_found_by_the_codecs_marker(place, caplog):
+    inside = [
+        start + (0, 68, 106)[place] * (number == ODD_ONE) for number, start in enumerate(FRAGMENT_STARTS)
+    ]
+    raw = made(FRAGMENTS, table=inside)
+    store = MemoryStore({URL: raw})
+    offsets, _ = places(raw, FRAGMENTS)
+    assert harvester.read_frames(URL, [ODD_ONE + 1], False, store=store) == [IMAGES[ODD_ONE]]
+    assert f"frame {ODD_ONE + 1} does not start there" in caplog.text
+    FRAME_INDEXES.clear()
+    file = harvester.open_object(URL, store=store)
+    assert file.read_at(offsets[0] - 4 * COUNT, 8) == bytes(4) + FRAGMENT_STARTS[1].to_bytes(4, "little")
+    with pytest.raises(FrameIndexError, match="open the object again"):
+        file.read_at(offsets[0] + inside[ODD_ONE], 16)
+    again = pydicom.dcmread(harvester.open_object(URL, store=store))
+    assert get_frame(again.PixelData, ODD_ONE) == IMAGES[ODD_ONE]
+
+
+def test_frames_that_begin_with_no_marker_are_where_a_true_table_says():
+    plain = [[bytes([number % 256]) * 100] for number in range(COUNT)]
+    raw = made(plain, table=[number * 108 for number in range(COUNT)])
+    store = MemoryStore({URL: raw})
+    assert harvester.read_frames(URL, [9], False, store=store) == [plain[8][0]]
+    FRAME_INDEXES.clear()
+    assert harvester.open_object(URL, store=store).read() == raw
+
+
+def test_the_first_frame_of_an_object_with_a_basic_table_takes_two_requests():
+    for number in (1, ODD_ONE, COUNT):
+        FRAME_INDEXES.clear()
+        store = MemoryStore({URL: made(FRAMES, table=STARTS)})
+        assert harvester.read_frames(URL, [number], False, store=store) == [IMAGES[number - 1]]
+        assert store.requests <= 2
+
+
+def test_a_long_basic_table_is_read_together_with_the_first_frames():
+    many = FRAMES * 60
+    raw = made(many, table=[number * (LENGTH + 8) for number in range(len(many))])
+    store = MemoryStore({URL: raw})
+    assert harvester.read_frames(URL, [1, 2], False, store=store) == IMAGES[:2]
+    assert store.requests <= 2
+
+
+def test_elements_after_the_pixel_data_are_not_part_of_the_last_frame():
+    behind = element(0xFFFCFFFC, "OB", bytes(5000))
+    raw = made(FRAMES, table=STARTS, behind=behind)
+    store = MemoryStore({URL: raw})
+    assert harvester.read_frames(URL, [COUNT, 1], False, store=store) == [IMAGES[-1], IMAGES[0]]
+    assert harvester.open_object(URL, store=store).read() == raw
