@@ -1,11 +1,70 @@
-"""Buckets that any test can write to, and signals as a person's shell has them."""
+"""Buckets that any test can write to, signals as in a shell, limits that hold, and no process left behind."""
 
 import os
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from bucket_servers import CREDENTIALS, Bucket, gcs_bucket, s3_bucket
+from hypothesis import HealthCheck, Phase
+from hypothesis import settings as hypothesis_settings
+from left_processes import end_processes_of, mark_session
+
+# The suite: the same examples in each run, and no search for a smaller one after a failure.
+hypothesis_settings.register_profile(
+    "suite",
+    derandomize=True,
+    deadline=None,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+)
+# scripts/random_tests: other examples in each run, and a failing one is made small.
+hypothesis_settings.register_profile(
+    "random",
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+)
+hypothesis_settings.load_profile("suite")
+
+
+class TestLimitError(BaseException):
+    """A test exceeds its time limit; neither `except Exception` nor Hypothesis catches this error."""
+
+
+def pytest_timeout_set_timer(item: Any, settings: Any) -> bool | None:
+    """Raise `TestLimitError` when a test's time is over, and again after the same time, until it ends.
+
+    The plugin's own error is raised once, and Hypothesis takes it for a failing example to be made small.
+    """
+    if settings.method != "signal":
+        return None
+
+    def raise_limit(*_: object) -> None:
+        raise TestLimitError(f"the test takes longer than {settings.timeout:g} s")
+
+    def cancel() -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+    item.cancel_timeout = cancel
+    signal.signal(signal.SIGALRM, raise_limit)
+    signal.setitimer(signal.ITIMER_REAL, settings.timeout, settings.timeout)
+    return True
+
+
+def pytest_sessionstart() -> None:
+    mark_session()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """End the processes that a failed test has started and left running."""
+    report = yield
+    if call.when == "call" and report.failed:
+        end_processes_of(item.nodeid)
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)

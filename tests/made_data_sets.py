@@ -1,7 +1,7 @@
 """Draws data sets of any structure, with what a parser has to find in them, and encodes them three ways."""
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from hypothesis import strategies as st
@@ -43,8 +43,8 @@ class Item:
 class MadeFile:
     """A file, what is to be found in its data set, and how it is encoded."""
 
-    raw: bytes
-    expected: list[Any]
+    raw: bytes = field(repr=False)
+    expected: list[Any] = field(repr=False)
     encoding: str
 
 

@@ -21,7 +21,7 @@ _MAXIMUM_NOTE: Final = 1000
 _HOLDER: Final = re.compile(r"process (\d+) on (\S+) since")
 
 # The worker processes of a killed crawl hold its lock until they have ended.
-_ORPHANS_SECONDS: Final = 10.0
+ORPHANS_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.02
 
 
@@ -126,7 +126,7 @@ def _identity(status: os.stat_result) -> str:
 
 
 def _acquire(descriptor: int) -> None:
-    deadline = time.monotonic() + _ORPHANS_SECONDS
+    deadline = time.monotonic() + ORPHANS_SECONDS
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

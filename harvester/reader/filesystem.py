@@ -20,7 +20,7 @@ from harvester.reader.open import open_object
 from harvester.reader.table_choice import OffsetTable, check_offset_table
 from harvester.store.base import Store
 
-_MOST_LISTED: Final = 100_000  # objects below one folder: a series of IDC has fewer, a bucket millions
+MOST_LISTED: Final = 100_000  # objects below one folder: a series of IDC has fewer, a bucket millions
 _BLOCK: Final = 1 << 20  # bytes, of fsspec's block caches
 
 Entry = dict[str, Any]
@@ -238,8 +238,8 @@ async def _objects(store: Store, prefix: ObjectRef) -> list[ListedObject]:
     found: list[ListedObject] = []
     async for listed in store.list_objects(prefix):
         found.append(listed)
-        if len(found) > _MOST_LISTED:
+        if len(found) > MOST_LISTED:
             raise ListingError(
-                f"more than {_MOST_LISTED:,} objects; name a folder further down", url=prefix.url
+                f"more than {MOST_LISTED:,} objects; name a folder further down", url=prefix.url
             )
     return found

@@ -115,7 +115,7 @@ def test_a_crawl_waits_for_the_processes_of_one_that_was_killed(dataset: Dataset
 
 def test_a_lock_that_outlives_its_holder_for_long_is_told(dataset: Dataset) -> None:
     path = Path(dataset.location) / "_harvest/lock"
-    with dataset.lock(), patch("harvester.dataset.lock._ORPHANS_SECONDS", 0.1):
+    with dataset.lock(), patch("harvester.dataset.lock.ORPHANS_SECONDS", 0.1):
         path.write_text(f"process 4194304 on {socket.gethostname()} since today")
         with pytest.raises(DatasetError, match="process 4194304"), dataset.lock():
             pass

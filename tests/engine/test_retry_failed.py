@@ -1,9 +1,9 @@
 """Failures that are taken again: what succeeds becomes a row, what fails stays one, nothing comes twice."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 import anyio
@@ -19,6 +19,9 @@ from harvester.engine.crawl import CrawlOptions, CrawlResult, crawl
 from harvester.engine.retry_failed import may_pass
 from harvester.engine.shard import CrawlProgress
 from harvester.errors import DatasetError
+from harvester.fetch.series_listing import ListedSeries, list_series
+from harvester.model import ListedObject, ObjectRef, Series
+from harvester.store.base import Store
 
 LIMITS = "processes = 1\nattempts = 1\nconcurrency = 4"
 SELECTION = 'Modality = "MR"'
@@ -158,16 +161,28 @@ def test_a_series_that_could_not_be_listed_is_listed_again(
     assert addresses(dataset) == expected
 
 
+async def list_first_object(series: Series, store: Store) -> ListedSeries:
+    return await list_series(series, cast("Store", FirstObjectOnly(store)))
+
+
+class FirstObjectOnly:
+    """A store whose listings end after the first object."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def list_objects(self, prefix: ObjectRef) -> AsyncIterator[ListedObject]:
+        for listed in [one async for one in self._store.list_objects(prefix)][:1]:
+            yield listed
+
+
 @pytest.mark.parametrize("compacted", [False, True], ids=["as it was written", "compacted"])
 def test_an_incomplete_series_is_listed_again_and_gives_no_row_twice(
     toml: Path, dataset: Path, expected: Counter[str], *, compacted: bool
 ) -> None:
-    from harvester.fetch import series_listing  # noqa: PLC0415
-
-    listed = series_listing._each_once
     with (
         patch("harvester.engine.crawl.choose_buckets", lambda *_: []),
-        patch.object(series_listing, "_each_once", lambda found, prefix: listed(list(found)[:1], prefix)),
+        patch("harvester.engine.shard.list_series", list_first_object),
     ):
         short = run(toml)
     assert 0 < short.failures < short.series

@@ -157,7 +157,7 @@ def test_what_is_not_there_is_said_as_file_systems_and_as_harvester_say_it(serve
 def test_a_bucket_of_too_many_objects_is_not_listed_whole(served, monkeypatch):
     _, files, _, _, _ = served
     files.dircache.clear()
-    monkeypatch.setattr(filesystem, "_MOST_LISTED", 0)
+    monkeypatch.setattr(filesystem, "MOST_LISTED", 0)
     with pytest.raises(ListingError, match="name a folder further down"):
         files.ls("s3/idc-open-data")
 

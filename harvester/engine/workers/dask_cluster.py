@@ -38,7 +38,7 @@ _POLL_SECONDS: Final = 0.5
 _TASKS_AT_ONCE: Final = 2
 # A crawl gives up when its cluster has had no worker for this long.
 _PATIENCE_SECONDS: Final = 600.0
-_CONNECT_SECONDS: Final = 30.0
+CONNECT_SECONDS: Final = 30.0
 DASK_SETTINGS: Final[dict[str, Any]] = {
     "distributed.admin.low-level-log-length": 10,
     "distributed.admin.system-monitor.interval": "5s",
@@ -171,7 +171,7 @@ class ClusterWorkers:
         """Unregister the crawl's plugin from the cluster."""
         if self._registered:
             try:
-                with anyio.move_on_after(_CONNECT_SECONDS):
+                with anyio.move_on_after(CONNECT_SECONDS):
                     await self._client.unregister_worker_plugin(self._name)
             except Exception as error:  # noqa: BLE001  whatever Dask raises here, the crawl itself is over
                 _logger.warning("the Dask cluster may still hold this crawl's plugin (%s)", error)
@@ -299,8 +299,8 @@ async def _client(limits: LimitsConfig, processes: int) -> AsyncIterator[Any]:
     # The crawl logs lost workers itself.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     cluster: Any = limits.scheduler
-    connect = partial(Client, asynchronous=True, timeout=_CONNECT_SECONDS, set_as_default=False)
-    with dask.config.set({"distributed.comm.timeouts.connect": _CONNECT_SECONDS, **DASK_SETTINGS}):
+    connect = partial(Client, asynchronous=True, timeout=CONNECT_SECONDS, set_as_default=False)
+    with dask.config.set({"distributed.comm.timeouts.connect": CONNECT_SECONDS, **DASK_SETTINGS}):
         try:
             if cluster is None:
                 cluster = await LocalCluster(  # type: ignore[no-untyped-call]
@@ -321,7 +321,7 @@ async def _client(limits: LimitsConfig, processes: int) -> AsyncIterator[Any]:
         try:
             yield client
         finally:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(_CONNECT_SECONDS):
+            with anyio.CancelScope(shield=True), anyio.move_on_after(CONNECT_SECONDS):
                 await client.close()
                 if limits.scheduler is None:
                     await cluster.close()

@@ -175,7 +175,7 @@ def leaves(settings: dict[str, Any]) -> Iterator[Any]:
 
 
 def test_a_scheduler_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harvester.engine.workers.dask_cluster._CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("harvester.engine.workers.dask_cluster.CONNECT_SECONDS", 0.5)
     config = configured(tmp_path, "http://127.0.0.1:9", scheduler="tcp://127.0.0.1:9")
     with pytest.raises(WorkerError, match=r"tcp://127\.0\.0\.1:9: no scheduler answers"):
         anyio.run(crawl, config, CrawlProgress())
