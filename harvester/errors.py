@@ -26,7 +26,9 @@
             ├── ThrottledError                         429, 503 SlowDown           (transient)
             ├── ServerFaultError                       another 5xx                 (transient)
             ├── ConnectionFailedError (ConnectionError) refused, reset, cut        (transient)
+            │   ├── PermanentConnectionError             ... for a cause that does not pass by itself
             │   └── EndpointDownError                    ... for all requests, until patience ran out
+            │       └── EndpointUnreachableError (UserError) ... and none ever succeeded: exit status 2
             ├── TimedOutError (TimeoutError)           no response in time         (transient)
             ├── BadResponseError                       breaks HTTP's range rules   (transient)
             ├── ObjectChangedError                     another ETag than before
@@ -242,10 +244,18 @@ class ConnectionFailedError(StoreError, ConnectionError):
     transient = True
 
 
+class PermanentConnectionError(ConnectionFailedError):
+    """No connection can be made, for a cause that does not pass by itself: an unknown host, a certificate."""
+
+
 class EndpointDownError(ConnectionFailedError):
     """All requests to an endpoint failed for as long as a call may wait for it."""
 
     transient = False
+
+
+class EndpointUnreachableError(EndpointDownError, UserError):
+    """No request to any endpoint has ever succeeded: the network or the configuration is wrong."""
 
 
 class TimedOutError(StoreError, TimeoutError):

@@ -1,6 +1,7 @@
 """A bucket on loopback that serves ranges and pages truly, but for the share of requests that it spoils."""
 
 import re
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -8,7 +9,8 @@ from random import Random
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import anyio
-from anyio.abc import ByteStream, SocketAttribute
+from anyio.abc import ByteStream, Listener, SocketAttribute
+from anyio.streams.tls import TLSListener
 from unkind_server import http
 
 FAULTS = (
@@ -146,10 +148,12 @@ class FaultyBucket:
 
 
 @asynccontextmanager
-async def serving(bucket: FaultyBucket) -> AsyncIterator[FaultyBucket]:
-    """Run the server."""
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+async def serving(bucket: FaultyBucket, tls: ssl.SSLContext | None = None) -> AsyncIterator[FaultyBucket]:
+    """Run the server, over TLS if a context is given."""
+    listener: Listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     bucket.port = listener.extra(SocketAttribute.local_port)
+    if tls is not None:
+        listener = TLSListener(listener, tls, standard_compatible=False)
     async with listener, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, bucket.serve)
         yield bucket

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import ceil
 
-from harvester.errors import ListingError, StoreError
+from harvester.errors import EndpointUnreachableError, ListingError, StoreError
 from harvester.model import Failure, ListedObject, ObjectRef, Series
 from harvester.store.base import Store
 from harvester.store.http.urls import PAGE_KEYS
@@ -43,17 +43,21 @@ async def list_series(series: Series, store: Store) -> ListedSeries:
     The first listing with all objects that the catalog counts is taken, else the longest one. An error is
     not an empty series: if no prefix can be listed, or fewer objects are found than the catalog counts,
     the result has a failure for the series.
+
+    Raises:
+        EndpointUnreachableError: No endpoint can be reached.
     """
     if series.objects:
         return _compared_with_count(series, series.objects, series.objects[0].ref.url)
     error: StoreError | None = None
+    failed_last: StoreError | None = None
     found: ListedSeries | None = None
     requests = 0
     for prefix in series.prefixes:
         try:
             listed = _each_once([one async for one in store.list_objects(prefix)], prefix)
         except StoreError as failed:
-            error = error or failed
+            error, failed_last = error or failed, failed
             requests += failed.requests
             continue
         requests += pages(len(listed))
@@ -63,6 +67,8 @@ async def list_series(series: Series, store: Store) -> ListedSeries:
         if here.failure is None:
             break
     if found is None:
+        if isinstance(failed_last, EndpointUnreachableError):
+            raise failed_last
         found = ListedSeries(series, (), _unlisted(series, error))
     return replace(found, requests=requests)
 

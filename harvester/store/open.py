@@ -66,6 +66,7 @@ async def open_store(
         requests_per_second=settings.requests_per_second / settings.processes,
         # A rule of Google's servers only.
         gcs_requests_per_second=_GCS_REQUESTS_PER_SECOND / settings.processes if endpoint is None else 0.0,
+        patience_seconds=settings.retry.patience_seconds,
     )
     async with open_http_store(endpoint=endpoint, limits=limits) as http:
         yield OpenedStore(http, settings, endpoints)

@@ -16,6 +16,7 @@ from yarl import URL
 
 from harvester.errors import ConnectionFailedError, TimedOutError
 from harvester.store.http.connection import Connection
+from harvester.store.http.connection_errors import connection_error
 from harvester.store.http.dns import AddressCache
 
 # RFC 8305 8: the delay before the next address of a host is tried in parallel.
@@ -93,8 +94,7 @@ class ConnectionPool:
             origin: The server, as `https://host:port`.
 
         Raises:
-            OSError: The connection cannot be opened.
-            StoreError: It cannot be opened in time, or `origin` is not a server.
+            StoreError: It cannot be opened.
         """
         now = self._loop.time()
         connection = self._take_idle(origin, now)
@@ -173,12 +173,15 @@ class ConnectionPool:
         url = URL(origin)
         if url.raw_host is None or url.port is None:
             raise ConnectionFailedError(f"{origin!r} names no server")
+        server = f"{url.raw_host}:{url.port}"
         seconds = min(self._limits.connect_seconds, self._limits.total_seconds)
         try:
             with anyio.fail_after(seconds):
                 return await self._open(url.raw_host, url.port, encrypted=url.scheme == "https")
         except TimeoutError as error:
-            raise TimedOutError(f"no connection to {url.raw_host}:{url.port} in {seconds:g} s") from error
+            raise TimedOutError(f"no connection to {server} in {seconds:g} s") from error
+        except OSError as error:
+            raise connection_error(error, server) from error
 
     async def _open(self, host: str, port: int, *, encrypted: bool) -> Connection:
         opened = await aiohappyeyeballs.start_connection(

@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml.ElementTree import fromstring
 
-from harvester.errors import ListingError, StoreError
+from harvester.errors import EndpointUnreachableError, ListingError, StoreError
 from harvester.messages import one_line
 from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse
 from harvester.store.http.range_response import unquoted
@@ -158,6 +158,8 @@ async def _page(
 ) -> ListingPage:
     try:
         return await page_of(token)
+    except EndpointUnreachableError:
+        raise
     except StoreError as error:
         message = error.message if isinstance(error, ListingError) else f"the listing failed: {error.message}"
         failed = ListingError(message, url=prefix.url, status=error.status)

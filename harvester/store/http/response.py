@@ -10,7 +10,6 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from harvester.errors import (
     BadResponseError,
-    ConnectionFailedError,
     ListingError,
     RequestRejectedError,
     StoreError,
@@ -19,6 +18,7 @@ from harvester.errors import (
 from harvester.messages import one_line
 from harvester.model import ByteRange, ObjectRef, RangeResponse
 from harvester.store.cost import RequestCost
+from harvester.store.http.connection_errors import connection_error
 from harvester.store.http.http_errors import EXCERPT_BYTES, status_error
 from harvester.store.http.range_response import (
     DeclaredBody,
@@ -100,8 +100,14 @@ def counting(cost: RequestCost) -> aiohttp.ClientMiddlewareType:
         cost.requests += 1
         try:
             return await handler(request)
-        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-            raise _connection_failed(error) from error
+        except aiohttp.ConnectionTimeoutError as error:
+            raise TimedOutError(f"no connection to {request.url.host}:{request.url.port} in time") from error
+        except (
+            aiohttp.ClientOSError,
+            aiohttp.ServerDisconnectedError,
+            aiohttp.ClientHttpProxyError,
+        ) as error:
+            raise connection_error(error, f"{request.url.host}:{request.url.port}") from error
 
     return send
 
@@ -125,7 +131,7 @@ def store_errors(ref: ObjectRef, offset: int | None = None) -> Iterator[RequestC
     except TimeoutError as error:
         raise _complete(TimedOutError("the response was not complete in time"), ref, offset, cost) from error
     except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
-        raise _complete(_connection_failed(error), ref, offset, cost) from error
+        raise _complete(connection_error(error, ref.bucket), ref, offset, cost) from error
     except UnicodeError as error:  # a host name that DNS cannot spell
         rejected = RequestRejectedError(f"the URL cannot be used: {_error_text(error)}")
         raise _complete(rejected, ref, offset, cost) from error
@@ -232,10 +238,6 @@ def _complete(error: StoreError, ref: ObjectRef, offset: int | None, cost: Reque
     error.offset = offset if error.offset is None else error.offset
     error.requests, error.bytes_fetched = cost.requests, cost.bytes_fetched
     return error
-
-
-def _connection_failed(error: Exception) -> ConnectionFailedError:
-    return ConnectionFailedError(f"the connection failed: {_error_text(error)}")
 
 
 def _error_text(error: Exception) -> str:

@@ -24,14 +24,16 @@ class CircuitBreaker:
 
     Attributes:
         is_open: Whether the endpoint is down.
+        has_responded: Whether it ever responded.
+        failing_since: When the present failures began, by the event loop's clock, if there are any.
     """
 
     def __init__(self, name: str) -> None:
-        self.is_open = False
+        self.is_open = self.has_responded = False
+        self.failing_since: float | None = None
         self._name = name
         self._clock = asyncio.get_running_loop().time
         self._failures = 0
-        self._failing_since = 0.0
         self._probing = False
         self._probe_at = 0.0
         self._probe_wait = _FIRST_PROBE_SECONDS
@@ -45,9 +47,10 @@ class CircuitBreaker:
 
     def succeeded(self) -> None:
         """Record a response of the endpoint, even a 404."""
+        self.has_responded = True
         if self._failures:
             self._failures = 0
-            self._last = None
+            self.failing_since = self._last = None
         if self.is_open:
             self.is_open = False
             self._probing = False
@@ -58,9 +61,9 @@ class CircuitBreaker:
         now = self._clock()
         self._failures += 1
         self._last = error
-        if self._failures == 1:
-            self._failing_since = now
-        silent = now - self._failing_since >= _SILENT_SECONDS
+        if self.failing_since is None:
+            self.failing_since = now
+        silent = now - self.failing_since >= _SILENT_SECONDS
         if not self.is_open and self._failures >= _FAILURES and silent:
             self.is_open = True
             self._probe_wait = _FIRST_PROBE_SECONDS
@@ -107,11 +110,13 @@ class CircuitBreaker:
         changed.set()
 
     def _down(self) -> EndpointDownError:
-        seconds = self._clock() - self._failing_since
+        now = self._clock()
+        seconds = now - (now if self.failing_since is None else self.failing_since)
         cause = "" if self._last is None else f"; last error: {self._last.message}"
         error = EndpointDownError(
             f"{self._name} has not responded for {seconds:.0f} s; this object was given up{cause}",
             status=None if self._last is None else self._last.status,
         )
         error.attempts = error.requests = 0
+        error.__cause__ = self._last
         return error

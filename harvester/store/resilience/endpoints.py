@@ -4,9 +4,17 @@ An endpoint is what responds or fails as one: a bucket of S3 or Cloud Storage, o
 """
 
 import asyncio
+import logging
 from dataclasses import dataclass
 
-from harvester.errors import BadResponseError, StoreError
+from harvester.errors import (
+    BadResponseError,
+    EndpointDownError,
+    EndpointUnreachableError,
+    PermanentConnectionError,
+    StoreError,
+    ThrottledError,
+)
 from harvester.model import ObjectRef
 from harvester.store.resilience.circuit_breaker import CircuitBreaker
 from harvester.store.resilience.concurrency import FAULTS, AdaptiveLimit, RequestLimiter
@@ -14,6 +22,8 @@ from harvester.store.resilience.hedging import HedgeTimer
 from harvester.store.resilience.rate_limit import RampingRateLimiter, RateLimiter
 from harvester.store.resilience.retry_budget import RetryBudget
 from harvester.store.telemetry import EndpointTelemetry, Recorder, Telemetry
+
+_logger = logging.getLogger("harvester")
 
 # A list of URLs may name any number of hosts; above this bound unused ones are dropped.
 _MOST_ENDPOINTS = 1000
@@ -50,6 +60,7 @@ class Endpoint:
         name: For messages and records.
         limiter: Bounds the requests of the process.
         rate_limiters: Delay the start of a request.
+        patience_seconds: How long calls wait for it if it never responded, all together.
 
     Attributes:
         limit: The request slots.
@@ -59,7 +70,13 @@ class Endpoint:
         calls: How many calls use it now, waiting ones included.
     """
 
-    def __init__(self, name: str, limiter: RequestLimiter, rate_limiters: tuple[RateLimiter, ...]) -> None:
+    def __init__(
+        self,
+        name: str,
+        limiter: RequestLimiter,
+        rate_limiters: tuple[RateLimiter, ...],
+        patience_seconds: float,
+    ) -> None:
         self.name = name
         self.limit = AdaptiveLimit(limiter)
         self.circuit = CircuitBreaker(name)
@@ -68,6 +85,8 @@ class Endpoint:
         self.rate_limiters = rate_limiters
         self.calls = 0
         self._clock = asyncio.get_running_loop().time
+        self._patience_seconds = patience_seconds
+        self._has_permanent_error = False
         self._bad_in_row = 0
         self._had_good = False
 
@@ -80,6 +99,19 @@ class Endpoint:
     def is_always_bad(self) -> bool:
         """Whether its responses are bad by the server's nature: it ignores ranges, or encodes each body."""
         return self._bad_in_row >= (_BAD_AFTER_GOOD if self._had_good else _BAD_WITHOUT_GOOD)
+
+    @property
+    def is_unreachable(self) -> bool:
+        """Whether it never responded, and the cause is permanent or the patience is over."""
+        if self.circuit.has_responded or self.circuit.failing_since is None:
+            return False
+        return self._has_permanent_error or self._clock() >= self._last_deadline
+
+    @property
+    def _last_deadline(self) -> float:
+        """When all calls give up an endpoint that never responded."""
+        since = self.circuit.failing_since
+        return float("inf") if since is None or self.circuit.has_responded else since + self._patience_seconds
 
     async def acquire(self, patience: Patience) -> bool:
         """Wait until the endpoint is up, a slot is free and the rate allows a request.
@@ -96,7 +128,8 @@ class Endpoint:
         while True:
             probing = False
             if self.circuit.is_open:
-                probing = await self.circuit.wait_until_closed(patience.deadline_from(self._clock()))
+                deadline = min(patience.deadline_from(self._clock()), self._last_deadline)
+                probing = await self.circuit.wait_until_closed(deadline)
             try:
                 await self.limit.acquire()
             except BaseException:
@@ -136,12 +169,24 @@ class Endpoint:
         self.recorder.failed(error)
         self.recorder.sample(self._clock(), self.limit.in_flight)
         if isinstance(error, FAULTS):
+            was_open, is_first = self.circuit.is_open, self.circuit.failing_since is None
             self.circuit.failed(error)
+            self._has_permanent_error |= isinstance(error, PermanentConnectionError)
+            is_strange = is_first and not self.circuit.has_responded and not isinstance(error, ThrottledError)
+            if is_strange or (self.circuit.is_open and not was_open):
+                self._warn(error)
             self.limit.failed(error, started)
             return
         self.circuit.succeeded()  # it responded
         if isinstance(error, BadResponseError):
             self._bad_in_row += 1
+
+    def _warn(self, error: StoreError) -> None:
+        if self.is_unreachable:
+            _logger.warning("%s: %s", self.name, error.message)
+        else:
+            message = "%s: %s; its requests wait for it up to %.0f s"
+            _logger.warning(message, self.name, error.message, self._patience_seconds)
 
     def _end_probe(self, *, probing: bool) -> None:
         if probing:
@@ -156,6 +201,7 @@ class Endpoints:
         concurrency: The most requests at once, at one endpoint and at all of them.
         requests_per_second: This process's share, over all endpoints; 0 means no bound.
         gcs_requests_per_second: Its share of the first rate at each `gs` bucket; 0 means no bound.
+        patience_seconds: How long calls wait for an endpoint that never responded, all together.
         retry_budget: Limits the retries of the process.
 
     Attributes:
@@ -168,9 +214,11 @@ class Endpoints:
         *,
         requests_per_second: float = 0.0,
         gcs_requests_per_second: float = 0.0,
+        patience_seconds: float = 300.0,
         retry_budget: RetryBudget | None = None,
     ) -> None:
         self.retry_budget = RetryBudget() if retry_budget is None else retry_budget
+        self._patience_seconds = patience_seconds
         self._limiter = RequestLimiter(concurrency)
         self._rate_limiters = (RateLimiter(requests_per_second),) if requests_per_second else ()
         self._gcs_requests_per_second = gcs_requests_per_second
@@ -182,6 +230,21 @@ class Endpoints:
         bucket = (ref.scheme, ref.bucket)
         found = self._endpoints.get(bucket)
         return self._add(bucket) if found is None else found
+
+    def final_error(self, error: StoreError, endpoint: Endpoint) -> StoreError:
+        """The error itself, or the one that ends a crawl, if no endpoint can be reached."""
+        is_cause = isinstance(error, PermanentConnectionError | EndpointDownError)
+        if not is_cause or not endpoint.is_unreachable or isinstance(error, EndpointUnreachableError):
+            return error
+        if not all(one.is_unreachable for one in self._endpoints.values()):
+            return error
+        cause = error.__cause__ if isinstance(error.__cause__, StoreError) else error
+        final = EndpointUnreachableError(
+            f"{endpoint.name}: {cause.message}; no request has succeeded", status=error.status
+        )
+        final.attempts, final.requests = error.attempts, error.requests
+        final.__cause__ = error
+        return final
 
     def scale_rates(self, factor: float) -> None:
         """Multiply all rates, also those of endpoints to come."""
@@ -203,7 +266,8 @@ class Endpoints:
         rate_limiters = self._rate_limiters
         if bucket[0] == "gs" and self._gcs_requests_per_second:
             rate_limiters = (*rate_limiters, RampingRateLimiter(self._gcs_requests_per_second))
-        endpoint = Endpoint(f"{bucket[0]}://{bucket[1]}", self._limiter, rate_limiters)
+        name = f"{bucket[0]}://{bucket[1]}"
+        endpoint = Endpoint(name, self._limiter, rate_limiters, self._patience_seconds)
         self._endpoints[bucket] = endpoint
         return endpoint
 

@@ -79,14 +79,14 @@ class LimitedStore(PagedStore):
                     probing = not endpoint.acquire_if_free() and await endpoint.acquire(patience)
                 except StoreError as error:
                     probes.add_failure(error)
-                    raise
+                    raise self._endpoints.final_error(error, endpoint)  # noqa: B904 - most often the same
                 try:
                     response = await self._send(endpoint, request, size)
                 except StoreError as error:
                     probes.add_failure(error)
                     # A failed probe is not its object's fault: the call waits again.
                     if not probing or not isinstance(error, FAULTS):
-                        raise
+                        raise self._endpoints.final_error(error, endpoint)  # noqa: B904 - most often the same
                 else:
                     return probes.added_to(response)
                 finally:

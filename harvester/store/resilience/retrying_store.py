@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import anyio
 
-from harvester.errors import BadResponseError, StoreError
+from harvester.errors import BadResponseError, PermanentConnectionError, StoreError
 from harvester.model import ByteRange, ObjectRef, RangeResponse
 from harvester.store.cost import RequestCost
 from harvester.store.http.listing import ListingPage, PagedStore
@@ -132,4 +132,6 @@ def _may_pass(error: StoreError, endpoint: Endpoint, attempts: int) -> bool:
     """Whether the next attempt may succeed."""
     if isinstance(error, BadResponseError) and endpoint.is_always_bad:
         return attempts < _ATTEMPTS_IF_ALWAYS_BAD
+    if isinstance(error, PermanentConnectionError):
+        return endpoint.circuit.has_responded
     return error.transient

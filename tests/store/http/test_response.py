@@ -384,7 +384,7 @@ def test_every_error_of_the_client_becomes_one_of_ours(raised):
     with pytest.raises(StoreError) as caught, store_errors(REF, 5):
         raise raised
     expected = TimedOutError if isinstance(raised, TimeoutError) else ConnectionFailedError
-    assert type(caught.value) is expected
+    assert isinstance(caught.value, expected)
     assert (caught.value.url, caught.value.offset) == (REF.url, 5)
     assert caught.value.__cause__ is raised
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import pyarrow.parquet as pq
 import pytest
 from anyio.abc import ByteStream
 from faulty_bucket import FaultyBucket, serving
@@ -16,6 +15,7 @@ from pydicom.data import get_testdata_file
 from harvester.config import CrawlConfig
 from harvester.engine.crawl import CrawlResult, crawl
 from harvester.engine.shard import CrawlProgress
+from harvester.errors import EndpointUnreachableError
 
 OBJECTS = 300
 HANGS = f"{OBJECTS - 20:04}.dcm"
@@ -78,12 +78,8 @@ def test_without_a_hedge_it_waits_for_its_timeout(tmp_path: Path, hedge: dict[st
     assert record["retries"] == {"timeout": 1}
 
 
-def test_who_has_little_patience_does_not_wait_for_a_server_that_is_down(tmp_path: Path):
-    _, result, record = harvested(
-        tmp_path, objects=16, folders=16, down=True, attempts=100, patience_seconds=0.1
-    )
-    assert (result.instances, result.failures) == (0, 16)
-    assert set(record["failed_attempts"]) == {"connection"}
-    (part,) = (tmp_path / "dataset/failures").glob("*.parquet")
-    messages = pq.ParquetFile(part).read(["message"])["message"].to_pylist()
-    assert all("this object was given up" in message for message in messages)
+def test_a_server_that_never_responds_ends_the_crawl_once_after_the_patience(tmp_path: Path):
+    with pytest.raises(EndpointUnreachableError, match="the server closed it; no request has succeeded"):
+        harvested(
+            tmp_path, objects=40, folders=8, down=True, attempts=100, patience_seconds=0.1, shard_instances=5
+        )
