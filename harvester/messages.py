@@ -70,3 +70,12 @@ def short_repr(value: object) -> str:
     """A value as Python writes it, on one line of at most 60 characters."""
     text = one_line(repr(value))
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+DISTRIBUTION = "dicom-harvester"
+"""The name on the package index, where `harvester` is another project."""
+
+
+def pip_install(extra: str) -> str:
+    """The command that installs an extra of this distribution."""
+    return f"pip install '{DISTRIBUTION}[{extra}]'"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from harvester.engine.shard import CrawlProgress
 from harvester.errors import ConfigError
+from harvester.messages import pip_install
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -33,9 +34,7 @@ def served_metrics(progress: CrawlProgress, port: int | None) -> Iterator[None]:
         from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415  an extra
         from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415
     except ImportError:
-        raise ConfigError(
-            "--metrics-port needs prometheus-client; pip install 'harvester[metrics]'"
-        ) from None
+        raise ConfigError(f"--metrics-port needs prometheus-client; {pip_install('metrics')}") from None
 
     class CurrentProgress:
         """Reads the progress at each scrape."""

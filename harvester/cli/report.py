@@ -8,6 +8,7 @@ import typer
 from harvester.cli.format import size
 from harvester.cli.options import DatasetOption, file_errors
 from harvester.errors import ConfigError
+from harvester.messages import pip_install
 
 EPILOG: Final = "Example: `harvester report -d data/idc-sm -o slides.html`"
 
@@ -35,7 +36,7 @@ def command(
     try:
         from harvester.audits.report import gather, render  # noqa: PLC0415  its packages are an extra
     except ImportError as error:
-        raise ConfigError(f"a report needs {error.name}; pip install 'harvester[report]'") from None
+        raise ConfigError(f"a report needs {error.name}; {pip_install('report')}") from None
     page = render(gather(dataset, attribute or ()), title)
     with file_errors(output):
         output.write_text(page, encoding="utf-8")

@@ -19,7 +19,7 @@ from pydicom.uid import (
 from harvester.dicom import Header
 from harvester.dicom.frames import NativeFrames
 from harvester.errors import FrameDecodeError
-from harvester.messages import one_line
+from harvester.messages import one_line, pip_install
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,15 +97,15 @@ def single_frame(header: Header, frame: bytes, vr: str) -> Dataset:
 def _missing(uid: UID) -> str | None:
     """What must be installed to decode a transfer syntax; None if its decoder is there."""
     if not _has_numpy():
-        return "NumPy is not installed: pip install 'harvester[reader]'"
+        return f"NumPy is not installed: {pip_install('reader')}"
     try:
         decoder = get_decoder(uid)
     except NotImplementedError:
         return f"pydicom has no decoder for {uid.name}; decode=False gives the compressed image"
     if decoder.is_available:
         return None
-    package = "pylibjpeg-libjpeg" if uid in _NOT_IN_READER else "'harvester[reader]'"
-    return f"no decoder for {uid.name} is installed: pip install {package}"
+    install = "pip install pylibjpeg-libjpeg" if uid in _NOT_IN_READER else pip_install("reader")
+    return f"no decoder for {uid.name} is installed: {install}"
 
 
 def _has_numpy() -> bool:

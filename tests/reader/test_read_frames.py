@@ -127,7 +127,10 @@ def test_what_cannot_be_decoded_is_said():
 @pytest.mark.parametrize(
     ("uid", "said"),
     [
-        (JPEGBaseline8Bit, r"no decoder for JPEG Baseline.* is installed: pip install 'harvester\[reader\]'"),
+        (
+            JPEGBaseline8Bit,
+            r"no decoder for JPEG Baseline.* is installed: pip install 'dicom-harvester\[reader\]'",
+        ),
         (JPEGLosslessSV1, "no decoder for JPEG Lossless.* is installed: pip install pylibjpeg-libjpeg"),
         (
             UID("1.2.840.10008.1.2.4.112"),
@@ -154,7 +157,7 @@ def test_without_numpy_frames_are_read_and_not_decoded(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.stdout == f"[{JPEG_START}]\n"
-    assert "NumPy is not installed: pip install 'harvester[reader]'" in done.stderr
+    assert "NumPy is not installed: pip install 'dicom-harvester[reader]'" in done.stderr
 
 
 def test_an_object_without_pixel_data_has_no_frames():

@@ -77,7 +77,8 @@ def test_the_shell_takes_the_line_for_cron() -> None:
 @pytest.mark.parametrize("release", ["1.29", "1.31", "1.99"], ids=["oldest", "policies are stable", "newest"])
 def test_the_api_of_kubernetes_takes_the_cronjob(release: str) -> None:
     schemas = pytest.importorskip(
-        "kubernetes_validate", reason="kubernetes-validate is not installed: pip install 'harvester[deploy]'"
+        "kubernetes_validate",
+        reason="kubernetes-validate is not installed: pip install 'dicom-harvester[deploy]'",
     )
     version = min(release, schemas.latest_version(), key=lambda text: tuple(map(int, text.split("."))))
     documents = list(yaml.safe_load_all((DEPLOY / "cronjob.yaml").read_text()))
@@ -109,7 +110,9 @@ def test_the_cronjob_has_what_kubernetes_asks_for() -> None:
     CrawlConfig.model_validate(tomllib.loads(configuration["data"]["crawl.toml"]))
 
 
-@pytest.mark.skipif(HADOLINT is None, reason="hadolint is not installed: pip install 'harvester[deploy]'")
+@pytest.mark.skipif(
+    HADOLINT is None, reason="hadolint is not installed: pip install 'dicom-harvester[deploy]'"
+)
 def test_the_container_file_is_as_its_linter_wants_it(tmp_path: Path) -> None:
     def complaints(file: Path) -> list[str]:
         told = subprocess.run(

@@ -12,6 +12,7 @@ from xml.etree import ElementTree as ET
 from defusedxml.ElementTree import fromstring
 
 from harvester.errors import ConfigError
+from harvester.messages import pip_install
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -236,7 +237,7 @@ def _vega() -> "ModuleType":
     try:
         import vl_convert  # noqa: PLC0415  an extra
     except ImportError:
-        raise ConfigError("a report needs vl-convert-python; pip install 'harvester[report]'") from None
+        raise ConfigError(f"a report needs vl-convert-python; {pip_install('report')}") from None
     return vl_convert
 
 

@@ -11,6 +11,7 @@ from pyarrow import fs
 from harvester.dataset.bucket.address import BucketAddress
 from harvester.dataset.bucket.errors import refusal
 from harvester.errors import DatasetError
+from harvester.messages import pip_install
 
 _CONNECT_SECONDS: Final = 5
 _TIMEOUT: Final = timedelta(seconds=60)
@@ -50,7 +51,7 @@ def open_bucket(address: BucketAddress) -> BucketAccess:
         return _open_s3(address) if address.scheme == "s3" else _open_gcs(address)
     except ImportError as error:
         raise DatasetError(
-            f"{address.url}: datasets in buckets need {error.name}; pip install 'harvester[buckets]'"
+            f"{address.url}: datasets in buckets need {error.name}; {pip_install('buckets')}"
         ) from error
 
 

@@ -11,6 +11,7 @@ from harvester.engine.estimate import MEAN_SERIES_INSTANCES
 from harvester.engine.shard import CrawlProgress
 from harvester.engine.workers.processes import WorkerPool, start_workers
 from harvester.errors import ConfigError
+from harvester.messages import pip_install
 
 if TYPE_CHECKING:
     from harvester.engine.workers.dask_cluster import ClusterWorkers
@@ -75,6 +76,6 @@ def _cluster(
         from harvester.engine.workers.dask_cluster import start_cluster  # noqa: PLC0415  Dask is an extra, and slow to import
     except ImportError as error:
         raise ConfigError(
-            f"limits.engine: \"dask\" needs {error.name or 'distributed'}; pip install 'harvester[dask]'"
+            f'limits.engine: "dask" needs {error.name or "distributed"}; {pip_install("dask")}'
         ) from None
     return start_cluster(limits, processes, progress)
