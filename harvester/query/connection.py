@@ -155,10 +155,8 @@ def open_dataset(path: str | Path, options: DatabaseOptions = _DEFAULT_OPTIONS) 
         try:
             return _opened(dataset, snapshot, files, columns, options)
         except duckdb.Error as error:
-            # Unless parts have gone that a compaction replaced just now, and kept for nobody.
-            if dataset.snapshot()[0] == snapshot and all(
-                snapshot.files(table) == files[table] for table in TABLES
-            ):
+            # Unless a compaction has moved parts meanwhile.
+            if dataset.snapshot()[0] == snapshot and files_by_table(snapshot) == files:
                 raise QueryError(f"{dataset.location}: {_one_line(error)}") from error
     raise DatasetError(f"{dataset.location}: changes faster than it can be read; try again")
 

@@ -186,7 +186,7 @@ def test_a_prune_that_was_killed_is_brought_to_its_end(second: Path, monkeypatch
         raise KeyboardInterrupt
 
     for place in (
-        "harvester.dataset.maintenance.prune._forget",
+        "harvester.dataset.maintenance.prune.write_commit",
         "harvester.dataset.maintenance.prune.write_marks",
     ):
         with monkeypatch.context() as broken, dataset.lock() as lock:
