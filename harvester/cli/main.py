@@ -36,6 +36,7 @@ _COMMANDS: Final = (
     "compact",
     "diff",
     "prune",
+    "repair",
     "schedule",
     "demo",
 )

@@ -5,6 +5,7 @@ from harvester.dataset.dataset import Dataset
 from harvester.dataset.lock import Lock
 from harvester.dataset.maintenance.compact import Compaction, CompactionOptions
 from harvester.dataset.maintenance.prune import Pruned
+from harvester.dataset.maintenance.repair import Repair
 from harvester.dataset.paths import TABLES, Partition, TableName
 from harvester.dataset.schema import (
     FAILURE_COLUMNS,
@@ -34,6 +35,7 @@ __all__ = [
     "Part",
     "Partition",
     "Pruned",
+    "Repair",
     "ShardWriter",
     "Snapshot",
     "TableName",

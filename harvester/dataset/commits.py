@@ -136,7 +136,7 @@ def read_commit(storage: Storage, crawl: str, shard: str) -> Commit | None:
 
 
 def _read_at(storage: Storage, path: str) -> Commit:
-    remedy = "delete it, and the crawl harvests its shard again"
+    remedy = f"restore it from a copy, or run `harvester repair -d {storage.folder}`"
     try:
         commit = _RECORD.validate_json(storage.read(path), strict=True)
         if path == commit_path(commit.crawl, commit.shard):

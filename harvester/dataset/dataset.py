@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
@@ -18,7 +18,8 @@ from harvester.dataset.lock import Lock
 from harvester.dataset.maintenance.compact import Compaction, CompactionOptions, compact
 from harvester.dataset.maintenance.orphans import sweep
 from harvester.dataset.maintenance.prune import Pruned, find_prunable, prune
-from harvester.dataset.paths import MARKER, PRIVATE, TableName
+from harvester.dataset.maintenance.repair import Repair, repair
+from harvester.dataset.paths import COMMITS, MARKER, PRIVATE, TableName
 from harvester.dataset.plans import load_plan, save_plan
 from harvester.dataset.shard_writer import ShardWriter
 from harvester.dataset.snapshot import Snapshot, read_columns, read_snapshot, write_checkpoint
@@ -80,11 +81,33 @@ class Dataset:
         if others := storage.prepare() - {PRIVATE}:
             raise DatasetError(
                 f"{storage.folder}: holds other things ({min(others)!r}) and is not a dataset; "
-                "name a new or an empty directory"
+                "name a new or an empty directory; if it was one, run `harvester repair`"
             )
-        with storage.write(MARKER) as stream:
-            stream.write(json.dumps(_FORMAT).encode())
+        _mark(storage)
         return cls(storage)
+
+    @classmethod
+    def repair(cls, path: str | Path, *, dry_run: bool = False) -> Repair:
+        """Rebuild lost or corrupt records of a dataset, where that is certain.
+
+        Args:
+            path: Its directory or address.
+            dry_run: Only report.
+
+        Raises:
+            DatasetError: There is no dataset, or it cannot be read or written.
+        """
+        storage = _storage(path)
+        marked = storage.find(MARKER) is not None
+        if not marked and not any(True for _ in storage.list_files(COMMITS)):
+            raise DatasetError(storage.missing() or f"{storage.folder}: not a dataset ({COMMITS} is empty)")
+        with storage.lock() as lock:
+            done = repair(storage.under(lock.token), dry_run=dry_run)
+            if marked:
+                return done
+            if not dry_run:
+                _mark(storage)
+        return replace(done, rebuilt=(MARKER, *done.rebuilt))
 
     def under(self, lock: Lock) -> Self:
         """The same dataset; its writers check before each commit that the lock still holds."""
@@ -187,6 +210,11 @@ class Dataset:
     def compact(self, lock: Lock, options: CompactionOptions | None = None) -> Compaction:
         """Merge the small parts of each partition into large ones, sorted by series."""
         return compact(self.under(lock).storage, lock, options or CompactionOptions())
+
+
+def _mark(storage: Storage) -> None:
+    with storage.write(MARKER) as stream:
+        stream.write(json.dumps(_FORMAT).encode())
 
 
 def _storage(path: str | Path, token: str | None = None) -> Storage:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from harvester.dataset.lock import Lock, confirm_lock, hold_lock
-from harvester.dataset.no_follow import exchange_folders, list_names, open_folder, open_parent
-from harvester.dataset.paths import TEMPORARY, is_part_path
+from harvester.dataset.no_follow import exchange_folders, is_link, list_names, open_folder, open_parent
+from harvester.dataset.paths import GENERATIONS, TEMPORARY, is_owned, is_part_path
 from harvester.dataset.storage import Storage
 from harvester.errors import DatasetError
 
@@ -90,6 +90,7 @@ class LocalStorage(Storage):
     @contextmanager
     def write(self, path: str) -> Iterator[BinaryIO]:
         """Write beside, sync to the disk, rename."""
+        self.require_owned(path)
         temporary = f"{secrets.token_hex(16)}.tmp"
         try:
             with open_folder(self.root, TEMPORARY, create=True) as unfinished:
@@ -147,6 +148,7 @@ class LocalStorage(Storage):
 
     def copy(self, path: str, target: str) -> None:
         """Make a hard link; a copy where the file system has none."""
+        self.require_owned(path, target)
         try:
             with (
                 open_parent(self.root, path) as (parent, name),
@@ -168,6 +170,7 @@ class LocalStorage(Storage):
 
     def rename(self, path: str, target: str) -> None:
         """Rename a file, and sync the folder to the disk."""
+        self.require_owned(path, target)
         try:
             with (
                 open_parent(self.root, path) as (parent, name),
@@ -183,6 +186,7 @@ class LocalStorage(Storage):
 
         A folder that holds other things as well stays: the parts are renamed into it one by one.
         """
+        self.require_owned(*(f"{place}/{part}" for place in (staged, folder) for part in parts))
         try:
             names = self._names(folder)
             if all(is_part_path(f"{folder}/{name}") for name in names):
@@ -200,6 +204,7 @@ class LocalStorage(Storage):
 
     def delete(self, path: str) -> None:
         """Delete a file."""
+        self.require_owned(path)
         try:
             with open_parent(self.root, path) as (parent, name):
                 os.unlink(name, dir_fd=parent)
@@ -209,18 +214,22 @@ class LocalStorage(Storage):
             raise self._refused(path, "cannot be deleted", error) from error
 
     def delete_folder(self, path: str) -> None:
-        """Delete the files below a folder, and the folders that are empty then."""
+        """Delete our files below a folder, and the folders that are empty then."""
         try:
-            with open_folder(self.root, path) as descriptor, os.scandir(descriptor) as found:
-                entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found]
-            for name, is_folder in entries:
-                if is_folder:
-                    self.delete_folder(f"{path}/{name}")
-                else:
-                    with open_folder(self.root, path) as descriptor:
+            with open_folder(self.root, path) as descriptor:
+                with os.scandir(descriptor) as found:
+                    entries = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in found)
+                for name, is_folder in entries:
+                    inner = f"{path}/{name}"
+                    if is_folder:
+                        self.delete_folder(inner)
+                    # Of links only those go that earlier versions made.
+                    elif is_owned(inner) and (inner.startswith(GENERATIONS) or not is_link(descriptor, name)):
                         os.unlink(name, dir_fd=descriptor)
-            with open_parent(self.root, path) as (parent, name):
-                os.rmdir(name, dir_fd=parent)
+                empty = not list_names(descriptor)
+            if empty:
+                with open_parent(self.root, path) as (parent, name):
+                    os.rmdir(name, dir_fd=parent)
         except FileNotFoundError:
             return
         except OSError as error:

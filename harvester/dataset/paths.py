@@ -16,6 +16,7 @@ PLANS = f"{PRIVATE}/plans"
 MARKER = f"{PRIVATE}/dataset.json"
 LOCK = f"{PRIVATE}/lock"
 LEASE = f"{PRIVATE}/lock.json"  # the lock of a dataset in a bucket
+OPEN = f"{PRIVATE}/open"  # of each shard that has parts and no commit yet
 SNAPSHOT = f"{PRIVATE}/snapshot.json"
 MARKS = f"{PRIVATE}/marks.parquet"
 
@@ -33,9 +34,21 @@ NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 MAXIMUM_ENCODED_VALUE = 200
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
-_PART = re.compile(rf"{_NAME.pattern}\.{_NAME.pattern}\.[0-9]{{1,6}}\.parquet")
+# Crawls and shards are named by 16 hexadecimal digits: no file of anyone else is taken for a part.
+_SHARD = r"[0-9a-f]{16}\.[0-9a-f]{16}"
+_PART = re.compile(rf"(?:{_SHARD}|compacted\.g[0-9]{{1,9}})\.[0-9]{{1,6}}\.parquet")
 _TEMPORARY = re.compile(r"[0-9a-f]{32}\.tmp")
-_PARTITION = re.compile(r"collection_id=[^/]{0,240}/Modality=[^/]{0,240}")
+_VALUE = r"[A-Za-z0-9_.~%-]{0,200}"
+_PARTITION = re.compile(rf"collection_id={_VALUE}/Modality={_VALUE}")
+_STAMPED = r"[0-9]{8}T[0-9]{6}\.[0-9]{6}Z-[A-Za-z0-9_-]{1,100}"
+_COPY = re.compile(rf"(?:{STAGED}|{REPLACED}/[0-9]{{1,9}})/(.*)")
+_RECORDS = (MARKER, LOCK, LEASE, SNAPSHOT, NEXT_SNAPSHOT, MARKS)
+_OWNED = re.compile(
+    rf"""(?x) {COMMITS}/{_NAME.pattern}\.{_NAME.pattern}\.json | {PLANS}/{_NAME.pattern}\.plan
+    | {OPEN}/{_SHARD}\.json | {TEMPORARY}/{_TEMPORARY.pattern} | {STAGED}/{_TEMPORARY.pattern}
+    | {PRIVATE}/runs/{_STAMPED}\.json | {PRIVATE}/audits/{_STAMPED}/[a-z]+\.(?:parquet|json)
+    | {GENERATIONS}/[0-9]{{1,9}}/(?:instances|frames)"""
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +107,27 @@ def part_name(crawl: str, shard: str, number: int = 0) -> str:
     return f"{require_name(crawl)}.{require_name(shard)}.{number}.parquet"
 
 
+def compacted_name(generation: int, number: int) -> str:
+    """Name a part of a compaction, by the generation that it makes."""
+    return f"compacted.g{generation}.{number}.parquet"
+
+
+def shard_of_part(path: str) -> str:
+    """What a part is named after: `<crawl>.<shard>`, or `compacted.g<generation>`."""
+    return path.rpartition("/")[2].rsplit(".", 2)[0]
+
+
+def number_of_part(path: str) -> int:
+    """A part's number among those of its shard and folder."""
+    return int(path.rsplit(".", 2)[1])
+
+
+def generation_of_part(path: str) -> int:
+    """The generation of a part that a compaction wrote; 0 for a part of a crawl."""
+    name = shard_of_part(path)
+    return int(name.removeprefix("compacted.g")) if name.startswith("compacted.g") else 0
+
+
 def part_path(kind: TableName, name: str, partition: Partition | None = None) -> str:
     """The path of a part; `failures` has no partitions, the other two need one."""
     if (partition is None) != (kind == "failures"):
@@ -108,7 +142,7 @@ def split_path(path: str) -> tuple[str, str]:
 
 
 def is_part_path(path: str) -> bool:
-    """Whether a path is one that `part_path` makes."""
+    """Whether a path is one of a part of a crawl or of a compaction."""
     kind, _, rest = path.partition("/")
     if kind == "failures":
         return _PART.fullmatch(rest) is not None
@@ -116,6 +150,14 @@ def is_part_path(path: str) -> bool:
     return (
         kind in TABLES and _PARTITION.fullmatch(partition) is not None and _PART.fullmatch(name) is not None
     )
+
+
+def is_owned(path: str) -> bool:
+    """Whether harvester may write, move or delete a file: its path has exactly the form of ours."""
+    copied = _COPY.fullmatch(path)
+    if copied is not None and is_part_path(copied[1].replace(".aside/", "/")):
+        return True
+    return path in _RECORDS or is_part_path(path) or _OWNED.fullmatch(path) is not None
 
 
 def is_temporary_path(path: str) -> bool:
@@ -127,6 +169,11 @@ def is_temporary_path(path: str) -> bool:
 def commit_path(crawl: str, shard: str) -> str:
     """The path of a shard's commit record."""
     return f"{COMMITS}/{require_name(crawl)}.{require_name(shard)}.json"
+
+
+def open_path(crawl: str, shard: str) -> str:
+    """The path of the record of a shard that has parts and no commit yet."""
+    return f"{OPEN}/{require_name(crawl)}.{require_name(shard)}.json"
 
 
 def plan_path(plan: str) -> str:

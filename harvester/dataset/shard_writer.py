@@ -1,5 +1,6 @@
 """Writes a shard to the dataset: its parts first, then the commit that makes it done."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -9,7 +10,15 @@ import pyarrow as pa
 
 from harvester.dataset.commits import Commit, Part, write_commit
 from harvester.dataset.parquet_writer import write_part
-from harvester.dataset.paths import Partition, TableName, part_name, part_path
+from harvester.dataset.paths import (
+    Partition,
+    TableName,
+    number_of_part,
+    open_path,
+    part_name,
+    part_path,
+    split_path,
+)
 from harvester.dataset.schema import failure_table
 from harvester.dataset.storage import Storage
 from harvester.model import Failure
@@ -38,6 +47,7 @@ class ShardWriter:
         self._shard = shard
         self._replacing = replacing
         self._parts: list[Part] = []
+        self._is_open = False
         self._numbers: Counter[str] = _numbers_after(replacing.parts if replacing else ())
 
     def write_instances(self, table: pa.Table | pa.RecordBatch, partition: Partition) -> Part | None:
@@ -94,6 +104,7 @@ class ShardWriter:
         Raises:
             DatasetError: The record cannot be written, or the lock is lost.
         """
+        self._close()  # first: a shard is never open and committed
         commit = Commit(
             crawl=self._crawl,
             shard=self._shard,
@@ -123,6 +134,7 @@ class ShardWriter:
         """
         while self._parts:
             self._storage.delete(self._parts.pop().path)
+        self._close()
         self._numbers = _numbers_after(self._replacing.parts if self._replacing else ())
 
     def _write(
@@ -136,6 +148,7 @@ class ShardWriter:
         folder = kind if partition is None else f"{kind}/{partition.path}"
         name = part_name(self._crawl, self._shard, self._numbers[folder])
         path = part_path(kind, name, partition)
+        self._open()
         with self._storage.write(path) as stream:
             write_part(table, stream)
             size = stream.tell()
@@ -144,13 +157,26 @@ class ShardWriter:
         self._parts.append(part)
         return part
 
+    def _open(self) -> None:
+        """Record that the shard has parts without a commit: only such parts may be deleted later."""
+        if not self._is_open:
+            committed = [part.path for part in self._replacing.parts] if self._replacing else []
+            with self._storage.write(open_path(self._crawl, self._shard)) as stream:
+                stream.write(json.dumps({"committed": committed}).encode())
+            self._is_open = True
+
+    def _close(self) -> None:
+        if self._is_open:
+            self._storage.delete(open_path(self._crawl, self._shard))
+            self._is_open = False
+
 
 def _numbers_after(parts: Iterable[Part]) -> Counter[str]:
     """The next number in each folder: a committed part is never overwritten."""
     numbers: Counter[str] = Counter()
     for part in parts:
-        folder, _, name = part.path.rpartition("/")
-        numbers[folder] = max(numbers[folder], int(name.split(".")[2]) + 1)
+        folder, _ = split_path(part.path)
+        numbers[folder] = max(numbers[folder], number_of_part(part.path) + 1)
     return numbers
 
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from harvester.dataset.commits import Part, read_commits_at
-from harvester.dataset.paths import COMMITS, REPLACED, SNAPSHOT, TABLES, TableName
+from harvester.dataset.paths import COMMITS, REPLACED, SNAPSHOT, TABLES, TableName, is_owned, is_part_path
 from harvester.dataset.schema_merge import unite
 from harvester.dataset.storage import Storage
 from harvester.errors import DatasetError
@@ -58,6 +58,16 @@ class Record:
     columns: Mapping[TableName, str] = field(default_factory=dict)
     kept: Mapping[int, datetime] = field(default_factory=dict)
     format: Literal[1] = 1
+
+    def __post_init__(self) -> None:
+        strangers = [path for path in self.merged if not is_part_path(path)]
+        strangers += [
+            path for path in self.commits if not (path.startswith(f"{COMMITS}/") and is_owned(path))
+        ]
+        if strangers:
+            raise ValueError(f"{strangers[0]!r} is not the path of a part or a commit")
+        if self.generation < 0 or min(self.kept, default=0) < 0:
+            raise ValueError("a generation is negative")
 
 
 _RECORD: Final = TypeAdapter(Record)
@@ -166,7 +176,7 @@ def read_columns(storage: Storage) -> tuple[Snapshot, dict[TableName, pa.Schema]
             if attempt and read_snapshot(storage) == snapshot:
                 message = f"{error.filename}: this part is missing, though a commit names it"
                 raise DatasetError(
-                    f"{message}; restore it from a copy, or crawl into a new dataset"
+                    f"{message}; restore it from a copy, or run `harvester repair -d {storage.folder}`"
                 ) from error
     raise DatasetError(f"{storage.location}: changes faster than it can be read; try again")
 
@@ -217,7 +227,7 @@ def read_record(storage: Storage, path: str = SNAPSHOT) -> Record | None:
         where = ".".join(str(step) for step in first["loc"])
         raise DatasetError(
             f"{storage.location}/{path}: corrupt snapshot ({where or 'text'}: {first['msg']}); "
-            "restore it from a copy of the dataset, or crawl into a new one"
+            f"restore it from a copy, or run `harvester repair -d {storage.folder}`"
         ) from error
 
 

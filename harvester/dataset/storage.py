@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from harvester.dataset.lock import Lock
+from harvester.dataset.paths import is_owned
 from harvester.errors import DatasetError
 
 
@@ -138,6 +139,16 @@ class Storage(ABC):
             pyarrow.ArrowException: It is corrupt.
         """
         return pq.ParquetFile(self.file(path), filesystem=self.filesystem)
+
+    def require_owned(self, *paths: str) -> None:
+        """Check that files may be written, moved or deleted.
+
+        Raises:
+            DatasetError: A path is absolute, leaves the dataset, or has another form than those of our files.
+        """
+        for path in paths:
+            if not is_owned(path):
+                raise self.error(path, "is not one of our files; it is neither written, moved nor deleted")
 
     def error(self, path: str, what: str, reason: object = "") -> DatasetError:
         """An error that names a file: `DATASET/path: what (reason)`."""

@@ -17,6 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from harvester_program import COMMAND, ended, run, start
+from hex_names import hex_name
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
@@ -33,7 +34,7 @@ PATIENCE = 30
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
     dataset = Dataset.create(tmp_path_factory.mktemp("data") / "ds")
-    writer = dataset.shard_writer("crawl", "s")
+    writer = dataset.shard_writer(hex_name("crawl"), hex_name("s"))
     rows = {
         "SOPInstanceUID": [f"1.{n}" for n in range(7)],
         "SeriesInstanceUID": ["1"] * 7,

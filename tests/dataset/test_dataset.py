@@ -5,12 +5,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hex_names import hex_name
 
 from harvester.dataset import Commit, Dataset, Partition
 from harvester.errors import DatasetError
 from harvester.model import Failure
 
 CT = Partition("nlst", "CT")
+PREFIX = f"{hex_name('crawl')}.{hex_name('shard')}"
+S = f"{hex_name('crawl')}.{hex_name('s')}"
 
 
 @pytest.fixture
@@ -19,7 +22,7 @@ def dataset(tmp_path: Path) -> Dataset:
 
 
 def harvested(dataset: Dataset, shard: str, numbers: range) -> Commit:
-    writer = dataset.shard_writer("crawl", shard)
+    writer = dataset.shard_writer(hex_name("crawl"), hex_name(shard))
     writer.write_instances(pa.table({"n": numbers}), CT)
     return writer.commit([shard], requests=3, bytes_fetched=4, seconds=0.5, versions={"harvester": "1"})
 
@@ -73,7 +76,7 @@ def test_a_path_that_can_hold_no_dataset_is_refused(path: str) -> None:
 
 
 def test_a_shard_lies_where_the_contract_says(dataset: Dataset) -> None:
-    writer = dataset.shard_writer("crawl", "shard")
+    writer = dataset.shard_writer(hex_name("crawl"), hex_name("shard"))
     writer.write_instances(pa.table({"n": [1, 2]}), CT)
     writer.write_instances(pa.table({"n": [3]}), CT)
     writer.write_instances(pa.record_batch({"n": [4]}), Partition(None, "a/b"))
@@ -81,22 +84,22 @@ def test_a_shard_lies_where_the_contract_says(dataset: Dataset) -> None:
     writer.write_failures([Failure("u", "r", "m")], harvester_version="1")
     commit = writer.commit(["k"], requests=1, bytes_fetched=2, seconds=3, versions={})
     parts = {
-        "instances/collection_id=nlst/Modality=CT/crawl.shard.0.parquet",
-        "instances/collection_id=nlst/Modality=CT/crawl.shard.1.parquet",
-        "instances/collection_id=__HIVE_DEFAULT_PARTITION__/Modality=a%2Fb/crawl.shard.0.parquet",
-        "frames/collection_id=nlst/Modality=CT/crawl.shard.0.parquet",
-        "failures/crawl.shard.0.parquet",
+        f"instances/collection_id=nlst/Modality=CT/{PREFIX}.0.parquet",
+        f"instances/collection_id=nlst/Modality=CT/{PREFIX}.1.parquet",
+        f"instances/collection_id=__HIVE_DEFAULT_PARTITION__/Modality=a%2Fb/{PREFIX}.0.parquet",
+        f"frames/collection_id=nlst/Modality=CT/{PREFIX}.0.parquet",
+        f"failures/{PREFIX}.0.parquet",
     }
-    assert files(dataset) == parts | {"_harvest/dataset.json", "_harvest/commits/crawl.shard.json"}
+    assert files(dataset) == parts | {"_harvest/dataset.json", f"_harvest/commits/{PREFIX}.json"}
     assert {part.path for part in commit.parts} == parts
     assert (commit.instances, commit.failures) == (4, 1)
     for part in commit.parts:
         assert (Path(dataset.location) / part.path).stat().st_size == part.bytes
-    assert [part.path for part in dataset.parts("failures")] == ["failures/crawl.shard.0.parquet"]
+    assert [part.path for part in dataset.parts("failures")] == [f"failures/{PREFIX}.0.parquet"]
 
 
 def test_the_partition_is_in_the_file_too_unless_the_header_said_it(dataset: Dataset) -> None:
-    writer = dataset.shard_writer("crawl", "shard")
+    writer = dataset.shard_writer(hex_name("crawl"), hex_name("shard"))
     added = writer.write_instances(pa.table({"n": [1, 2]}), Partition("nlst", None))
     kept = writer.write_instances(pa.table({"Modality": ["MR"]}), CT)
     assert added is not None
@@ -111,7 +114,7 @@ def test_the_partition_is_in_the_file_too_unless_the_header_said_it(dataset: Dat
 
 
 def test_no_rows_are_no_file(dataset: Dataset) -> None:
-    writer = dataset.shard_writer("crawl", "shard")
+    writer = dataset.shard_writer(hex_name("crawl"), hex_name("shard"))
     assert writer.write_instances(pa.table({"n": []}), CT) is None
     assert writer.write_failures([], harvester_version="1") is None
     commit = writer.commit(["k"], requests=0, bytes_fetched=0, seconds=0, versions={})
@@ -121,7 +124,7 @@ def test_no_rows_are_no_file(dataset: Dataset) -> None:
 
 def test_a_commit_comes_back_as_it_was(dataset: Dataset) -> None:
     commits = [harvested(dataset, shard, range(5)) for shard in ("s2", "s1")]
-    assert list(Dataset.open(dataset.location).commits()) == commits[::-1]
+    assert list(Dataset.open(dataset.location).commits()) == sorted(commits, key=lambda commit: commit.shard)
 
 
 def test_a_shard_that_is_run_again_replaces_its_own_files(dataset: Dataset) -> None:
@@ -134,14 +137,14 @@ def test_a_shard_that_is_run_again_replaces_its_own_files(dataset: Dataset) -> N
 
 def test_a_discarded_shard_leaves_nothing_and_begins_anew(dataset: Dataset) -> None:
     before = files(dataset)
-    writer = dataset.shard_writer("crawl", "s")
+    writer = dataset.shard_writer(hex_name("crawl"), hex_name("s"))
     writer.write_instances(pa.table({"n": [1]}), CT)
     writer.write_failures([Failure("u", "r", "m")], harvester_version="1")
     writer.discard()
     assert files(dataset) == before
     again = writer.write_instances(pa.table({"n": [1]}), CT)
     assert again is not None
-    assert again.path.endswith("crawl.s.0.parquet")
+    assert again.path.endswith(f".{hex_name('s')}.0.parquet")
 
 
 def test_a_shard_of_a_bad_name_is_refused_before_it_is_harvested(dataset: Dataset) -> None:
@@ -167,12 +170,12 @@ DAMAGES = {
 def test_a_corrupt_commit_names_its_file_and_stops_the_sweep(dataset: Dataset, damage: str) -> None:
     harvested(dataset, "good", range(5))
     harvested(dataset, "s", range(5))
-    path = Path(dataset.location) / "_harvest/commits/crawl.s.json"
+    path = Path(dataset.location) / f"_harvest/commits/{S}.json"
     path.write_text(DAMAGES[damage](json.loads(path.read_text())))
     before = files(dataset)
-    with pytest.raises(DatasetError, match=r"crawl\.s\.json.*delete it"):
+    with pytest.raises(DatasetError, match=rf"{S}\.json.*harvester repair"):
         list(dataset.commits())
-    with dataset.lock() as lock, pytest.raises(DatasetError, match=r"crawl\.s\.json"):
+    with dataset.lock() as lock, pytest.raises(DatasetError, match=rf"{S}\.json"):
         dataset.sweep(lock)
     assert files(dataset) == before | {"_harvest/lock"}
 
@@ -183,7 +186,7 @@ def test_the_sweep_deletes_what_no_commit_names_and_nothing_else(
     root, outside = Path(dataset.location), tmp_path_factory.mktemp("outside")
     harvested(dataset, "done", range(5))
     kept = files(dataset)
-    abandoned = dataset.shard_writer("crawl", "killed")
+    abandoned = dataset.shard_writer(hex_name("crawl"), hex_name("killed"))
     abandoned.write_instances(pa.table({"n": [1]}), CT)
     abandoned.write_frames(pa.table({"n": [1]}), CT)
     abandoned.write_failures([Failure("u", "r", "m")], harvester_version="1")
@@ -192,20 +195,22 @@ def test_the_sweep_deletes_what_no_commit_names_and_nothing_else(
     remains = files(dataset) - kept
     strangers = {
         "instances/README.md",
+        "failures/my.data.0.parquet",
+        f"instances/collection_id=nlst/Modality=CT/{hex_name('lost')}.{hex_name('commit')}.0.parquet",
         "instances/collection_id=nlst/Modality=CT/mine.parquet",
-        "failures/crawl.s.0.parquet.bak",
-        "thesis/crawl.s.0.parquet",
+        f"failures/{S}.0.parquet.bak",
+        f"thesis/{S}.0.parquet",
         "_harvest/unfinished/notes.txt",
     }
     for stranger in strangers:
         (root / stranger).parent.mkdir(exist_ok=True)
         (root / stranger).write_text("x")
-    foreign = outside / "collection_id=a" / "Modality=CT" / "crawl.killed.0.parquet"
+    foreign = outside / "collection_id=a" / "Modality=CT" / f"{S}.0.parquet"
     foreign.parent.mkdir(parents=True)
     foreign.write_text("x")
     (root / "instances" / "collection_id=a").symlink_to(foreign.parents[1])
     (root / "frames" / "collection_id=nlst" / "Modality=MR").symlink_to(foreign.parent)
-    (root / "failures" / "crawl.killed.1.parquet").symlink_to(foreign)
+    (root / "failures" / f"{S}.1.parquet").symlink_to(foreign)
     with dataset.lock() as lock:
         assert set(dataset.sweep(lock)) == remains
         assert dataset.sweep(lock) == []

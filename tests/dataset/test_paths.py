@@ -113,7 +113,7 @@ def test_two_shards_never_share_a_part_name() -> None:
 
 
 def test_only_our_own_paths_are_recognised() -> None:
-    name = part_name("c", "s")
+    name = part_name("c" * 16, "5" * 16)
     assert is_part_path(part_path("failures", name))
     assert all(is_part_path(part_path("frames", name, Partition(value, value))) for value in HARD_VALUES)
     for stranger in (
@@ -126,7 +126,9 @@ def test_only_our_own_paths_are_recognised() -> None:
         f"instances/collection_id=a/../Modality=CT/{name}",
         "failures/part.parquet",
         "failures/my.data.parquet",
-        "failures/c.s.0.parquet.bak",
+        "failures/my.data.0.parquet",
+        f"instances/collection_id=a/Modality=C T/{name}",
+        f"failures/{name}.bak",
         f"/failures/{name}",
     ):
         assert not is_part_path(stranger), stranger

@@ -5,6 +5,9 @@ import pytest
 from harvester.dataset.directory import LocalStorage
 from harvester.errors import DatasetError
 
+MARKS = "_harvest/marks.parquet"
+PART = f"failures/{'a' * 16}.{'b' * 16}.0.parquet"
+
 
 @pytest.fixture
 def storage(tmp_path: Path) -> LocalStorage:
@@ -16,37 +19,37 @@ def files(storage: LocalStorage) -> list[str]:
 
 
 def test_a_file_appears_when_it_is_whole(storage: LocalStorage) -> None:
-    with storage.write("failures/a/part") as stream:
+    with storage.write(PART) as stream:
         stream.write(b"half")
-        assert not storage.exists("failures/a/part")
+        assert not storage.exists(PART)
         assert not list(storage.root.glob("**/*.parquet"))
         stream.write(b" and half")
-    assert storage.read("failures/a/part") == b"half and half"
-    assert files(storage) == ["failures/a/part"]
+    assert storage.read(PART) == b"half and half"
+    assert files(storage) == [PART]
 
 
 def test_after_an_error_nothing_has_changed(storage: LocalStorage) -> None:
-    with storage.write("x") as stream:
+    with storage.write(MARKS) as stream:
         stream.write(b"old")
-    with pytest.raises(ValueError, match="invalid literal"), storage.write("x") as stream:
+    with pytest.raises(ValueError, match="invalid literal"), storage.write(MARKS) as stream:
         stream.writelines([b"new", bytes(int("none"))])
-    assert storage.read("x") == b"old"
-    assert files(storage) == ["x"]
+    assert storage.read(MARKS) == b"old"
+    assert files(storage) == [MARKS]
 
 
 def test_what_cannot_be_written_read_or_deleted_names_its_file(storage: LocalStorage) -> None:
-    (storage.root / "folder" / "inner").mkdir(parents=True)
-    with pytest.raises(DatasetError, match="folder: cannot be written"), storage.write("folder") as stream:
+    (storage.root / MARKS / "inner").mkdir(parents=True)
+    with pytest.raises(DatasetError, match="parquet: cannot be written"), storage.write(MARKS) as stream:
         stream.write(b"x")
     with pytest.raises(DatasetError, match="missing: cannot be read"):
         storage.read("missing")
-    with pytest.raises(DatasetError, match="folder: cannot be deleted"):
-        storage.delete("folder")
+    with pytest.raises(DatasetError, match="parquet: cannot be deleted"):
+        storage.delete(MARKS)
     assert files(storage) == []
 
 
 def test_deleting_what_is_gone_is_no_error(storage: LocalStorage) -> None:
-    storage.delete("gone")
+    storage.delete(MARKS)
 
 
 def test_a_missing_folder_has_no_files(storage: LocalStorage) -> None:

@@ -12,6 +12,7 @@ from unittest.mock import patch
 import anyio
 import pyarrow.parquet as pq
 import pytest
+from hex_names import hex_name
 from made_part10 import element, part10
 from memory_store import MemoryStore
 
@@ -42,7 +43,7 @@ class Harvested:
     def __init__(self, folder: Path, store: MemoryStore, *series: Series, concurrency: int = 8) -> None:
         self.dataset = Dataset.create(folder / "dataset")
         self.progress = CrawlProgress()
-        writer = self.dataset.shard_writer("crawl", "shard")
+        writer = self.dataset.shard_writer(hex_name("crawl"), hex_name("shard"))
         self.work = ShardHarvest(
             Shard("shard", series), HeaderFetcher(store), writer, self.progress, concurrency
         )
@@ -112,7 +113,7 @@ def test_a_header_that_is_too_much_beside_others_is_a_row_of_another_part(
     store = MemoryStore()
     series = named_series("s", [dicom(number) for number in range(7)], store, modality="CT")
     dataset = Dataset.create(tmp_path / "dataset")
-    writer = dataset.shard_writer("crawl", "shard")
+    writer = dataset.shard_writer(hex_name("crawl"), hex_name("shard"))
     work = ShardHarvest(Shard("shard", (series,)), HeaderFetcher(store), writer, CrawlProgress(), 4)
     anyio.run(work.run)
     assert sorted(part.rows for part in dataset.parts("instances")) == [1, 2, 2, 2]
@@ -176,7 +177,11 @@ def test_what_is_interrupted_while_a_part_is_written_leaves_nothing_that_counts(
 
     async def interrupted() -> None:
         shard = ShardHarvest(
-            Shard("s", (series,)), HeaderFetcher(store), dataset.shard_writer("c", "s"), CrawlProgress(), 4
+            Shard("s", (series,)),
+            HeaderFetcher(store),
+            dataset.shard_writer(hex_name("c"), hex_name("s")),
+            CrawlProgress(),
+            4,
         )
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(shard.run)
@@ -239,7 +244,7 @@ def stopped_harvest(folder: Path, store: HeldStore, *series: Series) -> tuple[Ha
     harvested = object.__new__(Harvested)
     harvested.dataset = Dataset.create(folder / "dataset")
     harvested.progress = CrawlProgress()
-    writer = harvested.dataset.shard_writer("crawl", "shard")
+    writer = harvested.dataset.shard_writer(hex_name("crawl"), hex_name("shard"))
     harvested.work = ShardHarvest(
         Shard("shard", series), HeaderFetcher(store), writer, harvested.progress, concurrency=8
     )
@@ -302,7 +307,7 @@ def test_objects_that_are_given_up_are_not_read(tmp_path: Path) -> None:
     series = named_series("s", [dicom(1), dicom(2)], store, modality="CT")
     dataset = Dataset.create(tmp_path / "dataset")
     options = HarvestOptions(given_up=frozenset({"s3://b/s/0000.dcm"}))
-    writer = dataset.shard_writer("c", "s")
+    writer = dataset.shard_writer(hex_name("c"), hex_name("s"))
     anyio.run(
         ShardHarvest(Shard("s", (series,)), HeaderFetcher(store), writer, CrawlProgress(), 4, options).run
     )
@@ -315,7 +320,7 @@ def test_a_trial_leaves_nothing(tmp_path: Path) -> None:
     store = MemoryStore()
     series = named_series("s", [dicom(1), dicom(2)], store, modality="CT")
     dataset = Dataset.create(tmp_path / "dataset")
-    writer, options = dataset.shard_writer("c", "s"), HarvestOptions(trial=True)
+    writer, options = dataset.shard_writer(hex_name("c"), hex_name("s")), HarvestOptions(trial=True)
     written = []
     write = ShardWriter.write_instances
 
@@ -339,7 +344,9 @@ def test_a_task_and_its_settings_can_be_pickled(tmp_path: Path) -> None:
     for number in range(3):
         (tmp_path / f"{number}.dcm").write_bytes(dicom(number))
         objects.append(ListedObject(ObjectRef.parse(str(tmp_path / f"{number}.dcm")), None))
-    task = ShardTask("crawl", Shard("shard", (Series("s", objects=tuple(objects), modality="CT"),)))
+    task = ShardTask(
+        hex_name("crawl"), Shard(hex_name("shard"), (Series("s", objects=tuple(objects), modality="CT"),))
+    )
     settings = WorkerSettings(dataset.location, LimitsConfig())
     settings, task = pickle.loads(pickle.dumps((settings, task)))
 

@@ -7,6 +7,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
+from hex_names import hex_name
 
 from harvester.dataset import FRAME_COLUMNS, INSTANCE_COLUMNS, Dataset, Partition
 from harvester.dataset.schema import failure_table
@@ -48,7 +49,7 @@ def add(
     schema: list[tuple[str, pa.DataType]],
     partition: Partition = CT,
 ) -> None:
-    writer = dataset.shard_writer("crawl", shard)
+    writer = dataset.shard_writer(hex_name("crawl"), hex_name(shard))
     writer.write_instances(pa.Table.from_pylist(rows, schema=pa.schema(schema)), partition)
     writer.commit([shard], requests=1, bytes_fetched=1, seconds=1, versions={})
 
@@ -91,7 +92,9 @@ def test_a_missing_dataset_is_a_dataset_error(tmp_path: Path) -> None:
 
 def test_only_committed_rows_count(dataset: Dataset) -> None:
     add(dataset, "done", [{"n": "1"}], [("n", TEXT)])
-    dataset.shard_writer("crawl", "killed").write_instances(pa.table({"n": ["2"]}), Partition("nlst", "CT"))
+    dataset.shard_writer(hex_name("crawl"), hex_name("killed")).write_instances(
+        pa.table({"n": ["2"]}), Partition("nlst", "CT")
+    )
     assert ask(dataset, "SELECT n FROM instances") == [{"n": "1"}]
 
 
@@ -113,7 +116,7 @@ def test_partition_values_stay_text(dataset: Dataset) -> None:
 
 
 def test_frames_and_failures_are_there(dataset: Dataset) -> None:
-    writer = dataset.shard_writer("crawl", "s")
+    writer = dataset.shard_writer(hex_name("crawl"), hex_name("s"))
     writer.write_frames(pa.table({"frame_offsets": [[1, 2]]}), Partition("nlst", "SM"))
     writer.write_failures([Failure("u", "truncated", "m")], harvester_version="1")
     writer.commit(["s"], requests=1, bytes_fetched=1, seconds=1, versions={})
@@ -128,7 +131,7 @@ def test_frames_and_failures_are_there(dataset: Dataset) -> None:
 def test_the_empty_failures_view_has_the_types_of_a_full_one(dataset: Dataset) -> None:
     types = "SELECT column_name, column_type FROM (DESCRIBE failures)"
     empty = ask(dataset, types)
-    writer = dataset.shard_writer("crawl", "s")
+    writer = dataset.shard_writer(hex_name("crawl"), hex_name("s"))
     writer.write_failures([Failure("u", "truncated", "m")], harvester_version="1")
     writer.commit(["s"], requests=1, bytes_fetched=1, seconds=1, versions={})
     assert ask(dataset, types) == empty

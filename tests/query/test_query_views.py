@@ -6,6 +6,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
+from hex_names import hex_name
 
 from harvester.dataset import Dataset, Partition
 from harvester.errors import QueryError
@@ -24,7 +25,7 @@ ROWS = [
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
     dataset = Dataset.create(tmp_path_factory.mktemp("binding") / "ds")
-    writer = dataset.shard_writer("crawl", "s")
+    writer = dataset.shard_writer(hex_name("crawl"), hex_name("s"))
     writer.write_instances(pa.Table.from_pylist(ROWS, schema=SCHEMA), Partition("nlst", "RTSTRUCT"))
     writer.commit(["s"], requests=1, bytes_fetched=1, seconds=1, versions={})
     with open_dataset(dataset.location) as connection:

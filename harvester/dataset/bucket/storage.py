@@ -19,6 +19,7 @@ from harvester.dataset.bucket.conditional_put import conditional_object
 from harvester.dataset.bucket.errors import no_bucket, no_credentials, refusal
 from harvester.dataset.bucket.lease import confirm_lease, hold_lease
 from harvester.dataset.lock import Lock
+from harvester.dataset.paths import is_owned
 from harvester.dataset.storage import Storage
 from harvester.errors import DatasetError
 
@@ -113,6 +114,7 @@ class BucketStorage(Storage):
     @contextmanager
     def write(self, path: str) -> Iterator[BinaryIO]:
         """Write to a local temporary file, then put it as one object."""
+        self.require_owned(path)
         try:
             with tempfile.TemporaryFile() as stream:
                 yield stream
@@ -160,6 +162,7 @@ class BucketStorage(Storage):
 
     def copy(self, path: str, target: str) -> None:
         """Copy an object within the bucket, on the server."""
+        self.require_owned(path, target)
         try:
             self.filesystem.copy_file(self.file(path), self.file(target))
         except OSError as error:
@@ -179,6 +182,7 @@ class BucketStorage(Storage):
 
     def delete(self, path: str) -> None:
         """Delete an object."""
+        self.require_owned(path)
         try:
             self.filesystem.delete_file(self.file(path))
         except FileNotFoundError:
@@ -187,8 +191,8 @@ class BucketStorage(Storage):
             raise self._refused(path, "cannot be deleted", error) from error
 
     def delete_folder(self, path: str) -> None:
-        """Delete all objects below a folder."""
-        for found in list(self.list_files(path)):
+        """Delete our objects below a folder."""
+        for found in filter(is_owned, list(self.list_files(path))):
             self.delete(found)
 
     def _put(self, path: str, descriptor: int) -> None:

@@ -21,9 +21,16 @@ from harvester.dataset.maintenance.external_sort import Order, Source, merged
 from harvester.dataset.maintenance.orphans import sweep
 from harvester.dataset.maintenance.publish import keep_replaced, publish
 from harvester.dataset.parquet_writer import open_part
-from harvester.dataset.paths import NEXT_SNAPSHOT, STAGED, TableName, part_name, split_path
+from harvester.dataset.paths import NEXT_SNAPSHOT, SNAPSHOT, STAGED, TableName, compacted_name, split_path
 from harvester.dataset.schema_merge import unite
-from harvester.dataset.snapshot import Record, Snapshot, read_columns, with_columns, write_record
+from harvester.dataset.snapshot import (
+    Record,
+    Snapshot,
+    read_columns,
+    with_columns,
+    write_checkpoint,
+    write_record,
+)
 from harvester.dataset.storage import Storage
 
 SORTED_BY: Final = ("SeriesInstanceUID", "SOPInstanceUID")
@@ -112,6 +119,8 @@ def rewrite(
     """
     started = time.monotonic()
     sweep(storage, lock)
+    if not storage.exists(SNAPSHOT):
+        write_checkpoint(storage)  # so that a compacted dataset without a snapshot has lost it
     snapshot, columns = read_columns(storage)
     rewriting = choose(snapshot)
     old = [part for parts in rewriting.folders.values() for part in parts]
@@ -204,7 +213,7 @@ class _Merger:
         for number in count():
             if group is None:
                 return
-            path = f"{folder}/{part_name('compacted', f'g{self.generation}', number)}"
+            path = f"{folder}/{compacted_name(self.generation, number)}"
             rows = 0
             with self.storage.write(f"{STAGED}/{path}") as stream:
                 with open_part(schema, stream) as writer:

@@ -32,8 +32,8 @@ def keep_replaced(storage: Storage, generation: int, replaced: Iterable[Part]) -
         )
 
 
-def publish(storage: Storage) -> None:
-    """Publish what is staged, if the next snapshot is written; else delete it.
+def publish(storage: Storage) -> bool:
+    """Publish what is staged, if the next snapshot is written; else delete it. Returns whether it was.
 
     Raises:
         DatasetError: A snapshot is corrupt, the lock is lost, or a file cannot be moved.
@@ -49,6 +49,7 @@ def publish(storage: Storage) -> None:
             storage.delete(path)  # where it did not go with its folder; else the next sweep does
     storage.delete_folder(STAGED)
     _delete_expired(storage, read_record(storage) or Record())
+    return following is not None
 
 
 def _new_parts(current: Record, following: Record) -> dict[str, list[str]]:
@@ -71,6 +72,7 @@ def _delete_expired(storage: Storage, record: Record) -> None:
     """Delete kept parts whose time is over, and those of a compaction that was interrupted."""
     now = datetime.now(UTC)
     for generation in kept_generations(storage):
-        if record.kept.get(generation, now) <= now:
+        is_interrupted = generation == record.generation
+        if is_interrupted or (generation in record.kept and record.kept[generation] <= now):
             storage.delete_folder(f"{REPLACED}/{generation}")
     storage.delete_folder(GENERATIONS)  # links to kept parts, which earlier versions made

@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
+from hex_names import hex_name
 
 from harvester.audits.rules.geometry import RegularVolume
 from harvester.dataset import Dataset, Partition
@@ -86,7 +87,7 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.Duck
     dataset = Dataset.create(tmp_path_factory.mktemp("planes") / "dataset")
     rows = [one for stack in series() for one in stack]
     random.Random(1).shuffle(rows)
-    writer = dataset.shard_writer("crawl", "shard")
+    writer = dataset.shard_writer(hex_name("crawl"), hex_name("shard"))
     writer.write_instances(pa.Table.from_pylist(rows), Partition("made", "CT"))
     writer.commit(["1"], requests=1, bytes_fetched=1, seconds=1, versions={})
     with closing(open_dataset(dataset.location)) as connection:

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pyarrow as pa
 import pytest
 from bucket_servers import Bucket
+from hex_names import hex_name
 
 from harvester.dataset import CompactionOptions, Dataset, Partition
 from harvester.dataset.bucket import BucketStorage
@@ -25,7 +26,7 @@ def place(writable_bucket: Bucket, request: pytest.FixtureRequest) -> str:
 
 def add(dataset: Dataset, shard: str, *rows: str, partition: Partition = CT, failed: int = 0) -> None:
     """Commit one shard with these instances."""
-    writer = dataset.shard_writer("crawl", shard)
+    writer = dataset.shard_writer(hex_name("crawl"), hex_name(shard))
     table = pa.table({"SOPInstanceUID": list(rows), "SeriesInstanceUID": [shard] * len(rows)})
     writer.write_instances(table, partition)
     failures = [Failure(f"s3://b/{shard}.{n}", "truncated", "ends") for n in range(failed)]
@@ -50,7 +51,9 @@ def test_what_was_committed_answers_sql_and_nothing_else_does(place: str) -> Non
     dataset = Dataset.create(place)
     add(dataset, "one", "1.1", "1.2", failed=1)
     add(dataset, "two", "2.1", partition=MR)
-    dataset.shard_writer("crawl", "three").write_instances(pa.table({"SOPInstanceUID": ["3.1"]}), CT)
+    dataset.shard_writer(hex_name("crawl"), hex_name("three")).write_instances(
+        pa.table({"SOPInstanceUID": ["3.1"]}), CT
+    )
     assert asked(place, UIDS) == [("1.1",), ("1.2",), ("2.1",)]
     by_folder = "SELECT Modality, collection_id, count(*) FROM instances GROUP BY ALL ORDER BY 1"
     assert asked(place, by_folder) == [("CT", "c", 2), ("MR", "c", 1)]
@@ -62,7 +65,9 @@ def test_what_was_committed_answers_sql_and_nothing_else_does(place: str) -> Non
 def test_the_sweep_deletes_what_no_commit_names(place: str) -> None:
     dataset = Dataset.create(place)
     add(dataset, "one", "1.1")
-    left = dataset.shard_writer("crawl", "two").write_instances(pa.table({"SOPInstanceUID": ["2.1"]}), CT)
+    left = dataset.shard_writer(hex_name("crawl"), hex_name("two")).write_instances(
+        pa.table({"SOPInstanceUID": ["2.1"]}), CT
+    )
     assert left is not None
     with dataset.lock() as lock:
         assert dataset.sweep(lock) == [left.path]
@@ -118,8 +123,8 @@ def test_a_commit_that_is_replaced_within_a_second_is_another_one(place: str) ->
     with dataset.lock() as lock:
         dataset.checkpoint(lock)
     for _ in range(3):
-        commit = dataset.find_commit("crawl", "one")
-        writer = dataset.shard_writer("crawl", "one", replacing=commit)
+        commit = dataset.find_commit(hex_name("crawl"), hex_name("one"))
+        writer = dataset.shard_writer(hex_name("crawl"), hex_name("one"), replacing=commit)
         writer.write_failures([Failure("s3://b/one.0", "truncated", "ends")], harvester_version="1")
         writer.commit({"one": (1, 1)}, requests=1, bytes_fetched=1, seconds=1, versions={})
         assert asked(place, "SELECT count(*) FROM failures") == [(1,)]
@@ -134,8 +139,8 @@ def test_what_is_in_the_way_or_missing_is_told(place: str, writable_bucket: Buck
     with pytest.raises(DatasetError, match="there is no bucket 'no-such-bucket'"):
         Dataset.create(f"{writable_bucket.scheme}://no-such-bucket/ds?endpoint={writable_bucket.endpoint}")
     dataset = Dataset.create(place)
-    with dataset.storage.write("stranger/notes.txt") as stream:
-        stream.write(b"")
+    with dataset.storage.filesystem.open_output_stream(dataset.storage.file("stranger/notes.txt")) as stream:
+        stream.write(b"x")
     with pytest.raises(DatasetError, match=r"_harvest/dataset\.json is missing"):
         Dataset.open(place.replace("?", "/stranger?"))
     with pytest.raises(DatasetError, match="holds other things"):
@@ -146,16 +151,16 @@ def test_a_failed_write_leaves_nothing(place: str) -> None:
     dataset = Dataset.create(place)
 
     def write_half() -> None:
-        with dataset.storage.write("half") as stream:
+        with dataset.storage.write("_harvest/marks.parquet") as stream:
             stream.write(b"half")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         write_half()
-    assert not dataset.storage.exists("half")
-    with dataset.storage.write("empty"):
+    assert not dataset.storage.exists("_harvest/marks.parquet")
+    with dataset.storage.write("_harvest/marks.parquet"):
         pass
-    assert dataset.storage.read("empty") == b""
+    assert dataset.storage.read("_harvest/marks.parquet") == b""
 
 
 class Killed(BaseException):

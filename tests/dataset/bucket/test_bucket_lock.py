@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from bucket_servers import Bucket, gcs_bucket
+from hex_names import hex_name
 
 from harvester.dataset import Dataset, Partition
 from harvester.dataset.bucket import BucketStorage
@@ -130,7 +131,7 @@ def test_a_lock_is_renewed_and_its_loss_is_seen(dataset: Dataset, caplog: pytest
 def test_who_has_lost_it_commits_nothing(dataset: Dataset) -> None:
     with dataset.lock() as lock:
         held = dataset.under(lock)
-        writer = held.shard_writer("crawl", "one")
+        writer = held.shard_writer(hex_name("crawl"), hex_name("one"))
         writer.write_instances(pa.table({"SOPInstanceUID": ["1"]}), Partition("c", "CT"))
         someone_else(dataset)
         with pytest.raises(DatasetError, match=r"lost the dataset's lock \(process 7 on elsewhere"):

@@ -10,6 +10,7 @@ from threading import Event
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hex_names import hex_name
 
 from harvester.dataset import CompactionOptions, Dataset, Partition
 from harvester.dataset.maintenance import compact
@@ -22,7 +23,7 @@ AT_ONCE = CompactionOptions(keep=timedelta(0))
 
 def add(dataset: Dataset, shard: str, rows: int = 10, *, crawl: str = "crawl", **columns: pa.Array) -> None:
     """A shard with rows of two modalities, in another order than theirs, and a failure."""
-    writer = dataset.shard_writer(crawl, shard)
+    writer = dataset.shard_writer(hex_name(crawl), hex_name(shard))
     for modality in ("CT", "MR"):
         uids = [f"{modality}.{shard}.{number:03}" for number in reversed(range(rows))]
         series = [f"{number % 3}.{modality}" for number in reversed(range(rows))]
@@ -106,7 +107,7 @@ def test_later_shards_are_merged_with_what_was_compacted(dataset):
 
 def test_only_partitions_that_grew_are_written_anew(dataset):
     compacted(dataset)
-    writer = dataset.shard_writer("other", "one")
+    writer = dataset.shard_writer(hex_name("other"), hex_name("one"))
     writer.write_instances(pa.table({"SOPInstanceUID": ["new"]}), Partition("c", "CT"))
     writer.commit(["one"], requests=1, bytes_fetched=1, seconds=1, versions={})
     old = {path for path in files(dataset, "instances") if "Modality=MR" in path}

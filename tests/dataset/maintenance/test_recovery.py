@@ -36,11 +36,11 @@ os.fsync, os.rename = saying_sync, saying_rename
 dataset = Dataset.open(sys.argv[1])
 with dataset.lock() as lock:
     dataset.sweep(lock)
-    done = {commit.shard for commit in dataset.commits()}
+    done = {int(commit.shard, 16) for commit in dataset.commits()}
     for shard in range(3):
-        if str(shard) in done:
+        if shard in done:
             continue
-        writer = dataset.shard_writer("crawl", str(shard))
+        writer = dataset.shard_writer("c" * 16, f"{shard:016x}")
         for modality in ("CT", "MR"):
             rows = [f"{shard}.{modality}.{n}" for n in range(10)]
             writer.write_instances(pa.table({"SOPInstanceUID": rows}), Partition("c", modality))
@@ -89,7 +89,7 @@ def rows(dataset: Dataset, kind: str, column: str) -> list[str]:
 def assert_finished(dataset: Dataset) -> None:
     assert rows(dataset, "instances", "SOPInstanceUID") == INSTANCES
     assert rows(dataset, "failures", "instance_url") == FAILURES
-    assert [commit.shard for commit in dataset.commits()] == ["0", "1", "2"]
+    assert [int(commit.shard, 16) for commit in dataset.commits()] == [0, 1, 2]
     assert sum(commit.instances for commit in dataset.commits()) == len(INSTANCES)
     assert not list(Path(dataset.location).glob("**/*.tmp"))
 
@@ -102,21 +102,22 @@ def dataset(tmp_path: Path) -> Dataset:
 def test_an_undisturbed_crawl_takes_the_steps_that_the_kills_are_between(dataset: Dataset) -> None:
     steps = crawl(dataset)
     assert_finished(dataset)
-    assert steps[:4] == ["sync", "rename crawl.0.0.parquet", "renamed crawl.0.0.parquet", "sync"]
-    assert steps.index("renamed crawl.0.json") == 14
-    assert len(steps) == 3 * 4 * 4
+    record = f"{'c' * 16}.{0:016x}.json"
+    assert steps[:4] == ["sync", f"rename {record}", f"renamed {record}", "sync"]  # the shard is open
+    assert steps.index(f"renamed {record}", 4) == 18  # the shard is committed
+    assert len(steps) == 3 * 5 * 4
 
 
 @pytest.mark.timeout(600)
 def test_a_crawl_killed_again_and_again_has_each_row_once(dataset: Dataset) -> None:
     # Each run is killed a little later than the last, until one gets to its end.
-    for steps in range(1, 48, 5):
+    for steps in range(1, 80, 7):
         seen = crawl(dataset, steps=steps)
         visible = rows(dataset, "instances", "SOPInstanceUID")
         assert len(visible) == len(set(visible)), f"twice after a kill at step {steps}"
         assert set(visible) <= set(INSTANCES)
         for commit in dataset.commits():
-            assert {f"{commit.shard}.CT.{n}" for n in range(10)} <= set(visible)
+            assert {f"{int(commit.shard, 16)}.CT.{n}" for n in range(10)} <= set(visible)
         if len(seen) < steps:
             break
     else:
@@ -124,11 +125,11 @@ def test_a_crawl_killed_again_and_again_has_each_row_once(dataset: Dataset) -> N
     assert_finished(dataset)
 
 
-@pytest.mark.parametrize("steps", [3, 14, 15, 20])
+@pytest.mark.parametrize("steps", [7, 18, 19, 24])
 def test_a_crawl_killed_once_is_finished_by_the_next(dataset: Dataset, steps: int) -> None:
-    # 3: a part stands, its folder is not synced; 14 and 15: around the first commit; 20: in the second shard.
+    # 7: a part is there, its folder is not synced; 18, 19: around the first commit; 24: in the second shard.
     assert len(crawl(dataset, steps=steps)) == steps
-    assert len(list(dataset.commits())) == (steps >= 15)
+    assert len(list(dataset.commits())) == (steps >= 19)
     again = crawl(dataset)
     assert_finished(dataset)
-    assert ("rename crawl.0.json" in again) == (steps < 15)
+    assert (f"rename {'c' * 16}.{0:016x}.json" in again) == (steps < 19)

@@ -19,6 +19,7 @@ import yaml
 from checkout import ROOT
 from dask_fault import FaultPlugin
 from distributed import Client, LocalCluster
+from hex_names import hex_name
 
 from harvester.config import CrawlConfig, LimitsConfig, load
 from harvester.dataset import Dataset
@@ -156,7 +157,9 @@ def test_a_crawl_that_is_asked_to_stop_commits_what_is_whole_and_goes_on_later(
 def test_a_task_arrives_as_it_was_sent() -> None:
     found = ListedObject(ObjectRef("b", "s/1.dcm", "gs"), 5, "e")
     unknown = ListedObject(ObjectRef("", "/\udce4 \u00e4.dcm", "file"), None)
-    task = ShardTask("crawl", Shard("shard", (Series("s", (ObjectRef("b", "s/"),), (found, unknown)),)))
+    task = ShardTask(
+        hex_name("crawl"), Shard(hex_name("shard"), (Series("s", (ObjectRef("b", "s/"),), (found, unknown)),))
+    )
     assert pickle.loads(packed(task)) == task
 
 

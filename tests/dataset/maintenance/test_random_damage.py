@@ -1,0 +1,34 @@
+"""Of random datasets one file of records is damaged; no writing command loses a row or a stranger's file."""
+
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from random_datasets import check_case
+
+# More cases: HARVESTER_DAMAGE_CASES=5000 pytest -s -m slow tests/dataset/maintenance/test_random_damage.py
+CASES = int(os.environ.get("HARVESTER_DAMAGE_CASES", "2000"))
+
+
+def checked(folder: Path, seeds: range) -> Counter[str]:
+    outcomes: Counter[str] = Counter()
+    for seed in seeds:
+        outcomes[check_case(folder / str(seed), seed)] += 1
+    return outcomes
+
+
+@pytest.mark.timeout(600)
+def test_no_row_is_lost_with_one_file(tmp_path: Path) -> None:
+    outcomes = checked(tmp_path, range(40))
+    assert outcomes.total() == 40
+    assert len(outcomes) > 3, "the cases are too much alike"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_no_row_is_lost_with_one_file_in_thousands_of_cases(tmp_path: Path) -> None:
+    outcomes = checked(tmp_path, range(1000, 1000 + CASES))
+    sys.stdout.write(f"{outcomes.total():,} cases: {dict(sorted(outcomes.items()))}\n")
+    assert outcomes.total() == CASES
