@@ -19,7 +19,7 @@ from harvester.dataset.maintenance.compact import Compaction, CompactionOptions,
 from harvester.dataset.maintenance.orphans import sweep
 from harvester.dataset.maintenance.prune import Pruned, find_prunable, prune
 from harvester.dataset.maintenance.repair import Repair, repair
-from harvester.dataset.paths import COMMITS, MARKER, PRIVATE, TableName
+from harvester.dataset.paths import COMMITS, MARKER, OPEN_RECORDED, PRIVATE, TableName
 from harvester.dataset.plans import load_plan, save_plan
 from harvester.dataset.shard_writer import ShardWriter
 from harvester.dataset.snapshot import Snapshot, read_columns, read_snapshot, write_checkpoint
@@ -83,6 +83,8 @@ class Dataset:
                 f"{storage.folder}: holds other things ({min(others)!r}) and is not a dataset; "
                 "name a new or an empty directory; if it was one, run `harvester repair`"
             )
+        with storage.write(OPEN_RECORDED) as stream:
+            stream.write(b'{"every shard without a commit has a record in": "open/"}')
         _mark(storage)
         return cls(storage)
 

@@ -16,7 +16,8 @@ PLANS = f"{PRIVATE}/plans"
 MARKER = f"{PRIVATE}/dataset.json"
 LOCK = f"{PRIVATE}/lock"
 LEASE = f"{PRIVATE}/lock.json"  # the lock of a dataset in a bucket
-OPEN = f"{PRIVATE}/open"  # of each shard that has parts and no commit yet
+OPEN = f"{PRIVATE}/open"  # a record of each shard that has parts and no commit yet
+OPEN_RECORDED = f"{PRIVATE}/open.json"  # says that there is one of every such shard: so in new datasets
 SNAPSHOT = f"{PRIVATE}/snapshot.json"
 MARKS = f"{PRIVATE}/marks.parquet"
 
@@ -42,7 +43,7 @@ _VALUE = r"[A-Za-z0-9_.~%-]{0,200}"
 _PARTITION = re.compile(rf"collection_id={_VALUE}/Modality={_VALUE}")
 _STAMPED = r"[0-9]{8}T[0-9]{6}\.[0-9]{6}Z-[A-Za-z0-9_-]{1,100}"
 _COPY = re.compile(rf"(?:{STAGED}|{REPLACED}/[0-9]{{1,9}})/(.*)")
-_RECORDS = (MARKER, LOCK, LEASE, SNAPSHOT, NEXT_SNAPSHOT, MARKS)
+_RECORDS = (MARKER, OPEN_RECORDED, LOCK, LEASE, SNAPSHOT, NEXT_SNAPSHOT, MARKS)
 _OWNED = re.compile(
     rf"""(?x) {COMMITS}/{_NAME.pattern}\.{_NAME.pattern}\.json | {PLANS}/{_NAME.pattern}\.plan
     | {OPEN}/{_SHARD}\.json | {TEMPORARY}/{_TEMPORARY.pattern} | {STAGED}/{_TEMPORARY.pattern}

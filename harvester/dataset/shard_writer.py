@@ -104,7 +104,6 @@ class ShardWriter:
         Raises:
             DatasetError: The record cannot be written, or the lock is lost.
         """
-        self._close()  # first: a shard is never open and committed
         commit = Commit(
             crawl=self._crawl,
             shard=self._shard,
@@ -121,6 +120,7 @@ class ShardWriter:
         if before is not None:
             commit = _next_generation(before, commit)
         write_commit(self._storage, commit, replacing=before is not None)
+        self._close()
         for part in before.parts if before is not None else ():
             if part.kind == "failures":
                 self._storage.delete(part.path)  # else the next sweep does

@@ -90,7 +90,11 @@ def test_a_shard_lies_where_the_contract_says(dataset: Dataset) -> None:
         f"frames/collection_id=nlst/Modality=CT/{PREFIX}.0.parquet",
         f"failures/{PREFIX}.0.parquet",
     }
-    assert files(dataset) == parts | {"_harvest/dataset.json", f"_harvest/commits/{PREFIX}.json"}
+    assert files(dataset) == parts | {
+        "_harvest/dataset.json",
+        "_harvest/open.json",
+        f"_harvest/commits/{PREFIX}.json",
+    }
     assert {part.path for part in commit.parts} == parts
     assert (commit.instances, commit.failures) == (4, 1)
     for part in commit.parts:
@@ -196,7 +200,6 @@ def test_the_sweep_deletes_what_no_commit_names_and_nothing_else(
     strangers = {
         "instances/README.md",
         "failures/my.data.0.parquet",
-        f"instances/collection_id=nlst/Modality=CT/{hex_name('lost')}.{hex_name('commit')}.0.parquet",
         "instances/collection_id=nlst/Modality=CT/mine.parquet",
         f"failures/{S}.0.parquet.bak",
         f"thesis/{S}.0.parquet",

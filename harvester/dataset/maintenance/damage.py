@@ -1,15 +1,21 @@
 """Finds records that are missing or of another time, before anything is deleted by what the others say."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 
+from harvester.dataset.commits import Commit, read_commits
 from harvester.dataset.paths import (
     COMMITS,
     NEXT_SNAPSHOT,
+    OPEN,
+    OPEN_RECORDED,
     SNAPSHOT,
     STAGED,
     TABLES,
     generation_of_part,
     is_part_path,
+    number_of_part,
+    shard_of_part,
 )
 from harvester.dataset.snapshot import Record, kept_generations, read_record, read_snapshot
 from harvester.dataset.storage import Storage
@@ -37,7 +43,7 @@ def require_records(storage: Storage) -> set[str]:
     return present
 
 
-def find_damage(storage: Storage, present: Iterable[str]) -> list[str]:
+def find_damage(storage: Storage, present: set[str]) -> list[str]:
     """Describe what is missing in a dataset.
 
     Args:
@@ -47,15 +53,27 @@ def find_damage(storage: Storage, present: Iterable[str]) -> list[str]:
     Raises:
         DatasetError: A record is corrupt.
     """
-    present = set(present)
     record = read_record(storage) or Record()
-    commits = set(storage.list_files(COMMITS))
-    problems = snapshot_damage(storage, present)
-    problems += [f"{path} is missing" for path in sorted(set(record.commits) - commits)]
-    if not storage.exists(NEXT_SNAPSHOT):
-        counted = {part.path for part in read_snapshot(storage).parts}
-        problems += [f"{path} is missing" for path in sorted(counted - present)]
+    lost = {path for path in record.commits if not storage.exists(path)} | lost_commits(storage, present)
+    problems = snapshot_damage(storage, present) + [f"{path} is missing" for path in sorted(lost)]
+    if problems or storage.exists(NEXT_SNAPSHOT):
+        return problems
+    counted = {part.path for part in read_snapshot(storage).parts}
+    problems = [f"{path} is missing" for path in sorted(counted - present)]
+    if storage.exists(OPEN_RECORDED):
+        unexplained = present - counted - find_orphans(storage, present - counted)
+        problems += [f"{path}: its shard's commit is older than it" for path in sorted(unexplained)]
     return problems
+
+
+def lost_commits(storage: Storage, present: set[str]) -> set[str]:
+    """The paths of commits that were written, as their parts show, and that are missing."""
+    if not storage.exists(OPEN_RECORDED):
+        return set()  # parts without a commit can be those of a shard that was interrupted
+    shards = {shard_of_part(path) for path in present if not generation_of_part(path)}
+    written = {path.removeprefix(f"{OPEN}/") for path in storage.list_files(OPEN)}
+    written |= {path.removeprefix(f"{COMMITS}/") for path in storage.list_files(COMMITS)}
+    return {f"{COMMITS}/{shard}.json" for shard in shards if f"{shard}.json" not in written}
 
 
 def snapshot_damage(storage: Storage, present: Iterable[str]) -> list[str]:
@@ -81,3 +99,53 @@ def snapshot_damage(storage: Storage, present: Iterable[str]) -> list[str]:
         for part in following.compacted
         if part.path not in present and staged.get(part.path) != part.bytes
     ]
+
+
+def find_orphans(storage: Storage, uncounted: set[str]) -> set[str]:
+    """The parts that a record proves not to count.
+
+    Their shard was begun and not committed, their failures were retried, or they were merged.
+
+    Args:
+        storage: The dataset's files.
+        uncounted: Parts that the snapshot does not count.
+
+    Raises:
+        DatasetError: A record is corrupt.
+    """
+    if not uncounted:
+        return set()
+    record = read_record(storage) or Record()
+    merged = set(record.merged)
+    kept = {
+        path.removeprefix(f"{OPEN}/").removesuffix(".json"): _committed(storage, path)
+        for path in storage.list_files(OPEN)
+    }
+    commits = {f"{commit.crawl}.{commit.shard}": commit for commit in read_commits(storage)}
+
+    def is_orphan(path: str) -> bool:
+        shard, generation = shard_of_part(path), generation_of_part(path)
+        if generation:
+            return generation < record.generation
+        if path in merged or (shard in kept and path not in kept[shard]):
+            return True
+        return _is_retried(path, commits)
+
+    return set(filter(is_orphan, uncounted))
+
+
+def _is_retried(path: str, commits: Mapping[str, Commit]) -> bool:
+    """Whether a part of `failures` was replaced by those of its shard's next commit."""
+    commit = commits.get(shard_of_part(path))
+    if commit is None or not commit.generation or not path.startswith("failures/"):
+        return False
+    numbers = [number_of_part(part.path) for part in commit.parts if part.kind == "failures"]
+    return number_of_part(path) < max(numbers, default=number_of_part(path) + 1)
+
+
+def _committed(storage: Storage, path: str) -> set[str]:
+    """The parts of an open shard that were committed before, and stay."""
+    try:
+        return {part for part in json.loads(storage.read(path))["committed"] if is_part_path(part)}
+    except (ValueError, KeyError, TypeError):
+        raise storage.error(path, "corrupt record of an open shard; move it away") from None

@@ -12,7 +12,7 @@ from itertools import chain
 import pyarrow as pa
 
 from harvester.dataset.commits import Commit, Part, read_commits_at, write_commit
-from harvester.dataset.maintenance.damage import find_damage, present_parts, snapshot_damage
+from harvester.dataset.maintenance.damage import find_damage, lost_commits, present_parts, snapshot_damage
 from harvester.dataset.paths import (
     COMMITS,
     NEXT_SNAPSHOT,
@@ -78,7 +78,8 @@ def repair(storage: Storage, *, dry_run: bool = False) -> Repair:
         if not dry_run:
             write_record(storage, SNAPSHOT, record)
             storage.delete(NEXT_SNAPSHOT)
-    return Repair(tuple(done), () if dry_run else tuple(find_damage(storage, rebuilding.present)))
+    left = () if dry_run and done else find_damage(storage, rebuilding.present)
+    return Repair(tuple(done), tuple(left))
 
 
 @dataclass(slots=True)
@@ -102,7 +103,7 @@ class _Rebuilding:
         except DatasetError:
             record = Record()
         there = set(self.storage.list_files(COMMITS))
-        for path in sorted(there.union(record.commits)):
+        for path in sorted(there.union(record.commits, lost_commits(self.storage, self.present))):
             try:
                 if path not in there:
                     raise self.storage.error(path, "missing")

@@ -267,6 +267,8 @@ with dataset.lock() as lock:
 
 def test_a_full_disk_changes_nothing(dataset):
     add(dataset, "long", 1000, PatientComments=pa.array([token_hex(40) for _ in range(1000)]))
+    with dataset.lock() as lock:
+        dataset.checkpoint(lock)
     before = asked(dataset)
     there = files(dataset)
     done = subprocess.run(
