@@ -6,15 +6,17 @@ import threading
 from pathlib import Path
 from unittest.mock import patch
 
+import pyarrow as pa
 import pytest
+from hex_names import hex_name
 
-from harvester.dataset import Dataset
+from harvester.dataset import Dataset, Partition
 from harvester.errors import DatasetError
 
 HOLDER = """
 import sys
 import threading
-from harvester.dataset import Dataset
+from harvester.dataset import Dataset, Partition
 with Dataset.open(sys.argv[1]).lock():
     print("held", flush=True)
     sys.stdin.read()
@@ -70,7 +72,7 @@ def test_a_lock_that_cannot_be_opened_names_its_file(dataset: Dataset) -> None:
 
 PARENT = """
 import subprocess, sys
-from harvester.dataset import Dataset
+from harvester.dataset import Dataset, Partition
 with Dataset.open(sys.argv[1]).lock() as lock:
     orphan = subprocess.Popen(
         [sys.executable, "-c", "import sys; sys.stdin.readline()"], stdin=0, pass_fds=[lock.descriptor]
@@ -119,3 +121,39 @@ def test_a_lock_that_outlives_its_holder_for_long_is_told(dataset: Dataset) -> N
         path.write_text(f"process 4194304 on {socket.gethostname()} since today")
         with pytest.raises(DatasetError, match="process 4194304"), dataset.lock():
             pass
+
+
+def test_a_lock_file_that_is_a_link_is_not_written(dataset: Dataset, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine")
+    (Path(dataset.location) / "_harvest/lock").symlink_to(mine)
+    with pytest.raises(DatasetError, match="_harvest/lock: cannot be opened"), dataset.lock():
+        pass
+    assert mine.read_text() == "mine"
+
+
+def test_a_lock_file_with_other_content_is_not_overwritten(dataset: Dataset, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine")
+    (Path(dataset.location) / "_harvest/lock").hardlink_to(mine)
+    with pytest.raises(DatasetError, match="not a lock file of harvester"), dataset.lock():
+        pass
+    assert mine.read_text() == "mine"
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["removed", "replaced"])
+def test_a_lock_file_that_is_removed_under_its_holder_is_noticed(dataset: Dataset, *, replaced: bool) -> None:
+    with dataset.lock() as lock:
+        held = dataset.under(lock)
+        writer = held.shard_writer(hex_name("crawl"), hex_name("one"))
+        writer.write_instances(pa.table({"SOPInstanceUID": ["1"]}), Partition("c", "CT"))
+        file = Path(dataset.location) / "_harvest/lock"
+        file.unlink()
+        if replaced:
+            file.write_text("process 1 on elsewhere since today")
+        with pytest.raises(DatasetError, match="lost the dataset's lock"):
+            writer.commit(["one"], requests=1, bytes_fetched=1, seconds=1, versions={})
+        for command in (held.sweep, held.compact, held.prune):
+            with pytest.raises(DatasetError, match="lost the dataset's lock"):
+                command(lock)
+    assert list(dataset.commits()) == []
