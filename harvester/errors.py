@@ -307,3 +307,13 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
             yield from _leaves(error)
         else:
             yield error
+
+
+def without_frames(error: HarvesterError) -> HarvesterError:
+    """The error without the frames of event loops, threads and queries; those of its causes go, too."""
+    one: BaseException | None = error
+    while one is not None:
+        one.__traceback__ = None
+        one.__suppress_context__ = True
+        one = one.__cause__
+    return error

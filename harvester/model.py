@@ -5,10 +5,12 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from harvester.errors import ConfigError
+
+VERSION: Final = "0.1.0"  # of this package, as in pyproject.toml
 
 SCHEMES = ("s3", "gs", "https", "http", "file")
 PLAIN_KEY = re.compile(r"[A-Za-z0-9_.~/-]*")

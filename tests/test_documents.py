@@ -148,9 +148,11 @@ def test_the_fifteen_changes_name_files_that_exist():
 
 def test_the_api_page_lists_the_public_names():
     page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == set(harvester.__all__)
+    rows = re.findall(r"^\| (`[^|]*`) \|", page, re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(harvester.__all__)
     described = set(re.findall(r"^::: harvester\.(\w+)$", page, re.MULTILINE))
-    assert described == set(harvester.__all__) - {"__version__"}
+    twins = {name for name in harvester.__all__ if name.startswith("a") and name[1:] in harvester.__all__}
+    assert described == set(harvester.__all__) - twins - {"__version__"}
 
 
 def test_the_readme_of_a_package_index_has_no_relative_link():

@@ -60,8 +60,19 @@ def load_audit(path: Path | str) -> AuditConfig:
     Raises:
         ConfigError: One line with the file, the key, the error and the nearest valid names.
     """
-    path = Path(path)
-    document = read_toml(path)
+    return audit_config(Path(path), read_toml(Path(path)))
+
+
+def audit_config(path: Path, document: dict[str, Any]) -> AuditConfig:
+    """Check the content of an audit's TOML file.
+
+    Args:
+        path: The file, for messages and relative paths.
+        document: Its content.
+
+    Raises:
+        ConfigError: As `load_audit`.
+    """
     for key in document:
         if key not in _TABLES:
             raise ConfigError(f"{path}: {key}: unknown key{did_you_mean(key, _TABLES)}")

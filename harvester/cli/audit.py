@@ -29,9 +29,9 @@ from harvester.audits.comparison import Comparison, compare, read_previous
 from harvester.audits.output import as_json, as_junit, json_bytes, printable
 from harvester.audits.rules.sql import SqlRule
 from harvester.cli.crawl import crawl_missing
-from harvester.cli.format import count, size, span
 from harvester.cli.options import JsonOption, file_errors
 from harvester.errors import ConfigError
+from harvester.messages import count, size, span
 
 EPILOG: Final = (
     "Examples: `harvester audit configs/audit-slides.toml`, "

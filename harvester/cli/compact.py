@@ -12,9 +12,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from harvester.cli.format import count, size, span
 from harvester.cli.options import DatasetOption, JsonOption, KeepHoursOption
 from harvester.dataset import Compaction, CompactionOptions, Dataset
+from harvester.messages import count, size, span
 
 EPILOG: Final = "Example: `harvester compact -d data/lung-ct`"
 

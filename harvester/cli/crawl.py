@@ -9,13 +9,13 @@ from typing import Annotated, Any, Final
 import anyio
 import typer
 
-from harvester.cli.format import count, size, span
 from harvester.cli.logs import LogFormat, log_as
 from harvester.cli.metrics import served_metrics
 from harvester.cli.options import ConfigArgument, JsonOption
-from harvester.cli.progress import crawl_progress
 from harvester.config import CrawlConfig, load
+from harvester.engine.api import CrawlSummary
 from harvester.engine.crawl import CrawlOptions, CrawlResult, crawl
+from harvester.engine.progress import crawl_progress
 from harvester.engine.shard import CrawlProgress
 from harvester.engine.shard_task import collect_garbage_rarely
 from harvester.errors import ungrouped
@@ -91,7 +91,7 @@ class _Output:
         if self.in_json:
             _logger.info("done", extra={"facts": facts})
         else:
-            typer.echo(_summary(result), err=True)
+            typer.echo(str(CrawlSummary(result)), err=True)
 
 
 def _run(settings: CrawlConfig, options: CrawlOptions, output: _Output) -> CrawlResult:
@@ -126,21 +126,3 @@ async def _crawl_until_signal(
                 result = await crawl(settings, progress, options, stop=stop)
             tasks.cancel_scope.cancel()
     return result
-
-
-def _summary(result: CrawlResult) -> str:
-    rate = result.instances / result.seconds if result.seconds else 0.0
-    done = f"{count(result.instances, 'instance')} of {count(result.series, 'series')}"
-    spent = f"{count(result.requests, 'request')}, {size(result.bytes_fetched)}"
-    lines = [f"{done} in {span(result.seconds)} ({rate:,.0f} a second), {spent}"]
-    if result.carried:
-        lines.append(f"{count(result.carried, 'instance')} of them copied from unrevised rows")
-    if result.skipped:
-        lines.append(f"{count(result.skipped, 'object')} skipped, harvested before")
-    if result.failures:
-        lines.append(
-            f"{count(result.failures, 'failure')}: harvester sql -d {result.dataset} "
-            '"SELECT reason, count(*) FROM failures GROUP BY ALL"'
-        )
-    lines.append(f"dataset: {result.dataset}")
-    return "\n".join(lines)

@@ -7,8 +7,8 @@ from typing import Annotated, Final
 import anyio
 import typer
 
-from harvester.cli.format import count
 from harvester.demo import DemoAddress, serve_demo
+from harvester.messages import count
 
 EPILOG: Final = "Example: `harvester demo --root ~/dicom --port 9000`"
 

@@ -12,11 +12,11 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from harvester.cli.format import count, size
 from harvester.cli.options import EndpointOption, ObjectArgument, file_errors
 from harvester.dicom import Header
 from harvester.dicom.frames import FrameIndex
 from harvester.errors import ConfigError
+from harvester.messages import count, size
 from harvester.model import ObjectRef
 from harvester.reader.access import Access
 from harvester.reader.dataset_hints import look_up_hints

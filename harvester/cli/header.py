@@ -10,10 +10,10 @@ import anyio
 import pyarrow as pa
 import typer
 
-from harvester.cli.format import count, size
 from harvester.cli.options import EndpointOption, JsonOption, ObjectArgument
 from harvester.dicom import HeaderColumns
 from harvester.fetch.headers import FetchedHeader, HeaderFetcher
+from harvester.messages import count, size
 from harvester.model import ObjectRef
 from harvester.store.cost import RequestCost
 from harvester.store.open import open_store

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from harvester import __version__
 from harvester.engine.workers.memory import keep_small
 from harvester.errors import DatasetBusyError, HarvesterError, HarvestError, UserError
+from harvester.model import VERSION
 
 DONE: Final = 0
 BUG: Final = 1
@@ -75,7 +75,7 @@ def _called(arguments: Sequence[str]) -> str | None:
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001  typer's callbacks take the value
     if wanted:
-        typer.echo(f"harvester {__version__}")
+        typer.echo(f"harvester {VERSION}")
         raise typer.Exit
 
 

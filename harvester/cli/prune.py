@@ -10,9 +10,9 @@ from urllib.parse import unquote
 import typer
 
 from harvester.cli.compact import row_progress
-from harvester.cli.format import count, size
 from harvester.cli.options import DatasetOption, JsonOption, KeepHoursOption
 from harvester.dataset import CompactionOptions, Dataset, Pruned
+from harvester.messages import count, size
 
 EPILOG: Final = "Example: `harvester prune -d data/lung-ct --dry-run`"
 

@@ -5,10 +5,9 @@ from typing import Annotated, Final
 
 import typer
 
-from harvester.cli.format import size
+from harvester.audits.api import report
 from harvester.cli.options import DatasetOption, file_errors
-from harvester.errors import ConfigError
-from harvester.messages import pip_install
+from harvester.messages import size
 
 EPILOG: Final = "Example: `harvester report -d data/idc-sm -o slides.html`"
 
@@ -33,11 +32,7 @@ def command(
     It shows the cohort by collection and modality, violated rules, offset tables of slides, header sizes,
     crawl rates and values of attributes, with links to IDC's viewer, on screens of any size and on paper.
     """
-    try:
-        from harvester.audits.report import gather, render  # noqa: PLC0415  its packages are an extra
-    except ImportError as error:
-        raise ConfigError(f"a report needs {error.name}; {pip_install('report')}") from None
-    page = render(gather(dataset, attribute or ()), title)
+    page = report(dataset, attributes=attribute or (), title=title)
     with file_errors(output):
-        output.write_text(page, encoding="utf-8")
-    typer.echo(f"{output} ({size(len(page.encode()))})")
+        output.write_text(page.html, encoding="utf-8")
+    typer.echo(f"{output} ({size(len(page.html.encode()))})")

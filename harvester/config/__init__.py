@@ -1,6 +1,7 @@
 """The configuration of a crawl, read from a TOML file and checked."""
 
 from harvester.config.file import crawl_config, load, read_toml
+from harvester.config.keywords import ConfigLike, config_from, document_from
 from harvester.config.tables import (
     FIRST_WINDOW_BYTES,
     LONGEST_WINDOW_BYTES,
@@ -22,6 +23,7 @@ __all__ = [
     "LONGEST_WINDOW_BYTES",
     "READ_AHEAD_BYTES",
     "SELECT_KEYS",
+    "ConfigLike",
     "CrawlConfig",
     "FrameEffort",
     "FramesConfig",
@@ -31,7 +33,9 @@ __all__ = [
     "ScheduleConfig",
     "SelectConfig",
     "SourceConfig",
+    "config_from",
     "crawl_config",
+    "document_from",
     "load",
     "read_toml",
 ]

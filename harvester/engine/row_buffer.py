@@ -9,12 +9,11 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from harvester import __version__
 from harvester.dataset import FRAME_COLUMNS, HARVEST_COLUMNS
 from harvester.dicom import HeaderColumns
 from harvester.dicom.frames import FrameIndex
 from harvester.fetch.headers import FetchedHeader
-from harvester.model import Series
+from harvester.model import VERSION, Series
 from harvester.store.cost import RequestCost
 
 # A row of a slide with thousands of frames weighs megabytes, one of a CT some kilobytes: whichever bound
@@ -62,7 +61,7 @@ class RowBuffer:
             "requests": cost.requests,
             "bytes_fetched": cost.bytes_fetched,
             "harvested_at": datetime.now(UTC).replace(tzinfo=None),
-            "harvester_version": __version__,
+            "harvester_version": VERSION,
         }
         self.columns.append(header)
         for name, values in self._facts.items():

@@ -9,7 +9,6 @@ from typing import Final, TypeAlias
 
 import anyio
 
-from harvester import __version__
 from harvester.catalog.clouds import canonical_url
 from harvester.dataset import Partition, ShardWriter
 from harvester.dicom.frames import FrameIndex
@@ -22,14 +21,14 @@ from harvester.fetch.frame_index import FrameSearch
 from harvester.fetch.headers import FetchedHeader, HeaderFetcher
 from harvester.fetch.series_listing import ListedSeries, list_series, surplus
 from harvester.fetch.window_predictor import ObjectTraits
-from harvester.model import Failure, ListedObject, Series, Shard
+from harvester.model import VERSION, Failure, ListedObject, Series, Shard
 from harvester.store.cost import RequestCost
 
 _logger = logging.getLogger("harvester")
 
 _QueueItem: TypeAlias = tuple[ListedSeries, ListedObject]
 
-VERSIONS: Final = {"harvester": __version__, "pydicom": version("pydicom"), "pyarrow": version("pyarrow")}
+VERSIONS: Final = {"harvester": VERSION, "pydicom": version("pydicom"), "pyarrow": version("pyarrow")}
 
 
 @dataclass(slots=True)
@@ -165,7 +164,7 @@ class ShardHarvest:
             counts = {key: retried.counts(key, *count) for key, count in counts.items()}
         self.writer.write_failures(
             failures,
-            harvester_version=__version__,
+            harvester_version=VERSION,
             kept=None if retried is None else retried.remaining_rows(counts),
         )
         self.writer.commit(

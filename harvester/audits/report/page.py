@@ -14,11 +14,11 @@ from urllib.parse import quote
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from harvester import __version__
 from harvester.audits.output import printable
 from harvester.audits.report import charts
 from harvester.audits.report.facts import MAX_COLLECTIONS, TABLES, Distribution, Facts, Row
 from harvester.audits.vocabulary import attribute_of, uid_name
+from harvester.model import VERSION
 
 _VIEWER: Final = "https://viewer.imaging.datacommons.cancer.gov"
 _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB", "PB")
@@ -75,7 +75,7 @@ def render(facts: Facts, title: str = "") -> str:
         style=Markup(style),  # noqa: S704  part of the package
         style_hash=_hash(style),
         made_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        version=__version__,
+        version=VERSION,
         cohort=_cohort(facts),
         groups=_groups(facts),
         coverage=_coverage(facts.coverage),

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from importlib.util import find_spec
 from typing import Final
 
 import anyio
@@ -13,9 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from harvester.cli.format import count, size
 from harvester.engine.shard import CrawlProgress
 from harvester.errors import ungrouped
+from harvester.messages import count, size
 
 _logger = logging.getLogger("harvester")
 
@@ -26,7 +27,7 @@ _LINE_SECONDS: Final = 5.0
 @asynccontextmanager
 async def crawl_progress(progress: CrawlProgress, *, as_log: bool = False) -> AsyncIterator[None]:
     """Show the progress on stderr, or log it, while the block runs."""
-    draw = _log if as_log else _draw_bar if sys.stderr.isatty() else _write_lines
+    draw = _log if as_log else _draw_bar if _can_draw() else _write_lines
     with ungrouped():
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(draw, progress)
@@ -34,6 +35,12 @@ async def crawl_progress(progress: CrawlProgress, *, as_log: bool = False) -> As
                 yield
             finally:
                 tasks.cancel_scope.cancel()
+
+
+def _can_draw() -> bool:
+    """Whether a bar can be shown: on a terminal, or in a notebook that has widgets."""
+    console = Console(stderr=True)
+    return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
 
 
 async def _draw_bar(progress: CrawlProgress) -> None:

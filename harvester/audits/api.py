@@ -1,0 +1,174 @@
+"""The public functions `audit` and `report`, blocking and asynchronous, and their results."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from anyio import to_thread
+
+from harvester.audits.comparison import Comparison, compare, read_previous
+from harvester.audits.config import AuditConfig, AuditSettings, audit_config
+from harvester.audits.output import as_json, json_bytes
+from harvester.audits.run import AuditResult, check_rules, run_audit
+from harvester.config import ConfigLike, document_from
+from harvester.errors import ConfigError
+from harvester.messages import count, pip_install, span
+from harvester.query.api import TableResult
+
+
+class AuditSummary(TableResult):
+    """The result of an audit; as a table, its findings.
+
+    Attributes:
+        result: The outcome of each rule, the size of the cohort, and where the findings are.
+        comparison: With the previous audit, if one was given.
+    """
+
+    def __init__(self, result: AuditResult, comparison: Comparison | None) -> None:
+        self.result = result
+        self.comparison = comparison
+
+    @property
+    def passed(self) -> bool:
+        """Whether no rule at or above `fail_on` has findings."""
+        return not self.result.failed
+
+    def arrow(self) -> pa.Table:
+        """The findings as an Arrow table, one row each."""
+        return self.result.table()
+
+    def rules(self) -> pa.Table:
+        """One row for each rule: severity, violations, and how many were checked."""
+        names = ("name", "severity", "violations", "checked", "unit", "skipped")
+        return pa.Table.from_pylist(
+            [{name: getattr(outcome, name) for name in names} for outcome in self.result.outcomes]
+        )
+
+    def __str__(self) -> str:
+        broken = [outcome for outcome in self.result.outcomes if outcome.findings]
+        verdict = "passed" if self.passed else "violated"
+        lines = [f"{verdict} (fail_on = {self.result.fail_on!r}), {span(self.result.seconds)}"]
+        lines += [
+            f"{outcome.severity}: {outcome.name}: {count(outcome.violations, 'violation')}"
+            for outcome in broken
+        ]
+        return "\n".join([*lines, f"findings: {self.result.findings}"])
+
+
+def audit(
+    config: ConfigLike = None,
+    *,
+    against: str | Path | None = None,
+    rules: Sequence[Mapping[str, Any]] | None = None,
+    **keys: Any,
+) -> AuditSummary:
+    """Check a dataset against rules; the findings are also saved in the dataset.
+
+    No headers are harvested: crawl the selection first.
+
+    Args:
+        config: A TOML file, or a mapping of the same tables. None: keyword arguments only.
+        against: A previous audit to compare with: its folder, its findings, or `latest` of the same name.
+        rules: As `[[rules]]`: `[{"rule": "offset_table", "severity": "error"}]`. None: all built-in rules.
+        keys: `dataset`, the keys of `[audit]` (`fail_on`, `examples`, ...), and those of `harvester.crawl`;
+            a selection restricts the audit to it.
+
+    Raises:
+        UserError: The configuration, the dataset or the SQL of a rule can't be used.
+    """
+    path, document = document_from(config, {**keys, "rules": rules}, {"audit": AuditSettings.model_fields})
+    checked: AuditConfig = audit_config(path, document)
+    check_rules(checked)
+    previous = None if against is None else read_previous(str(against), checked.crawl.dataset, checked.name)
+    result = run_audit(checked)
+    comparison = None if previous is None else compare(result.table(), previous, checked.settings.examples)
+    result.keep(json_bytes(as_json(result, comparison)))
+    return AuditSummary(result, comparison)
+
+
+async def aaudit(
+    config: ConfigLike = None,
+    *,
+    against: str | Path | None = None,
+    rules: Sequence[Mapping[str, Any]] | None = None,
+    **keys: Any,
+) -> AuditSummary:
+    """Check a dataset against rules as `audit` does, for asynchronous callers.
+
+    Raises:
+        UserError: As `audit`.
+    """
+    return await to_thread.run_sync(partial(audit, config, against=against, rules=rules, **keys))
+
+
+class ReportPage:
+    """A report as HTML; a notebook shows it in a frame.
+
+    Attributes:
+        html: The page; it loads nothing from a network.
+    """
+
+    def __init__(self, html: str) -> None:
+        self.html = html
+
+    def write(self, path: str | Path) -> None:
+        """Write the page to a file.
+
+        Raises:
+            ConfigError: It can't be written.
+        """
+        try:
+            Path(path).write_text(self.html, encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror or error}") from error
+
+    def _repr_html_(self) -> str:
+        frame = 'sandbox="" style="width:100%;height:40em;border:0"'
+        return f'<iframe title="report" srcdoc="{escape(self.html)}" {frame}></iframe>'
+
+
+def report(
+    dataset: str | Path,
+    output: str | Path | None = None,
+    *,
+    attributes: Sequence[str] = (),
+    title: str = "",
+) -> ReportPage:
+    """Make one HTML page about a dataset and its last audit.
+
+    Args:
+        dataset: Directory or URL of the dataset.
+        output: The file to write; None: none.
+        attributes: Keywords of attributes whose values are shown; common ones by default.
+        title: The title; the dataset's name by default.
+
+    Raises:
+        ConfigError: The extra `report` is not installed, or the file can't be written.
+        UserError: The dataset can't be read, or an attribute is unknown.
+    """
+    try:
+        from harvester.audits.report import gather, render  # noqa: PLC0415  its packages are an extra
+    except ImportError as error:
+        raise ConfigError(f"a report needs {error.name}; {pip_install('report')}") from None
+    page = ReportPage(render(gather(str(dataset), attributes), title))
+    if output is not None:
+        page.write(output)
+    return page
+
+
+async def areport(
+    dataset: str | Path,
+    output: str | Path | None = None,
+    *,
+    attributes: Sequence[str] = (),
+    title: str = "",
+) -> ReportPage:
+    """Make a report as `report` does, for asynchronous callers.
+
+    Raises:
+        UserError: As `report`.
+    """
+    return await to_thread.run_sync(partial(report, dataset, output, attributes=attributes, title=title))
