@@ -47,7 +47,7 @@ class AuditSummary(TableResult):
             [{name: getattr(outcome, name) for name in names} for outcome in self.result.outcomes]
         )
 
-    def __str__(self) -> str:
+    def _summary(self) -> str:
         broken = [outcome for outcome in self.result.outcomes if outcome.findings]
         verdict = "passed" if self.passed else "violated"
         lines = [f"{verdict} (fail_on = {self.result.fail_on!r}), {span(self.result.seconds)}"]

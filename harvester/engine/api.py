@@ -108,7 +108,7 @@ class CrawlSummary(TableResult):
         with self.open() as opened:
             return opened.failures.arrow()
 
-    def __str__(self) -> str:
+    def _summary(self) -> str:
         rate = self.instances / self.seconds if self.seconds else 0.0
         done = f"{count(self.instances, 'instance')} of {count(self.series, 'series')}"
         spent = f"{count(self.requests, 'request')}, {size(self.bytes_fetched)}"
@@ -241,7 +241,7 @@ def headers(
     return _run_blocking(partial(aheaders, config, urls=urls, errors=errors, progress=progress, **keys))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PlanSummary(TableResult):
     """The expected cost of a crawl; as a table, the selection by collection and modality.
 
@@ -305,7 +305,7 @@ class PlanSummary(TableResult):
             "binds": self.forecast.binds,
         }
 
-    def __str__(self) -> str:
+    def _summary(self) -> str:
         cost, rates, times = self.cost, self.rates, self.forecast.seconds_by_cause
         uncounted = f" (and {count(cost.uncounted, 'series')} of unknown length)" if cost.uncounted else ""
         selected = f"{count(cost.series, 'series')}, {count(cost.instances, 'instance')}{uncounted}"

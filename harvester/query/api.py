@@ -80,6 +80,9 @@ class TableResult:
     def _summary(self) -> str:
         return ""
 
+    def __str__(self) -> str:
+        return self._summary() or repr(self)
+
     def __repr__(self) -> str:
         head, text = self.head(), io.StringIO()
         write_result(Result(tuple(head.column_names), head.to_reader()), "table", text)
