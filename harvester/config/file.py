@@ -78,7 +78,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def _resolve_paths(path: Path, document: dict[str, Any]) -> dict[str, Any]:
     resolved = dict(document)
-    for table, keys in (("source", ("catalog",)), ("select", ("manifest", "urls", "root"))):
+    for table, keys in (("source", ("catalog", "ca_bundle")), ("select", ("manifest", "urls", "root"))):
         values = document.get(table)
         if isinstance(values, dict):
             resolved[table] = {

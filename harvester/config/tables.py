@@ -53,12 +53,14 @@ class SourceConfig(_Table):
     `catalog` is "idc" (the installed idc-index release), the path or http(s) URL of a Parquet file with the
     same columns, "listing" (of `select.urls` or `select.prefixes`) or "local" (`select.root`).
     `endpoint` replaces the first provider's address, path-style; failover is then off unless it is set.
+    `ca_bundle` is a file of PEM certificates to trust besides the system's.
     """
 
     catalog: str = "idc"
     provider: Annotated[tuple[Provider, ...], BeforeValidator(_as_tuple), Field(strict=False)] = ("aws",)
     failover: bool | None = None
     endpoint: str | None = None
+    ca_bundle: str | None = None
 
     @field_validator("catalog")
     @classmethod

@@ -226,6 +226,7 @@ class _Run:
                     replica_schemes=schemes_of(self.config.source.provider),
                     effort=self.config.frames.index,
                     token=lock.token,
+                    ca_bundle=self.config.source.ca_bundle,
                 )
                 async with open_task_runner(settings) as runner:
                     if pool is None:

@@ -38,6 +38,7 @@ class WorkerSettings:
         replica_schemes: Schemes of the clouds that share the reads of objects which lie in both.
         effort: How far to search for frame indexes; None: no search.
         token: Token of the crawl's lock; needed for a dataset in a bucket.
+        ca_bundle: A file of certificates to trust besides the system's.
     """
 
     dataset: str
@@ -47,6 +48,7 @@ class WorkerSettings:
     replica_schemes: tuple[str, ...] = ()
     effort: Effort | None = None
     token: str | None = None
+    ca_bundle: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,7 @@ async def open_task_runner(settings: WorkerSettings) -> AsyncIterator[TaskRunner
         retry=RetryPolicy(attempts=limits.attempts, patience_seconds=limits.patience_seconds),
         hedge=limits.hedge,
         processes=settings.processes,
+        ca_bundle=settings.ca_bundle,
     )
     async with open_store(store_settings, endpoint=settings.endpoint) as store:
         fetcher = HeaderFetcher(

@@ -10,6 +10,9 @@ import aiohttp
 import anyio
 
 from harvester.config import ScheduleConfig
+from harvester.errors import ConfigError
+from harvester.store.http.certificates import trusted_certificates
+from harvester.store.http.proxies import Proxies
 
 _logger = logging.getLogger("harvester")
 
@@ -35,12 +38,17 @@ async def notify(schedule: ScheduleConfig, facts: Mapping[str, Any]) -> None:
 async def _post(url: str, body: str) -> None:
     headers = {"Content-Type": "application/json"}
     try:
+        connector = aiohttp.TCPConnector(ssl=trusted_certificates() or True)
+        timeout = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)
+        proxy = Proxies.of_environment().of(url)
         async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)) as session,
-            session.post(url, data=body, headers=headers, allow_redirects=False) as response,
+            aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
+            session.post(url, data=body, headers=headers, allow_redirects=False, proxy=proxy) as response,
         ):
             if response.status >= 300:
                 _logger.warning("schedule.webhook: the server responded with status %d", response.status)
+    except ConfigError as error:  # of the proxies or certificates that the environment names
+        _logger.warning("schedule.webhook: %s", error)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         _logger.warning("schedule.webhook: %s", type(error).__name__)  # without the URL: it may hold a secret
 

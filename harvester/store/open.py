@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from harvester.errors import ListingError, RequestRejectedError
 from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse
 from harvester.store.base import Store
+from harvester.store.http.certificates import trusted_certificates
 from harvester.store.http.connection_pool import HttpLimits
+from harvester.store.http.proxies import Proxies
 from harvester.store.http.store import HttpStore, open_http_store
 from harvester.store.local import LocalStore
 from harvester.store.replicas import CopyReader, ReplicaOrder
@@ -34,6 +36,7 @@ class StoreSettings:
         retry: How often and how long a request is tried.
         hedge: Whether the slowest 1 % of requests are sent a second time.
         processes: How many processes share the rates, this one included.
+        ca_bundle: A file of certificates to trust besides the system's.
     """
 
     concurrency: int = 64
@@ -42,6 +45,7 @@ class StoreSettings:
     retry: RetryPolicy = DEFAULT_RETRY
     hedge: bool = False
     processes: int = 1
+    ca_bundle: str | None = None
 
 
 DEFAULT_SETTINGS = StoreSettings()
@@ -58,7 +62,7 @@ async def open_store(
         endpoint: Replaces the endpoints of S3 and GCS; the bucket is the first part of the path.
 
     Raises:
-        ConfigError: The endpoint is not a URL.
+        ConfigError: The endpoint is not a URL, or the environment's proxies or certificates are unusable.
     """
     limits = HttpLimits(kept_connections=settings.concurrency, total_seconds=settings.timeout_seconds)
     endpoints = Endpoints(
@@ -68,7 +72,8 @@ async def open_store(
         gcs_requests_per_second=_GCS_REQUESTS_PER_SECOND / settings.processes if endpoint is None else 0.0,
         patience_seconds=settings.retry.patience_seconds,
     )
-    async with open_http_store(endpoint=endpoint, limits=limits) as http:
+    tls, proxies = trusted_certificates(settings.ca_bundle), Proxies.of_environment()
+    async with open_http_store(endpoint=endpoint, limits=limits, tls=tls, proxies=proxies) as http:
         yield OpenedStore(http, settings, endpoints)
 
 

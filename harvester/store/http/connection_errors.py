@@ -8,6 +8,7 @@ import aiohttp
 
 from harvester.errors import ConnectionFailedError, PermanentConnectionError
 from harvester.messages import one_line
+from harvester.store.http.http_errors import PROXY_WANTS_CREDENTIALS
 
 _UNKNOWN_HOST = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 _UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL})
@@ -68,12 +69,8 @@ def _cause(error: Exception) -> Exception:
 
 def _refused_by_proxy(error: aiohttp.ClientHttpProxyError) -> ConnectionFailedError:
     """The error for a proxy that does not open the connection; its address may hold a password."""
-    if error.status == 407:
-        return PermanentConnectionError(
-            "the proxy requires a user name and a password (407); write HTTPS_PROXY as"
-            " http://USER:PASSWORD@HOST:PORT",
-            status=407,
-        )
+    if error.status in (401, 407):  # tinyproxy: the former for a wrong password
+        return PermanentConnectionError(PROXY_WANTS_CREDENTIALS, status=error.status)
     kind = PermanentConnectionError if 400 <= error.status < 500 else ConnectionFailedError
     return kind(
         f"the proxy refuses to connect to the server ({error.status}); ask its operator, or name the host in"

@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 from harvester.errors import (
     AccessDeniedError,
     NotFoundError,
+    PermanentConnectionError,
     RequestRejectedError,
     ServerFaultError,
     StoreError,
@@ -17,6 +18,7 @@ from harvester.errors import (
 )
 
 EXCERPT_BYTES = 2048
+PROXY_WANTS_CREDENTIALS = "the proxy requires a valid user name and password (407); write HTTPS_PROXY as http://USER:PASSWORD@HOST:PORT"
 _EXCERPT_CHARACTERS = 160
 _CODE = re.compile(rb"<Code>([^<]{1,200})")
 _MESSAGE = re.compile(rb"<Message>([^<]{1,400})")
@@ -33,7 +35,7 @@ _PERMANENT_FAULTS = frozenset({501, 505, 506, 508, 510, 511})
 _SECONDS = re.compile(r"[0-9]{1,9}")
 
 
-def status_error(status: int, headers: Mapping[str, str], body: bytes) -> StoreError:
+def status_error(status: int, headers: Mapping[str, str], body: bytes) -> StoreError:  # noqa: PLR0911
     """The error for a response with a status of 400 or more.
 
     Args:
@@ -47,6 +49,8 @@ def status_error(status: int, headers: Mapping[str, str], body: bytes) -> StoreE
         message += f" ({details})"
     found = _CODE.search(body)
     code = b"" if found is None else found.group(1)
+    if status == 407:
+        return PermanentConnectionError(PROXY_WANTS_CREDENTIALS, status=status)
     if status == 404:
         return NotFoundError(f"{message}: no such object or bucket", status=status)
     if code in _TIMEOUT_CODES:

@@ -101,15 +101,25 @@ def counting(cost: RequestCost) -> aiohttp.ClientMiddlewareType:
         try:
             return await handler(request)
         except aiohttp.ConnectionTimeoutError as error:
-            raise TimedOutError(f"no connection to {request.url.host}:{request.url.port} in time") from error
+            server = f"{request.url.host}:{request.url.port}"
+            raise _FailedRequestError(TimedOutError(f"no connection to {server} in time")) from error
         except (
             aiohttp.ClientOSError,
             aiohttp.ServerDisconnectedError,
             aiohttp.ClientHttpProxyError,
         ) as error:
-            raise connection_error(error, f"{request.url.host}:{request.url.port}") from error
+            server = f"{request.url.host}:{request.url.port}"
+            raise _FailedRequestError(connection_error(error, server)) from error
 
     return send
+
+
+class _FailedRequestError(Exception):
+    """Carries an error through aiohttp's client, which repeats or wraps any OSError."""
+
+    def __init__(self, error: StoreError) -> None:
+        super().__init__(error.message)
+        self.error = error
 
 
 @contextmanager
@@ -128,6 +138,8 @@ def store_errors(ref: ObjectRef, offset: int | None = None) -> Iterator[RequestC
         yield cost
     except StoreError as error:
         raise _complete(error, ref, offset, cost)  # noqa: B904 - it is the same error
+    except _FailedRequestError as failed:
+        raise _complete(failed.error, ref, offset, cost) from failed.__cause__
     except TimeoutError as error:
         raise _complete(TimedOutError("the response was not complete in time"), ref, offset, cost) from error
     except (aiohttp.ClientError, HttpProcessingError, OSError) as error:

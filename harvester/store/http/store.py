@@ -1,7 +1,7 @@
 """Reads ranges of objects over HTTP, from S3, GCS or any server that supports range requests."""
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
@@ -28,6 +28,7 @@ from harvester.store.http.listing import (
     parse_json_page,
     parse_xml_page,
 )
+from harvester.store.http.proxies import Proxies
 from harvester.store.http.range_response import if_match
 from harvester.store.http.response import (
     AiohttpResponse,
@@ -56,17 +57,18 @@ async def open_http_store(
     limits: HttpLimits = DEFAULT_HTTP_LIMITS,
     tls: ssl.SSLContext | None = None,
     resolver: AbstractResolver | None = None,
+    proxies: Proxies | None = None,
 ) -> AsyncIterator["HttpStore"]:
     """An HTTP store with its own connections, which are closed at the end.
 
-    Requests are anonymous: no cookies, and neither proxies nor .netrc from the environment. How many run at
-    once is the caller's business.
+    Requests are anonymous: no cookies, and no .netrc. How many run at once is the caller's business.
 
     Args:
         endpoint: Replaces the endpoints of S3 and GCS; the bucket is the first part of the path.
         limits: Bounds of every exchange.
         tls: Which certificates are trusted; None: those that the operating system trusts.
         resolver: Finds the addresses of hosts; None: the operating system does.
+        proxies: Chooses the proxy of a request; None: there are none.
 
     Raises:
         ConfigError: The endpoint is not a URL.
@@ -86,21 +88,28 @@ async def open_http_store(
         trust_env=False,
     )
     async with session, open_connections(limits, tls=tls, resolver=resolver) as connections:
-        yield HttpStore(session, connections, endpoint=endpoint)
+        yield HttpStore(session, connections, endpoint=endpoint, proxies=proxies)
 
 
 class HttpStore(PagedStore):
     """A store over `s3`, `gs`, `https` and `http` refs, from `open_http_store`; one request per call.
 
     Args:
-        session: Sends the requests for listings; it must not decompress.
-        connections: For the requests for ranges.
+        session: Sends the requests for listings, and all through a proxy; it must not decompress.
+        connections: For direct requests for ranges.
         endpoint: Replaces the endpoints of S3 and GCS; the bucket is the first part of the path.
+        proxies: Chooses the proxy of a request; None: there are none.
     """
 
     def __init__(
-        self, session: aiohttp.ClientSession, connections: ConnectionPool, *, endpoint: str | None = None
+        self,
+        session: aiohttp.ClientSession,
+        connections: ConnectionPool,
+        *,
+        endpoint: str | None = None,
+        proxies: Proxies | None = None,
     ) -> None:
+        self._proxies = Proxies({}) if proxies is None else proxies
         self._session = session
         self._connections = connections
         self._endpoint = None if endpoint is None else urls.checked_endpoint(endpoint)
@@ -113,17 +122,17 @@ class HttpStore(PagedStore):
         Raises:
             StoreError: One of its subclasses, for every failure of the server or the network.
         """
-        fields = f"Range: bytes={wanted.start}-{wanted.stop - 1}\r\n"
+        headers = {"Range": f"bytes={wanted.start}-{wanted.stop - 1}"}
         pinned = if_match(etag)
         if pinned is not None:
-            fields += f"If-Match: {pinned}\r\n"
+            headers["If-Match"] = pinned
 
         def url_of(region: str | None) -> str:
             return urls.object_url(ref, endpoint=self._endpoint, region=region)
 
         with store_errors(ref, wanted.start) as cost:
             return await self._exchange(
-                ref, url_of, partial(self._send, fields, cost), partial(read_range, wanted, etag, cost)
+                ref, url_of, partial(self._send, headers, cost), partial(read_range, wanted, etag, cost)
             )
 
     async def list_page(self, prefix: ObjectRef, token: str | None) -> ListingPage:
@@ -161,7 +170,10 @@ class HttpStore(PagedStore):
         """One page of a listing, as the server sends it."""
         with store_errors(prefix) as cost:
             return await self._exchange(
-                prefix, url_of, partial(self._send_by_aiohttp, cost), partial(read_document, MOST_PAGE_BYTES)
+                prefix,
+                url_of,
+                partial(self._send_by_aiohttp, {}, cost),
+                partial(read_document, MOST_PAGE_BYTES),
             )
 
     async def _exchange(
@@ -180,10 +192,20 @@ class HttpStore(PagedStore):
                 url = self._redirected(ref, url_of, response, url)
         raise RequestRejectedError(f"redirected more than {_MOST_REDIRECTS} times")
 
+    def _send(
+        self, headers: Mapping[str, str], cost: RequestCost, url: str
+    ) -> AbstractAsyncContextManager[HttpResponse]:
+        """Send a request, over a connection of our own if that is direct."""
+        if self._proxies.of(url) is None:
+            return self._send_directly(headers, cost, url)
+        return self._send_by_aiohttp(headers, cost, url)
+
     @asynccontextmanager
-    async def _send(self, fields: str, cost: RequestCost, url: str) -> AsyncIterator[HttpResponse]:
+    async def _send_directly(
+        self, headers: Mapping[str, str], cost: RequestCost, url: str
+    ) -> AsyncIterator[HttpResponse]:
         """Send a request over a connection of our own."""
-        origin, request = _request(url, fields)
+        origin, request = _request(url, headers)
         cost.requests += 1
         connection = await self._connections.acquire(origin)
         try:
@@ -194,11 +216,17 @@ class HttpStore(PagedStore):
             self._connections.release(connection)
 
     @asynccontextmanager
-    async def _send_by_aiohttp(self, cost: RequestCost, url: str) -> AsyncIterator[HttpResponse]:
-        """Send a request by aiohttp's client."""
+    async def _send_by_aiohttp(
+        self, headers: Mapping[str, str], cost: RequestCost, url: str
+    ) -> AsyncIterator[HttpResponse]:
+        """Send a request by aiohttp's client, through a proxy if there is one."""
         # Leaving the block closes a connection whose response was not read to its end.
         async with self._session.get(
-            URL(url, encoded=True), allow_redirects=False, middlewares=(counting(cost),)
+            URL(url, encoded=True),
+            headers=headers,
+            allow_redirects=False,
+            middlewares=(counting(cost),),
+            proxy=self._proxies.of(url),
         ) as client_response:
             response = AiohttpResponse(client_response)
             try:
@@ -223,10 +251,11 @@ class HttpStore(PagedStore):
         return target
 
 
-def _request(url: str, fields: str) -> tuple[str, bytes]:
+def _request(url: str, headers: Mapping[str, str]) -> tuple[str, bytes]:
     """The origin of a URL, and the bytes of a GET request with these header fields."""
     scheme, _, rest = url.partition("://")
     authority, _, target = rest.partition("/")
+    fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     request = (
         f"GET /{target} HTTP/1.1\r\nHost: {authority}\r\nAccept: */*\r\nAccept-Encoding: identity\r\n"
         f"User-Agent: {_USER_AGENT}\r\n{fields}\r\n"
