@@ -11,9 +11,11 @@ from test_documents import blocks, typed_commands
 
 import harvester
 from harvester.query import open_dataset, run_query
+from harvester.reader import access
 from harvester.reader.event_loop import LOOP
 from harvester.reader.frame_lookup import FRAME_INDEXES
 from harvester.reader.header_lengths import RECENT_LENGTHS
+from harvester.store.open import open_store
 
 objects = pytest.importorskip("reading.objects", reason="highdicom is not installed")
 
@@ -50,6 +52,11 @@ def recipe(bucket, monkeypatch):
     addresses = harvester.series_urls
     store = LOOP.store
     monkeypatch.setattr(LOOP, "store", lambda endpoint: store(endpoint or bucket.address.endpoint))
+    monkeypatch.setattr(
+        access,
+        "open_store",
+        lambda settings, endpoint: open_store(settings, endpoint=endpoint or bucket.address.endpoint),
+    )
     monkeypatch.setattr(
         harvester,
         "series_urls",
@@ -126,6 +133,21 @@ def test_single_frames(recipe):
     names = recipe("Single frames, by their numbers")
     assert [tile.shape for tile in names["tiles"]] == [(256, 256, 3)] * 4
     assert {jpeg[:3] for jpeg in names["jpegs"]} == {b"\xff\xd8\xff"}
+
+
+def test_a_notebook(recipe, capsys):
+    names = recipe("In a notebook or another event loop")
+    assert names["tile"].shape == (256, 256, 3)
+    assert [header.TotalPixelMatrixColumns for header in names["headers"]] != []
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_a_cache(recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = recipe("A cache on the disk")
+    for first, second in zip(names["tiles"], names["again"], strict=True):
+        assert (first == second).all()
+    assert list((tmp_path / "slide-cache").rglob("index"))
 
 
 @pytest.mark.filterwarnings("ignore:Could not find")  # wsidicom's, of metadata that these levels lack
