@@ -1,18 +1,11 @@
 """SQL over a dataset, in DuckDB's dialect or BigQuery's, and its answers in the formats of many tools."""
 
 from harvester.query.bigquery.translate import translate
-from harvester.query.connection import (
-    DIALECTS,
-    DatabaseOptions,
-    Dialect,
-    Result,
-    build_index,
-    open_dataset,
-    run_query,
-)
+from harvester.query.connection import DatabaseOptions, open_dataset
 from harvester.query.idc_tables import INDEX_NAMES, index_query
 from harvester.query.output import FORMATS, Format, write_result
 from harvester.query.release_diff import changes
+from harvester.query.run import DIALECTS, Dialect, Result, build_index, run_query
 
 __all__ = [
     "DIALECTS",

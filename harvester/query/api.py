@@ -14,8 +14,8 @@ from anyio import to_thread
 
 from harvester.errors import ConfigError, HarvesterError, without_frames
 from harvester.query import connection as sql_connection
-from harvester.query.connection import Dialect, Result, build_index, run_query
 from harvester.query.output import FORMATS, write_result
+from harvester.query.run import Dialect, Result, build_index, run_query
 
 if TYPE_CHECKING:
     import pandas as pd

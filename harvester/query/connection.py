@@ -1,16 +1,13 @@
 """SQL over a dataset: DuckDB with its views, those of the idc-index release, and nothing else."""
 
-import difflib
-import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import chain, count
+from itertools import chain
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final
 
 import duckdb
 import pyarrow as pa
@@ -19,19 +16,13 @@ from harvester.catalog.database import add_table, identifier, literal, lock
 from harvester.catalog.release import index_tables
 from harvester.dataset import INSTANCE_COLUMNS, TABLES, Dataset, Snapshot, TableName
 from harvester.dataset.paths import REPLACED
-from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import DatasetError, QueryError
-from harvester.query.bigquery.translate import translate
-from harvester.query.idc_tables import derived_table
-from harvester.query.part_files import define_files, files_by_table, follow_files
+from harvester.query.part_files import define_files, files_by_table
 from harvester.query.query_views import (
-    bind,
     define_instances,
-    missing_name,
-    readable_views,
     with_fixed_columns,
 )
-from harvester.query.sandbox import require_question
+from harvester.query.run import plain_message
 from harvester.query.supersession import add_marks, marked
 from harvester.query.views import (
     DICOM_TABLES,
@@ -42,13 +33,6 @@ from harvester.query.views import (
     table_view,
     with_curated,
 )
-
-# DuckDB's unit of work: a smaller batch only splits it, a larger one costs memory on wide rows.
-_BATCH_ROWS = 2048
-
-Dialect = Literal["duckdb", "bigquery"]
-
-DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,54 +63,8 @@ class DatabaseOptions:
 
 _DEFAULT_OPTIONS: Final = DatabaseOptions()
 
-_MISSING_FILE: Final = re.compile(r"Cannot (?:open|access) file|No files found")
-
 # A dataset that is compacted while it is opened is opened again.
 _ATTEMPTS: Final = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """The answer to a query, still streaming: it can be read once.
-
-    Attributes:
-        columns: The columns' names; two can be equal.
-    """
-
-    columns: tuple[str, ...]
-    _reader: pa.RecordBatchReader
-    _again: Callable[[Exception], pa.RecordBatchReader | None] = lambda _error: None
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns' Arrow types."""
-        return self._reader.schema
-
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Read the rows, batch by batch.
-
-        Raises:
-            QueryError: The query failed on the way.
-        """
-        reader, begun = self._reader, False
-        while True:
-            try:
-                batch = reader.read_next_batch()
-            except StopIteration:
-                return
-            # DuckDB's errors come through Arrow's stream as Arrow's, of which one is an OSError.
-            except (duckdb.Error, pa.ArrowException, OSError) as error:
-                again = self._again(error)
-                if again is None:
-                    raise QueryError(_one_line(error)) from error
-                if begun:
-                    raise QueryError(
-                        "the dataset was compacted while this query was read; run it again"
-                    ) from error
-                reader = again
-                continue
-            begun = True
-            yield batch
 
 
 def open_dataset(path: str | Path, options: DatabaseOptions = _DEFAULT_OPTIONS) -> duckdb.DuckDBPyConnection:
@@ -157,7 +95,7 @@ def open_dataset(path: str | Path, options: DatabaseOptions = _DEFAULT_OPTIONS) 
         except duckdb.Error as error:
             # Unless a compaction has moved parts meanwhile.
             if dataset.snapshot()[0] == snapshot and files_by_table(snapshot) == files:
-                raise QueryError(f"{dataset.location}: {_one_line(error)}") from error
+                raise QueryError(f"{dataset.location}: {plain_message(error)}") from error
     raise DatasetError(f"{dataset.location}: changes faster than it can be read; try again")
 
 
@@ -217,82 +155,6 @@ def _opened(
     return connection
 
 
-def run_query(connection: duckdb.DuckDBPyConnection, sql: str, dialect: Dialect = "duckdb") -> Result:
-    """Run one SELECT (or EXPLAIN, DESCRIBE, SUMMARIZE, PIVOT, ...) and stream its answer.
-
-    An attribute that no object of the dataset has is NULL, whether it is a column or a field of a
-    sequence's items.
-
-    Args:
-        connection: From `open_dataset`.
-        sql: The text; it may end with a semicolon.
-        dialect: `bigquery` translates it first.
-
-    Raises:
-        QueryError: It is no query, it cannot be translated, or DuckDB refuses it; for a name that
-            neither the dataset nor DICOM's dictionary has, the message says which are similar.
-    """
-    if dialect == "bigquery":
-        sql = translate(sql, readable_views(connection, sql))
-    for attempt in count():
-        try:
-            reader = _run(connection, sql)
-            break
-        except (duckdb.Error, pa.ArrowException) as error:
-            if attempt == _ATTEMPTS or not _have_parts_moved(connection, error):
-                raise QueryError(_one_line(error) + _did_you_mean(connection, str(error))) from error
-    return Result(tuple(reader.schema.names), reader, partial(_run_again, connection, sql))
-
-
-def _run(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.RecordBatchReader:
-    statements = require_question(connection, sql)
-    bind(connection, sql)
-    for statement in statements:
-        connection.execute(statement)
-    return connection.to_arrow_reader(_BATCH_ROWS)
-
-
-def _run_again(
-    connection: duckdb.DuckDBPyConnection, sql: str, error: Exception
-) -> pa.RecordBatchReader | None:
-    """Run a query again that failed because a compaction moved parts; None: it failed otherwise."""
-    return _run(connection, sql) if _have_parts_moved(connection, error) else None
-
-
-def _have_parts_moved(connection: duckdb.DuckDBPyConnection, error: Exception) -> bool:
-    return _MISSING_FILE.search(str(error)) is not None and follow_files(connection)
-
-
-def _one_line(error: Exception) -> str:
-    """DuckDB's message without what follows it: an excerpt, guesses by position, settings that are locked."""
-    message = re.split(
-        r"\n\nLINE |\nCandidate bindings|\n\nPossible solutions|\nBy default, this", str(error), maxsplit=1
-    )[0]
-    if "Out of Memory" in message:
-        message += "; ask for fewer rows or columns at once"
-    # Where a thread fails, DuckDB interrupts the others, and now and then theirs is the error that it keeps.
-    if message.startswith("INTERRUPT Error"):
-        message += " Unless you stopped the query, something in it failed: ask again to be told what"
-    return " ".join(message.split())
-
-
-def _did_you_mean(connection: duckdb.DuckDBPyConnection, message: str) -> str:
-    """The nearest names of the dataset, else of DICOM's dictionary, to the one that is missing."""
-    missing = missing_name(message)
-    if missing is None or missing.lower() in attributes_by_keyword():
-        return ""
-    of_dataset = {
-        str(name).lower(): str(name)
-        for view in (*TABLES, "dicom_all")
-        for name, *_ in connection.execute(f"DESCRIBE memory.main.{view}").fetchall()
-    }
-    of_dicom = {name: attribute.keyword for name, attribute in attributes_by_keyword().items()}
-    for known, likeness in ((of_dataset, 0.8), (of_dicom, 0.8), (of_dataset, 0.6)):
-        if near := difflib.get_close_matches(missing.lower(), known, n=3, cutoff=likeness):
-            return f"; did you mean {', '.join(known[name] for name in near)}?"
-    return ""
-
-
 def _add_release(connection: duckdb.DuckDBPyConnection) -> list[str]:
     """Make a view of each table that the installed idc-index release brings; return their files."""
     files = {table.name: str(table.path) for table in index_tables().values() if table.path is not None}
@@ -317,22 +179,3 @@ def _add_views(connection: duckdb.DuckDBPyConnection, parts: str, condition: str
     connection.execute(f"CREATE VIEW studies AS {studies_view(names)}")
     rows = _some(with_fixed_columns(f"({parts})", there), condition)
     connection.execute(f"CREATE OR REPLACE VIEW instances AS {rows}")
-
-
-def build_index(connection: duckdb.DuckDBPyConnection, name: str) -> Result:
-    """Make one of IDC's index tables, with the columns and types that its schema in the release has.
-
-    `idc_index` takes the attributes from the headers, and licence, DOI and releases from the
-    installed release, by SeriesInstanceUID. Where IDC's definition stops at what IDC has not, such as
-    another SOP class, its name is NULL.
-
-    Args:
-        connection: From `open_dataset`.
-        name: One of `INDEX_NAMES`.
-
-    Raises:
-        QueryError: There is no such table, or the installed release defines it in a way that cannot
-            be translated.
-    """
-    table = derived_table(name)
-    return run_query(connection, table.query(readable_views(connection, table.sql).columns_of))

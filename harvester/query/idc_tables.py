@@ -11,6 +11,7 @@ from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import QueryError
 from harvester.query.bigquery.column_types import ColumnsOf
 from harvester.query.bigquery.translate import Views, translate
+from harvester.query.derived_tables import DERIVED
 from harvester.query.sql_types import absent_type
 from harvester.query.views import DICOM_TABLES
 
@@ -30,7 +31,7 @@ INDEX_NAMES: Final = (
 )
 """The index tables that follow from headers; the release's others are of collections, or clinical."""
 
-DERIVED_TABLES: Final = INDEX_NAMES[1:]
+DERIVED_TABLES: Final = (*DERIVED, *INDEX_NAMES[1:])
 """The tables that a query can read although no view of them is kept; `idc_index` is the release's own."""
 
 _TYPES: Final = {
@@ -45,11 +46,11 @@ _TYPES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class DerivedTable:
-    """A table that a query in BigQuery's dialect defines over the dataset's views.
+    """A table that a query defines over the dataset's views.
 
     Attributes:
-        sql: The query.
-        columns: What its columns are cast to, in order; empty: they are the query's.
+        sql: The query: in DuckDB's dialect, or IDC's own in BigQuery's.
+        columns: The columns of IDC's own; empty for DuckDB's dialect.
     """
 
     sql: str
@@ -61,18 +62,20 @@ class DerivedTable:
         Args:
             columns_of: The columns of the views that it reads.
         """
-        query = translate(self.sql, Views({*DICOM_TABLES, *DERIVED_TABLES}, columns_of), errors_as_null=True)
         if not self.columns:
-            return query
+            return self.sql
+        query = translate(self.sql, Views({*DICOM_TABLES, *DERIVED_TABLES}, columns_of), errors_as_null=True)
         return f"SELECT {', '.join(map(_column, self.columns))} FROM ({query}) AS built"
 
 
 def derived_table(name: str) -> DerivedTable:
-    """The definition of one of `INDEX_NAMES`.
+    """The definition of one of `DERIVED_TABLES`, or of `idc_index`.
 
     Raises:
         QueryError: There is no such table, or the installed release does not define it.
     """
+    if name in DERIVED:
+        return DerivedTable(DERIVED[name])
     if name not in INDEX_NAMES:
         raise QueryError(f"{name!r} is no index table of headers; there are {', '.join(INDEX_NAMES)}")
     table = index_tables().get(name)

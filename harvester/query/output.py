@@ -20,7 +20,7 @@ from rich.text import Text
 
 from harvester.dataset.parquet_writer import row_groups
 from harvester.errors import QueryError
-from harvester.query.connection import Result
+from harvester.query.run import Result
 
 Format = Literal["table", "csv", "json", "parquet"]
 

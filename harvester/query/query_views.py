@@ -6,7 +6,7 @@ or as a field of the sequences that the query names. An alias of the same name t
 """
 
 import re
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from typing import Final
 
 import duckdb
@@ -16,6 +16,8 @@ from harvester.catalog.database import identifier
 from harvester.dataset import INSTANCE_COLUMNS
 from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import QueryError
+from harvester.query.bigquery.column_types import sqlglot_type
+from harvester.query.bigquery.script import NO_PARAMETERS, Parameters
 from harvester.query.bigquery.translate import Views
 from harvester.query.idc_tables import DERIVED_TABLES, derived_table
 from harvester.query.sql_types import absent_type, arrow_type, sql_type, with_field
@@ -26,6 +28,9 @@ _MISSING: Final = re.compile(
     r'|table "([^"]+)" not found|a column named "([^"]+)"|find key "([^"]+)"',
     re.IGNORECASE,
 )
+_SCHEMA_TABLES: Final = ("information_schema_columns", "information_schema_tables")
+_PROJECT: Final = "bigquery-public-data"
+_RELEASE: Final = "idc_current"
 _EMPTY: Final = "memory.harvest.instances"
 _WHOLE: Final = "memory.main.instances"
 _STAR: Final = re.compile(r"(?:\b(?:select|distinct|all)|[.,(])\s*\*|\bcolumns\s*\(|^\s*from", re.IGNORECASE)
@@ -62,12 +67,13 @@ def with_fixed_columns(table: str, there: pa.Schema) -> str:
     return f"SELECT {', '.join(['*', *missing])} FROM {table}"
 
 
-def bind(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+def bind(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters = NO_PARAMETERS) -> None:
     """Make the temporary views that a query needs in place of the dataset's own, and no others.
 
     Args:
         connection: From `open_dataset`.
         sql: A query in DuckDB's dialect.
+        parameters: The values of its parameters.
 
     Raises:
         QueryError: It names an attribute whose values are binary: those have no column.
@@ -79,11 +85,7 @@ def bind(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
         for attribute in CURATED:
             columns.add(attribute)
     if columns.may_lack():
-        for _ in range(_MAXIMUM_ABSENT):
-            _define(connection, columns.view(_EMPTY), tables, frozenset(), derived)
-            missing, is_field = _missing(connection, sql)
-            if missing is None or not (columns.add_field if is_field else columns.add)(missing):
-                break
+        _add_missing(connection, columns, (tables, derived), sql, parameters)
     elif not tables:
         return
     # Over the empty table first: what DuckDB defines it binds, which over the parts opens all of them.
@@ -99,17 +101,76 @@ def readable_views(connection: duckdb.DuckDBPyConnection, sql: str) -> Views:
         sql: The query; of the views over `instances` only those are defined that it names.
     """
     _drop_views(connection)
-    _names, tables, derived = _named(sql)
-    _define(connection, f"SELECT * FROM {_EMPTY}", tables, None, derived)
+    names, tables, derived = _named(sql)
+    columns = _Columns(_schema(connection), names)
+    if derived:
+        _add_missing(connection, columns, (tables, derived), "SELECT 1")
+    _define(connection, columns.view(_EMPTY), tables, None, derived)
     rows = connection.execute("SHOW TABLES").fetchall()
-    views = frozenset(str(name).lower() for (name,) in rows) | {*DICOM_TABLES, *DERIVED_TABLES}
+    views = frozenset(str(name).lower() for (name,) in rows) | {
+        *DICOM_TABLES,
+        *DERIVED_TABLES,
+        *_SCHEMA_TABLES,
+    }
 
     def columns_of(view: str) -> pa.Schema | None:
-        if view not in views:
+        if view not in views or (view in _SCHEMA_TABLES and "information_schema" not in names):
             return None
         return _schema(connection, _EMPTY if view == "instances" else identifier(view))
 
+    if "information_schema" in names:
+        _define_information_schema(
+            connection, {view: columns_of(view) for view in sorted(views - {*_SCHEMA_TABLES})}
+        )
     return Views(views, columns_of)
+
+
+def _define_information_schema(
+    connection: duckdb.DuckDBPyConnection, columns: Mapping[str, pa.Schema | None]
+) -> None:
+    """Make the tables of IDC's tables and of their columns, with BigQuery's types."""
+    named = [
+        {
+            "table_catalog": _PROJECT,
+            "table_schema": _RELEASE,
+            "table_name": table,
+            "column_name": field.name,
+            "ordinal_position": position,
+            "is_nullable": "NO" if pa.types.is_list(field.type) else "YES",
+            "data_type": sqlglot_type(field.type).sql("bigquery"),
+        }
+        for table, schema in columns.items()
+        for position, field in enumerate(schema or (), start=1)
+    ]
+    connection.register("incoming", pa.Table.from_pylist(named))
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {_SCHEMA_TABLES[0]} AS SELECT * FROM incoming")
+    connection.unregister("incoming")
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE {_SCHEMA_TABLES[1]} AS "
+        f"SELECT DISTINCT table_catalog, table_schema, table_name, 'BASE TABLE' AS table_type "
+        f"FROM {_SCHEMA_TABLES[0]}"
+    )
+
+
+def _add_missing(
+    connection: duckdb.DuckDBPyConnection,
+    columns: "_Columns",
+    views: tuple[list[str], list[str]],
+    sql: str,
+    parameters: Parameters = NO_PARAMETERS,
+) -> None:
+    """Add the attributes that DuckDB misses in a query, or in the IDC and derived tables that it reads."""
+    tables, derived = views
+    for _ in range(_MAXIMUM_ABSENT):
+        try:
+            _define(connection, columns.view(_EMPTY), tables, frozenset(), derived)
+            error = _binding_error(connection, sql, parameters)
+        except duckdb.BinderException as failed:
+            error = failed
+        missing = missing_name(str(error)) if error is not None else None
+        add = columns.add_field if "find key" in str(error) else columns.add
+        if missing is None or not add(missing):
+            return
 
 
 def _drop_views(connection: duckdb.DuckDBPyConnection) -> None:
@@ -119,7 +180,9 @@ def _drop_views(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _named(sql: str) -> tuple[set[str], list[str], list[str]]:
     """The words of a query and of the tables that it is derived from, and those tables in order."""
-    texts, derived = [sql], []
+    texts, derived = [sql], list[str]()
+    if "information_schema" in _words(sql):
+        texts.append(" ".join((*DICOM_TABLES, *DERIVED_TABLES)))
     for text in texts:
         for name in DERIVED_TABLES:
             if name in _words(text) and name not in derived:
@@ -229,18 +292,20 @@ def _schema(connection: duckdb.DuckDBPyConnection, table: str = _EMPTY) -> pa.Sc
     return pa.schema([pa.field(name, kind) for name, kind in zip(relation.columns, kinds, strict=True)])
 
 
-def _missing(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[str | None, bool]:
-    """What DuckDB misses when it binds the query to the empty table, and whether it is a field of an item."""
+def _binding_error(
+    connection: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters
+) -> duckdb.Error | None:
+    """What is wrong with a query over the empty table."""
     try:
-        connection.execute(f"EXPLAIN {sql}")
+        connection.execute(f"EXPLAIN {sql}", dict(parameters) or None)
     except duckdb.ParserException:  # DESCRIBE, SUMMARIZE: they can be run, there are no rows
         try:
             connection.execute(sql)
         except duckdb.Error as error:
-            return missing_name(str(error)), "find key" in str(error)
+            return error
     except duckdb.Error as error:
-        return missing_name(str(error)), "find key" in str(error)
-    return None, False
+        return error
+    return None
 
 
 def _takes_all(sql: str) -> bool:

@@ -5,7 +5,7 @@ from typing import Final
 import duckdb
 
 from harvester.errors import QueryError
-from harvester.query.connection import Result, run_query
+from harvester.query.run import Result, run_query
 
 # From when a series of this UUID has been there: the release that revised it, where the installed index says
 # so, and at the latest the one under which it was harvested.

@@ -74,6 +74,10 @@ _UNKNOWN: Final = {
     },
     "collection_timestamp": "TIMESTAMP",
 }
+_OTHER_ELEMENTS: Final = (
+    "list_transform(i.OtherElements, lambda e: "
+    "{path: e.path, Tag: 'Tag_' || e.Tag, VR: e.VR, Creator: e.Creator, Data: e.Data})"
+)
 _AUXILIARY: Final = (
     "i.collection_id",
     "i.PatientID AS submitter_case_id",
@@ -197,7 +201,10 @@ def array_columns(columns: pa.Schema) -> list[str]:
 def _attributes(arrays: Iterable[str], names: set[str] | None) -> str:
     """The columns of the instances, with an empty array for an absent one."""
     wanted = [name for name in arrays if names is None or name.lower() in names]
-    replaced = ", ".join(f"COALESCE(i.{identifier(name)}, []) AS {identifier(name)}" for name in wanted)
+    values = {
+        name: _OTHER_ELEMENTS if name == "OtherElements" else f"i.{identifier(name)}" for name in wanted
+    }
+    replaced = ", ".join(f"COALESCE({value}, []) AS {identifier(name)}" for name, value in values.items())
     return f"i.* EXCLUDE ({', '.join(SUPERSEDED)})" + (f" REPLACE ({replaced})" if wanted else "")
 
 

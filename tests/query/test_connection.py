@@ -409,7 +409,7 @@ def test_a_query_that_is_interrupted_says_what_else_that_may_mean(opened: duckdb
     batches = run_query(opened, "SELECT x FROM range(1000000000) t(x)").batches()
     next(batches)
     opened.interrupt()
-    with pytest.raises(QueryError, match=r"^INTERRUPT Error: Interrupted! Unless you stopped .*: ask again"):
+    with pytest.raises(QueryError, match=r"^INTERRUPT Error: .* Unless you stopped .*: run it"):
         list(batches)
 
 

@@ -23,6 +23,7 @@ from harvester.query.bigquery.column_types import (
 )
 
 _ITEM: Final = "item_"
+_GROUP: Final = "group by "
 
 
 def place_of(node: exp.Expr) -> str:
@@ -31,7 +32,7 @@ def place_of(node: exp.Expr) -> str:
         (
             (meta["line"], meta["col"] - (meta["end"] - meta["start"]))
             for meta in (inner.meta for inner in node.walk())
-            if meta.get("line") is not None
+            if None not in (meta.get("line"), meta.get("col"), meta.get("start"), meta.get("end"))
         ),
         default=(1, 1),
     )
@@ -59,12 +60,14 @@ def resolve_names(query: exp.Query, columns_of: ColumnsOf) -> exp.Query:
     _unify_spelling(query, spellings(known))
     _name_items(query)
     _name_outputs(query)
+    _keep_group_names(query)
     try:
         query = qualify_tables(query, dialect="bigquery")
         query = qualify_columns(query, schema, allow_partial_qualification=True)
     except OptimizeError as error:
         raise QueryError(one_line(str(error))) from error
     _drop_expanded_items(query)
+    _group_by_position(query)
     for scope in traverse_scope(query):
         _Scope(scope, known).settle()
     query = annotate_types(query, schema=schema, dialect="bigquery")
@@ -106,6 +109,25 @@ def _name_outputs(query: exp.Query) -> None:
             if not isinstance(item, exp.Alias | exp.Column | exp.Dot | exp.Star):
                 name = exp.to_identifier(f"f{next(numbers)}_", quoted=True)
                 item.replace(exp.Alias(this=item.copy(), alias=name))
+
+
+def _keep_group_names(query: exp.Query) -> None:
+    """Keep an alias of a subquery in GROUP BY from the qualifier, which would repeat the subquery."""
+    for select in query.find_all(exp.Select):
+        made = {item.alias for item in select.expressions if item.find(exp.Select)} - {""}
+        group = select.args.get("group")
+        for key in list(group.expressions) if group is not None else ():
+            if isinstance(key, exp.Column) and not key.table and key.name in made:
+                key.replace(exp.Literal.string(f"{_GROUP}{key.name}"))
+
+
+def _group_by_position(query: exp.Query) -> None:
+    for select in query.find_all(exp.Select):
+        group = select.args.get("group")
+        for key in list(group.expressions) if group is not None else ():
+            if key.is_string and key.name.startswith(_GROUP):
+                names = [item.alias_or_name for item in select.expressions]
+                key.replace(exp.Literal.number(names.index(key.name.removeprefix(_GROUP)) + 1))
 
 
 def _drop_expanded_items(query: exp.Query) -> None:
@@ -165,6 +187,9 @@ class _Scope:
                 column.replace(exp.Dot(this=item, expression=column.this.copy()))
 
     def _settle_bare(self, column: exp.Column) -> None:
+        query = self._scope.expression
+        if isinstance(query, exp.SetOperation) and column.name in query.named_selects:
+            return
         if self._source(column.name) is not None:  # the row of a table
             return
         having = [

@@ -100,6 +100,14 @@ def _cut(items: exp.Expr, limit: exp.Limit) -> exp.Expr:
     return exp.Anonymous(this="LIST_SLICE", expressions=[items, exp.Literal.number(1), limit.expression])
 
 
+def _extracted_dates(query: exp.Expr) -> exp.Expr:
+    """`EXTRACT(DATE FROM x)` is a cast."""
+    for node in list(query.find_all(exp.Extract)):
+        if node.name.upper() == "DATE":
+            node.replace(exp.Cast(this=node.expression, to=exp.DataType(this=exp.DType.DATE)))
+    return query
+
+
 def _ignored_nulls(query: exp.Expr) -> exp.Expr:
     """Leave NULLs out of an array by a filter, whatever expression it collects."""
     for node in list(query.find_all(exp.IgnoreNulls)):
@@ -152,6 +160,7 @@ CHANGES: Final[tuple[Callable[[exp.Expr], exp.Expr], ...]] = (
     _safe_functions,
     _formats,
     _limited_aggregates,
+    _extracted_dates,
     _ignored_nulls,
     _orders,
 )

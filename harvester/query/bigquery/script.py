@@ -18,12 +18,12 @@ from harvester.query.bigquery.names import place_of
 Parameters: TypeAlias = Mapping[str, Any]
 """The value of each query parameter, by its name without the @."""
 
-_NO_PARAMETERS: Final[Parameters] = {}
+NO_PARAMETERS: Final[Parameters] = {}
 _STATEMENTS: Final = frozenset({"SELECT", "WITH", "(", "FROM", "DECLARE", "SET", "CREATE"})
 _ANY_TYPE: Final = exp.DType.VARIANT
 
 
-def read_script(sql: str, parameters: Parameters = _NO_PARAMETERS) -> list[exp.Query]:
+def read_script(sql: str, parameters: Parameters = NO_PARAMETERS) -> list[exp.Query]:
     """The queries of a script, each complete in itself; the last one is the script's result.
 
     A script may declare and set variables, and create temporary functions in SQL and temporary tables.

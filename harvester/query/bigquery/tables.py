@@ -12,7 +12,12 @@ from harvester.query.bigquery.names import place_of
 
 _DATASET: Final = re.compile(r"idc(?:_v\d+|_current|_views)?(?:_pub)?", re.IGNORECASE)
 _CLINICAL: Final = re.compile(r"idc_(?:v\d+|current)_clinical", re.IGNORECASE)
-_OTHER_NAMES: Final = {"version_metadata": "version_metadata_index"}
+_OTHER_NAMES: Final = {
+    "index": "idc_index",
+    "information_schema.columns": "information_schema_columns",
+    "information_schema.tables": "information_schema_tables",
+    "version_metadata": "version_metadata_index",
+}
 
 
 def use_own_tables(query: exp.Expr, views: Container[str]) -> None:

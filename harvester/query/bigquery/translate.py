@@ -4,7 +4,6 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
 
 import duckdb
 import sqlglot
@@ -14,13 +13,12 @@ from sqlglot.errors import ErrorLevel, SqlglotError, UnsupportedError
 from harvester.errors import QueryError
 from harvester.messages import one_line
 from harvester.query.bigquery.column_types import ColumnsOf
+from harvester.query.bigquery.errors import mark_places
 from harvester.query.bigquery.names import place_of, resolve_names
 from harvester.query.bigquery.rewrites import CHANGES
-from harvester.query.bigquery.script import Parameters, read_script
+from harvester.query.bigquery.script import NO_PARAMETERS, Parameters, read_script
 from harvester.query.bigquery.tables import use_own_tables
 from harvester.query.bigquery.values import read_values_as_bigquery
-
-_NO_PARAMETERS: Final[Parameters] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,12 @@ class Views:
 
 
 def translate(
-    sql: str, views: Views, parameters: Parameters = _NO_PARAMETERS, *, errors_as_null: bool = False
+    sql: str,
+    views: Views,
+    parameters: Parameters = NO_PARAMETERS,
+    *,
+    errors_as_null: bool = False,
+    with_places: bool = False,
 ) -> str:
     """Turn a script in BigQuery's dialect into one query in DuckDB's: its last one.
 
@@ -46,23 +49,19 @@ def translate(
         views: What can be read.
         parameters: The values of query parameters, `@name`.
         errors_as_null: Whether `ERROR(...)` is NULL: IDC's own definitions refuse what IDC has not.
+        with_places: Whether comments say where each name stands in the text, for `own_words`.
 
     Raises:
         QueryError: Something in it has no counterpart or is not there; the message names it and its place.
     """
     translated = [
-        _translated(query, views, errors_as_null=errors_as_null) for query in read_script(sql, parameters)
+        _translated(query, views, errors_as_null=errors_as_null, with_places=with_places)
+        for query in read_script(sql, parameters)
     ]
     return translated[-1]
 
 
-def named_views(sql: str, names: Collection[str]) -> list[str]:
-    """The views that a text can read: those whose names are words of it."""
-    words = {word.removesuffix("_view") for word in re.findall(r"\w+", sql.lower())}
-    return [name for name in names if name in words]
-
-
-def _translated(query: exp.Query, views: Views, *, errors_as_null: bool) -> str:
+def _translated(query: exp.Query, views: Views, *, errors_as_null: bool, with_places: bool) -> str:
     _refuse_what_has_no_counterpart(query)
     use_own_tables(query, views.names)
     if errors_as_null:
@@ -72,10 +71,14 @@ def _translated(query: exp.Query, views: Views, *, errors_as_null: bool) -> str:
     try:
         query = resolve_names(query, views.columns_of)
         read_values_as_bigquery(query)
+        for node in query.walk():
+            node.comments = None
+        if with_places:
+            mark_places(query)
         changed: exp.Expr = query
         for change in CHANGES:
             changed = change(changed)
-        text = changed.sql("duckdb", identify=True, comments=False, unsupported_level=ErrorLevel.RAISE)
+        text = changed.sql("duckdb", identify=True, comments=with_places, unsupported_level=ErrorLevel.RAISE)
         _refuse_unknown_functions(sqlglot.parse_one(text, read="duckdb"), query)
     except UnsupportedError as error:
         raise QueryError(f"{place_of(query)}: cannot be translated: {_plain(error)}") from error

@@ -13,6 +13,7 @@ _NOT_SCALAR: Final = (exp.DType.ARRAY, exp.DType.JSON, exp.DType.NULL, exp.DType
 _ARRAY_READERS: Final = (exp.ArraySize, exp.ArrayToString)
 _COMPARISONS: Final = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.In, exp.Nullif)
 _CHOICES: Final = (exp.Coalesce, exp.If, exp.Case)
+_DATE_FUNCTIONS: Final = (exp.DateTrunc, exp.DateAdd, exp.DateSub, exp.TimestampTrunc)
 _TEXT_FUNCTIONS: Final = (
     exp.Concat,
     exp.DPipe,
@@ -47,6 +48,22 @@ def read_values_as_bigquery(query: exp.Expr) -> None:
     for function in list(query.find_all(*_TEXT_FUNCTIONS)):
         for value in filter(_is_number, _text_arguments(function)):
             _cast_to_text(value)
+    for node in list(query.find_all(*_DATE_FUNCTIONS, exp.Sum, exp.CountIf)):
+        _keep_type(node)
+
+
+def _keep_type(node: exp.Expr) -> None:
+    """Cast what DuckDB makes a TIMESTAMP of a DATE, or a HUGEINT of an INT64."""
+    if isinstance(node, exp.CountIf) or (
+        isinstance(node, exp.Sum) and node.this.is_type(*exp.DataType.INTEGER_TYPES)
+    ):
+        kind = exp.DType.BIGINT
+    elif isinstance(node, _DATE_FUNCTIONS) and node.this.is_type(exp.DType.DATE):
+        kind = exp.DType.DATE
+    else:
+        return
+    outer = node.parent if isinstance(node.parent, exp.Window | exp.Filter) else node
+    outer.replace(exp.Cast(this=outer.copy(), to=exp.DataType(this=kind)))
 
 
 def _read_arrays(query: exp.Expr) -> None:
