@@ -2,9 +2,10 @@
 
 import sys
 from collections.abc import Callable
+from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import IO, Annotated, Final, cast
+from typing import IO, Annotated, Any, Final, cast
 
 import typer
 
@@ -15,13 +16,21 @@ from harvester.query import Dialect, Format, Result, open_dataset, run_query, wr
 
 EPILOG: Final = 'Example: `harvester sql -d data/quickstart "SELECT count(*) FROM instances"`'
 
+_PARAMETER_TYPES: Final[dict[str, Callable[[str], Any]]] = {
+    "STRING": str,
+    "INT64": int,
+    "FLOAT64": float,
+    "BOOL": lambda text: {"true": True, "false": False}[text.lower()],
+    "DATE": date.fromisoformat,
+}
+
 FormatOption = Annotated[Format, typer.Option("--format", help="The format of the result.")]
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", help="Write to this file instead of stdout.")
 ]
 
 
-def command(
+def command(  # noqa: PLR0913, PLR0917  one for each option
     dataset: DatasetOption,
     query: Annotated[
         str | None,
@@ -34,6 +43,14 @@ def command(
     dialect: Annotated[
         Dialect, typer.Option("--dialect", help="The SQL dialect; IDC publishes queries in BigQuery's.")
     ] = "duckdb",
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--param",
+            metavar="NAME[:TYPE]=VALUE",
+            help="The value of $NAME, in BigQuery's dialect @NAME: text, or INT64, FLOAT64, BOOL or DATE.",
+        ),
+    ] = None,
     output: OutputOption = None,
 ) -> None:
     """Run SQL over a dataset, whose tables are `instances`, `series`, `dicom_all` and those of docs/sql.md.
@@ -44,10 +61,11 @@ def command(
     text = _query_text(query, file)
     if text is None and (output is not None or form == "parquet"):
         raise ConfigError("the prompt prints to the terminal: give a query to write a file")
+    values = dict(map(_parameter, parameters or ()))
     connection = open_dataset(dataset)
 
     def run_and_print(sql: str, hide_bar: Callable[[], None]) -> None:
-        save_or_print(run_query(connection, sql, dialect), form, output, hide_bar)
+        save_or_print(run_query(connection, sql, dialect, values), form, output, hide_bar)
 
     def run(sql: str) -> None:
         run_watched(connection, partial(run_and_print, sql))
@@ -61,6 +79,21 @@ def command(
             run(text)
     finally:
         connection.close()
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    """Read `name=value` or `name:TYPE=value`."""
+    declared, equals, value = text.partition("=")
+    name, _, kind = declared.partition(":")
+    read = _PARAMETER_TYPES.get(kind.upper() or "STRING")
+    if not name or not equals or read is None:
+        raise ConfigError(
+            f"--param {text}: write NAME=VALUE or NAME:TYPE=VALUE, of type {', '.join(_PARAMETER_TYPES)}"
+        )
+    try:
+        return name, read(value)
+    except (KeyError, ValueError):
+        raise ConfigError(f"--param {text}: {value!r} is no {kind.upper()}") from None
 
 
 def save_or_print(

@@ -14,6 +14,7 @@ from anyio import to_thread
 
 from harvester.errors import ConfigError, HarvesterError, without_frames
 from harvester.query import connection as sql_connection
+from harvester.query.bigquery.script import NO_PARAMETERS, Parameters
 from harvester.query.output import FORMATS, write_result
 from harvester.query.run import Dialect, Result, build_index, run_query
 
@@ -159,7 +160,9 @@ class OpenDataset:
         self._connection = sql_connection.open_dataset(path)
         self._lock = RLock()
 
-    def sql(self, query: str, *, dialect: Dialect = "duckdb") -> Table:
+    def sql(
+        self, query: str, *, dialect: Dialect = "duckdb", parameters: Parameters = NO_PARAMETERS
+    ) -> Table:
         """Query the dataset, with the tables and rules of `harvester sql`.
 
         An attribute that no object of the dataset has is NULL.
@@ -167,8 +170,9 @@ class OpenDataset:
         Args:
             query: One SELECT.
             dialect: `bigquery` for queries that IDC publishes.
+            parameters: The values of query parameters, by name: `$name`, in BigQuery's dialect `@name`.
         """
-        return Table(self._lock, lambda: run_query(self._connection, query, dialect))
+        return Table(self._lock, lambda: run_query(self._connection, query, dialect, parameters))
 
     def index(self, name: str) -> Table:
         """One of IDC's index tables, built from the dataset.
