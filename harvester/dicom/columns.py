@@ -98,6 +98,8 @@ class HeaderColumns:
             except _OutOfOrderError:
                 self._roll_back(row)
                 self._append_in_order(header.elements)
+            for path, vr, reason in header.irregularities:
+                self._other.add_irregularity(path, vr, reason)
             self._items += 1
             if self._items > limits.COUNT_CELLS_AFTER:
                 self._count_cells()

@@ -10,7 +10,6 @@ from harvester.dicom.dictionary import (
     LUT_DESCRIPTOR,
     NUMBER_VRS,
     PIXEL_REPRESENTATION,
-    attribute,
 )
 from harvester.dicom.element import RawElement
 
@@ -116,12 +115,6 @@ class HeaderContext:
         if known is None or known[0] is not elements:
             known = self._numbers[depth, tag] = (elements, _first_number(elements, tag))
         return known[1]
-
-
-def name_of(tag: int) -> str:
-    """The name of an element in a path: its keyword if that means this tag alone, else the tag."""
-    entry = attribute(tag)
-    return entry.keyword if entry is not None and entry.first else f"{tag:08X}"
 
 
 def _first_number(elements: list[RawElement], tag: int) -> int | None:

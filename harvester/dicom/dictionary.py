@@ -25,6 +25,10 @@ SEQUENCE_DELIMITATION: Final = 0xFFFEE0DD
 FILE_META_INFORMATION_GROUP_LENGTH: Final = 0x00020000
 TRANSFER_SYNTAX_UID: Final = 0x00020010
 SPECIFIC_CHARACTER_SET: Final = 0x00080005
+SOP_CLASS_UID: Final = 0x00080016
+SOP_INSTANCE_UID: Final = 0x00080018
+ROWS: Final = 0x00280010
+BITS_ALLOCATED: Final = 0x00280100
 PIXEL_REPRESENTATION: Final = 0x00280103
 LUT_DESCRIPTOR: Final = 0x00283002
 LUT_DATA: Final = 0x00283006
@@ -105,6 +109,12 @@ def attribute(tag: int) -> Attribute | None:
     repeating = tag not in DicomDictionary
     first = not repeating or f"{tag:08X}" in _FIRST_REPEATERS
     return Attribute(tag, keyword, vr, many=vm != "1", repeating=repeating, first=first)
+
+
+def name_of(tag: int) -> str:
+    """The name of an element in a path: its keyword if that means this tag alone, else the tag."""
+    entry = attribute(tag)
+    return entry.keyword if entry is not None and entry.first else f"{tag:08X}"
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,7 @@
 """Puts the elements of a data set in ascending order, each tag once (PS3.5 7.1)."""
 
 from harvester.dicom.budget import HeaderBudget
-from harvester.dicom.context import name_of
+from harvester.dicom.dictionary import name_of
 from harvester.dicom.element import Items, RawElement
 
 

@@ -32,6 +32,7 @@ class Header:
         big_endian: Whether the data set is in big endian; the values in `elements` are in little endian.
         deflated: Whether the data set is deflated.
         header_bytes: The offset of the pixel data element; the object's size if it has none.
+        irregularities: Path, VR and reason of what breaks the encoding rules and was read all the same.
         pixel_data_keyword: PixelData, FloatPixelData or DoubleFloatPixelData.
         pixel_data_offset: Where the value of the pixel data starts.
         pixel_data_length: Its length in bytes; None if encapsulated.
@@ -47,6 +48,7 @@ class Header:
     big_endian: bool
     deflated: bool
     header_bytes: int
+    irregularities: tuple[tuple[str, str, str], ...] = ()
     pixel_data_keyword: str | None = None
     pixel_data_offset: int | None = None
     pixel_data_length: int | None = None

@@ -5,6 +5,7 @@ from typing import Final
 # The walk.
 MAX_HEADER_BYTES: Final = 64 << 20  # bytes that are read; values that are skipped do not count
 MAX_ELEMENTS: Final = 2_500_000  # elements and items
+MAX_IRREGULARITIES: Final = 100  # of the encoding that are listed in `invalid_elements`
 MAX_DEPTH: Final = 64  # of nested sequences
 MAX_KEPT_BINARY: Final = 1 << 16  # bytes of a binary value that is kept; a longer one is skipped
 MAX_KEPT_VALUE: Final = 4 << 20  # bytes of any other value that is kept

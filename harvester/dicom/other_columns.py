@@ -7,13 +7,14 @@ import pyarrow as pa
 
 from harvester.dicom import limits
 from harvester.dicom.charset import is_plain
-from harvester.dicom.context import HeaderContext, name_of
+from harvester.dicom.context import HeaderContext
 from harvester.dicom.dictionary import (
     BINARY_VRS,
     CHARACTER_SET_VRS,
     NUMBER_VRS,
     SPECIFIC_CHARACTER_SET,
     creator_tag,
+    name_of,
     private_creators,
 )
 from harvester.dicom.element import Items, RawElement
@@ -183,9 +184,23 @@ class OtherColumns:
         self.add_replaced(self._context.path(name_of(element[0])), element, reason)
 
     def add_replaced(self, path: str, element: RawElement, reason: str) -> None:
-        """Add an element that is in no other column, by a path that was counted before."""
-        _, vr, raw, _, _ = element
+        """Add an element that is in no other column, with everything in it, by a path that was counted."""
+        _, vr, raw, offset, length = element
         self._invalid.add_new((path, vr, self._context.text(vr, raw), reason))
+        if isinstance(raw, Items):
+            for index, item in enumerate(raw):
+                for inner in item:
+                    inner_path = f"{path}[{index}].{name_of(inner[0])}"
+                    self._context.budget.invalid()
+                    self._context.budget.path(inner_path)
+                    self.add_replaced(inner_path, inner, reason)
+        elif raw is None or vr in BINARY_VRS:
+            self._bulk.add_new((path, vr, offset, length))
+
+    def add_irregularity(self, path: str, vr: str, reason: str) -> None:
+        """Add what breaks the encoding rules."""
+        self._context.budget.entry()
+        self._invalid.add_new((path, vr, "", reason))
 
     def _entry(self, element: RawElement, elements: list[RawElement], creator: str | None) -> OtherEntry:
         """The entry of an element, cached if it is the same wherever the element is at this place."""

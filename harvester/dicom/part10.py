@@ -132,6 +132,12 @@ class HeaderParser:
     def _parse(self) -> Steps:
         preamble = yield from self._skip_preamble()
         walker = self._walker
+        yield from self._have(8)
+        if walker.peek(2) == b"\0\2":
+            raise MalformedError(
+                "the File Meta Information is in big endian, which PS3.10 7.1 rules out",
+                offset=walker.position,
+            )
         walker.only_tags(0x00020000, 0x00030000)  # PS3.10 7.1: always Explicit VR Little Endian
         stopped = yield from self._walk()
         elements = walker.elements
@@ -151,9 +157,11 @@ class HeaderParser:
             self._inflater.raw_size = self._size
             walker = self._walker = Walker(walker.position, None, self._max_bytes)
         yield from self._have(8)
-        implicit, big_endian = _encoding(walker.peek(8), transfer_syntax_uid)
+        first = walker.peek(8)
+        implicit, big_endian = _encoding(first, transfer_syntax_uid)
+        _check_byte_order(first, transfer_syntax_uid, walker.position, big_endian=big_endian)
         walker.set_encoding(implicit=implicit, big_endian=big_endian)
-        walker.only_tags(0)
+        walker.only_tags()
         stopped = yield from self._walk()
         elements += walker.elements
         if not elements:
@@ -172,6 +180,7 @@ class HeaderParser:
             big_endian=big_endian,
             deflated=deflated,
             header_bytes=stopped.offset,
+            irregularities=tuple(walker.irregularities),
             pixel_data_keyword=_PIXEL_DATA_KEYWORDS.get(stopped.tag or 0),
             pixel_data_offset=stopped.value_offset if has_pixels else None,
             pixel_data_length=stopped.length if has_pixels and not encapsulated else None,
@@ -325,6 +334,23 @@ def _encoding(first: bytes, transfer_syntax_uid: str | None) -> tuple[bool, bool
         # The first group is low: 0008 in big endian reads as 0800 in little endian.
         big_endian = int.from_bytes(first[:2], "little") >= 0x0400
     return not first[4:6].isupper() or not first[4:6].isalpha(), big_endian
+
+
+def _check_byte_order(
+    first: bytes, transfer_syntax_uid: str | None, offset: int, *, big_endian: bool
+) -> None:
+    """Refuse a data set whose first group makes sense in the other byte order alone."""
+    groups = int.from_bytes(first[:2], "little"), int.from_bytes(first[:2], "big")
+    if (
+        first[4:6] in _VRS
+        and groups[big_endian] not in _FIRST_GROUPS
+        and groups[not big_endian] in _FIRST_GROUPS
+    ):
+        found = "little" if big_endian else "big"
+        raise MalformedError(
+            f"the data set is in {found} endian, its transfer syntax {transfer_syntax_uid} is not",
+            offset=offset,
+        )
 
 
 def _may_begin(first: bytes) -> bool:

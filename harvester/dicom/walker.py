@@ -6,21 +6,29 @@ twice, and nesting costs no call. Where it stops it returns which bytes it needs
 skipped: its bytes are never requested.
 """
 
+import re
 import struct
 from array import array
 from itertools import repeat
 from typing import Final, NamedTuple, TypeAlias
 
+from pydicom.uid import UID_dictionary  # type: ignore[attr-defined]
+
 from harvester.dicom import limits
 from harvester.dicom.dictionary import (
     BINARY_VRS,
+    BITS_ALLOCATED,
     ITEM,
     ITEM_DELIMITATION,
     LONG_FORM_VRS,
+    ROWS,
     SEQUENCE_DELIMITATION,
     SHORT_FORM_VRS,
+    SOP_CLASS_UID,
+    SOP_INSTANCE_UID,
     STANDARD_VRS,
     PrivateVRs,
+    name_of,
     standard_vr,
 )
 from harvester.dicom.element import UNDEFINED_LENGTH, Items, RawElement
@@ -35,9 +43,13 @@ _FIRST_PIXEL_DATA: Final = min(PIXEL_DATA_TAGS)
 _SEGMENT: Final = range(SEGMENT_ELEMENTS)
 _ENDLESS: Final = repeat(None)
 _FAR: Final = 1 << 62  # behind the end of every object
+_PADDING: Final = bytes(8)
+_MANY_ZEROS: Final = 1 << 16  # bytes
 _MAX_SHORT_FORM: Final = 0xFFFF  # bytes of a value, PS3.5 7.1.2: always kept
+_IMAGE_STORAGE: Final = re.compile(r"Image|Segmentation Storage|Parametric Map|RT Dose Storage|Video").search
 _SHORT_FORM: Final = {vr.encode(): vr for vr in SHORT_FORM_VRS}
 _LONG_FORM: Final = {vr.encode(): vr for vr in LONG_FORM_VRS}
+_VRS: Final = frozenset((*_SHORT_FORM, *_LONG_FORM))
 # The header of an element in explicit and in implicit VR, and the length of the long form.
 _LITTLE_ENDIAN: Final = tuple(struct.Struct(form).unpack_from for form in ("<HH2sH", "<HHL", "<L"))
 _BIG_ENDIAN: Final = tuple(struct.Struct(form).unpack_from for form in (">HH2sH", ">HHL", ">L"))
@@ -57,6 +69,14 @@ _DataSet: TypeAlias = tuple[list[RawElement], int, bool, PrivateVRs | None, int]
 # What a sequence returns to when it closes: its own tag, VR, start and start of value, the data set that
 # contains it, and the sequence that contains that one. Offsets are the object's.
 _Outer: TypeAlias = tuple[tuple[int, str, int, int], _DataSet, _Sequence]
+
+
+class _View(NamedTuple):
+    """The buffer, the offset in the object of its first byte, and whether it is in big endian here."""
+
+    buffer: bytes
+    base: int
+    swapped: bool
 
 
 class Stopped(NamedTuple):
@@ -92,6 +112,7 @@ class Walker:
         self.position = offset  # of the next element
         self.elements: list[RawElement] = []
         self.skipped: list[tuple[int, int]] = []  # ranges of bytes that were not requested
+        self.irregularities: list[tuple[str, str, str]] = []  # path, VR and reason
         self.headers_read = 0  # element and item headers: linear in the header, and tested to be
         self._max_bytes = self._budget = max_bytes
         self._buffer = b""
@@ -107,6 +128,7 @@ class Walker:
         self._sequence: _Sequence = (None, False, False, _FAR)  # the innermost open one
         self._patterns = ItemPatterns()
         self._cache = cache
+        self._little_from = -1  # the depth at which little endian begins in a big endian object
         self._lower, self._upper = 0, _FIRST_PIXEL_DATA
         self.set_encoding(implicit=False, big_endian=False)
 
@@ -114,10 +136,8 @@ class Walker:
         """Set the encoding of the elements from here on (PS3.5 annex A)."""
         self.implicit = self._implicit_data_set = implicit
         self.big_endian = big_endian
-        structs = _BIG_ENDIAN if big_endian else _LITTLE_ENDIAN
-        self._explicit_header, self._implicit_header, self._long_length = structs
 
-    def only_tags(self, lower: int, upper: int = _FIRST_PIXEL_DATA) -> None:
+    def only_tags(self, lower: int = 1, upper: int = _FIRST_PIXEL_DATA) -> None:
         """Begin a new list of elements, and stop before the first top-level tag outside [lower, upper)."""
         self._lower, self._upper = lower, upper
         self._counted += len(self.elements)
@@ -190,14 +210,15 @@ class Walker:
         buffer, base = self._buffer, self._base  # positions in the loop count from the buffer's start
         position, available = self.position - base, len(buffer)
         stack, elements = self._stack, self._open
-        stop, implicit, swapped = self._stop - base, self.implicit, self.big_endian
+        stop, implicit, little_from = self._stop - base, self.implicit, self._little_from
+        swapped = self.big_endian and little_from < 0
+        explicit_header, implicit_header, long_length = _BIG_ENDIAN if swapped else _LITTLE_ENDIAN
         items, bounded, items_implicit, bound = self._sequence
         bound -= base  # no element may reach further
         if not stack:
             bound = self.size - base
         within = min(bound, available)
-        lower, upper = (0, _FAR) if stack else (self._lower, self._upper)
-        explicit_header, implicit_header = self._explicit_header, self._implicit_header
+        lower, upper = (1, _FAR) if stack else (self._lower, self._upper)
         short_form, standard = _SHORT_FORM.get, STANDARD_VRS.get
         max_binary = limits.MAX_KEPT_BINARY
         max_value = max(limits.MAX_KEPT_VALUE, max_binary, _MAX_SHORT_FORM)
@@ -208,8 +229,14 @@ class Walker:
         headers_read = 0
         vr: str | None
         step: NeedMore | Stopped
+        failure: MalformedError | TruncatedError | None = None
+        unknown = False  # UN in big endian
 
         while True:
+            if failure is not None:  # keep the innermost sequence of defined length as UN, go on behind it
+                position = bound = self._give_up(failure, base + bound, bounded=bounded) - base
+                items, bounded, elements, cache, failure = None, True, None, None, None
+                within = min(bound, available)
             if position > available:  # a value is skipped: go on behind it
                 start = elements[-1][3] if elements and elements[-1][2] is None else self.fed
                 self.skipped.append((start, base + position))
@@ -227,12 +254,21 @@ class Walker:
                     group, element, length = implicit_header(buffer, position)
                     headers_read += 1
                     tag = group << 16 | element
-                    if tag == SEQUENCE_DELIMITATION:
+                    if tag == SEQUENCE_DELIMITATION and not (bounded and position + 8 < bound):
                         closing = True
+                    elif tag in (SEQUENCE_DELIMITATION, ITEM_DELIMITATION):
+                        self._note(tag, "a delimitation out of place", items)
+                        cache = None
+                        position += 8
+                        continue
                     elif tag != ITEM:
-                        raise MalformedError(
-                            f"expected an item, found ({group:04X},{element:04X})", offset=base + position
+                        where = base + position
+                        if buffer[position : position + 8] == _PADDING:
+                            raise TruncatedError("zero bytes in place of an item", offset=where)
+                        failure = MalformedError(
+                            f"expected an item, found ({group:04X},{element:04X})", offset=where
                         )
+                        continue
                     position += 8
                 if closing:
                     sequence, outer, outer_sequence = stack.pop()
@@ -248,10 +284,13 @@ class Walker:
                     if not stack:
                         lower, upper, bound = self._lower, self._upper, self.size - base
                     within = min(bound, available)
+                    if len(stack) <= little_from:
+                        little_from, swapped = -1, True
+                        explicit_header, implicit_header, long_length = _BIG_ENDIAN
                 elif items is None:  # a fragment
                     position += length
                     if length == UNDEFINED_LENGTH or position > bound:
-                        raise self._too_long(tag, base + position - length, length, base + bound)
+                        failure = self._too_long(tag, base + position - length, length, base + bound)
                 else:
                     self._counted += 1
                     if len(items.parts) >= MIN_ITEMS and not swapped:
@@ -270,7 +309,9 @@ class Walker:
                     implicit = items_implicit
                     content = position
                     # An item that is longer than its sequence ends with it.
-                    stop = _FAR if length == UNDEFINED_LENGTH else min(position + length, bound)
+                    stop = bound if bounded else _FAR
+                    if length != UNDEFINED_LENGTH:
+                        stop = min(position + length, bound)
                 continue
 
             if position >= stop:
@@ -295,6 +336,12 @@ class Walker:
                     headers_read += len(segment[1])
                     position += len(segment[0])
                     continue
+            if implicit and stack and not elements and buffer[position + 4 : position + 6] in _VRS:
+                explicit = self._is_explicit(_View(buffer, base, swapped), position, min(stop, bound))
+                if isinstance(explicit, NeedMore):
+                    step = explicit
+                    break
+                implicit = not explicit
             if implicit:
                 group, element, length = implicit_header(buffer, position)
                 tag = group << 16 | element
@@ -356,50 +403,73 @@ class Walker:
                         continue
                 tag = group << 16 | element
                 value = position + 8
-                if vr is None:
+                if vr is None and (tag or lower != 1):
                     vr = _LONG_FORM.get(raw_vr)
                     if vr is not None:
                         value = position + 12
                         if value > available:
                             step = NeedMore(self.fed, base + value)
                             break
-                        length = self._long_length(buffer, position + 8)[0]
+                        length = long_length(buffer, position + 8)[0]
                         if vr == "UN":
                             vr = self._unknown_vr(tag, length, elements)
-                    elif _is_vr_like(raw_vr):
-                        # An unknown value representation: other readers take it for short form.
-                        vr = self._unknown_vr(tag, length, elements)
-                    else:
-                        # PS3.5 has no implicit element among explicit ones, but files do.
-                        if tag < 0xFFFE0000:  # delimitations never have a VR
-                            implicit = not elements
-                            if not stack:
-                                cache = self._cache = None  # its segments are in the other encoding
+                            unknown = swapped  # PS3.5 6.2.2: its value is in little endian
+                    elif tag >= 0xFFFE0000:  # a delimitation, which never has a VR
                         length = implicit_header(buffer, position)[2]
-                        vr = standard(tag)
+                    else:
+                        # An unknown VR, or none: the short form if an element follows its length.
+                        end = min(stop, bound)
+                        short = self._begins_element(_View(buffer, base, swapped), value + length, tag, end)
+                        if isinstance(short, NeedMore):
+                            step = short
+                            break
+                        if not short and _is_vr_like(raw_vr):
+                            # Every VR that was added to PS3.5 since 1998 has the long form.
+                            if not length and value + 4 > available:
+                                step = NeedMore(self.fed, base + value + 4)
+                                break
+                            if not length and value + 4 + long_length(buffer, value)[0] <= bound:
+                                length = long_length(buffer, value)[0]
+                                value += 4
+                        elif not short:
+                            # PS3.5 has no implicit element among explicit ones, but files do.
+                            implicit = not elements
+                            length = implicit_header(buffer, position)[2]
+                        if not stack:
+                            cache = self._cache = None  # its segments are in the usual encoding
+                        vr = self._unknown_vr(tag, length, elements) if raw_vr.isalpha() else standard(tag)
+            if not tag and lower == 1 and buffer[position : position + 8] == _PADDING:
+                after = self._behind_padding(
+                    _View(buffer, base, swapped), position, min(stop, bound), elements, items
+                )
+                if not isinstance(after, int):
+                    step = after
+                    break
+                position, cache = after, None
+                continue
             if vr is None:
                 if tag >= 0xFFFE0000:  # a delimitation, or an item out of place
-                    if tag not in (ITEM_DELIMITATION, SEQUENCE_DELIMITATION):
-                        raise MalformedError(
+                    if tag not in (ITEM_DELIMITATION, SEQUENCE_DELIMITATION) and (stack or tag != ITEM):
+                        failure = MalformedError(
                             f"({group:04X},{element:04X}) out of place", offset=base + position
                         )
+                        continue
                     headers_read += 1
-                    if tag == ITEM_DELIMITATION or not stack:
+                    of_item = tag == ITEM_DELIMITATION
+                    if not stack or (bounded and not (of_item and stop == bound)):
+                        # Out of place: pydicom ends the data set there; here a defined length rules.
+                        if position + 8 != stop:
+                            self._note(tag, "a delimitation out of place", items)
+                            cache = None
                         position += 8
-                    if stack:  # else it is out of place: pydicom ends there silently
-                        self._counted += len(elements)
-                        if (
-                            stop == _FAR
-                            and items is not None
-                            and len(items.parts) > MIN_ITEMS
-                            and content >= 8
-                        ):
-                            key = (stack[-1][0][0], UNDEFINED_LENGTH, items_implicit)
-                            if tag == ITEM_DELIMITATION and not swapped:
-                                patterns.learn(
-                                    key, buffer[content - 8 : position], elements, base + content - 8
-                                )
-                        elements = None
+                        continue
+                    position += 8 if of_item else 0
+                    self._counted += len(elements)
+                    if of_item and items is not None and len(items.parts) > MIN_ITEMS and content >= 8:
+                        key = (stack[-1][0][0], UNDEFINED_LENGTH, items_implicit)
+                        if not swapped:
+                            patterns.learn(key, buffer[content - 8 : position], elements, base + content - 8)
+                    elements = None
                     continue
                 # With undefined length, the bytes behind decide whether it is a sequence.
                 vr = "UN" if length == UNDEFINED_LENGTH else self._unknown_vr(tag, 0, elements)
@@ -415,16 +485,23 @@ class Walker:
                     step = NeedMore(self.fed, base + value + 8)
                     break
                 if length:
-                    group, element, _ = implicit_header(buffer, value) if length >= 8 else (0, 0, 0)
-                    vr = self._vr_of_items(vr, group << 16 | element, length, base + value)
+                    header = _LITTLE_ENDIAN[1] if unknown else implicit_header
+                    group, element, _ = header(buffer, value) if length >= 8 else (0, 0, 0)
+                    vr = self._vr_of_items(vr, group << 16 | element, length)
+                    if vr is None:
+                        failure = MalformedError(
+                            f"undefined length, but no item ({group:04X},{element:04X})", offset=base + value
+                        )
+                        continue
             if end <= within and (vr != "SQ" or not length):
                 raw: bytes | Items | None = buffer[value:end]
                 if vr == "SQ":
                     raw = Items()
                 elif length > max_binary and (vr in BINARY_VRS or length > max_value):
                     raw = None
-                elif swapped:
+                elif swapped and not unknown:
                     raw = _little_endian(buffer[value:end], vr)
+                unknown = False
                 elements.append((tag, vr, raw, base + value, length))
                 headers_read += 1
                 position = end
@@ -432,7 +509,8 @@ class Walker:
 
             if vr == "SQ" or length == UNDEFINED_LENGTH:
                 if end > bound and length != UNDEFINED_LENGTH:
-                    raise self._too_long(tag, base + value, length, base + bound)
+                    failure = self._too_long(tag, base + value, length, base + bound)
+                    continue
                 if len(stack) >= limits.MAX_DEPTH:
                     raise HeaderLimitError(
                         f"sequences nested more than {limits.MAX_DEPTH} deep", offset=base + position
@@ -443,21 +521,27 @@ class Walker:
                 headers_read += 1
                 items = Items() if vr == "SQ" else None
                 items_implicit = implicit
+                if unknown and items is not None:
+                    little_from, swapped, items_implicit = len(stack) - 1, False, True
+                    explicit_header, implicit_header, long_length = _LITTLE_ENDIAN
+                unknown = False
                 bounded = length != UNDEFINED_LENGTH
                 if bounded:
                     bound = end
                     within = min(bound, available)
-                lower, upper = 0, _FAR
+                lower, upper = 1, _FAR
                 elements = None
                 position = value
                 continue
 
             if end > bound:
-                raise self._too_long(tag, base + value, length, base + bound)
+                failure = self._too_long(tag, base + value, length, base + bound)
+                continue
             if length > (max_binary if vr in BINARY_VRS else max_value):
                 elements.append((tag, vr, None, base + value, length))
                 headers_read += 1
                 position = end
+                unknown = False
                 continue
             step = NeedMore(self.fed, base + end)
             break
@@ -466,7 +550,106 @@ class Walker:
         self._base, self.position = base, base + position
         self._open, self.implicit, self._stop, self._content = elements, implicit, base + stop, base + content
         self._sequence = (items, bounded, items_implicit, base + bound)
+        self._little_from = little_from
         return step
+
+    def _begins_element(
+        self, view: _View, at: int, after: int, end: int, *, implicit: bool = False
+    ) -> bool | NeedMore:
+        """Whether an element with a tag above `after` begins at `at`, or the data set ends there."""
+        buffer, base, swapped = view
+        end = min(end, self.size - base)
+        if at >= end or at + 8 > end:
+            return at == end
+        if at + 8 > len(buffer):
+            return NeedMore(base + len(buffer), base + at + 8)
+        structs = _BIG_ENDIAN if swapped else _LITTLE_ENDIAN
+        group, element, vr, _ = structs[0](buffer, at)
+        tag = group << 16 | element
+        if tag >= 0xFFFE0000:
+            return tag in (ITEM_DELIMITATION, SEQUENCE_DELIMITATION)
+        if tag <= after or not implicit:
+            return tag > after and vr in _VRS
+        length = structs[1](buffer, at)[2]
+        known = group % 2 == 1 or tag in STANDARD_VRS
+        return known and (length == UNDEFINED_LENGTH or bool(at + 8 + length <= end))
+
+    def _is_explicit(self, view: _View, at: int, end: int) -> bool | NeedMore:
+        """Whether the first element of an item in an implicit data set has a VR: some writers mix both."""
+        buffer, base, swapped = view
+        structs = _BIG_ENDIAN if swapped else _LITTLE_ENDIAN
+        group, element, vr, length = structs[0](buffer, at)
+        if vr in _SHORT_FORM:
+            return self._begins_element(view, at + 8 + length, group << 16 | element, end)
+        if length or at + 12 > min(end, self.size - base):
+            return False
+        if at + 12 > len(buffer):
+            return NeedMore(base + len(buffer), base + at + 12)
+        length = structs[2](buffer, at + 8)[0]
+        return length == UNDEFINED_LENGTH or bool(at + 12 + length <= end)
+
+    def _behind_padding(
+        self, view: _View, position: int, end: int, elements: list[RawElement], items: Items | None
+    ) -> int | NeedMore | Stopped:
+        """Where to go on behind zeros in place of an element.
+
+        Raises:
+            TruncatedError: The pixel data of an image is missing: the object was cut and filled with zeros.
+            MalformedError: What follows the zeros is no element.
+        """
+        buffer, base, _ = view
+        end = min(end, self.size - base)
+        run = buffer[position:end]
+        zeros = len(run) - len(run.lstrip(b"\0"))
+        at = position + zeros
+        if not self._stack and (at == end or zeros >= _MANY_ZEROS) and _lacks_pixel_data(elements):
+            raise TruncatedError("zero bytes in place of the rest of an image", offset=base + position)
+        if at < end and at == len(buffer):
+            return NeedMore(base + at, min(base + at + max(zeros, _MANY_ZEROS), self.size))
+        if at < end:
+            at -= zeros % 2
+            after = elements[-1][0] if elements else 0
+            begins = self._begins_element(view, at, after, end, implicit=self.implicit)
+            if isinstance(begins, NeedMore):
+                return begins
+            if not begins:
+                raise MalformedError(f"{zeros} zero bytes in place of an element", offset=base + position)
+        self._note(0, f"{zeros} zero bytes in place of an element", items)
+        return at if at < end or self._stack else Stopped(self.size)
+
+    def _give_up(self, failure: MalformedError | TruncatedError, bound: int, *, bounded: bool) -> int:
+        """Turn the innermost sequence of defined length into UN, and return where it ends.
+
+        Raises:
+            MalformedError: There is none: the header cannot be followed.
+            TruncatedError: The object ends.
+        """
+        stack = self._stack
+        level = len(stack) - 1
+        while level >= 0 and not bounded:
+            _, bounded, _, bound = stack[level][2]
+            level -= 1
+        if level < 0 or isinstance(failure, TruncatedError):
+            raise failure
+        del stack[level + 1 :]
+        (tag, _, start, value), outer, outer_sequence = stack.pop()
+        self._note(tag, f"kept as UN: {failure}", outer_sequence[0])
+        stack.append(((tag, "UN", start, value), outer, outer_sequence))
+        return bound
+
+    def _note(self, tag: int, reason: str, items: Items | None) -> None:
+        """Record an irregularity of the encoding, and read the rest of the header without short cuts."""
+        self._cache = None
+        self._patterns.stop_learning()
+        if len(self.irregularities) >= limits.MAX_IRREGULARITIES:
+            return
+        parts = [name_of(tag)]
+        for sequence, _, outer_sequence in reversed(self._stack):
+            parts.append(f"{name_of(sequence[0])}[{max(0, len(items or ()) - 1)}].")
+            items = outer_sequence[0]
+        self.irregularities.append(("".join(reversed(parts)), "", reason))
+        if len(self.irregularities) == limits.MAX_IRREGULARITIES:
+            self.irregularities.append(("", "", "more irregularities, which are not listed"))
 
     def _at_end(self, position: int) -> NeedMore | Stopped:
         """Fewer than eight bytes are left: none, padding, or part of an element."""
@@ -488,14 +671,12 @@ class Walker:
             return standard_vr(tag) or "UN"
         return "UN"
 
-    def _vr_of_items(self, vr: str, tag: int, length: int, offset: int) -> str:
-        """The VR of a value that should be items and begins with `tag`: SQ, a fragments' VR, or UN."""
+    def _vr_of_items(self, vr: str, tag: int, length: int) -> str | None:
+        """The VR of a value that should be items and begins with `tag`: SQ, a fragments' VR, UN, or None."""
         if tag in (ITEM, SEQUENCE_DELIMITATION):
             return "SQ" if vr in ("SQ", "UN") else vr
         if length == UNDEFINED_LENGTH:
-            raise MalformedError(
-                f"undefined length, but no item ({tag >> 16:04X},{tag & 0xFFFF:04X})", offset=offset
-            )
+            return None
         self._patterns.stop_learning()  # in another item of the same layout it may be a sequence
         return "UN"
 
@@ -504,6 +685,18 @@ class Walker:
         if bound >= self.size:
             return TruncatedError(f"{what}, the object has {self.size - offset}", offset=offset)
         return MalformedError(f"{what}, its container has {max(0, bound - offset)}", offset=offset)
+
+
+def _lacks_pixel_data(elements: list[RawElement]) -> bool:
+    """Whether a data set that ends here is an image without its pixel data, or has no SOP Instance UID."""
+    for tag, _, raw, _, _ in elements:
+        if tag == SOP_CLASS_UID and isinstance(raw, bytes):
+            uid = UID_dictionary.get(raw.decode("latin-1").strip(" \0"))
+            if uid is not None and _IMAGE_STORAGE(uid[0]):
+                return True
+        if tag in (ROWS, BITS_ALLOCATED):
+            return True
+    return 0x00080000 < elements[-1][0] < SOP_INSTANCE_UID if elements else False
 
 
 def _is_vr_like(vr: bytes) -> bool:

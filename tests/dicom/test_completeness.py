@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from made_data_sets import MadeFile, made_files
 
 from harvester.dicom import Header, HeaderColumns
-from harvester.dicom.context import name_of
-from harvester.dicom.dictionary import attribute
+from harvester.dicom.dictionary import attribute, name_of
 from harvester.dicom.element import Items, RawElement
 
 FILES = whole_files()

@@ -147,14 +147,14 @@ def test_a_stray_delimitation_ends_nothing(stray: bytes, place: int) -> None:
     assert found(part10(*plain_ones, transfer_syntax=IMPLICIT)) == expected
 
 
-def test_an_item_out_of_place_is_malformed() -> None:
-    with pytest.raises(MalformedError, match=r"\(FFFE,E000\) out of place at byte 182"):
-        read(part10(MODALITY, item()))
+def test_an_item_out_of_place_in_an_item_is_malformed() -> None:
+    with pytest.raises(MalformedError, match=r"\(FFFE,E000\) out of place at byte"):
+        read(part10(MODALITY, open_sequence(REFERENCES, open_item(item(CODE)))))
 
 
-def test_what_stands_between_items_and_is_none_is_malformed() -> None:
+def test_an_element_between_items_is_malformed() -> None:
     with pytest.raises(MalformedError, match=r"expected an item, found \(0008,0100\)"):
-        read(part10(sequence(REFERENCES, item(CODE), CODE)))
+        read(part10(open_sequence(REFERENCES, item(CODE), CODE)))
 
 
 def test_undefined_length_without_items_is_malformed() -> None:
@@ -193,9 +193,8 @@ def test_text_in_place_of_items_is_kept() -> None:
         (element(0x00104000, "UT", b"id", 3 << 30), TruncatedError),
         (element(0x00091001, "OB", b"id", 3 << 30), TruncatedError),
         (element(REFERENCES, "SQ", item(CODE), 3 << 30), TruncatedError),
-        (element(REFERENCES, "SQ", item(CODE), 19), MalformedError),
-        (sequence(REFERENCES, item(element(0x00080100, "SH", b"T-1 ", 9))) + CODE, MalformedError),
-        (sequence(REFERENCES, item(sequence(CODES, item(CODE))[:-12])) + CODE, MalformedError),
+        (element(REFERENCES, "SQ", item(CODE), 19), TruncatedError),
+        (open_sequence(REFERENCES, item(element(0x00080100, "SH", b"T-1 ", 999))) + CODE, TruncatedError),
         (sequence(REFERENCES, item(sequence(CODES, item(CODE))[:-12])), TruncatedError),
         (element(REFERENCES, "SQ", ITEM + struct.pack("<L", 3 << 30) + CODE, UNDEFINED), TruncatedError),
         (element(REFERENCES, "SQ", ITEM + struct.pack("<L", UNDEFINED) + CODE, UNDEFINED), TruncatedError),
