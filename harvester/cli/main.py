@@ -31,6 +31,7 @@ _COMMANDS: Final = (
     "index",
     "audit",
     "report",
+    "conformance",
     "header",
     "frames",
     "compact",

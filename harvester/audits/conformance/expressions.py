@@ -1,0 +1,97 @@
+"""Conditions on attributes, written as small Python expressions, translated to SQL.
+
+`SamplesPerPixel > 1`, `Modality in ("CT", "MR")`, `present(ROINumber)`, `ImageType[3] == "AXIAL"` (the third
+value), joined by `and`, `or`, `not`. A keyword is an attribute of the same item; `root.Modality` is at the
+top level. A comparison with an absent attribute is false.
+"""
+
+import ast
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from harvester.catalog.database import literal
+
+Access = Callable[[str], "str | None"]
+"""The SQL of an attribute's value by its keyword; None if the dataset has no such column."""
+
+_OPERATORS: Final[Mapping[type[ast.cmpop], str]] = {
+    ast.Eq: "=",
+    ast.NotEq: "<>",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+    ast.Lt: "<",
+    ast.LtE: "<=",
+}
+
+
+class Translator:
+    """Translates conditions of one level of a data set.
+
+    Args:
+        value: Access to the attributes of the level.
+        present: The SQL condition that an attribute of the level has a value.
+        outer: Translators of enclosing levels by name: `root`.
+    """
+
+    def __init__(
+        self, value: Access, present: Callable[[str], str], outer: "Mapping[str, Translator] | None" = None
+    ) -> None:
+        self.value = value
+        self.present = present
+        self._outer = outer or {}
+
+    def sql(self, expression: str) -> str:
+        """The SQL condition; it is never NULL."""
+        return f"COALESCE({self._boolean(ast.parse(expression, mode='eval').body)}, false)"
+
+    def _boolean(self, node: ast.expr) -> str:
+        match node:
+            case ast.BoolOp(op=operator, values=values):
+                word = " AND " if isinstance(operator, ast.And) else " OR "
+                return f"({word.join(f'COALESCE({self._boolean(one)}, false)' for one in values)})"
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                return f"(NOT COALESCE({self._boolean(operand)}, false))"
+            case ast.Compare(left=left, ops=[operator], comparators=[right]):
+                return self._comparison(left, operator, right)
+            case ast.Call(func=ast.Name(id="present"), args=[argument]):
+                scope, keyword = self._scope(argument)
+                return scope.present(keyword)
+            case ast.Constant(value=bool(value)):
+                return "true" if value else "false"
+        raise ValueError(f"not a condition: {ast.unparse(node)}")
+
+    def _comparison(self, left: ast.expr, operator: ast.cmpop, right: ast.expr) -> str:
+        value = self._value(left)
+        if value is None:
+            return "false"
+        if isinstance(operator, ast.In | ast.NotIn) and isinstance(right, ast.Tuple):
+            word = "IN" if isinstance(operator, ast.In) else "NOT IN"
+            return f"({value} {word} ({', '.join(map(_constant, right.elts))}))"
+        if isinstance(operator, ast.In):  # a text among the values of an attribute
+            many = self._value(right)
+            return "false" if many is None else f"list_contains({many}, {value})"
+        other = _constant(right) if isinstance(right, ast.Constant) else self._value(right)
+        return "false" if other is None else f"({value} {_OPERATORS[type(operator)]} {other})"
+
+    def _value(self, node: ast.expr) -> str | None:
+        if isinstance(node, ast.Constant):
+            return _constant(node)
+        if isinstance(node, ast.Subscript):
+            value = self._value(node.value)
+            return None if value is None else f"{value}[{_constant(node.slice)}]"
+        scope, keyword = self._scope(node)
+        return scope.value(keyword)
+
+    def _scope(self, node: ast.expr) -> "tuple[Translator, str]":
+        match node:
+            case ast.Name(id=keyword):
+                return self, keyword
+            case ast.Attribute(value=ast.Name(id=level), attr=keyword):
+                return self._outer[level], keyword
+        raise ValueError(f"not an attribute: {ast.unparse(node)}")
+
+
+def _constant(node: ast.expr) -> str:
+    if not isinstance(node, ast.Constant):
+        raise TypeError(f"not a constant: {ast.unparse(node)}")
+    return literal(node.value) if isinstance(node.value, str) else repr(node.value)

@@ -1,0 +1,143 @@
+"""The tables of PS3.3: the attributes that each IOD requires, by module and path."""
+
+import gzip
+import json
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any, Final
+
+GROUP_SEQUENCES: Final = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+_STRENGTH: Final = ("3", "2C", "1C", "2", "1")
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The values that a module lists for an attribute.
+
+    Attributes:
+        enumerated: Whether no other value is allowed (PS3.5 6.3); else they are Defined Terms.
+        texts: The values.
+    """
+
+    enumerated: bool
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What one module says of an attribute.
+
+    Attributes:
+        type: `1`, `1C`, `2`, `2C` or `3` (PS3.5 7.4).
+        module: The module, such as `general-series`.
+        usage: Of the module in the IOD: `M`, `C` or `U`.
+        clause: The table of the module in PS3.3.
+    """
+
+    type: str
+    module: str
+    usage: str
+    clause: str
+
+
+@dataclass(slots=True)
+class Attribute:
+    """An attribute of an IOD at one place.
+
+    Attributes:
+        keyword: Its keyword.
+        requirements: One per module that has it.
+        values: The lists of values that apply, each with the module that has it.
+        sources: The tables of its items, each with the module that has it.
+    """
+
+    keyword: str
+    requirements: list[Requirement] = field(default_factory=list)
+    values: list[tuple[Values, Requirement]] = field(default_factory=list)
+    sources: list[tuple[int, Requirement]] = field(default_factory=list)
+    _items: "Level | None" = None
+
+    @property
+    def items(self) -> "Level":
+        """The attributes of its items, if it is a sequence."""
+        if self._items is None:
+            self._items = {}
+            for number, source in self.sources:
+                _add(self._items, number, source)
+        return self._items
+
+
+Level = dict[str, Attribute]
+
+
+@dataclass(frozen=True, slots=True)
+class Iod:
+    """An IOD of PS3.3 annex A.
+
+    Attributes:
+        name: Such as `ct-image`.
+        modules: Usage by module.
+        attributes: Those of all modules, by keyword.
+        groups: Usage of its functional groups, by the keyword of their sequence.
+    """
+
+    name: str
+    modules: dict[str, str]
+    attributes: Level
+    groups: dict[str, str]
+
+
+@lru_cache(maxsize=1)
+def tables() -> dict[str, Any]:
+    """The tables as scripts/standard_tables.py wrote them."""
+    content = files("harvester.audits.conformance").joinpath("standard.json.gz").read_bytes()
+    loaded: dict[str, Any] = json.loads(gzip.decompress(content))
+    return loaded
+
+
+def edition() -> str:
+    """The edition of PS3.3, such as `2024e`."""
+    return str(tables()["edition"])
+
+
+def iod_name(sop_class_uid: str) -> str | None:
+    """The IOD of a SOP class; None if the tables do not have the class."""
+    name: str | None = tables()["classes"].get(sop_class_uid)
+    return name
+
+
+@lru_cache(maxsize=256)
+def iod(name: str) -> Iod:
+    """The IOD of a name."""
+    data = tables()
+    modules = {module: usage for module, usage in data["iods"][name] if module in data["modules"]}
+    attributes: Level = {}
+    for module, usage in modules.items():
+        clause, number = data["modules"][module]
+        _add(attributes, number, Requirement("", module, usage, f"PS3.3 {clause}".strip()))
+    return Iod(name, modules, attributes, data["groups"].get(name, {}))
+
+
+def _add(level: Level, number: int, source: Requirement) -> None:
+    """Add the attributes of one table to a level."""
+    for keyword, kind, items, values in tables()["nodes"][number]:
+        attribute = level.setdefault(keyword, Attribute(keyword))
+        requirement = Requirement(
+            kind if kind in _STRENGTH else "3", source.module, source.usage, source.clause
+        )
+        attribute.requirements.append(requirement)
+        if values is not None:
+            attribute.values.append((Values(values[0] == "E", tuple(values[1])), requirement))
+        if items is not None:
+            attribute.sources.append((items, source))
+
+
+def weakest(attribute: Attribute) -> Requirement:
+    """The requirement of an attribute in an item: where several modules define the item, the weakest."""
+    return min(attribute.requirements, key=lambda one: _STRENGTH.index(one.type))
+
+
+def strongest(requirements: list[Requirement]) -> Requirement:
+    """The requirement that counts at the top level, where all modules apply."""
+    return max(requirements, key=lambda one: _STRENGTH.index(one.type))

@@ -1,0 +1,188 @@
+"""Conformance: each planted fault is found once, at its path, and a conforming object has no findings."""
+
+import json
+from collections import Counter
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from harvester_program import run
+from header_feeding import read
+from made_cohort import encoded, write
+from planted_faults import BASES, Fault, faults
+from pydicom.config import disable_value_validation
+from pydicom.dataset import Dataset
+
+from harvester.audits.conformance import (
+    FINDING_COLUMNS,
+    ConformanceOptions,
+    Selection,
+    check_dataset,
+    check_object,
+    check_table,
+)
+from harvester.audits.conformance.conditions import expressions
+from harvester.audits.conformance.expressions import Translator
+from harvester.audits.conformance.standard import edition, iod, iod_name
+from harvester.dicom import HeaderColumns
+
+FAULTS = tuple(faults())
+Finding = tuple[str, str]
+
+
+def table(objects: list[Dataset]) -> pa.Table:
+    """Objects as rows of `instances`; the URL is the number of the object."""
+    columns = HeaderColumns()
+    keywords = []
+    for one in objects:
+        header = read(encoded(one))
+        columns.append(header)
+        keywords.append(header.pixel_data_keyword)
+    rows = pa.table(columns.finish())
+    urls = pa.array([str(number) for number in range(len(objects))])
+    return rows.append_column("instance_url", urls).append_column("pixel_data_keyword", pa.array(keywords))
+
+
+def findings(rows: pa.Table, options: ConformanceOptions | None = None) -> dict[str, Counter[Finding]]:
+    """Kind and path of each finding, by URL."""
+    found: dict[str, Counter[Finding]] = {url: Counter() for url in rows["instance_url"].to_pylist()}
+    for one in check_table(rows, options)[1].to_pylist():
+        found[one["instance_url"]][one["kind"], one["path"]] += 1
+    return found
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, Counter[Finding]]:
+    with disable_value_validation():
+        bases = {name: make() for name, make in BASES.items()}
+        objects = list(bases.values())
+        for fault in FAULTS:
+            faulty = deepcopy(bases[fault.of])
+            fault.change(faulty)
+            objects.append(faulty)
+        return findings(table(objects))
+
+
+def test_there_are_two_hundred_faults() -> None:
+    assert len(FAULTS) >= 200
+
+
+def test_conforming_objects_have_no_findings(found: dict[str, Counter[Finding]]) -> None:
+    assert {name: found[str(number)] for number, name in enumerate(BASES)} == {
+        name: Counter() for name in BASES
+    }
+
+
+@pytest.mark.parametrize(
+    ("number", "fault"),
+    list(enumerate(FAULTS, len(BASES))),
+    ids=[f"{one.of} {one.kind} {one.path}" for one in FAULTS],
+)
+def test_a_fault_is_found_once_at_its_path(
+    found: dict[str, Counter[Finding]], number: int, fault: Fault
+) -> None:
+    assert found[str(number)] == Counter({(fault.kind, fault.path): 1})
+
+
+def test_type_2_is_not_checked_where_empty_elements_are_not_recorded() -> None:
+    faulty = BASES["CT"]()
+    del faulty.PatientName, faulty.Rows
+    rows = table([faulty]).drop_columns(["empty_elements"])
+    result, found = check_table(rows)
+    assert [(one["kind"], one["path"]) for one in found.to_pylist()] == [("missing", "Rows")]
+    assert result.unchecked["1.2.840.10008.5.1.4.1.1.2", "PatientName (Type 2)"] == "presence"
+
+
+@pytest.mark.parametrize(
+    ("uid", "severity"),
+    [("1.2.840.10008.5.1.4.1.1.6", "info"), ("1.2.3.4", "info"), ("1.2.840.10008.9.9", "error")],
+    ids=["retired", "private", "not a SOP class"],
+)
+def test_an_unknown_class_is_a_finding(uid: str, severity: str) -> None:
+    other = BASES["CT"]()
+    other.SOPClassUID = uid
+    (one,) = check_table(table([other]))[1].to_pylist()
+    assert (one["kind"], one["path"], one["severity"]) == ("unknown_class", "SOPClassUID", severity)
+
+
+def test_checks_can_be_selected() -> None:
+    faulty = BASES["CT"]()
+    del faulty.Rows, faulty.PatientName
+    faulty.RepetitionTime = 5
+    rows = table([faulty])
+
+    def paths(**selection: Any) -> set[str]:
+        options = ConformanceOptions(selection=Selection(**selection))
+        return {path for _, path in findings(rows, options)["0"]}
+
+    assert paths() == {"Rows", "PatientName", "RepetitionTime"}
+    assert paths(types=frozenset({"1"})) == {"Rows"}
+    assert paths(modules=frozenset({"patient"})) == {"PatientName"}
+    assert paths(severities=frozenset({"error"})) == {"Rows", "PatientName"}
+    assert paths(extended=False) == {"Rows", "PatientName"}
+    assert paths(ignore=frozenset({"(0028,0010)", "PatientName@patient"})) == {"RepetitionTime"}
+
+
+def test_every_condition_can_be_translated() -> None:
+    translator = Translator(lambda name: f'"{name}"', lambda name: f'"{name}" IS NOT NULL')
+    root = Translator(translator.value, translator.present, {"root": translator})
+    for name, condition in expressions():
+        assert root.sql(condition.expression), name
+
+
+def test_an_expression_that_is_no_condition_is_refused() -> None:
+    translator = Translator(lambda name: name, lambda name: name)
+    for text in ("Rows + 1", "open('x')", "Rows", "[1]"):
+        with pytest.raises((ValueError, KeyError, TypeError)):
+            translator.sql(text)
+
+
+def test_the_tables_have_the_classes_that_idc_holds() -> None:
+    for number in ("2", "4", "128", "77.1.6", "66.4", "66.7", "91.1", "88.33", "481.3", "1.2", "104.1"):
+        name = iod_name(f"1.2.840.10008.5.1.4.1.1.{number}")
+        assert name is not None, number
+        assert "SOPInstanceUID" in iod(name).attributes
+    assert edition()
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("conformance")
+    faulty = BASES["CT"]()
+    del faulty.Rows
+    write(folder / "files", {"good.dcm": encoded(BASES["MR"]()), "faulty.dcm": encoded(faulty)})
+    (folder / "crawl.toml").write_text(f"dataset = '{folder}/dataset'\n[select]\nroot = '{folder}/files'\n")
+    assert run("crawl", folder / "crawl.toml").status == 0
+    return f"{folder}/dataset"
+
+
+def test_a_dataset_is_checked_and_all_findings_are_written(dataset: str, tmp_path: Path) -> None:
+    file = tmp_path / "findings.parquet"
+    result = check_dataset(dataset, output=file)
+    assert result.instances == {"1.2.840.10008.5.1.4.1.1.2": 1, "1.2.840.10008.5.1.4.1.1.4": 1}
+    (count,) = result.counts
+    assert (count.check.kind, count.check.path, count.findings, count.instances) == ("missing", "Rows", 1, 1)
+    (row,) = pq.read_table(file).to_pylist()
+    assert list(row) == FINDING_COLUMNS.names
+    assert (row["keyword"], row["type"], row["module"]) == ("Rows", "1", "image-pixel")
+    assert row["clause"].startswith("PS3.3 Table C.7-11")
+
+
+def test_the_command_prints_a_summary_and_its_status_says_whether_there_are_errors(dataset: str) -> None:
+    done = run("conformance", "-d", dataset, "--json")
+    assert done.status == 3
+    assert [one["path"] for one in json.loads(done.stdout)["findings"]] == ["Rows"]
+    assert run("conformance", "-d", dataset, "--sop-class", "MRImageStorage").status == 0
+    assert run("conformance", "-d", dataset, "--sop-class", "MRImage").status == 2
+    assert run("conformance").status == 2
+
+
+def test_one_object_is_checked(dataset: str) -> None:
+    path = str(Path(dataset).parent / "files/faulty.dcm")
+    done = run("conformance", path)
+    assert done.status == 3
+    assert "Rows" in done.stdout
+    assert check_object(path)[1].num_rows == 1
