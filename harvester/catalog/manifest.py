@@ -98,7 +98,7 @@ def _by_aws_name(ref: ObjectRef) -> ObjectRef:
 
 
 def _copy(ref: ObjectRef, providers: tuple[Provider, ...]) -> ObjectRef:
-    if ref.scheme == "gs" and not is_idc_bucket(ref.bucket):
+    if not is_idc_bucket(ref.bucket):
         return ref
     return copies(ref.bucket, ref.key, providers)[0]
 

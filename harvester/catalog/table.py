@@ -339,6 +339,8 @@ class TableCatalog(Catalog):
         return self._copies(prefix)
 
     def _copies(self, place: ObjectRef) -> tuple[ObjectRef, ...]:
-        if place.scheme == "gs" and not is_idc_bucket(place.bucket):
+        # Another cloud's bucket of the same name may be a stranger's.
+        is_alone = place.scheme == "gs" or not self._config.source.failover
+        if is_alone and not is_idc_bucket(place.bucket):
             return (place,)
         return copies(place.bucket, place.key, self._config.source.providers)

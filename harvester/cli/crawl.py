@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import logging
-import signal
 from typing import Annotated, Any, Final
 
 import anyio
@@ -18,6 +17,7 @@ from harvester.engine.crawl import CrawlOptions, CrawlResult, crawl
 from harvester.engine.progress import crawl_progress
 from harvester.engine.shard import CrawlProgress
 from harvester.engine.shard_task import collect_garbage_rarely
+from harvester.engine.stop_signals import stop_signals
 from harvester.errors import ungrouped
 
 EPILOG: Final = "Example: `harvester crawl configs/quickstart.toml`"
@@ -113,7 +113,7 @@ async def _crawl_until_signal(
         async with anyio.create_task_group() as tasks:
 
             async def stop_on_signals() -> None:
-                with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                with anyio.open_signal_receiver(*stop_signals()) as signals:
                     async for _ in signals:
                         if stop.is_set():
                             tasks.cancel_scope.cancel()

@@ -52,7 +52,8 @@ class SourceConfig(_Table):
 
     `catalog` is "idc" (the installed idc-index release), the path or http(s) URL of a Parquet file with the
     same columns, "listing" (of `select.urls` or `select.prefixes`) or "local" (`select.root`).
-    `endpoint` replaces the first provider's address, path-style; failover is then off unless it is set.
+    Failover to the other cloud's copy is on for IDC's own pairs of buckets, and for others only if `failover`
+    is true. `endpoint` replaces the first provider's address, path-style; failover is then off by default.
     `ca_bundle` is a file of PEM certificates to trust besides the system's.
     """
 

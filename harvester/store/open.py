@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from harvester.errors import ListingError, RequestRejectedError
 from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse
 from harvester.store.base import Store
+from harvester.store.descriptors import affordable_concurrency
 from harvester.store.http.certificates import trusted_certificates
 from harvester.store.http.connection_pool import HttpLimits
 from harvester.store.http.proxies import Proxies
@@ -30,7 +31,8 @@ class StoreSettings:
     """How many requests a process sends, and how long it insists.
 
     Args:
-        concurrency: The most requests at once; an endpoint gets fewer while it responds badly.
+        concurrency: The most requests at once; an endpoint gets fewer while it responds badly, and a
+            process whose file descriptors do not suffice sends fewer.
         requests_per_second: The most that all processes together start; 0 means no bound.
         timeout_seconds: For one request and its whole response.
         retry: How often and how long a request is tried.
@@ -64,9 +66,10 @@ async def open_store(
     Raises:
         ConfigError: The endpoint is not a URL, or the environment's proxies or certificates are unusable.
     """
-    limits = HttpLimits(kept_connections=settings.concurrency, total_seconds=settings.timeout_seconds)
+    concurrency = affordable_concurrency(settings.concurrency)
+    limits = HttpLimits(kept_connections=concurrency, total_seconds=settings.timeout_seconds)
     endpoints = Endpoints(
-        settings.concurrency,
+        concurrency,
         requests_per_second=settings.requests_per_second / settings.processes,
         # A rule of Google's servers only.
         gcs_requests_per_second=_GCS_REQUESTS_PER_SECOND / settings.processes if endpoint is None else 0.0,

@@ -1,7 +1,8 @@
 """Chooses which copy of an object is read first, and reads another one if that copy fails."""
 
+import logging
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ from harvester.store.base import Store, first_informative
 from harvester.store.resilience.endpoints import Endpoints
 
 T = TypeVar("T")
+_logger = logging.getLogger("harvester")
 
 
 class ReplicaOrder:
@@ -69,6 +71,7 @@ class CopyReader:
         self._order = order
         self._fail_fast = fail_fast
         self._patient = patient
+        self._reported: set[tuple[str, str]] = set()
 
     async def read(self, copies: Sequence[ObjectRef], read: Callable[[Store, ObjectRef], Awaitable[T]]) -> T:
         """Read one object.
@@ -89,10 +92,22 @@ class CopyReader:
                 if ref in errors and not _may_pass(errors[ref]):
                     continue
                 try:
-                    return await read(store, ref)
+                    result = await read(store, ref)
                 except StoreError as error:
                     errors[ref] = error
+                else:
+                    if errors:
+                        self._report(ref, errors)
+                    return result
         raise first_informative([errors[ref] for ref in copies])
+
+    def _report(self, ref: ObjectRef, errors: Mapping[ObjectRef, StoreError]) -> None:
+        """Log, once for each pair of buckets, that objects are read from another cloud."""
+        for failed, error in errors.items():
+            pair = (f"{failed.scheme}://{failed.bucket}", f"{ref.scheme}://{ref.bucket}")
+            if pair not in self._reported:
+                self._reported.add(pair)
+                _logger.warning("%s: objects are read from %s instead (%s)", *pair, error.message)
 
 
 def _may_pass(error: StoreError) -> bool:

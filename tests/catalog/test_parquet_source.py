@@ -132,3 +132,22 @@ def test_a_file_that_is_no_parquet_is_refused(tmp_path):
     path = tmp_path / "catalog.csv"
     path.write_text("a,b")
     assert "is not a Parquet file" in complaint(str(path))
+
+
+@pytest.mark.parametrize(
+    ("source", "schemes"),
+    [
+        ({}, ["s3"]),
+        ({"provider": "gcs"}, ["s3"]),
+        ({"failover": True}, ["s3", "gs"]),
+        ({"provider": "gcs", "failover": True}, ["gs", "s3"]),
+    ],
+)
+def test_a_private_bucket_has_a_copy_elsewhere_only_if_failover_is_set(tmp_path, source, schemes):
+    path = tmp_path / "catalog.parquet"
+    columns = {"series_aws_url": ["s3://hospital/x/*"], "SeriesInstanceUID": ["1.2.3"]}
+    pq.write_table(pa.table(columns), path)
+    config = {"dataset": "d", "source": {"catalog": str(path), **source}}
+    with open_catalog(CrawlConfig.model_validate(config)) as catalog:
+        (series,) = catalog.series()
+    assert [prefix.scheme for prefix in series.prefixes] == schemes

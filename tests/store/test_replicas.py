@@ -108,6 +108,21 @@ async def test_an_object_that_one_place_cannot_give_is_read_from_the_next_at_onc
     assert places.asked == ["fail_fast gs", "fail_fast s3"]
 
 
+async def test_a_copy_of_another_cloud_is_reported_once(caplog):
+    reader = CopyReader(ReplicaOrder(await endpoints()), MemoryStore(), MemoryStore())
+
+    async def read(_: Store, ref: ObjectRef) -> str:
+        if ref.scheme == "gs":
+            raise ThrottledError("slow down")
+        return "yes"
+
+    for number in range(3):
+        assert await reader.read(copies(number), read) == "yes"
+    assert [record.message for record in caplog.records] == [
+        "gs://idc-open: objects are read from s3://idc-open-data instead (slow down)"
+    ]
+
+
 async def test_where_no_place_gives_it_those_that_may_are_asked_with_patience():
     places = Places(gs=[NotFoundError("never")], s3=[EndpointDownError("not now"), "yes"])
     assert await places.got() == "yes"

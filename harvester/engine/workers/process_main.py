@@ -23,6 +23,7 @@ from harvester.engine.shard_task import (
     collect_garbage_rarely,
     open_task_runner,
 )
+from harvester.engine.stop_signals import stop_signals
 from harvester.engine.workers.ipc import Channel
 from harvester.engine.workers.memory import keep_small
 from harvester.errors import HarvesterError, ungrouped
@@ -167,7 +168,7 @@ def _die_with_parent() -> None:
 def main() -> None:
     """Serve until the channel, whose descriptor is the only argument, is closed."""
     _die_with_parent()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in stop_signals():
         signal.signal(number, signal.SIG_IGN)  # the main process decides how the crawl ends
     keep_small()
     collect_garbage_rarely()

@@ -87,17 +87,18 @@ class ConnectionPool:
         self._check_seconds = shortest / _CHECKS_PER_TIMEOUT
         self._check: asyncio.TimerHandle | None = None
 
-    async def acquire(self, origin: str) -> Connection:
+    async def acquire(self, origin: str, *, is_new: bool = False) -> Connection:
         """A connection that is ready for a request; `release` has to follow.
 
         Args:
             origin: The server, as `https://host:port`.
+            is_new: Whether it must not be an idle one.
 
         Raises:
             StoreError: It cannot be opened.
         """
         now = self._loop.time()
-        connection = self._take_idle(origin, now)
+        connection = None if is_new else self._take_idle(origin, now)
         if connection is None:
             connection = await self._connect(origin)
         connection.deadline = now + self._limits.total_seconds

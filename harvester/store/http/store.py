@@ -11,10 +11,11 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from harvester.errors import ListingError, RequestRejectedError, StoreError
+from harvester.errors import ConnectionFailedError, ListingError, RequestRejectedError, StoreError
 from harvester.model import ByteRange, ObjectRef, RangeResponse
 from harvester.store.cost import RequestCost
 from harvester.store.http import urls
+from harvester.store.http.connection import Connection
 from harvester.store.http.connection_pool import (
     DEFAULT_HTTP_LIMITS,
     ConnectionPool,
@@ -206,14 +207,31 @@ class HttpStore(PagedStore):
     ) -> AsyncIterator[HttpResponse]:
         """Send a request over a connection of our own."""
         origin, request = _request(url, headers)
-        cost.requests += 1
-        connection = await self._connections.acquire(origin)
+        connection = await self._connection_with_response(origin, request, cost)
         try:
-            await connection.send(request)
             yield connection
         finally:
             cost.bytes_fetched += connection.received
             self._connections.release(connection)
+
+    async def _connection_with_response(self, origin: str, request: bytes, cost: RequestCost) -> Connection:
+        """Send a request, and again on a new connection if the server had closed the reused one.
+
+        A server may close an idle connection just when it is used (RFC 9112 9.3.1); a GET may be repeated.
+        """
+        for is_repeated in (False, True):
+            cost.requests += 1
+            connection = await self._connections.acquire(origin, is_new=is_repeated)
+            try:
+                await connection.send(request)
+            except BaseException as error:
+                self._connections.release(connection)
+                is_stale = isinstance(error, ConnectionFailedError) and connection.was_closed_before_response
+                if is_repeated or not is_stale:
+                    raise
+            else:
+                break
+        return connection
 
     @asynccontextmanager
     async def _send_by_aiohttp(

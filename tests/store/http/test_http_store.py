@@ -181,15 +181,36 @@ async def test_an_endpoint_that_is_no_address_is_refused(endpoint):
             pass
 
 
-async def test_a_connection_that_breaks_is_not_repeated_behind_our_back():
+async def test_a_reused_connection_that_the_server_had_closed_is_replaced_once_and_counted():
     whole = partial(0, b"0123", 10)
     broken = Reply(b"", "close")
     async with (
-        answering(whole, broken, broken) as server,
+        answering(whole, broken, whole) as server,
         open_http_store(endpoint=server.endpoint) as store,
     ):
         await store.get_range(ObjectRef("scans", "a"), ByteRange(0, 4))
-        for asked in (2, 3):  # first on the connection that was kept, then on a new one
+        again = await store.get_range(ObjectRef("scans", "a"), ByteRange(0, 4))
+        assert (again.data, again.requests, len(server.heads)) == (b"0123", 2, 3)
+
+
+async def test_a_new_connection_that_breaks_is_not_repeated():
+    async with (
+        answering(Reply(b"", "close")) as server,
+        open_http_store(endpoint=server.endpoint) as store,
+    ):
+        for sent in (1, 2):
             with pytest.raises(ConnectionFailedError) as caught:
                 await store.get_range(ObjectRef("scans", "a"), ByteRange(0, 4))
-            assert (caught.value.requests, len(server.heads)) == (1, asked)
+            assert (caught.value.requests, len(server.heads)) == (1, sent)
+
+
+async def test_a_connection_that_breaks_in_the_response_is_not_repeated():
+    cut = Reply(b"HTTP/1.1 206 Partial", "close")
+    async with (
+        answering(partial(0, b"0123", 10), cut) as server,
+        open_http_store(endpoint=server.endpoint) as store,
+    ):
+        await store.get_range(ObjectRef("scans", "a"), ByteRange(0, 4))
+        with pytest.raises(ConnectionFailedError) as caught:
+            await store.get_range(ObjectRef("scans", "a"), ByteRange(0, 4))
+        assert (caught.value.requests, len(server.heads)) == (1, 2)
