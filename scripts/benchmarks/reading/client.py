@@ -70,6 +70,23 @@ def smart_open(endpoint: str) -> Opener:
     return lambda bucket, key: library.open(f"s3://{bucket}/{key}", "rb", transport_params={"client": client})
 
 
+def obstore_fsspec(endpoint: str) -> Opener:
+    """obstore: its fsspec store."""
+    from obstore.fsspec import FsspecStore  # noqa: PLC0415
+
+    files = FsspecStore(
+        "s3",
+        config={
+            "endpoint": endpoint,
+            "region": "us-east-1",
+            "skip_signature": True,
+            "virtual_hosted_style_request": False,
+        },
+        client_options={"allow_http": True},
+    )
+    return lambda bucket, key: files.open(f"s3://{bucket}/{key}", "rb")
+
+
 def metadata(stream: BinaryIO) -> str:
     """Everything in front of the pixel data, by pydicom."""
     return str(pydicom.dcmread(stream, stop_before_pixels=True).NumberOfFrames)
@@ -90,6 +107,7 @@ CLIENTS: dict[str, Callable[[str], Opener]] = {
     "harvester, the first of its kind": forgetful,
     "google-cloud-storage BlobReader": blob_reader,
     "smart_open": smart_open,
+    "obstore's fsspec store": obstore_fsspec,
 }
 TASKS: dict[str, Callable[[BinaryIO], str]] = {"metadata": metadata, "region": region}
 

@@ -18,7 +18,12 @@ from reading.far_bucket import FarBucket, Spent
 
 BUCKET = "bucket"
 BLOB_READER, SMART_OPEN = "google-cloud-storage BlobReader", "smart_open"
-NEEDED = {BLOB_READER: ("google-cloud-storage",), SMART_OPEN: ("smart_open", "boto3")}
+OBSTORE = "obstore's fsspec store"
+NEEDED = {
+    BLOB_READER: ("google-cloud-storage",),
+    SMART_OPEN: ("smart_open", "boto3"),
+    OBSTORE: ("obstore",),
+}
 
 
 @dataclass(frozen=True)

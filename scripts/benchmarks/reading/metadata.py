@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from reading import objects
-from reading.measuring import BLOB_READER, BUCKET, SMART_OPEN, Setting, measure
+from reading.measuring import BLOB_READER, BUCKET, OBSTORE, SMART_OPEN, Setting, measure
 
 FRAMES = 3_000
 ROW = 60  # tiles
@@ -29,7 +29,7 @@ def _compare(setting: Setting, path: Path) -> None:
     keys = setting.copies(path, setting.runs + 1)
     ours = measure(setting, "harvester", "metadata", keys)
     print(f"  {'harvester':34} {ours}")
-    for client in ("harvester, the first of its kind", BLOB_READER, SMART_OPEN):
+    for client in ("harvester, the first of its kind", BLOB_READER, SMART_OPEN, OBSTORE):
         if setting.compares(client):
             figures = measure(setting, client, "metadata", keys)
             if figures.found != ours.found:

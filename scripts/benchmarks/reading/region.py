@@ -2,7 +2,7 @@
 
 from reading import objects
 from reading.client import REGION
-from reading.measuring import BLOB_READER, BUCKET, Figures, Setting, measure
+from reading.measuring import BLOB_READER, BUCKET, OBSTORE, Figures, Setting, measure
 
 FRAMES = 12_000  # of 42 kB: three quarters of IDC's mean slide series, 642 MB, as base layers are
 ROW = 120  # tiles
@@ -10,7 +10,7 @@ LEAST = 5  # tiles both ways, which a region needs
 
 
 def run(setting: Setting) -> None:
-    """Print the figures of the first time and of those that follow, beside BlobReader's."""
+    """Print the figures of the first time and of those that follow, beside other clients'."""
     path = setting.root / BUCKET / "base-layer.dcm"
     frames = setting.frames or FRAMES
     slide = objects.made_slide(max(LEAST, frames // ROW), max(LEAST, min(frames // LEAST, ROW)))
@@ -24,11 +24,12 @@ def run(setting: Setting) -> None:
     print(f"  {'harvester, the first time':34} {first}")
     again = measure(setting, "harvester", "region", [key] * (setting.runs + 1))
     print(f"  {'harvester, from then on':34} {again}")
-    if setting.compares(BLOB_READER):
-        blob = measure(setting, BLOB_READER, "region", others)
-        print(f"  {BLOB_READER:34} {blob}   {blob.against(again)}")
-        print(f"  {'':34} the first time: {blob.against(first)}")
-        _check_alike(first, again, blob)
+    for client in (BLOB_READER, OBSTORE):
+        if setting.compares(client):
+            peer = measure(setting, client, "region", others)
+            print(f"  {client:34} {peer}   {peer.against(again)}")
+            print(f"  {'':34} the first time: {peer.against(first)}")
+            _check_alike(first, again, peer)
     _check_alike(first, again)
 
 
