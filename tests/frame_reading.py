@@ -1,4 +1,4 @@
-"""Reads frame indexes from bytes, as a store would answer, and makes objects with encapsulated pixel data."""
+"""Reads frame indexes from bytes in memory, and makes objects with encapsulated pixel data."""
 
 import struct
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The recipes of docs/recipes.md run as they stand there, on made-up objects that have the UIDs of IDC's."""
+"""The recipes of docs/recipes.md run unchanged, on synthetic objects with the UIDs of IDC's."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Reading where objects lie: metadata and a region of a slide, far away, against today's clients."""
+"""Compares clients that read the metadata and a region of a slide from a distant server."""
 
 import argparse
 import os

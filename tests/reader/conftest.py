@@ -1,4 +1,4 @@
-"""What one test found out about an object must not help the next."""
+"""Tests share no memory of objects."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from harvester.reader.header_lengths import RECENT_LENGTHS
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_kept() -> Iterator[None]:
+def nothing_is_remembered() -> Iterator[None]:
     for memory in (FRAME_INDEXES, RECENT_LENGTHS):
         memory.clear()
     yield

@@ -124,7 +124,7 @@ def test_every_form_of_an_address_is_accepted():
 
 
 @pytest.mark.parametrize("address", [None, 5, b"s3://bucket/slide.dcm", ["s3://bucket/slide.dcm"]])
-def test_what_is_no_address_is_named(address):
+def test_an_invalid_address_is_named(address):
     for call in (harvester.open_object, harvester.read_header, lambda one: harvester.read_frames(one, [1])):
         with pytest.raises(ConfigError, match="an address is a text or a path"):
             call(address)

@@ -1,4 +1,4 @@
-"""Whatever tells where the frames lie, and whoever reads them, the pixels are those of the whole file."""
+"""From every source of the frame index, and for every reader, the pixels are those of the whole file."""
 
 import io
 import shutil
@@ -180,7 +180,7 @@ def crawled(tmp_path_factory):
     return Dataset.open(home / "dataset"), paths
 
 
-def test_the_frames_are_decoded_alike_from_what_a_dataset_knows(crawled):
+def test_the_frames_are_decoded_alike_from_the_index_of_a_dataset(crawled):
     dataset, paths = crawled
     for name, path in paths.items():
         FRAME_INDEXES.clear()

@@ -1,4 +1,4 @@
-"""Programs that take an fsspec file system read objects by `harvester://`."""
+"""Programs that use fsspec read objects by `harvester://` addresses."""
 
 import pickle
 
@@ -31,7 +31,7 @@ def served(tmp_path_factory):
         files.dircache.clear()
 
 
-def test_folders_and_files_are_told_apart(served):
+def test_folders_and_files_are_distinguished(served):
     demo, files, folder, path, original = served
     (listed,) = files.ls(folder)
     assert listed == {
@@ -115,7 +115,7 @@ def test_caches_of_fsspec_hold_the_same_bytes(served, tmp_path, cache, offset_ta
             assert file.read() == whole[-100:]
 
 
-def test_only_what_is_not_there_does_not_exist(served, monkeypatch):
+def test_exists_is_false_for_missing_objects_only(served, monkeypatch):
     _, files, _, path, _ = served
     assert files.exists(path)
     for ask in (files.exists, files.isfile, files.isdir):
@@ -132,7 +132,7 @@ def refuse(url, *_, **__):
     raise ThrottledError("slow down", url=url, status=503)
 
 
-def test_the_same_files_lie_on_both_clouds_and_here(served):
+def test_the_same_files_are_read_from_both_clouds_and_locally(served):
     _, files, folder, path, original = served
     there = files.cat_file(path)
     assert files.cat_file(path.replace("s3/", "gs/")) == there
@@ -142,7 +142,7 @@ def test_the_same_files_lie_on_both_clouds_and_here(served):
     assert files.isdir(f"file{original.parent}")
 
 
-def test_what_is_not_there_is_said_as_file_systems_and_as_harvester_say_it(served):
+def test_a_missing_object_is_a_file_not_found_error(served):
     _, files, _, path, _ = served
     for error in (FileNotFoundError, NotFoundError):
         for ask in (files.open, files.info, files.ls):

@@ -1,4 +1,4 @@
-"""What the last headers of a bucket needed, the next one is asked for."""
+"""The last headers of a bucket predict the first window of the next object."""
 
 import anyio
 import pytest
@@ -37,7 +37,7 @@ def test_the_window_fits_the_last_four(needs, least, most):
     assert least <= window(needs) <= most
 
 
-def test_another_bucket_says_nothing():
+def test_another_bucket_has_no_influence():
     assert window([500_000], "s3://two/series") == 64 * KIB
 
 
@@ -52,7 +52,7 @@ def test_the_second_object_with_a_long_header_is_opened_in_one_request():
     assert requests == [2, 1, 1]
 
 
-def test_of_a_series_the_first_header_says_how_long_the_others_are():
+def test_the_first_header_of_a_series_predicts_the_others():
     raw = part10(element(0x00100020, "LO", b"P1"), element(0x7FE00010, "OW", bytes(400_000)))
     urls = [f"s3://bucket/series/{number}.dcm" for number in range(50)]
     store = MemoryStore(dict.fromkeys(urls, raw))

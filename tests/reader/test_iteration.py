@@ -51,7 +51,7 @@ def test_a_frame_that_is_not_there_ends_the_iteration(slide):
         list(frames)
 
 
-def test_an_iteration_that_is_left_cancels_what_runs(slide):
+def test_closing_an_iterator_cancels_its_requests(slide):
     frames = harvester.iter_frames(URL, decode=False, store=slide)
     assert next(frames) == IMAGES[0]
     frames.close()
@@ -148,7 +148,7 @@ def test_a_long_value_that_was_skipped_is_read_by_asynchronous_callers():
     assert (header.PatientName, len(header[0x0009, 0x1010].value)) == ("A^B", 6_000_000)
 
 
-def test_the_progress_of_a_search_is_told():
+def test_the_progress_of_a_search_is_reported():
     raw = made([[b"\xff\xd8\xff\xe0" + bytes(40_000)] for _ in range(200)])
     told = []
     harvester.open_object(URL, store=MemoryStore({URL: raw}), progress=lambda *one: told.append(one)).read()

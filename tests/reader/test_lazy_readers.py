@@ -1,4 +1,4 @@
-"""highdicom and tifffile read single frames from a bucket without a line of theirs changed."""
+"""Unmodified highdicom and tifffile read single frames from a bucket."""
 
 import io
 

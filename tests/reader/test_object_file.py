@@ -1,4 +1,4 @@
-"""An object as a file: any bytes of it, in few requests, from any thread, of one ETag."""
+"""An opened object is a binary file: few requests, any thread, one ETag."""
 
 import io
 import subprocess
@@ -83,7 +83,7 @@ def test_pydicom_reads_the_metadata_in_one_request():
     assert store.requests == 1
 
 
-def test_small_steps_back_ask_for_nothing():
+def test_small_steps_back_take_no_request():
     file, store = opened(LARGE)
     file.seek(20_000_000)
     file.read(100)
@@ -96,7 +96,7 @@ def test_small_steps_back_ask_for_nothing():
     assert store.requests == 0
 
 
-def test_two_places_do_not_push_each_other_out():
+def test_reads_at_two_places_stay_cached():
     file, store = opened(LARGE)
     for place in (10_000_000, 30_000_000):
         file.read_at(place, 8)
@@ -107,7 +107,7 @@ def test_two_places_do_not_push_each_other_out():
     assert store.requests == 0
 
 
-def test_a_reader_that_goes_through_the_object_asks_for_more_each_time():
+def test_sequential_reads_double_the_read_ahead():
     file, store = opened(LARGE)
     while file.read(10_000):
         pass
@@ -116,7 +116,7 @@ def test_a_reader_that_goes_through_the_object_asks_for_more_each_time():
     assert max(len(wanted) for _, wanted in store.ranges) < 2 << 20
 
 
-def test_a_long_read_is_asked_for_in_parts_at_once():
+def test_a_long_read_is_requested_in_parallel_parts():
     at_once = []
 
     class Slow(MemoryStore):
@@ -138,7 +138,7 @@ def test_a_long_read_is_asked_for_in_parts_at_once():
     assert max(at_once) == 32
 
 
-def test_no_more_is_held_than_the_cache_holds():
+def test_the_cache_is_bounded():
     file, store = opened(LARGE)
     for place in range(0, 40_000_000, 100_000):
         file.read_at(place, 60_000)
@@ -149,7 +149,7 @@ def test_no_more_is_held_than_the_cache_holds():
     assert sum(file.view.cached(at, at + 10_000) is not None for at in places) * 10_000 < 33 << 20
 
 
-def test_any_thread_reads_what_is_there():
+def test_any_thread_reads_true_bytes():
     file, _ = opened(LARGE)
     places = [place * 97_003 % 39_000_000 for place in range(200)]
     with ThreadPoolExecutor(8) as threads:
@@ -172,7 +172,7 @@ def test_threads_that_share_the_position_get_each_byte_once():
     assert sorted(parts) == sorted(LARGE[at : at + 10_000] for at in range(0, 3_000_000, 10_000))
 
 
-def test_an_object_that_is_replaced_is_read_no_further():
+def test_reading_a_replaced_object_fails():
     file, store = opened(LARGE)
     store.put(URL, LARGE[:-1] + b"?")
     file.seek(30_000_000)
@@ -181,7 +181,7 @@ def test_an_object_that_is_replaced_is_read_no_further():
     assert file.tell() == 30_000_000
 
 
-def test_what_is_no_dicom_is_a_file_all_the_same():
+def test_an_object_that_is_not_dicom_is_a_file_too():
     file, _ = opened(b"no DICOM at all, but bytes" * 100)
     assert file.header is None
     assert file.read(8) == b"no DICOM"
@@ -189,14 +189,14 @@ def test_what_is_no_dicom_is_a_file_all_the_same():
     assert empty.read() == b""
 
 
-def test_an_object_that_is_not_there_is_said_when_it_is_opened():
+def test_opening_a_missing_object_fails():
     with pytest.raises(NotFoundError):
         harvester.open_object(URL, store=MemoryStore())
     with pytest.raises(ConfigError, match="scheme"):
         harvester.open_object("ftp://host/one.dcm")
 
 
-def test_a_closed_file_says_so():
+def test_a_closed_file_raises():
     file, _ = opened(LARGE[:1000])
     with file:
         assert file.readable()
@@ -249,7 +249,7 @@ def test_the_asynchronous_file_opens_a_path_by_itself():
     assert anyio.run(read) == CT.read_bytes()
 
 
-def test_an_engine_that_was_closed_starts_anew():
+def test_a_closed_loop_starts_anew():
     engine = LoopThread()
 
     async def here():
@@ -272,7 +272,7 @@ def test_a_program_that_read_an_object_ends():
     assert done.stderr == ""
 
 
-def test_a_child_process_reads_with_an_engine_of_its_own():
+def test_a_child_process_reads_with_its_own_loop():
     program = (
         "import harvester, os, sys\n"
         f"harvester.open_object({str(CT)!r}).read()\n"

@@ -1,4 +1,4 @@
-"""A file without an offset table is shown with one, and nothing else of it is another."""
+"""A file without an offset table is shown with one, and otherwise unchanged."""
 
 import io
 import struct
@@ -46,7 +46,7 @@ def without_tables():
 @given(
     st.integers(0, 50), st.integers(0, 20), st.binary(max_size=30), st.integers(0, 120), st.integers(0, 60)
 )
-def test_a_splice_is_what_a_slice_of_the_spliced_bytes_is(at, removed, content, start, length):
+def test_the_pieces_of_a_splice_make_up_the_spliced_bytes(at, removed, content, start, length):
     raw = bytes(range(100))
     whole = raw[:at] + content + raw[at + removed :]
     splice = Splice(at, removed, len(content))
@@ -93,7 +93,7 @@ def test_the_whole_file_is_a_valid_object_that_equals_the_original(name, kind):
     "name",
     [name for name, line in inventory().items() if line["bot"] == "nonempty" or line["eot"] == "True"][::5],
 )
-def test_a_file_that_has_a_table_is_shown_as_it_is(name):
+def test_a_file_with_a_table_is_shown_unchanged(name):
     raw = (CORPUS / name).read_bytes()
     assert opened(raw, offset_table="extended")[0].read() == raw
 
@@ -113,7 +113,7 @@ def test_reading_the_metadata_scans_nothing():
 
 
 @pytest.mark.parametrize("kind", ["auto", "extended"])
-def test_an_object_is_shown_alike_before_and_after_its_frames_are_known(kind):
+def test_the_layout_is_the_same_before_and_after_the_frames_are_known(kind):
     raw = made([[JPEG_START + bytes(50_000)] for _ in range(99)] + [[JPEG_START + bytes(60_000)]])
     file, store = opened(raw, offset_table=kind)
     size, whole = file.size, file.read()
@@ -199,7 +199,7 @@ def test_in_implicit_vr_the_elements_are_implicit():
     assert content[328:336] == struct.pack("<HHL", 0x7FE0, 2, 320)
 
 
-def test_a_dual_personality_file_is_no_tiff_once_it_is_moved():
+def test_a_dual_personality_file_with_a_table_put_in_is_no_tiff_file():
     raw = made(ONE_EACH, preamble=b"II*\0" + bytes(124))
     assert opened(raw)[0].read(4) == bytes(4)
     assert opened(raw, offset_table="none")[0].read(4) == b"II*\0"

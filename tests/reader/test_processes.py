@@ -1,4 +1,4 @@
-"""An opened file in other processes, in many threads, and what is left of it when it is closed."""
+"""Opened files in other processes and in many threads, and what closing them leaves."""
 
 import pickle
 import random
@@ -77,7 +77,7 @@ def test_a_pickled_file_is_opened_again_as_it_was(bucket, offset_table):
     assert again.read() == whole[1234:]
 
 
-def test_no_frame_is_looked_for_twice_by_who_gets_a_pickled_file(bucket):
+def test_a_pickled_file_carries_its_frame_index(bucket):
     demo, _ = bucket
     file = harvester.open_object(url_of(demo), endpoint=demo.address.endpoint)
     pydicom.dcmread(file)
@@ -92,7 +92,7 @@ def test_no_frame_is_looked_for_twice_by_who_gets_a_pickled_file(bucket):
     assert header == pydicom.dcmread(file, stop_before_pixels=True)
 
 
-def test_a_file_whose_object_was_replaced_is_not_opened_again(bucket):
+def test_unpickling_a_file_of_a_replaced_object_fails(bucket):
     demo, path = bucket
     pickled = pickle.dumps(harvester.open_object(url_of(demo), endpoint=demo.address.endpoint))
     path.write_bytes(SLIDE[:-2] + b"??")
@@ -103,7 +103,7 @@ def test_a_file_whose_object_was_replaced_is_not_opened_again(bucket):
         pickle.loads(pickled)
 
 
-def test_a_file_with_a_store_of_its_own_or_that_is_closed_says_that_it_stays_here():
+def test_a_closed_file_or_one_with_its_own_store_cannot_be_pickled():
     file = harvester.open_object("s3://b/one.dcm", store=MemoryStore({"s3://b/one.dcm": SLIDE}))
     with pytest.raises(ConfigError, match=r"s3://b/one.dcm: .* its own store"):
         pickle.dumps(file)
@@ -112,7 +112,7 @@ def test_a_file_with_a_store_of_its_own_or_that_is_closed_says_that_it_stays_her
         pickle.dumps(file)
 
 
-def test_an_object_that_is_replaced_in_its_bucket_is_read_no_further(bucket):
+def test_reading_an_object_replaced_in_its_bucket_fails(bucket):
     demo, path = bucket
     file = harvester.open_object(url_of(demo), endpoint=demo.address.endpoint)
     path.write_bytes(SLIDE[:-2] + b"??")
@@ -122,7 +122,7 @@ def test_an_object_that_is_replaced_in_its_bucket_is_read_no_further(bucket):
     assert again.read()[-2:] == b"??"
 
 
-def test_a_file_outlives_the_engine_that_it_was_opened_with(bucket):
+def test_a_file_outlives_the_loop_that_opened_it(bucket):
     demo, _ = bucket
     file = harvester.open_object(url_of(demo), endpoint=demo.address.endpoint, offset_table="none")
     file.read_at(700_000, 10)
@@ -130,7 +130,7 @@ def test_a_file_outlives_the_engine_that_it_was_opened_with(bucket):
     assert file.read_at(1_500_000, 10) == SLIDE[1_500_000:1_500_010]
 
 
-def test_a_forked_process_goes_on_reading_with_connections_of_its_own(bucket):
+def test_a_forked_process_reads_with_its_own_connections(bucket):
     demo, _ = bucket
     said = run(
         """
@@ -185,7 +185,7 @@ def test_a_spawned_process_reads_the_file_that_it_is_given(bucket, tmp_path):
     assert (done.stdout, done.stderr) == ("True\n", "")
 
 
-def test_sixteen_threads_that_seek_and_read_as_they_like_get_true_bytes(tmp_path):
+def test_sixteen_threads_that_seek_and_read_at_random_get_true_bytes(tmp_path):
     path = tmp_path / "large.dcm"
     path.write_bytes(LARGE)
     file = harvester.open_object(str(path))
@@ -222,7 +222,7 @@ def test_threads_that_open_the_same_slide_read_its_frames(bucket):
         assert list(threads.map(work, range(32))) == IMAGES[:32]
 
 
-def test_the_frames_are_looked_for_once_however_many_threads_wait_for_them():
+def test_concurrent_threads_search_the_frames_once():
     store = MemoryStore({"s3://b/one.dcm": SLIDE})
     file = harvester.open_object("s3://b/one.dcm", store=store)
     with ThreadPoolExecutor(16) as threads:

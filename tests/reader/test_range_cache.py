@@ -1,4 +1,4 @@
-"""What is held of an object is what was put there, and no more than fits."""
+"""The range cache holds true bytes, up to its limit."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +15,7 @@ def put(cache, start, length, *, pin=False):
 
 
 @given(SPANS, st.integers(0, 1003), st.integers(1, 300))
-def test_what_is_held_is_what_was_put_there(spans, start, length):
+def test_cached_bytes_are_those_that_were_put(spans, start, length):
     cache = RangeCache(1 << 20)
     held = set()
     for first, count in spans:
@@ -27,7 +27,7 @@ def test_what_is_held_is_what_was_put_there(spans, start, length):
     assert cache.get(start, stop) == (None if missing else OBJECT[start:stop])
 
 
-def test_what_was_used_last_stays():
+def test_the_least_recently_used_range_is_dropped():
     cache = RangeCache(250)
     put(cache, 0, 100)
     put(cache, 100, 100)
@@ -38,7 +38,7 @@ def test_what_was_used_last_stays():
     assert cache.get(200, 300) == OBJECT[200:300]
 
 
-def test_what_is_kept_is_never_forgotten():
+def test_pinned_ranges_are_never_dropped():
     cache = RangeCache(100)
     put(cache, 0, 500, pin=True)
     for start in range(500, 1000, 50):
@@ -47,7 +47,7 @@ def test_what_is_kept_is_never_forgotten():
     assert len(cache.gaps(0, 1000)) == 1
 
 
-def test_the_next_span_is_found():
+def test_the_next_range_is_found():
     cache = RangeCache(1000)
     put(cache, 50, 10)
     assert cache.next_start(0) == 50
@@ -55,5 +55,5 @@ def test_the_next_span_is_found():
     assert cache.gaps(40, 70) == [ByteRange(40, 50), ByteRange(60, 70)]
 
 
-def test_nothing_is_always_held():
+def test_an_empty_range_is_always_cached():
     assert RangeCache(10).get(5, 5) == b""

@@ -1,4 +1,4 @@
-"""A scan has the next stretch under way while it searches one, and finds the same as without."""
+"""Read-ahead during a scan does not change its result."""
 
 import anyio
 import anyio.lowlevel
@@ -51,7 +51,7 @@ class Counting(MemoryStore):
         return await super().get_range(ref, wanted, etag=etag)
 
 
-def test_two_stretches_are_under_way_at_once_and_no_more():
+def test_at_most_two_blocks_are_fetched_at_once():
     store = Counting({URL: made([[START + bytes(40_000)] for _ in range(1500)])})
     assert len(scanned(store)) == 1500
     assert 8 < store.most <= 17  # 8 MiB in parts of 1 MiB, and the stretch behind it
@@ -69,7 +69,7 @@ def test_an_object_that_goes_away_ends_the_scan():
         scanned(Vanishing({URL: made([[START + bytes(40_000)] for _ in range(500)])}))
 
 
-def test_what_is_no_item_ends_the_scan():
+def test_bytes_that_are_no_item_end_the_scan():
     raw = bytearray(made([[START + bytes(40_000)] for _ in range(500)]))
     place = raw.rindex(b"\xfe\xff\x00\xe0", 0, 15_000_000)
     raw[place] = 0

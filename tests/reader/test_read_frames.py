@@ -1,4 +1,4 @@
-"""Frames by number: the pixels of a file that was read whole, for fewer bytes."""
+"""Frames read by number have the pixels of the whole file."""
 
 import contextlib
 import subprocess
@@ -102,7 +102,7 @@ def test_a_frame_asked_for_twice_is_read_once():
     assert first == again
 
 
-def test_runs_join_neighbours_and_bear_a_small_gap():
+def test_runs_join_neighbours_across_small_gaps():
     spans = {
         number: ByteRange(start, stop)
         for number, start, stop in [(1, 0, 100), (2, 100, 200), (5, 10_000, 10_100), (9, 50_000, 50_100)]
@@ -113,13 +113,13 @@ def test_runs_join_neighbours_and_bear_a_small_gap():
 
 
 @pytest.mark.parametrize("number", [0, -1, 3])
-def test_a_frame_that_is_not_there_is_said(number):
+def test_a_missing_frame_is_an_error(number):
     store = stored(made([[JPEG_START], [JPEG_START]]))
     with pytest.raises(FrameIndexError, match=rf"no frame {number}: there are 2.*slide.dcm"):
         harvester.read_frames(URL, [number], store=store)
 
 
-def test_what_cannot_be_decoded_is_said():
+def test_a_frame_that_cannot_be_decoded_is_an_error():
     with pytest.raises(FrameDecodeError, match=r"frame 1: .*slide.dcm"):
         harvester.read_frames(URL, [1], store=stored(made([[JPEG_START]])))
 
@@ -138,7 +138,7 @@ def test_what_cannot_be_decoded_is_said():
         ),
     ],
 )
-def test_a_decoder_that_is_missing_is_said_with_what_brings_it(uid, said, monkeypatch):
+def test_a_missing_decoder_is_named_with_its_package(uid, said, monkeypatch):
     with contextlib.suppress(NotImplementedError):
         monkeypatch.setattr(get_decoder(uid), "_available", {})
     store = stored(made([[JPEG_START], [JPEG_START]], uid=uid))
@@ -165,7 +165,7 @@ def test_an_object_without_pixel_data_has_no_frames():
         harvester.read_frames(URL, [1], store=stored(part10(element(0x00080060, "CS", b"SR"))))
 
 
-def test_what_is_no_dicom_has_no_frames():
+def test_an_object_that_is_not_dicom_has_no_frames():
     with pytest.raises(NotDicomError):
         harvester.read_frames(URL, [1], store=stored(b"no DICOM" * 100))
 

@@ -1,4 +1,4 @@
-"""Metadata alone, as pydicom reads it from the file, in as few requests as it takes."""
+"""The metadata equals that of pydicom, in as few requests as possible."""
 
 import pickle
 
@@ -57,7 +57,7 @@ def test_only_the_named_attributes_are_there():
     assert read.PatientName == "CompressedSamples^CT1"
 
 
-def test_a_long_value_that_nobody_names_is_not_read():
+def test_a_long_value_that_is_not_wanted_is_not_read():
     raw = part10(
         element(0x00080060, "CS", b"SR"),
         element(0x00091010, "OB", bytes(10_000_000)),
@@ -68,7 +68,7 @@ def test_a_long_value_that_nobody_names_is_not_read():
     assert store.bytes_fetched < 1_000_000
 
 
-def test_a_keyword_that_is_none_is_said_with_the_nearest():
+def test_an_unknown_keyword_is_an_error_that_names_the_nearest():
     with pytest.raises(ConfigError, match=r"PatientsName.*PatientName"):
         harvester.read_header(CT, ["PatientsName"])
 
@@ -83,13 +83,13 @@ def test_many_headers_come_in_the_order_of_their_addresses():
     assert store.requests == 100
 
 
-def test_one_object_that_is_not_there_is_said():
+def test_one_missing_object_is_an_error():
     store = MemoryStore({URL: part10(element(0x00200013, "IS", b"1 "))})
     with pytest.raises(NotFoundError, match="two"):
         harvester.read_headers([URL, "s3://bucket/two.dcm"], store=store)
 
 
-def test_what_is_no_dicom_is_said():
+def test_an_object_that_is_not_dicom_is_an_error():
     with pytest.raises(NotDicomError):
         harvester.read_header(URL, store=MemoryStore({URL: b"no DICOM" * 50}))
 

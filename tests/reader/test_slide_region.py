@@ -1,4 +1,4 @@
-"""A region of a slide that has no offset table, by highdicom as it is: the same pixels, for few bytes."""
+"""Unmodified highdicom reads a region of a slide without an offset table in few bytes."""
 
 import io
 
@@ -42,7 +42,7 @@ def test_a_region_costs_a_scan_once_and_then_a_request_a_row_at_most(slide):
         assert store.bytes_fetched < 600_000
 
 
-def test_other_regions_of_an_open_slide_ask_for_no_header_again(slide):
+def test_other_regions_of_an_open_slide_do_not_read_the_header_again(slide):
     store = MemoryStore({URL: slide})
     file = harvester.open_object(URL, store=store)
     region(file)

@@ -1,4 +1,4 @@
-"""A table that lies is found out when a frame is read: it is said once, and a scan takes its place."""
+"""Wrong offset tables are detected when a frame is read, reported once, and replaced."""
 
 import io
 import logging
@@ -97,7 +97,7 @@ def test_a_file_with_a_wrong_table_is_shown_with_a_true_one(tables, kind, caplog
     assert len(warnings_of(caplog)) == 1
 
 
-def test_a_file_without_the_lengths_of_its_table_gets_them():
+def test_missing_lengths_of_an_extended_table_are_put_in():
     elements = bytearray(made(FRAMES, extended=(STARTS, [LENGTH] * COUNT)))
     lengths = elements.index(b"\xe0\x7f\x02\x00OV")
     del elements[lengths : lengths + 12 + 8 * COUNT]
@@ -109,9 +109,7 @@ def test_a_file_without_the_lengths_of_its_table_gets_them():
 
 @pytest.mark.parametrize("shift", [0, 8], ids=["at its item", "at its bytes"])
 @pytest.mark.parametrize("tables", ONE_IS_WRONG.values(), ids=ONE_IS_WRONG)
-def test_a_single_wrong_offset_is_an_error_where_it_is_followed_and_none_when_opened_again(
-    tables, shift, caplog
-):
+def test_following_a_wrong_offset_fails_once(tables, shift, caplog):
     raw = made(FRAMES, **tables)
     store = MemoryStore({URL: raw})
     offsets, _ = places(raw, FRAMES)
@@ -128,7 +126,7 @@ def test_a_single_wrong_offset_is_an_error_where_it_is_followed_and_none_when_op
     assert get_frame(again.PixelData, ODD_ONE, extended_offsets=extended) == IMAGES[ODD_ONE]
 
 
-def test_a_true_table_is_shown_as_it_is_and_warned_of_nothing(caplog):
+def test_a_true_table_is_shown_unchanged_without_a_warning(caplog):
     for tables in ({"table": STARTS}, {"extended": (STARTS, [LENGTH] * COUNT)}):
         raw = made(FRAMES, **tables)
         store = MemoryStore({URL: raw})
@@ -137,7 +135,7 @@ def test_a_true_table_is_shown_as_it_is_and_warned_of_nothing(caplog):
     assert warnings_of(caplog) == []
 
 
-def test_an_extended_table_that_fills_the_object_is_believed_without_a_request():
+def test_an_extended_table_that_fills_the_object_takes_no_request():
     store = MemoryStore({URL: made(FRAMES, extended=(STARTS, [LENGTH] * COUNT))})
     dataset = pydicom.dcmread(harvester.open_object(URL, store=store), stop_before_pixels=True)
     assert len(dataset.ExtendedOffsetTable) == 8 * COUNT

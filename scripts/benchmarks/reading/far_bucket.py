@@ -1,4 +1,4 @@
-"""A bucket that is far away: nginx behind a link, and what was asked of it and brought."""
+"""A distant bucket: nginx behind a slow link, with counts of requests and bytes."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""What a request costs beside the bytes that could be read in its place: a reader's constants follow."""
+"""Measures the cost of a request in bytes; the reader's constants follow from it."""
 
 import statistics
 import time

@@ -1,4 +1,4 @@
-"""Runs clients over some objects, and tells their medians and ratios."""
+"""Runs clients over some objects and prints their medians and ratios."""
 
 import json
 import os

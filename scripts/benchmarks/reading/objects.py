@@ -1,4 +1,4 @@
-"""Made-up slides and segmentations of many frames, as they are in IDC, that highdicom reads."""
+"""Synthetic slides and segmentations of many frames, like those of IDC, that highdicom reads."""
 
 import io
 import json
