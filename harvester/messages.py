@@ -1,5 +1,6 @@
-"""Text for people: nearest valid names, errors on one line, counts, sizes and durations."""
+"""Text for people: nearest valid names, one line, printable on a terminal, counts, sizes, durations."""
 
+import json
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
@@ -30,6 +31,25 @@ def did_you_mean(name: str, options: Iterable[str]) -> str:
 def one_line(text: object, longest: int | None = None) -> str:
     """A text, or an error's text, on one line; cut to `longest` characters."""
     return " ".join(str(text).split())[:longest]
+
+
+def printable(text: object, keep: str = "") -> str:
+    """A text on which a terminal cannot act: control, bidirectional and other format characters are escaped.
+
+    Args:
+        text: From a file, a server or a query.
+        keep: Characters that stay, such as line ends.
+    """
+    return "".join(
+        letter if letter.isprintable() or letter in keep else ascii(letter)[1:-1] for letter in str(text)
+    )
+
+
+def printable_json(text: str) -> str:
+    """The same JSON text with every character escaped on which a terminal can act; line ends stay."""
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in text
+    )
 
 
 def first_problem(error: "ValidationError") -> str:

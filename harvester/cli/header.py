@@ -13,7 +13,7 @@ import typer
 from harvester.cli.options import EndpointOption, JsonOption, ObjectArgument
 from harvester.dicom import HeaderColumns
 from harvester.fetch.headers import FetchedHeader, HeaderFetcher
-from harvester.messages import count, size
+from harvester.messages import count, printable, printable_json, size
 from harvester.model import ObjectRef
 from harvester.store.cost import RequestCost
 from harvester.store.open import open_store
@@ -52,7 +52,8 @@ def command(url: ObjectArgument, *, as_json: JsonOption = False, endpoint: Endpo
             "requests": cost.requests,
             "bytes_fetched": cost.bytes_fetched,
         }
-        typer.echo(json.dumps({**row, **facts}, default=str, ensure_ascii=False, allow_nan=False))
+        text = json.dumps({**row, **facts}, default=str, ensure_ascii=False, allow_nan=False)
+        typer.echo(printable_json(text))
         return
     for line in _lines(row, 0):
         typer.echo(line)
@@ -93,7 +94,6 @@ def _lines(row: dict[str, Any], depth: int) -> Iterator[str]:
 
 def _shortened(value: Any) -> str:
     if isinstance(value, dict):
-        return "=".join(str(group) for group in value.values())
-    # Control characters of a file must not reach the terminal.
-    text = "".join(letter if letter.isprintable() else " " for letter in str(value))
+        return printable("=".join(str(group) for group in value.values()))
+    text = printable(value)
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"

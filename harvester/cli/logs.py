@@ -5,12 +5,22 @@ import logging
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from harvester.messages import printable
+
 
 class LogFormat(StrEnum):
     """The form of a log line."""
 
     TEXT = "text"
     JSON = "json"
+
+
+class TextFormatter(logging.Formatter):
+    """A line of text on which a terminal cannot act."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format one record."""
+        return printable(super().format(record), keep="\n")
 
 
 class JsonFormatter(logging.Formatter):

@@ -10,8 +10,10 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from harvester.cli.logs import TextFormatter
 from harvester.engine.workers.memory import keep_small
 from harvester.errors import DatasetBusyError, HarvesterError, HarvestError, UserError
+from harvester.messages import printable
 from harvester.model import VERSION
 
 DONE: Final = 0
@@ -89,9 +91,9 @@ def _options(
 ) -> None:
     del version  # its callback has printed it
     level = logging.DEBUG if verbose else logging.INFO
-    logging.basicConfig(
-        level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(TextFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("harvester").setLevel(level)
     # pydicom warns about each invalid value; here they are entries of `invalid_elements`.
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
@@ -137,7 +139,7 @@ def _status(busy: int) -> int:  # noqa: PLR0911  one for each exit status
         _print_usage_error(error)
         return USAGE
     except Exception:  # noqa: BLE001  any other exception is a bug
-        traceback.print_exc()
+        sys.stderr.write(printable(traceback.format_exc(), keep="\n"))
         _print_error("this is a bug in harvester; please report it with the lines above")
         return BUG
     return status if isinstance(status, int) else DONE
@@ -157,4 +159,4 @@ def _print_usage_error(error: Any) -> None:
 
 
 def _print_error(message: str) -> None:
-    sys.stderr.write(f"harvester: {message}\n")
+    sys.stderr.write(f"harvester: {printable(message)}\n")

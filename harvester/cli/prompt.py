@@ -18,6 +18,7 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 from harvester.errors import HarvesterError
+from harvester.messages import one_line, printable
 
 HELP: Final = """\
 A query ends with a semicolon and may have several lines; Tab completes names, Ctrl-C stops a query.
@@ -111,13 +112,13 @@ def run_prompt(connection: duckdb.DuckDBPyConnection, run: Callable[[str], None]
             return
         try:
             if text.startswith("."):
-                typer.echo(_run_command(text, names))
+                typer.echo(printable(_run_command(text, names), keep="\n"))
             elif text.strip("; \n"):
                 run(text)
         except KeyboardInterrupt:
             typer.echo("stopped")
         except (HarvesterError, duckdb.Error) as error:
-            typer.echo(f"harvester: {' '.join(str(error).split())}")
+            typer.echo(f"harvester: {printable(one_line(error))}")
 
 
 def _keys() -> KeyBindings:

@@ -9,7 +9,7 @@ from typing import IO, Annotated, Any, Final, cast
 
 import typer
 
-from harvester.cli.options import DatasetOption, file_errors
+from harvester.cli.options import DatasetOption, file_errors, replaced_file
 from harvester.cli.query_progress import BarHidingStream, run_watched
 from harvester.errors import ConfigError
 from harvester.query import Dialect, Format, Result, open_dataset, run_query, write_result
@@ -52,6 +52,13 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
         ),
     ] = None,
     output: OutputOption = None,
+    *,
+    csv_safe: Annotated[
+        bool,
+        typer.Option(
+            "--csv-safe", help="In CSV, put an apostrophe before texts that a spreadsheet runs as a formula."
+        ),
+    ] = False,
 ) -> None:
     """Run SQL over a dataset, whose tables are `instances`, `series`, `dicom_all` and those of docs/sql.md.
 
@@ -65,7 +72,8 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
     connection = open_dataset(dataset)
 
     def run_and_print(sql: str, hide_bar: Callable[[], None]) -> None:
-        save_or_print(run_query(connection, sql, dialect, values), form, output, hide_bar)
+        write = partial(write_result, csv_safe=csv_safe)
+        save_or_print(run_query(connection, sql, dialect, values), form, output, hide_bar, write)
 
     def run(sql: str) -> None:
         run_watched(connection, partial(run_and_print, sql))
@@ -97,7 +105,11 @@ def _parameter(text: str) -> tuple[str, Any]:
 
 
 def save_or_print(
-    result: Result, form: Format, output: Path | None, hide_bar: Callable[[], None] = lambda: None
+    result: Result,
+    form: Format,
+    output: Path | None,
+    hide_bar: Callable[[], None] = lambda: None,
+    write: Callable[[Result, Format, IO[Any]], None] = write_result,
 ) -> None:
     """Write a query's result to a file, or to stdout.
 
@@ -106,21 +118,19 @@ def save_or_print(
         form: The format.
         output: The file; None for stdout.
         hide_bar: Hides a progress bar before the first output to a terminal.
+        write: Writes the result to a stream.
 
     Raises:
         ConfigError: The file can't be written.
         QueryError: The query fails.
     """
     if output is not None:
-        with (
-            file_errors(output),
-            output.open("wb") if form == "parquet" else output.open("w", encoding="utf-8") as stream,
-        ):
-            write_result(result, form, stream)
+        with file_errors(output), replaced_file(output, binary=form == "parquet") as stream:
+            write(result, form, stream)
     elif sys.stdout.isatty():
-        write_result(result, form, cast("IO[str]", BarHidingStream(sys.stdout, hide_bar)))
+        write(result, form, cast("IO[str]", BarHidingStream(sys.stdout, hide_bar)))
     else:
-        write_result(result, form, sys.stdout)
+        write(result, form, sys.stdout)
 
 
 def _query_text(query: str | None, file: Path | None) -> str | None:
@@ -128,10 +138,17 @@ def _query_text(query: str | None, file: Path | None) -> str | None:
     if query is not None and file is not None:
         raise ConfigError("give a query or --file, not both")
     if query is not None:
+        if not query.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in query):
+            raise ConfigError("the query is not UTF-8; set the terminal's encoding to UTF-8, or use --file")
         return query
     if file is not None:
         try:
             return file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"--file: {file}: can't be read ({error})") from error
-    return None if sys.stdin.isatty() else sys.stdin.read()
+    if sys.stdin.isatty():
+        return None
+    try:
+        return sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"stdin: the query is not UTF-8 ({error})") from error

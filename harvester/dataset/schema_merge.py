@@ -6,6 +6,18 @@ import pyarrow as pa
 
 from harvester.errors import DatasetError
 
+_KINDS = (
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_boolean,
+    pa.types.is_date,
+    pa.types.is_time,
+    pa.types.is_timestamp,
+    pa.types.is_null,
+)
+
 
 def unite(schemas: Iterable[pa.Schema]) -> pa.Schema:
     """Unite columns by name, and the fields of nested structs, in the order of their first appearance.
@@ -28,6 +40,23 @@ def unite(schemas: Iterable[pa.Schema]) -> pa.Schema:
     return pa.schema(
         [(name, pa.string() if pa.types.is_null(kind) else kind) for name, kind in types.items()]
     )
+
+
+def foreign_column(schema: pa.Schema) -> str:
+    """What no part of harvester has: two columns of one name, or a type such as a map; empty: nothing."""
+    names = [name.lower() for name in schema.names]
+    if len(set(names)) != len(names):
+        twice = next(name for name in schema.names if names.count(name.lower()) > 1)
+        return f"it has two columns called {twice!r}"
+    return next((f"column {field.name!r} is {field.type}" for field in schema if _is_foreign(field.type)), "")
+
+
+def _is_foreign(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return any(_is_foreign(field.type) for field in kind)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _is_foreign(kind.value_type)
+    return not any(is_kind(kind) for is_kind in _KINDS)
 
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -18,12 +18,12 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from harvester.dataset.commits import Part, read_commits_at
 from harvester.dataset.paths import COMMITS, REPLACED, SNAPSHOT, TABLES, TableName, is_owned, is_part_path
-from harvester.dataset.schema_merge import unite
+from harvester.dataset.schema_merge import foreign_column, unite
 from harvester.dataset.storage import Storage
 from harvester.errors import DatasetError
 
 # A part is missing while the dataset changes: it is read again, so many times.
-_ATTEMPTS: Final = 5
+_ATTEMPTS: Final = 20
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -243,8 +243,11 @@ def _decoded(text: str | None) -> pa.Schema:
 def _schema(storage: Storage, path: str) -> pa.Schema:
     file = f"{storage.folder}/{path}"
     try:
-        return pq.read_schema(storage.file(path), filesystem=storage.filesystem)
+        schema = pq.read_schema(storage.file(path), filesystem=storage.filesystem)
     except FileNotFoundError as error:
         raise FileNotFoundError(error.errno, error.strerror, file) from error
     except (OSError, pa.ArrowException) as error:
         raise storage.error(path, "this part cannot be read", error) from error
+    if problem := foreign_column(schema):
+        raise storage.error(path, f"is not a part of harvester: {problem}; restore it from a copy")
+    return schema

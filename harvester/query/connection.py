@@ -64,7 +64,7 @@ class DatabaseOptions:
 _DEFAULT_OPTIONS: Final = DatabaseOptions()
 
 # A dataset that is compacted while it is opened is opened again.
-_ATTEMPTS: Final = 5
+_ATTEMPTS: Final = 20
 
 
 def open_dataset(path: str | Path, options: DatabaseOptions = _DEFAULT_OPTIONS) -> duckdb.DuckDBPyConnection:
@@ -87,14 +87,17 @@ def open_dataset(path: str | Path, options: DatabaseOptions = _DEFAULT_OPTIONS) 
         QueryError: DuckDB refuses one of the views.
     """
     dataset = Dataset.open(path)
+    snapshot, columns = dataset.snapshot()
     for _ in range(_ATTEMPTS):
-        snapshot, columns = dataset.snapshot()
         files = files_by_table(snapshot)
         try:
             return _opened(dataset, snapshot, files, columns, options)
         except duckdb.Error as error:
-            # Unless a compaction has moved parts meanwhile.
-            if dataset.snapshot()[0] == snapshot and files_by_table(snapshot) == files:
+            if files_by_table(snapshot) != files:
+                continue  # a compaction has moved parts meanwhile
+            before = snapshot
+            snapshot, columns = dataset.snapshot()
+            if snapshot == before:
                 raise QueryError(f"{dataset.location}: {plain_message(error)}") from error
     raise DatasetError(f"{dataset.location}: changes faster than it can be read; try again")
 

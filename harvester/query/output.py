@@ -20,6 +20,7 @@ from rich.text import Text
 
 from harvester.dataset.parquet_writer import row_groups
 from harvester.errors import QueryError
+from harvester.messages import printable, printable_json
 from harvester.query.run import Result
 
 Format = Literal["table", "csv", "json", "parquet"]
@@ -30,13 +31,14 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 MAXIMUM_TABLE_ROWS = 50
 MAXIMUM_COUNTED_ROWS = 100_000
 
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _MAXIMUM_CELL = 60
 _MINIMUM_CELL = 10
 _COLUMN_MARGIN = 3
 _NUMERIC = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)  # sums are decimals
 
 
-def write_result(result: Result, form: str, stream: IO[Any]) -> None:
+def write_result(result: Result, form: str, stream: IO[Any], *, csv_safe: bool = False) -> None:
     """Write a query's answer.
 
     Args:
@@ -44,6 +46,7 @@ def write_result(result: Result, form: str, stream: IO[Any]) -> None:
         form: `table` fits the terminal, shortens values and says what is left out; `csv` has a
             header line and nested values as JSON; `json` is one object a line; `parquet` is a file.
         stream: A text stream; for `parquet` a binary one, or a text stream with a `buffer`.
+        csv_safe: In CSV, put an apostrophe before texts that a spreadsheet takes for a formula.
 
     Raises:
         QueryError: The query fails on the way, or a value has no place in the format.
@@ -51,7 +54,7 @@ def write_result(result: Result, form: str, stream: IO[Any]) -> None:
     if form == "table":
         _write_table(result, stream)
     elif form == "csv":
-        _write_csv(result, stream)
+        _write_csv(result, stream, safe=csv_safe)
     elif form == "json":
         _write_json(result, stream)
     elif form == "parquet":
@@ -76,10 +79,18 @@ def _values(name: str, column: pa.Array) -> list[Any]:
     return values
 
 
-def _write_csv(result: Result, stream: IO[str]) -> None:
+def _write_csv(result: Result, stream: IO[str], *, safe: bool) -> None:
+    on_terminal = stream.isatty()
+
+    def cell(value: Any) -> str:
+        text = _text(value)
+        if safe and isinstance(value, str) and text.startswith(_FORMULA_STARTS):
+            text = f"'{text}"
+        return printable(text) if on_terminal else text
+
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(result.columns)
-    writer.writerows([_text(value) for value in row] for row in _rows(result))
+    writer.writerow(map(cell, result.columns))
+    writer.writerows(map(cell, row) for row in _rows(result))
 
 
 def _write_json(result: Result, stream: IO[str]) -> None:
@@ -153,7 +164,7 @@ def _text(value: Any) -> str:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
+    return printable_json(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False))
 
 
 def _plain(value: Any) -> Any:
@@ -228,8 +239,7 @@ def _cell(value: Any) -> str:
     """Write one value in one line that a terminal takes for nothing but text, and shorten it."""
     text = "NULL" if value is None else _text(value)
     text = text if len(text) <= _MAXIMUM_CELL else text[: _MAXIMUM_CELL - 1] + "…"
-    # A header can hold escape sequences, which would act on the terminal.
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    return printable(text)
 
 
 def _summary(rows: int, left_out: int, columns_left_out: int) -> str:

@@ -19,6 +19,7 @@ from harvester.dataset.paths import (
 )
 from harvester.dataset.snapshot import Record, kept_generations, read_record, read_snapshot
 from harvester.dataset.storage import Storage
+from harvester.dataset.tombstones import read_marks
 from harvester.errors import DatasetError
 
 
@@ -34,6 +35,7 @@ def require_records(storage: Storage) -> set[str]:
         DatasetError: A record is missing or corrupt, or a part is; the message says how to repair it.
     """
     present = present_parts(storage)
+    read_marks(storage)
     if problems := find_damage(storage, present):
         more = f" (and {len(problems) - 1:,} more)" if len(problems) > 1 else ""
         raise DatasetError(

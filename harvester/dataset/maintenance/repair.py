@@ -31,6 +31,7 @@ from harvester.dataset.plans import load_plan
 from harvester.dataset.schema_merge import unite
 from harvester.dataset.snapshot import Record, kept_generations, read_record, with_columns, write_record
 from harvester.dataset.storage import Storage
+from harvester.dataset.tombstones import read_marks
 from harvester.errors import DatasetError
 
 _KEEP = timedelta(hours=24)
@@ -60,6 +61,10 @@ def repair(storage: Storage, *, dry_run: bool = False) -> Repair:
     Raises:
         DatasetError: A file cannot be read or written.
     """
+    try:
+        read_marks(storage)
+    except DatasetError as error:
+        return Repair((), (str(error),))
     rebuilding = _Rebuilding(storage, present_parts(storage))
     if not rebuilding.is_damaged(find_damage):
         return Repair((), ())

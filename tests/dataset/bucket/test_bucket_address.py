@@ -10,7 +10,7 @@ from harvester.errors import DatasetError
 
 @pytest.mark.parametrize(
     "address",
-    ["s3://B/x", "s3://bucket", "gs://bucket/a/../b", "s3://bucket/x?key=1", "gs://b1/x?endpoint=x"],
+    ["s3://_b/x", "s3://bucket", "gs://bucket/a/../b", "s3://bucket/x?key=1", "gs://b1/x?endpoint=x"],
 )
 def test_an_address_that_is_none_is_told_in_one_line(address: str) -> None:
     with pytest.raises(DatasetError) as error:

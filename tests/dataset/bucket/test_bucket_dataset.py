@@ -70,7 +70,8 @@ def test_the_sweep_deletes_what_no_commit_names(place: str) -> None:
     )
     assert left is not None
     with dataset.lock() as lock:
-        assert dataset.sweep(lock) == [left.path]
+        open_shard = f"_harvest/open/{hex_name('crawl')}.{hex_name('two')}.json"
+        assert dataset.sweep(lock) == [left.path, open_shard]
         dataset.checkpoint(lock)
     assert asked(place, UIDS) == [("1.1",)]
 

@@ -1,0 +1,109 @@
+"""What goes to a terminal or a file: no control sequence, no half file, no formula."""
+
+import os
+import pty
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from harvester_program import COMMAND, run
+from hex_names import hex_name
+
+from harvester.dataset import Dataset, Partition
+from harvester.messages import printable, printable_json
+
+EVIL = "a\x1b]0;owned\x07\x9b31m\u202eb"
+ESCAPED = r"a\x1b]0;owned\x07\x9b31m\u202eb"
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    dataset = Dataset.create(tmp_path / "ds")
+    writer = dataset.shard_writer(hex_name("crawl"), hex_name("s"))
+    table = pa.table({"SOPInstanceUID": ["1", "2"], "PatientComments": [EVIL, "=1+1"]})
+    writer.write_instances(table, Partition("c", "CT"))
+    writer.commit(["s"], requests=1, bytes_fetched=1, seconds=1, versions={})
+    return tmp_path / "ds"
+
+
+def test_a_text_is_escaped_where_a_terminal_would_act_on_it() -> None:
+    assert printable(EVIL) == ESCAPED
+    assert printable("ä 漢 🙂\n", keep="\n") == "ä 漢 🙂\n"
+    assert printable_json('{"a": "\x7f\x9b\u2066"}\n') == '{"a": "\\u007f\\u009b\\u2066"}\n'
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json"])
+def test_no_control_character_of_a_file_reaches_the_terminal(dataset: Path, form: str) -> None:
+    master, slave = pty.openpty()
+    query = "SELECT PatientComments FROM instances ORDER BY SOPInstanceUID LIMIT 1"
+    command = [*COMMAND, "sql", "-d", str(dataset), query, "--format", form]
+    with subprocess.Popen(command, stdout=slave, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL) as process:
+        os.close(slave)
+        shown = b""
+        with suppress(OSError):  # the terminal is closed
+            while block := os.read(master, 4096):
+                shown += block
+        assert process.wait() == 0
+    os.close(master)
+    assert b"owned" in shown
+    assert not {"\x07", "\x9b", "\u202e"} & set(shown.decode())
+    assert b"\x1b]" not in shown
+
+
+def test_an_error_that_quotes_a_query_is_escaped(dataset: Path) -> None:
+    done = run("sql", "-d", dataset, f"SELECT '{EVIL}' + FROM")
+    assert done.status == 2
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(done.stderr)
+
+
+def test_csv_can_be_made_safe_for_spreadsheets(dataset: Path) -> None:
+    query = "SELECT PatientComments, -1 AS n FROM instances WHERE SOPInstanceUID = '2'"
+    assert run("sql", "-d", dataset, query, "--format", "csv").stdout == "PatientComments,n\n=1+1,-1\n"
+    safe = run("sql", "-d", dataset, query, "--format", "csv", "--csv-safe")
+    assert safe.stdout == "PatientComments,n\n'=1+1,-1\n"
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_an_output_that_fails_leaves_the_earlier_file(dataset: Path, tmp_path: Path, form: str) -> None:
+    output = tmp_path / "out"
+    output.write_text("earlier")
+    query = "SELECT CASE WHEN i > 200000 THEN error('late') ELSE i END FROM range(300000) t(i)"
+    done = run("sql", "-d", dataset, query, "--format", form, "-o", output)
+    assert done.status == 2
+    assert output.read_text() == "earlier"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ds", "out"]
+    assert run("sql", "-d", dataset, "SELECT 1 AS x", "--format", "csv", "-o", output).status == 0
+    assert output.read_text() == "x\n1\n"
+
+
+def test_a_query_that_is_not_utf_8_is_an_error_of_one_line(dataset: Path) -> None:
+    command = [*COMMAND, "sql", "-d", str(dataset)]
+    for arguments, given in (([b"SELECT '\xff'"], None), ([], b"SELECT '\xff'")):
+        done = subprocess.run(
+            [*command, *arguments], input=given, capture_output=True, check=False, timeout=60
+        )
+        assert done.returncode == 2
+        assert done.stderr.count(b"\n") == 1
+        assert b"UTF-8" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pa.table({"SOPInstanceUID": ["1"], "m": pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64()))}),
+        pa.table({"SOPInstanceUID": ["1"], "b": [b"x"]}),
+        pa.Table.from_arrays([pa.array(["1"]), pa.array(["2"])], names=["a", "a"]),
+    ],
+    ids=["map", "binary", "twice"],
+)
+def test_a_part_that_is_none_of_ours_is_named(dataset: Path, table: pa.Table) -> None:
+    (part,) = Dataset.open(dataset).parts("instances")
+    pq.write_table(table, dataset / part.path)
+    for command in (["sql", "-d", dataset, "SELECT 1"], ["compact", "-d", dataset]):
+        done = run(*command)
+        assert done.status == 2
+        assert done.stderr.count("\n") == 1
+        assert part.path in done.stderr
