@@ -78,6 +78,7 @@ def command(  # noqa: PLR0913  one for each option
     with _scan_status():
         opened = LOOP.call(open_frames, Access(endpoint).shared_store(), ref, hints)
     if frames is None or output is None:
+        LOOP.call(opened.verify)
         typer.echo(_summary(opened, as_json=as_json))
         return
     numbers = _numbers(frames, len(opened.index))

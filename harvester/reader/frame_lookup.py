@@ -82,6 +82,16 @@ async def find_index(source: ObjectSource) -> FrameIndex:
     return await _cached(source, _search) if cached is None else cached
 
 
+async def verified_index(source: ObjectSource) -> FrameIndex:
+    """The frame index of an object, checked by the items that it points to, the last frame's end included.
+
+    Raises:
+        FrameIndexError: No source of the object tells where its frames lie.
+        StoreError: The object cannot be read.
+    """
+    return await _cached(source, _search_items)
+
+
 async def find_again(source: ObjectSource, wrong: FrameIndex, reason: FrameIndexError) -> FrameIndex:
     """Scan an object for its frames after a frame was not where its index says.
 
@@ -157,8 +167,10 @@ async def _search(source: ObjectSource, header: Header) -> FrameIndex:
     if pixels.is_stream:
         return await _scan(source, header)
     credible = await _credible(source, header, pixels.number_of_frames)
-    if credible is not None:
-        return credible
+    return await _search_items(source, header) if credible is None else credible
+
+
+async def _search_items(source: ObjectSource, header: Header) -> FrameIndex:
     async with reading_ahead(source) as read:
         found = await search(FetchedHeader(source.ref, header, source.size, source.etag), "scan", read)
     if found.index is None:

@@ -17,7 +17,7 @@ from harvester.model import ByteRange, ObjectRef
 from harvester.reader.access import ReaderStore
 from harvester.reader.dataset_hints import NO_HINTS, ObjectHints
 from harvester.reader.decoding import decode, frame_bits
-from harvester.reader.frame_lookup import find_again, find_index
+from harvester.reader.frame_lookup import find_again, find_index, verified_index
 from harvester.reader.source import AT_ONCE, ObjectSource
 from harvester.reader.view import open_view
 
@@ -88,6 +88,16 @@ class OpenedFrames:
     source: ObjectSource
     header: Header
     index: FrameIndex | NativeFrames
+
+    async def verify(self) -> None:
+        """Check an index that arithmetic alone confirmed, by the items that it points to.
+
+        Raises:
+            FrameIndexError: No source tells where the frames lie.
+            StoreError: The object cannot be read.
+        """
+        if isinstance(self.index, FrameIndex) and self.index.source == "basic":
+            self.index = await verified_index(self.source)
 
     async def raw(self, numbers: Sequence[int]) -> list[bytes]:
         """The bytes of some frames: compressed images or native frames.

@@ -18,7 +18,11 @@ from harvester.config import CrawlConfig
 from harvester.engine.crawl import crawl
 from harvester.engine.shard import CrawlProgress
 from harvester.errors import FrameIndexError
+from harvester.model import ObjectRef
+from harvester.reader.access import ReaderStore
+from harvester.reader.event_loop import LOOP
 from harvester.reader.frame_lookup import FRAME_INDEXES
+from harvester.reader.opened_frames import open_frames
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -294,3 +298,8 @@ def test_elements_after_the_pixel_data_are_not_part_of_the_last_frame():
     store = MemoryStore({URL: raw})
     assert harvester.read_frames(URL, [COUNT, 1], False, store=store) == [IMAGES[-1], IMAGES[0]]
     assert harvester.open_object(URL, store=store).read() == raw
+    FRAME_INDEXES.clear()
+    opened = LOOP.call(open_frames, ReaderStore(store), ObjectRef.parse(URL))
+    assert opened.index.lengths[-1] > LENGTH + 8
+    LOOP.call(opened.verify)
+    assert opened.index.lengths[-1] == LENGTH + 8
