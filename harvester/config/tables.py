@@ -54,7 +54,8 @@ class SourceConfig(_Table):
     same columns, "listing" (of `select.urls` or `select.prefixes`) or "local" (`select.root`).
     Failover to the other cloud's copy is on for IDC's own pairs of buckets, and for others only if `failover`
     is true. `endpoint` replaces the first provider's address, path-style; failover is then off by default.
-    `ca_bundle` is a file of PEM certificates to trust besides the system's.
+    `ca_bundle` is a file of PEM certificates to trust besides the system's. `credentials` "environment" signs
+    requests with what botocore and google-auth find; `requester_pays` lets them be billed to its owner.
     """
 
     catalog: str = "idc"
@@ -62,6 +63,8 @@ class SourceConfig(_Table):
     failover: bool | None = None
     endpoint: str | None = None
     ca_bundle: str | None = None
+    credentials: Literal["none", "environment"] = "none"
+    requester_pays: bool = False
 
     @field_validator("catalog")
     @classmethod

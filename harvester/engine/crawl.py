@@ -227,6 +227,8 @@ class _Run:
                     effort=self.config.frames.index,
                     token=lock.token,
                     ca_bundle=self.config.source.ca_bundle,
+                    credentials=self.config.source.credentials,
+                    requester_pays=self.config.source.requester_pays,
                 )
                 async with open_task_runner(settings) as runner:
                     if pool is None:

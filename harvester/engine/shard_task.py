@@ -39,6 +39,8 @@ class WorkerSettings:
         effort: How far to search for frame indexes; None: no search.
         token: Token of the crawl's lock; needed for a dataset in a bucket.
         ca_bundle: A file of certificates to trust besides the system's.
+        credentials: Whether requests are signed; see `StoreSettings`.
+        requester_pays: Whether signed requests may be billed to the owner of the credentials.
     """
 
     dataset: str
@@ -49,6 +51,8 @@ class WorkerSettings:
     effort: Effort | None = None
     token: str | None = None
     ca_bundle: str | None = None
+    credentials: Literal["none", "environment"] = "none"
+    requester_pays: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +171,8 @@ async def open_task_runner(settings: WorkerSettings) -> AsyncIterator[TaskRunner
         hedge=limits.hedge,
         processes=settings.processes,
         ca_bundle=settings.ca_bundle,
+        credentials=settings.credentials,
+        requester_pays=settings.requester_pays,
     )
     async with open_store(store_settings, endpoint=settings.endpoint) as store:
         fetcher = HeaderFetcher(

@@ -1,16 +1,19 @@
 """Opens the store that serves every URL scheme: buckets and HTTP over the network, files from the disk."""
 
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import Literal
 
-from harvester.errors import ListingError, RequestRejectedError
+from harvester.errors import ConfigError, ListingError, RequestRejectedError
 from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse
 from harvester.store.base import Store
 from harvester.store.descriptors import affordable_concurrency
 from harvester.store.http.certificates import trusted_certificates
 from harvester.store.http.connection_pool import HttpLimits
 from harvester.store.http.proxies import Proxies
+from harvester.store.http.signing import Signer
 from harvester.store.http.store import HttpStore, open_http_store
 from harvester.store.local import LocalStore
 from harvester.store.replicas import CopyReader, ReplicaOrder
@@ -39,6 +42,9 @@ class StoreSettings:
         hedge: Whether the slowest 1 % of requests are sent a second time.
         processes: How many processes share the rates, this one included.
         ca_bundle: A file of certificates to trust besides the system's.
+        credentials: "environment" signs requests with what botocore and google-auth find; so does the
+            variable HARVESTER_CREDENTIALS.
+        requester_pays: Whether signed requests may be billed to the owner of the credentials.
     """
 
     concurrency: int = 64
@@ -48,6 +54,8 @@ class StoreSettings:
     hedge: bool = False
     processes: int = 1
     ca_bundle: str | None = None
+    credentials: Literal["none", "environment"] = "none"
+    requester_pays: bool = False
 
 
 DEFAULT_SETTINGS = StoreSettings()
@@ -76,7 +84,13 @@ async def open_store(
         patience_seconds=settings.retry.patience_seconds,
     )
     tls, proxies = trusted_certificates(settings.ca_bundle), Proxies.of_environment()
-    async with open_http_store(endpoint=endpoint, limits=limits, tls=tls, proxies=proxies) as http:
+    credentials = os.environ.get("HARVESTER_CREDENTIALS") or settings.credentials
+    if credentials not in ("none", "environment"):
+        raise ConfigError(f'HARVESTER_CREDENTIALS = {credentials!r}: expected "none" or "environment"')
+    signer = None if credentials == "none" else Signer(requester_pays=settings.requester_pays)
+    async with open_http_store(
+        endpoint=endpoint, limits=limits, tls=tls, proxies=proxies, signer=signer
+    ) as http:
         yield OpenedStore(http, settings, endpoints)
 
 

@@ -62,7 +62,7 @@ def status_error(status: int, headers: Mapping[str, str], body: bytes) -> StoreE
             return ThrottledError(f"{message}: it asks for fewer requests", status=status, retry_after=wait)
         return ServerFaultError(message, status=status, retry_after=wait)
     if status in (401, 403):
-        return AccessDeniedError(f"{message}: not public", status=status)
+        return AccessDeniedError(message, status=status)
     return RequestRejectedError(message, status=status)
 
 

@@ -11,7 +11,13 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from harvester.errors import ConnectionFailedError, ListingError, RequestRejectedError, StoreError
+from harvester.errors import (
+    AccessDeniedError,
+    ConnectionFailedError,
+    ListingError,
+    RequestRejectedError,
+    StoreError,
+)
 from harvester.model import ByteRange, ObjectRef, RangeResponse
 from harvester.store.cost import RequestCost
 from harvester.store.http import urls
@@ -39,6 +45,7 @@ from harvester.store.http.response import (
     read_range,
     store_errors,
 )
+from harvester.store.http.signing import Signer
 
 T = TypeVar("T")
 # A URL, by the region of the bucket.
@@ -48,6 +55,8 @@ UrlOfRegion: TypeAlias = Callable[[str | None], str]
 _NO_JSON_LISTING: Final = frozenset({400, 404, 405, 501})
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS: Final = 3
+_ANONYMOUS: Final = ' without credentials: not public; [source] credentials = "environment" signs requests'
+_SIGNED: Final = " with the credentials of the environment: they do not allow it"
 _USER_AGENT: Final = f"harvester/{version('harvester')}"
 
 
@@ -59,10 +68,11 @@ async def open_http_store(
     tls: ssl.SSLContext | None = None,
     resolver: AbstractResolver | None = None,
     proxies: Proxies | None = None,
+    signer: Signer | None = None,
 ) -> AsyncIterator["HttpStore"]:
     """An HTTP store with its own connections, which are closed at the end.
 
-    Requests are anonymous: no cookies, and no .netrc. How many run at once is the caller's business.
+    Requests have no cookies, and nothing of .netrc. How many run at once is the caller's business.
 
     Args:
         endpoint: Replaces the endpoints of S3 and GCS; the bucket is the first part of the path.
@@ -70,6 +80,7 @@ async def open_http_store(
         tls: Which certificates are trusted; None: those that the operating system trusts.
         resolver: Finds the addresses of hosts; None: the operating system does.
         proxies: Chooses the proxy of a request; None: there are none.
+        signer: Signs requests; None: they are anonymous.
 
     Raises:
         ConfigError: The endpoint is not a URL.
@@ -89,7 +100,7 @@ async def open_http_store(
         trust_env=False,
     )
     async with session, open_connections(limits, tls=tls, resolver=resolver) as connections:
-        yield HttpStore(session, connections, endpoint=endpoint, proxies=proxies)
+        yield HttpStore(session, connections, endpoint=endpoint, proxies=proxies, signer=signer)
 
 
 class HttpStore(PagedStore):
@@ -100,6 +111,7 @@ class HttpStore(PagedStore):
         connections: For direct requests for ranges.
         endpoint: Replaces the endpoints of S3 and GCS; the bucket is the first part of the path.
         proxies: Chooses the proxy of a request; None: there are none.
+        signer: Signs requests; None: they are anonymous.
     """
 
     def __init__(
@@ -109,7 +121,9 @@ class HttpStore(PagedStore):
         *,
         endpoint: str | None = None,
         proxies: Proxies | None = None,
+        signer: Signer | None = None,
     ) -> None:
+        self._signer = signer
         self._proxies = Proxies({}) if proxies is None else proxies
         self._session = session
         self._connections = connections
@@ -132,9 +146,8 @@ class HttpStore(PagedStore):
             return urls.object_url(ref, endpoint=self._endpoint, region=region)
 
         with store_errors(ref, wanted.start) as cost:
-            return await self._exchange(
-                ref, url_of, partial(self._send, headers, cost), partial(read_range, wanted, etag, cost)
-            )
+            send, read = partial(self._send, cost), partial(read_range, wanted, etag, cost)
+            return await self._exchange(ref, url_of, headers, send, read)
 
     async def list_page(self, prefix: ObjectRef, token: str | None) -> ListingPage:
         """One page of a listing: S3's in XML, GCS's in JSON, or in XML from an endpoint without JSON.
@@ -170,40 +183,51 @@ class HttpStore(PagedStore):
     async def _document(self, prefix: ObjectRef, url_of: UrlOfRegion) -> bytes:
         """One page of a listing, as the server sends it."""
         with store_errors(prefix) as cost:
-            return await self._exchange(
-                prefix,
-                url_of,
-                partial(self._send_by_aiohttp, {}, cost),
-                partial(read_document, MOST_PAGE_BYTES),
-            )
+            send, read = partial(self._send_by_aiohttp, cost), partial(read_document, MOST_PAGE_BYTES)
+            return await self._exchange(prefix, url_of, {}, send, read)
 
     async def _exchange(
         self,
         ref: ObjectRef,
         url_of: UrlOfRegion,
-        send: Callable[[str], AbstractAsyncContextManager[HttpResponse]],
+        headers: dict[str, str],
+        send: Callable[[Mapping[str, str], str], AbstractAsyncContextManager[HttpResponse]],
         read: Callable[[HttpResponse], Awaitable[T]],
     ) -> T:
         """Send a request, follow redirects, and read the response."""
         url = url_of(self._regions.get(ref.bucket))
         for _ in range(_MOST_REDIRECTS + 1):
-            async with send(url) as response:
-                if response.status not in _REDIRECTS:
-                    return await read(response)
+            sent = headers
+            if self._signer is not None:
+                sent = await self._signer.headers(ref, url, headers, self._regions.get(ref.bucket))
+            async with send(sent, url) as response:
+                if response.status not in _REDIRECTS and not self._is_other_region(ref, response):
+                    try:
+                        return await read(response)
+                    except AccessDeniedError as error:
+                        error.message += _SIGNED if self._signer else _ANONYMOUS
+                        raise
                 url = self._redirected(ref, url_of, response, url)
         raise RequestRejectedError(f"redirected more than {_MOST_REDIRECTS} times")
 
+    def _is_other_region(self, ref: ObjectRef, response: HttpResponse) -> bool:
+        """Whether S3 refuses a request only because it was signed for another region than the bucket's."""
+        if response.status != 400 or self._signer is None or ref.scheme != "s3":
+            return False
+        region = response.headers.get("x-amz-bucket-region", "")
+        return self._endpoint is None and urls.is_region(region) and region != self._regions.get(ref.bucket)
+
     def _send(
-        self, headers: Mapping[str, str], cost: RequestCost, url: str
+        self, cost: RequestCost, headers: Mapping[str, str], url: str
     ) -> AbstractAsyncContextManager[HttpResponse]:
         """Send a request, over a connection of our own if that is direct."""
         if self._proxies.of(url) is None:
-            return self._send_directly(headers, cost, url)
-        return self._send_by_aiohttp(headers, cost, url)
+            return self._send_directly(cost, headers, url)
+        return self._send_by_aiohttp(cost, headers, url)
 
     @asynccontextmanager
     async def _send_directly(
-        self, headers: Mapping[str, str], cost: RequestCost, url: str
+        self, cost: RequestCost, headers: Mapping[str, str], url: str
     ) -> AsyncIterator[HttpResponse]:
         """Send a request over a connection of our own."""
         origin, request = _request(url, headers)
@@ -235,7 +259,7 @@ class HttpStore(PagedStore):
 
     @asynccontextmanager
     async def _send_by_aiohttp(
-        self, headers: Mapping[str, str], cost: RequestCost, url: str
+        self, cost: RequestCost, headers: Mapping[str, str], url: str
     ) -> AsyncIterator[HttpResponse]:
         """Send a request by aiohttp's client, through a proxy if there is one."""
         # Leaving the block closes a connection whose response was not read to its end.
