@@ -42,6 +42,7 @@ _COMMANDS: Final = (
     "repair",
     "schedule",
     "demo",
+    "doctor",
 )
 
 
