@@ -1,7 +1,9 @@
 """Finds and ends processes that a test has left running, also orphans and those in sessions of their own."""
 
+import gc
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +26,20 @@ def end_processes_of(test: str) -> list[int]:
     for process in found:
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
+    if found:
+        _forget(found)
     return found
+
+
+def _forget(found: list[int]) -> None:
+    """Close the Popen objects of ended processes, whose destructors would warn in a later test."""
+    for one in gc.get_objects():
+        if isinstance(one, subprocess.Popen) and one.pid in found:
+            one.wait()
+            for stream in (one.stdin, one.stdout, one.stderr):
+                if stream is not None:
+                    with suppress(OSError):
+                        stream.close()
 
 
 def _processes_of(test: str) -> Iterator[int]:

@@ -19,11 +19,10 @@ import typer
 
 from harvester import __version__
 from harvester.catalog import open_catalog
-from harvester.cli.format import size
 from harvester.cli.options import JsonOption
 from harvester.config import CrawlConfig, load
 from harvester.errors import HarvesterError
-from harvester.messages import DISTRIBUTION, one_line
+from harvester.messages import DISTRIBUTION, one_line, size
 from harvester.store.diagnosis import Check, check_series
 
 EPILOG: Final = "Examples: `harvester doctor`, `harvester doctor configs/idc-sm.toml --json`"
@@ -144,7 +143,9 @@ async def _network_checks(settings: CrawlConfig) -> list[Check]:
         series = next(catalog.series(1))
         checks.append(Check("catalog", catalog.name, passed=True, detail=f"the first series is {series.key}"))
     for prefix in series.prefixes:
-        checks += await check_series(prefix, endpoint=settings.source.endpoint)
+        checks += await check_series(
+            prefix, endpoint=settings.source.endpoint, ca_bundle=settings.source.ca_bundle
+        )
     if not series.prefixes:
         checks.append(Check("source", series.key, passed=None, detail="names single objects; none is read"))
     return checks

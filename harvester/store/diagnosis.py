@@ -4,9 +4,8 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
-from urllib.request import getproxies, proxy_bypass
 
 import anyio
 from anyio.streams.tls import TLSAttribute
@@ -16,7 +15,9 @@ from harvester.errors import HarvesterError
 from harvester.messages import one_line
 from harvester.model import ByteRange, ListedObject, ObjectRef
 from harvester.store.base import Store
+from harvester.store.http.certificates import trusted_certificates
 from harvester.store.http.connection_errors import connection_error
+from harvester.store.http.proxies import Proxies
 from harvester.store.http.urls import object_url
 from harvester.store.open import StoreSettings, open_store
 from harvester.store.resilience.retrying_store import RetryPolicy
@@ -64,17 +65,20 @@ class _Checks:
         except HarvesterError as error:
             detail, passed = one_line(error), False
         except OSError as error:
-            detail, passed = one_line(connection_error(error, self.target)), False
+            detail, passed = one_line(connection_error(_first_cause(error), self.target)), False
         self.results.append(Check(name, self.target, passed, detail, time.monotonic() - started))
         return passed
 
 
-async def check_series(prefix: ObjectRef, *, endpoint: str | None = None) -> list[Check]:
+async def check_series(
+    prefix: ObjectRef, *, endpoint: str | None = None, ca_bundle: str | None = None
+) -> list[Check]:
     """Check whether a series can be listed, and the first bytes of its first object can be read.
 
     Args:
         prefix: The series' prefix in one bucket.
         endpoint: Replaces the endpoints of S3 and GCS.
+        ca_bundle: Certificates to trust besides the system's.
 
     Returns:
         One result for each step, up to the first failure.
@@ -85,29 +89,29 @@ async def check_series(prefix: ObjectRef, *, endpoint: str | None = None) -> lis
     except HarvesterError as error:
         return [Check("address", prefix.url, passed=False, detail=one_line(error))]
     host, port = url.host or "", url.port or 443
-    proxy = _proxy_of(url)
+    proxy = Proxies.of_environment().of(str(url))
     checks.target = f"{host}:{port}" if proxy is None else f"the proxy {proxy.host}:{proxy.port}"
     reached = proxy or url
-    steps = [("name", lambda: _resolve(reached)), ("connection", lambda: _connect(reached, tls=False))]
+    steps = [("name", lambda: _resolve(reached)), ("connection", lambda: _connect(reached))]
     if proxy is None and url.scheme == "https":
-        steps.append(("TLS", lambda: _connect(url, tls=True)))
+        steps.append(("TLS", lambda: _handshake(url, ca_bundle)))
     for name, step in steps:
         if not await checks.run(name, step):
             return checks.results
     checks.target = f"{prefix.scheme}://{prefix.bucket}"
-    async with open_store(_ONCE, endpoint=endpoint) as store:
+    async with open_store(replace(_ONCE, ca_bundle=ca_bundle), endpoint=endpoint) as store:
         found: list[ListedObject] = []
         if await checks.run("listing", lambda: _list(store.fail_fast, prefix, found)) and found:
             await checks.run("range", lambda: _read(store.fail_fast, found[0]))
     return checks.results
 
 
-def _proxy_of(url: URL) -> URL | None:
-    proxies = getproxies()
-    text = proxies.get(url.scheme) or proxies.get("all")
-    if not text or proxy_bypass(url.host or ""):
-        return None
-    return URL(text if "://" in text else f"http://{text}")
+def _first_cause(error: OSError) -> Exception:
+    """The error of the first address, which anyio raises as the cause of a general one."""
+    cause = error.__cause__
+    if isinstance(cause, ExceptionGroup):
+        cause = cause.exceptions[0]
+    return cause if isinstance(cause, OSError) else error
 
 
 async def _resolve(url: URL) -> str:
@@ -115,11 +119,13 @@ async def _resolve(url: URL) -> str:
     return ", ".join(sorted({str(address[4][0]) for address in found})[:4])
 
 
-async def _connect(url: URL, *, tls: bool) -> str:
-    if not tls:
-        async with await anyio.connect_tcp(url.host or "", url.port or 443):
-            return "open"
-    context = ssl.create_default_context()  # as SSL_CERT_FILE and SSL_CERT_DIR say
+async def _connect(url: URL) -> str:
+    async with await anyio.connect_tcp(url.host or "", url.port or 443):
+        return "open"
+
+
+async def _handshake(url: URL, ca_bundle: str | None) -> str:
+    context = trusted_certificates(ca_bundle) or ssl.create_default_context()
     async with await anyio.connect_tcp(url.host or "", url.port or 443, ssl_context=context) as stream:
         return str(stream.extra(TLSAttribute.tls_version))  # noqa: S610  anyio's, not Django's
 

@@ -44,7 +44,11 @@ def test_a_closed_port_is_named_and_what_needs_it_is_left_out(demo: RecordedDemo
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
         toml = demo.toml(tmp_path)
-        toml.write_text(toml.read_text().replace(demo.address.endpoint, f"http://127.0.0.1:{port}"))
+        toml.write_text(
+            toml.read_text().replace(
+                f'endpoint = "{demo.address.endpoint}', f'endpoint = "http://127.0.0.1:{port}'
+            )
+        )
         status, found = checks(toml)
     assert status == 2
     (connection,) = found["connection"]
@@ -55,7 +59,11 @@ def test_a_closed_port_is_named_and_what_needs_it_is_left_out(demo: RecordedDemo
 
 def test_an_unknown_host_is_named(demo: RecordedDemo, tmp_path: Path) -> None:
     toml = demo.toml(tmp_path)
-    toml.write_text(toml.read_text().replace(demo.address.endpoint, "http://harvester.invalid"))
+    toml.write_text(
+        toml.read_text().replace(
+            f'endpoint = "{demo.address.endpoint}', 'endpoint = "http://harvester.invalid'
+        )
+    )
     status, found = checks(toml)
     assert status == 2
     assert "harvester.invalid" in found["name"][0]["detail"]
@@ -65,7 +73,12 @@ def test_a_proxy_is_used_and_its_password_is_not_printed(demo: RecordedDemo, tmp
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         proxy = f"http://user:secret@127.0.0.1:{closed.getsockname()[1]}"
-        done = run("doctor", demo.toml(tmp_path), http_proxy=proxy, no_proxy="", NO_PROXY="")
+        toml = demo.toml(tmp_path)
+        toml.write_text(
+            f'dataset = "{tmp_path}/dataset"\n[source]\nendpoint = "{demo.address.endpoint}"\n'
+            '[select]\nprefixes = ["s3://bucket/series/"]\n'
+        )
+        done = run("doctor", toml, http_proxy=proxy, no_proxy="", NO_PROXY="")
     assert done.status == 2
     assert "secret" not in done.stdout + done.stderr
     assert "the proxy 127.0.0.1:" in done.stdout

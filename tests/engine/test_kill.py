@@ -46,7 +46,7 @@ def stopped(demo: RecordedDemo, gate: Gate, toml: Path, passing: int, by: signal
     demo.forget()
     gate.close_at(passing)
     process = start("crawl", toml, "--json")
-    assert gate.reached.wait(30)
+    assert gate.reached.wait()
     process.send_signal(by)
     result = ended(process)
     gate.open()
@@ -135,7 +135,7 @@ def test_a_second_signal_ends_a_crawl_at_once(
     demo.forget()
     gate.close_at(40)
     process = start("crawl", toml, "--json")
-    assert gate.reached.wait(30)
+    assert gate.reached.wait()
     process.send_signal(signal.SIGTERM)
     assert process.stderr is not None
     for line in process.stderr:
@@ -157,7 +157,7 @@ def test_a_second_crawl_of_the_same_dataset_is_refused(
 ) -> None:
     gate.close_at(len(demo.objects) + 20)
     first = start("crawl", toml, "--json")
-    assert gate.reached.wait(30)
+    assert gate.reached.wait()
     second = run("crawl", toml, "--json")
     assert second.status == 2
     assert second.stdout == ""

@@ -128,7 +128,7 @@ def test_progress_is_served_as_metrics_while_a_crawl_runs(tmp_path: Path) -> Non
         toml = held.toml(tmp_path, select=SELECTION, limits=limits)
         process = start("crawl", toml, "--metrics-port", str(port))
         try:
-            assert reached.wait(30)
+            assert reached.wait()
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
                 text = answer.read().decode()
         finally:

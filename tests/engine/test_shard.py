@@ -170,7 +170,7 @@ def test_what_is_interrupted_while_a_part_is_written_leaves_nothing_that_counts(
 
     def write_slowly(writer: ShardWriter, *arguments: Any) -> Any:
         writing.set()
-        assert go_on.wait(20)
+        assert go_on.wait()
         return write(writer, *arguments)
 
     dataset = Dataset.create(tmp_path / "dataset")
