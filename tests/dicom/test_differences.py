@@ -226,3 +226,41 @@ def test_a_large_integer_string_keeps_its_last_digit() -> None:
     raw = part10(element(0x00200013, "IS", b"9007199254740993"))
     assert pydicom_reads(raw).InstanceNumber == 9007199254740992
     assert row_of(raw)["InstanceNumber"] == 9007199254740993
+
+
+def test_a_datetime_that_matches_by_its_beginning_is_invalid() -> None:
+    for text in (b"2021-12-31T23:59:59 ", b"2021.12.31"):
+        raw = part10(element(0x0008002A, "DT", text))
+        assert str(pydicom_reads(raw).AcquisitionDateTime) == text.decode().strip()
+        assert invalid(row_of(raw)) == {"AcquisitionDateTime": text.decode().strip()}
+
+
+def test_nan_and_infinity_are_no_decimal_strings() -> None:
+    raw = part10(element(0x00180050, "DS", b"NaN "), element(0x00181030, "LO", b"x "))
+    assert str(pydicom_reads(raw).SliceThickness).lower() == "nan"
+    assert invalid(row_of(raw)) == {"SliceThickness": "NaN"}
+
+
+def test_a_time_with_colons_is_a_time() -> None:
+    raw = part10(element(0x00080030, "TM", b"11:31:12"))
+    assert pydicom_reads(raw).StudyTime == "11:31:12"
+    assert str(row_of(raw)["StudyTime"]) == "11:31:12"
+
+
+def test_leading_blanks_are_padding() -> None:
+    raw = part10(element(0x00080060, "CS", b"  MR"), element(0x00080070, "LO", b" A"))
+    assert (pydicom_reads(raw).Modality, pydicom_reads(raw).Manufacturer) == ("  MR", " A")
+    assert (row_of(raw)["Modality"], row_of(raw)["Manufacturer"]) == ("MR", "A")
+
+
+def test_a_caret_resets_the_character_set_of_a_name() -> None:
+    character_set = element(0x00080005, "CS", b"ISO 2022 IR 100\\ISO 2022 IR 87")
+    raw = part10(character_set, element(0x00100010, "PN", b"\x1b$B;3ED^\x1b$BB@O:^\xe7 "))
+    assert str(pydicom_reads(raw).PatientName) != "山田^太郎^ç"
+    assert row_of(raw)["PatientName"]["Alphabetic"] == "山田^太郎^ç"
+
+
+def test_an_escape_sequence_that_is_left_makes_a_text_invalid() -> None:
+    raw = part10(element(0x00100020, "LO", b"a\x1b[31mb "))
+    assert "\x1b" in pydicom_reads(raw).PatientID
+    assert invalid(row_of(raw)) == {"PatientID": "a␛[31mb"}

@@ -1,6 +1,8 @@
 """Files that break the encoding rules as real archives have them: no value is wrong, no row is short."""
 
 import datetime as dt
+import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -432,3 +434,11 @@ def test_the_table_of_a_folder_has_a_row_or_a_failure_for_each_file(tmp_path) ->
     assert "good.dcm\n" in done.stdout
     assert "PatientID                        'id'" in done.stdout
     assert "failure: not_dicom" in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("dcmdump") is None, reason="dcmtk's dcmdump is not here")
+def test_values_of_mutated_headers_are_those_of_pydicom_and_dcmtk(tmp_path) -> None:
+    command = [sys.executable, ROOT / "scripts" / "fuzz_values.py", "--cases", "60", "--findings", tmp_path]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(re.search(r"(\d+) value compared", done.stdout)[1]) > 100
