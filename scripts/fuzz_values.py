@@ -239,7 +239,9 @@ def _expected(tag: int, text: str) -> Any:
     """The text as the column holds it, read in the simplest way that is right for a valid value."""
     vr, entry = dictionary_VR(tag), attribute(tag)
     unsplit = vr in ("LT", "ST")
-    parts = [text] if unsplit else [part.strip(" \0") for part in text.split("\\")]
+    parts = [text] if unsplit else [part.rstrip(" \0") for part in text.split("\\")]
+    if vr != "AS":  # PS3.5 6.2: four characters, without padding
+        parts = [part if unsplit else part.lstrip(" \0") for part in parts]
     values = [_converted(vr, part) for part in parts]
     if parts == [""]:
         return None

@@ -22,6 +22,7 @@ _SEGMENT: Final = re.compile(rb"(?s)((?:\x1b(?:\$[()]?[A-D]|[()-][A-Z])?)?)([^\x
 _TO_ASCII: Final = b"\x1b(B"
 _TO_ROMAJI: Final = b"\x1b(J"
 _TWO_BYTE_LEFT: Final = frozenset({"iso2022_jp", "iso2022_jp_2"})
+_PAIRS: Final = re.compile(rb"(?:[\x21-\x7e]{2}|\x20)*").match
 _WITHOUT_EXTENSIONS: Final = frozenset({"UTF8", "GB18030", "GBK", "GB2312"})  # PS3.3 C.12.1.1.2
 # With a backslash, which Python's own escape codecs interpret.
 _PLAIN = bytes(range(0x20, 0x7F)) + b"\t\n\f\r" + rb"\n\u0041"
@@ -70,9 +71,10 @@ class CharacterSet:
             else:
                 right = encoding
             if both:
-                even = len(segment) & ~1  # a last single byte is no character of it, but perhaps a delimiter
-                texts.append(self._decode(sequence + segment[:even], both))
-                segment = segment[even:]
+                found = _PAIRS(segment)
+                pairs = found.end() if found else 0  # a byte behind them may be a delimiter
+                texts.append(self._decode(sequence + segment[:pairs], both))
+                segment = segment[pairs:]
             end = next((index for index, byte in enumerate(segment) if byte in delimiters), len(segment))
             texts.append(self._decode(segment[:end], right))
             if end < len(segment):
