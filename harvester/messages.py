@@ -1,12 +1,16 @@
 """Text for people: nearest valid names, one line, printable on a terminal, counts, sizes, durations."""
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+
+_USER_INFO: Final = re.compile(r"([a-z0-9]+://)[^/\s@'\"]+@")
+_QUERY: Final = re.compile(r"([a-z0-9]+://[^\s?'\"]+)\?[^\s'\"]+")
 
 _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
@@ -31,6 +35,11 @@ def did_you_mean(name: str, options: Iterable[str]) -> str:
 def one_line(text: object, longest: int | None = None) -> str:
     """A text, or an error's text, on one line; cut to `longest` characters."""
     return " ".join(str(text).split())[:longest]
+
+
+def without_secrets(text: str) -> str:
+    """A text without the user-info and the query of the addresses in it: they can hold passwords and keys."""
+    return _QUERY.sub(r"\1?...", _USER_INFO.sub(r"\1...@", text))
 
 
 def printable(text: object, keep: str = "") -> str:

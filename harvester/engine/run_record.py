@@ -10,6 +10,7 @@ from harvester.config import CrawlConfig
 from harvester.dataset import Dataset
 from harvester.dataset.paths import PRIVATE, require_name
 from harvester.engine.shard import VERSIONS
+from harvester.messages import without_secrets
 from harvester.store.telemetry import Telemetry
 
 RUNS: Final = f"{PRIVATE}/runs"
@@ -59,7 +60,11 @@ class RunRecord:
             "crawl": self.crawl,
             "started_at": self.started_at.isoformat(),
             "versions": VERSIONS,
-            "configuration": _short(self.config.model_dump(mode="json", exclude_defaults=True)),
+            "configuration": _short(
+                self.config.model_dump(
+                    mode="json", exclude_defaults=True, exclude={"schedule": {"webhook", "command"}}
+                )
+            ),
             "processes": self.processes,
             "cpu_seconds": self.cpu_seconds,
             "totals": dict(self.totals),
@@ -105,9 +110,9 @@ class RunRecord:
 
 
 def _short(value: Any) -> Any:
-    """The value with each long list replaced by its length."""
+    """The value with each long list replaced by its length, and without secrets of addresses."""
     if isinstance(value, dict):
         return {key: _short(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)) and len(value) > _LONGEST_LIST:
         return f"{len(value)} values"
-    return value
+    return without_secrets(value) if isinstance(value, str) else value
