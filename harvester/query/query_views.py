@@ -12,7 +12,7 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
-from harvester.catalog.database import identifier
+from harvester.catalog.database import identifier, literal
 from harvester.dataset import INSTANCE_COLUMNS
 from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import QueryError
@@ -80,10 +80,7 @@ def bind(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters
     """
     _drop_views(connection)
     names, tables, derived = _named(sql)
-    columns = _Columns(_schema(connection), names)
-    if "dicom_metadata_curated" in tables:
-        for attribute in CURATED:
-            columns.add(attribute)
+    columns = _columns(connection, names, tables)
     if columns.may_lack():
         _add_missing(connection, columns, (tables, derived), sql, parameters)
     elif not tables:
@@ -102,7 +99,7 @@ def readable_views(connection: duckdb.DuckDBPyConnection, sql: str) -> Views:
     """
     _drop_views(connection)
     names, tables, derived = _named(sql)
-    columns = _Columns(_schema(connection), names)
+    columns = _columns(connection, names, tables)
     if derived:
         _add_missing(connection, columns, (tables, derived), "SELECT 1")
     _define(connection, columns.view(_EMPTY), tables, None, derived)
@@ -120,15 +117,28 @@ def readable_views(connection: duckdb.DuckDBPyConnection, sql: str) -> Views:
 
     if "information_schema" in names:
         _define_information_schema(
-            connection, {view: columns_of(view) for view in sorted(views - {*_SCHEMA_TABLES})}
+            connection,
+            {view: columns_of(view) for view in sorted(views - {*_SCHEMA_TABLES, *DERIVED_TABLES})},
         )
     return Views(views, columns_of)
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, names: set[str], tables: list[str]) -> "_Columns":
+    """The columns of the dataset, and those that a table of IDC always has."""
+    columns = _Columns(_schema(connection), names)
+    if "dicom_metadata_curated" in tables:
+        for attribute in set(CURATED) - {field.name for field in _schema(connection)}:
+            columns.add(attribute)
+    return columns
 
 
 def _define_information_schema(
     connection: duckdb.DuckDBPyConnection, columns: Mapping[str, pa.Schema | None]
 ) -> None:
-    """Make the tables of IDC's tables and of their columns, with BigQuery's types."""
+    """Make the tables of IDC's tables and of their columns, with BigQuery's types.
+
+    The columns of derived tables are not listed: to know them, each would have to be defined.
+    """
     named = [
         {
             "table_catalog": _PROJECT,
@@ -142,13 +152,14 @@ def _define_information_schema(
         for table, schema in columns.items()
         for position, field in enumerate(schema or (), start=1)
     ]
+    tables = [(_PROJECT, _RELEASE, table) for table in sorted({*columns, *DERIVED_TABLES})]
     connection.register("incoming", pa.Table.from_pylist(named))
     connection.execute(f"CREATE OR REPLACE TEMP TABLE {_SCHEMA_TABLES[0]} AS SELECT * FROM incoming")
     connection.unregister("incoming")
+    values = ", ".join(f"({', '.join(map(literal, table))}, 'BASE TABLE')" for table in tables)
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE {_SCHEMA_TABLES[1]} AS "
-        f"SELECT DISTINCT table_catalog, table_schema, table_name, 'BASE TABLE' AS table_type "
-        f"FROM {_SCHEMA_TABLES[0]}"
+        f"FROM (VALUES {values}) AS listed(table_catalog, table_schema, table_name, table_type)"
     )
 
 
@@ -182,7 +193,7 @@ def _named(sql: str) -> tuple[set[str], list[str], list[str]]:
     """The words of a query and of the tables that it is derived from, and those tables in order."""
     texts, derived = [sql], list[str]()
     if "information_schema" in _words(sql):
-        texts.append(" ".join((*DICOM_TABLES, *DERIVED_TABLES)))
+        texts.append(" ".join(DICOM_TABLES))
     for text in texts:
         for name in DERIVED_TABLES:
             if name in _words(text) and name not in derived:
