@@ -34,8 +34,8 @@ from harvester.errors import ConfigError
 from harvester.messages import count, size, span
 
 EPILOG: Final = (
-    "Examples: `harvester audit configs/audit-slides.toml`, "
-    "`harvester audit configs/audit-release.toml --against latest --only-new`, `harvester audit --rules`"
+    "Examples: `harvester audit slides.toml`, "
+    "`harvester audit release.toml --against latest --only-new`, `harvester audit --rules`"
 )
 _COLOURS: Final = {"error": "red", "warning": "yellow", "info": "cyan"}
 _LONGEST_PROBLEM: Final = 160

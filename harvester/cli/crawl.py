@@ -20,7 +20,7 @@ from harvester.engine.shard_task import collect_garbage_rarely
 from harvester.engine.stop_signals import stop_signals
 from harvester.errors import ungrouped
 
-EPILOG: Final = "Example: `harvester crawl configs/quickstart.toml`"
+EPILOG: Final = "Example: `harvester crawl lung-ct.toml`"
 
 _logger = logging.getLogger("harvester")
 

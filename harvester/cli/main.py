@@ -27,6 +27,8 @@ _USAGE_ERROR: Final[Any] = next(one for one in typer.BadParameter.__mro__ if one
 
 # In the order of the help; each is a module of this package with `command` and `EPILOG`.
 _COMMANDS: Final = (
+    "init",
+    "config",
     "crawl",
     "plan",
     "sql",

@@ -9,7 +9,7 @@ from harvester.cli.options import ConfigArgument, JsonOption
 from harvester.engine.api import plan
 from harvester.engine.shard_task import collect_garbage_rarely
 
-EPILOG: Final = "Examples: `harvester plan configs/idc-sm.toml`, `harvester plan configs/idc-all.toml`"
+EPILOG: Final = "Example: `harvester plan lung-ct.toml`"
 
 
 def command(

@@ -14,7 +14,7 @@ from harvester.engine.stop_signals import stop_signals
 from harvester.errors import ungrouped
 from harvester.schedule import FinishedRun, Job, State, load_job, run_due, run_forever
 
-EPILOG: Final = "Examples: `harvester schedule configs/*.toml`, `harvester schedule --status configs/*.toml`"
+EPILOG: Final = "Examples: `harvester schedule *.toml`, `harvester schedule --status *.toml`"
 
 
 def command(

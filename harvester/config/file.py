@@ -5,6 +5,7 @@ are relative to the folder of the TOML file if they exist there, so that a confi
 its manifest, else to the current directory.
 """
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, get_args
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from harvester.config.tables import PROVIDERS, WORDS, CrawlConfig, FrameEffort
 from harvester.errors import ConfigError
-from harvester.messages import did_you_mean, invalid_setting, nearest, one_line
+from harvester.messages import did_you_mean, invalid_setting, nearest, one_line, short_repr
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 """Enough for a long list of UIDs; a longer one belongs in a manifest."""
@@ -71,9 +72,28 @@ def read_toml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: byte {error.start} is not UTF-8, which TOML must be") from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not TOML: {one_line(str(error))}") from None
+        raise ConfigError(f"{path}: not TOML: {one_line(str(error))}{_toml_hint(content, error)}") from None
     except RecursionError:
-        raise ConfigError(f"{path}: nested too deep to be read") from None
+        raise ConfigError(f"{path}: nested too deep for a TOML file") from None
+
+
+def _toml_hint(content: bytes, error: tomllib.TOMLDecodeError) -> str:
+    """The likely slip in the line that is not TOML, and the line itself."""
+    place = re.search(r"at line (\d+)", str(error))
+    lines = content.decode("utf-8", "replace").splitlines()
+    number = int(place[1]) if place else len(lines)
+    line = lines[number - 1].strip() if 0 < number <= len(lines) else ""
+    if re.match(r"[\w.\"-]+\s*=\s*[A-Za-z/~.*]", line):
+        hint = '; put a text in quotes, as in key = "text"'
+    elif line.startswith("[") and not line.rstrip().endswith("]"):
+        hint = "; a table ends with a bracket, as in [select]"
+    elif line.count('"') % 2 or line.count("'") % 2:
+        hint = "; a quote is not closed"
+    elif line.count("[") != line.count("]"):
+        hint = "; a list has both brackets, as in [1, 2]"
+    else:
+        return ""
+    return f"{hint} (line {number}: {short_repr(line)})"
 
 
 def _resolve_paths(path: Path, document: dict[str, Any]) -> dict[str, Any]:
