@@ -18,7 +18,7 @@ _MEANINGS: Final[dict[str, dict[str, tuple[str, str]]]] = {
     "source": {
         "catalog": (
             (
-                '`"idc"` (the installed idc-index release), a Parquet file of the same columns (path or URL), '
+                '`"idc"` (the installed idc-index release), a Parquet file of its columns (path or URL), '
                 '`"listing"` (of `select.urls` or `select.prefixes`), or `"local"` (`select.root`)'
             ),
             '"idc"',
@@ -32,6 +32,11 @@ _MEANINGS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "replaces the first provider's endpoint; requests are path-style",
             '"http://127.0.0.1:9000"',
         ),
+        "credentials": (
+            '`"none"`: anonymous; `"environment"`: signed requests, with the credentials of the clouds\' tools',
+            '"environment"',
+        ),
+        "ca_bundle": ("a file of certificates of authorities to trust, besides the usual ones", '"ca.pem"'),
     },
     "select": {
         "where": ("an SQL condition over the columns of the catalog", "\"SeriesDescription ILIKE '%lung%'\""),
@@ -160,7 +165,9 @@ def json_schema() -> dict[str, Any]:
         if table is None:
             continue
         for key, (meaning, _) in _MEANINGS[table].items():
-            described = node["properties"][key]
+            described = node["properties"].get(key)
+            if described is None:
+                continue
             if described.get("type") == "array":  # a single value may stand for a list of one
                 described = {"anyOf": [described["items"], described]}
             node["properties"][key] = {**described, "description": meaning}
