@@ -33,7 +33,7 @@ _MEANINGS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             '"http://127.0.0.1:9000"',
         ),
         "credentials": (
-            '`"none"`: anonymous; `"environment"`: signed requests, with the credentials of the clouds\' tools',
+            '`"none"`: anonymous; `"environment"`: signed requests',
             '"environment"',
         ),
         "ca_bundle": ("a file of certificates of authorities to trust, besides the usual ones", '"ca.pem"'),
