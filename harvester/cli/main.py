@@ -29,6 +29,7 @@ _USAGE_ERROR: Final[Any] = next(one for one in typer.BadParameter.__mro__ if one
 _COMMANDS: Final = (
     "init",
     "config",
+    "catalog",
     "crawl",
     "plan",
     "sql",

@@ -9,10 +9,11 @@ from typing import IO, Annotated, Any, Final, cast
 
 import typer
 
-from harvester.cli.options import DatasetOption, file_errors, replaced_file
+from harvester.cli.options import file_errors, replaced_file
 from harvester.cli.query_progress import BarHidingStream, run_watched
 from harvester.errors import ConfigError
-from harvester.query import Dialect, Format, Result, open_dataset, run_query, write_result
+from harvester.query import Dialect, Format, Result, open_dataset, open_release, run_query, write_result
+from harvester.query.manifest import MANIFESTS, manifest, manifest_urls
 
 EPILOG: Final = 'Example: `harvester sql -d data/quickstart "SELECT count(*) FROM instances"`'
 
@@ -26,12 +27,16 @@ _PARAMETER_TYPES: Final[dict[str, Callable[[str], Any]]] = {
 
 FormatOption = Annotated[Format, typer.Option("--format", help="The format of the result.")]
 OutputOption = Annotated[
-    Path | None, typer.Option("--output", "-o", help="Write to this file instead of stdout.")
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Write to this file instead of stdout; *.s5cmd and *.txt: a manifest.",
+    ),
 ]
 
 
 def command(  # noqa: PLR0913, PLR0917  one for each option
-    dataset: DatasetOption,
     query: Annotated[
         str | None,
         typer.Argument(metavar="SQL", help="One SELECT. Without it: a prompt, or stdin.", show_default=False),
@@ -52,6 +57,16 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
         ),
     ] = None,
     output: OutputOption = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset",
+            "-d",
+            metavar="DATASET",
+            help="The dataset: a directory, or s3:// or gs://BUCKET/PREFIX. Without it: idc-index's tables.",
+            show_default=False,
+        ),
+    ] = None,
     *,
     csv_safe: Annotated[
         bool,
@@ -60,16 +75,17 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
         ),
     ] = False,
 ) -> None:
-    """Run SQL over a dataset, whose tables are `instances`, `series`, `dicom_all` and those of docs/sql.md.
+    """Run SQL over a dataset, whose tables are `instances`, `series`, `dicom_all`, `idc_index` and more.
 
-    The query reads the dataset and the installed idc-index release only: no other file, no network.
+    The query reads the dataset and the installed idc-index release only: no other file, no network. Without
+    a dataset, it reads the release's tables. `-o cohort.s5cmd` writes a manifest.
     Without a query, a terminal shows a prompt with history and completion; `.help` lists its commands.
     """
     text = _query_text(query, file)
     if text is None and (output is not None or form == "parquet"):
         raise ConfigError("the prompt prints to the terminal: give a query to write a file")
     values = dict(map(_parameter, parameters or ()))
-    connection = open_dataset(dataset)
+    connection = open_release() if dataset is None else open_dataset(dataset)
 
     def run_and_print(sql: str, hide_bar: Callable[[], None]) -> None:
         write = partial(write_result, csv_safe=csv_safe)
@@ -124,7 +140,11 @@ def save_or_print(
         ConfigError: The file can't be written.
         QueryError: The query fails.
     """
-    if output is not None:
+    if output is not None and output.suffix in MANIFESTS:
+        urls = manifest_urls(result)
+        with file_errors(output), replaced_file(output, binary=False) as stream:
+            stream.write(manifest(urls, output))
+    elif output is not None:
         with file_errors(output), replaced_file(output, binary=form == "parquet") as stream:
             write(result, form, stream)
     elif sys.stdout.isatty():

@@ -1,7 +1,7 @@
 """SQL over a dataset, in DuckDB's dialect or BigQuery's, and its answers in the formats of many tools."""
 
 from harvester.query.bigquery.translate import translate
-from harvester.query.connection import DatabaseOptions, open_dataset
+from harvester.query.connection import DatabaseOptions, open_dataset, open_release
 from harvester.query.idc_tables import INDEX_NAMES, index_query
 from harvester.query.output import FORMATS, Format, write_result
 from harvester.query.release_diff import changes
@@ -19,6 +19,7 @@ __all__ = [
     "changes",
     "index_query",
     "open_dataset",
+    "open_release",
     "run_query",
     "translate",
     "write_result",

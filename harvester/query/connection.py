@@ -102,6 +102,12 @@ def open_dataset(path: str | Path, options: DatabaseOptions = _DEFAULT_OPTIONS) 
     raise DatasetError(f"{dataset.location}: changes faster than it can be read; try again")
 
 
+def open_release() -> duckdb.DuckDBPyConnection:
+    """A connection to the tables of the installed idc-index release; those of a dataset are empty."""
+    with tempfile.TemporaryDirectory(prefix="harvester-release-") as folder:
+        return open_dataset(Dataset.create(folder).location)
+
+
 def _opened(
     dataset: Dataset,
     snapshot: Snapshot,
