@@ -175,16 +175,14 @@ def test_no_arguments_give_the_help() -> None:
     assert "Usage: " in result.stdout
 
 
-def test_a_bucket_that_does_not_answer_is_a_failure_of_its_series(tmp_path: Path, demo: RecordedDemo) -> None:
+def test_an_endpoint_that_refuses_connections_ends_the_crawl(tmp_path: Path, demo: RecordedDemo) -> None:
     toml = demo.toml(tmp_path, limits="attempts = 1")
     toml.write_text(
         toml.read_text().replace(f'endpoint = "{demo.address.endpoint}"', 'endpoint = "http://127.0.0.1:1"')
     )
     result = run("crawl", toml, "--json", "--limit-series", "2")
-    assert result.status == 3
-    assert json.loads(result.stdout)["failures"] == 2
-    asked = run("sql", "-d", tmp_path / "dataset", "SELECT reason, message FROM failures", "--format", "csv")
-    assert asked.stdout.count("the listing failed: the connection failed") == 2
+    assert (result.status, result.stdout) == (2, "")
+    assert "127.0.0.1:1 refuses connections" in result.stderr.splitlines()[-1]
 
 
 def test_a_header_of_a_local_file() -> None:
