@@ -13,6 +13,7 @@ from harvester.errors import ConfigError
 VERSION: Final = "0.1.0"  # of this package, as in pyproject.toml
 
 SCHEMES = ("s3", "gs", "https", "http", "file")
+_AZURE_SCHEMES = ("az", "adl", "abfs", "abfss", "wasb", "wasbs")
 PLAIN_KEY = re.compile(r"[A-Za-z0-9_.~/-]*")
 """What stands in an address as it is: almost every key, and quoting takes longer than looking."""
 
@@ -81,6 +82,11 @@ class ObjectRef:
             return cls(bucket="", key=str(PurePosixPath(url)), scheme="file")
         scheme = scheme.lower()
         if scheme not in SCHEMES:
+            if scheme in _AZURE_SCHEMES:
+                raise ConfigError(
+                    f"{url!r}: Azure Blob Storage is not supported; use an S3 gateway in front of it as the"
+                    " endpoint, or https URLs"
+                )
             raise ConfigError(f"{url!r}: scheme {scheme!r} is none of {', '.join(SCHEMES)}")
         if scheme == "file":
             return cls(bucket="", key=unquote(urlsplit(url).path, errors="surrogateescape"), scheme="file")
