@@ -18,6 +18,7 @@ from harvester.audits.config import AuditConfig
 from harvester.audits.findings import MAX_FINDINGS, Finding, FindingsWriter, RuleOutcome, findings_file
 from harvester.audits.rules.base import SEVERITIES, STANDARD_COLUMNS, AuditContext, Rule
 from harvester.audits.rules.completeness import FOUND_SERIES, ExpectationRule
+from harvester.audits.rules.conformance import Conformance
 from harvester.audits.rules.encoding import DualPersonality
 from harvester.audits.rules.sql import SqlRule, in_standard_columns
 from harvester.audits.tiff_directories import DIRECTORIES, read_directories
@@ -123,7 +124,7 @@ def run_audit(config: AuditConfig, on_rule: Callable[[str], None] = lambda _: No
     ):
         if cohort.expected_known and any(isinstance(rule, ExpectationRule) for rule in config.rules):
             connection.execute(f"CREATE TABLE found_series AS {FOUND_SERIES}")
-        runner = _RuleRunner(connection, writer, config.settings.examples)
+        runner = _RuleRunner(connection, writer, config.settings.examples, config.settings.memory)
         size = runner.cohort_size()
         outcomes = []
         for rule in config.rules:
@@ -191,6 +192,7 @@ class _RuleRunner:
     connection: duckdb.DuckDBPyConnection
     writer: FindingsWriter
     examples: int
+    memory: str
     _counts: dict[str, int] = field(default_factory=dict)
 
     def cohort_size(self) -> CohortSize:
@@ -213,8 +215,7 @@ class _RuleRunner:
         """
         start = time.monotonic()
         try:
-            sql = f"SELECT {', '.join(STANDARD_COLUMNS)} FROM ({self._query(rule)}) AS found"
-            outcome = self._find(rule, f"{sql} ORDER BY instances DESC, subject, problem")
+            outcome = self._find(rule, self._batches(rule))
             checked = rule.checked()
             if checked is not None:
                 outcome = replace(outcome, checked=self._count(checked))
@@ -222,15 +223,19 @@ class _RuleRunner:
             raise QueryError(f"rule {rule.label}: {error}") from error
         return replace(outcome, seconds=time.monotonic() - start)
 
-    def _query(self, rule: Rule) -> str:
-        if not isinstance(rule, SqlRule):
-            return rule.query()
-        return in_standard_columns(rule.sql, run_query(self.connection, rule.sql).columns)
+    def _batches(self, rule: Rule) -> Iterator[pa.RecordBatch]:
+        if isinstance(rule, Conformance):
+            return rule.batches(self.connection, self.memory)
+        query = rule.query()
+        if isinstance(rule, SqlRule):
+            query = in_standard_columns(rule.sql, run_query(self.connection, rule.sql).columns)
+        sql = f"SELECT {', '.join(STANDARD_COLUMNS)} FROM ({query}) AS found"
+        return run_query(self.connection, f"{sql} ORDER BY instances DESC, subject, problem").batches()
 
-    def _find(self, rule: Rule, sql: str) -> RuleOutcome:
+    def _find(self, rule: Rule, batches: Iterator[pa.RecordBatch]) -> RuleOutcome:
         examples: list[Finding] = []
         findings = violations = 0
-        for batch in run_query(self.connection, sql).batches():
+        for batch in batches:
             some = batch.slice(0, self.examples - len(examples))
             examples += map(Finding.from_row, some.to_pylist())
             if findings < MAX_FINDINGS:

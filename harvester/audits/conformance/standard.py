@@ -7,6 +7,8 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Final
 
+from harvester.dicom.dictionary import BINARY_VRS, attributes_by_keyword
+
 GROUP_SEQUENCES: Final = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _STRENGTH: Final = ("3", "2C", "1C", "2", "1")
 
@@ -141,3 +143,36 @@ def weakest(attribute: Attribute) -> Requirement:
 def strongest(requirements: list[Requirement]) -> Requirement:
     """The requirement that counts at the top level, where all modules apply."""
     return max(requirements, key=lambda one: _STRENGTH.index(one.type))
+
+
+# A query over all IODs would name a thousand columns.
+_FREQUENT: Final = frozenset(
+    {
+        *("computed-radiography-image", "ct-image", "mr-image", "positron-emission-tomography-image"),
+        *("secondary-capture-image", "vl-whole-slide-microscopy-image", "segmentation"),
+    }
+)
+
+
+@lru_cache(maxsize=1)
+def type_1_attributes() -> dict[tuple[str, ...], tuple[str, ...]]:
+    """The top-level attributes of Type 1 of frequent IODs that have a column, by SOP classes."""
+    classes: dict[str, list[str]] = {}
+    for uid, name in tables()["classes"].items():
+        if name not in _FREQUENT:
+            continue
+        classes.setdefault(name, []).append(uid)
+    known = attributes_by_keyword()
+    return {
+        tuple(uids): tuple(
+            attribute.keyword
+            for attribute in iod(name).attributes.values()
+            if any(one.type == "1" and one.usage == "M" for one in attribute.requirements)
+            and (entry := known.get(attribute.keyword.lower())) is not None
+            and not entry.repeating
+            and not any(vr in entry.vr for vr in BINARY_VRS)
+            # Macros of content items apply by Value Type (PS3.3 C.17.3).
+            and not any(one.module == "sr-document-content" for one in attribute.requirements)
+        )
+        for name, uids in classes.items()
+    }

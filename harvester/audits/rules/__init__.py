@@ -13,6 +13,7 @@ from harvester.audits.rules.completeness import (
     MissingSeries,
     UniqueInstances,
 )
+from harvester.audits.rules.conformance import Conformance
 from harvester.audits.rules.consistency import ConsistentSeries
 from harvester.audits.rules.encoding import DualPersonality, OffsetTable, TransferSyntax
 from harvester.audits.rules.geometry import RegularVolume
@@ -31,6 +32,7 @@ BUILT_IN: Final[tuple[type[Rule], ...]] = (
     CompleteStudies,
     UniqueInstances,
     RequiredAttributes,
+    Conformance,
     AllowedValues,
     ValueRanges,
     ValidValues,

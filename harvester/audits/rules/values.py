@@ -1,37 +1,18 @@
 """Rules on the values of single attributes: required, allowed, in range, valid."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, ClassVar, Final
 
 import pyarrow as pa
 from pydantic import BeforeValidator, Field, field_validator
 
+from harvester.audits.conformance.standard import type_1_attributes
 from harvester.audits.rules.base import InstanceRule, Keywords, Severity, joined
 from harvester.audits.vocabulary import attribute_of
 from harvester.catalog.database import identifier, literal
 from harvester.dicom.dictionary import Attribute
 from harvester.dicom.schema import value_type
-
-_IMAGE: Final = ("Rows", "Columns", "BitsAllocated", "SamplesPerPixel", "PhotometricInterpretation")
-_PLANE: Final = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
-REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
-    # PS3.3 C.12.1, C.7.2.1, C.7.3.1, and Patient ID (Type 2), which always has a value in IDC
-    "true": ("SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "PatientID"),
-    "pixel_data_keyword IS NOT NULL": _IMAGE,  # C.7.6.3
-    # A.3, A.4, A.21 with C.7.6.2, C.8.2.1
-    "SOPClassUID = '1.2.840.10008.5.1.4.1.1.2'": (*_PLANE, "RescaleIntercept", "RescaleSlope"),
-    "SOPClassUID IN ('1.2.840.10008.5.1.4.1.1.4', '1.2.840.10008.5.1.4.1.1.128')": _PLANE,
-    # C.8.12.4, C.7.6.16: whole slide images
-    "SOPClassUID = '1.2.840.10008.5.1.4.1.1.77.1.6'": (
-        "TotalPixelMatrixColumns",
-        "TotalPixelMatrixRows",
-        "NumberOfFrames",
-        "ImageType",
-    ),
-    "SOPClassUID = '1.2.840.10008.5.1.4.1.1.66.4'": ("SegmentationType", "SegmentSequence", "NumberOfFrames"),
-}
-"""Attributes of Type 1, by the SQL condition of the objects that they apply to."""
 
 ENUMERATED: Final[Mapping[str, tuple[str, ...]]] = {
     "PatientSex": ("M", "F", "O"),  # C.7.1.1
@@ -86,8 +67,8 @@ Value = str | int | float
 class RequiredAttributes(InstanceRule):
     """Every instance has a value for each required attribute.
 
-    `attributes` are keywords. The default is a selection of Type 1 attributes of all objects, of images,
-    and of CT, MR, PET, whole slide and segmentation objects.
+    `attributes` are keywords. The default is the top-level attributes of Type 1 in PS3.3 of CT, MR, PET, CR,
+    secondary capture, whole slide and segmentation objects; `conformance` checks all IODs in full.
     """
 
     kind: ClassVar[str] = "required_attributes"
@@ -97,13 +78,16 @@ class RequiredAttributes(InstanceRule):
 
     def problem(self) -> str:
         """The missing attributes."""
-        required = {"true": self.attributes} if self.attributes else REQUIRED
-        cases = [
-            (f"{identifier(name)} IS NULL" + ("" if of == "true" else f" AND {of}"), literal(name))
-            for of, names in required.items()
-            for name in names
-        ]
-        return f"'missing: ' || {joined(cases, ', ')}"
+        missing = _missing(self.attributes) if self.attributes else f"CASE {' '.join(self._cases())} END"
+        return f"'missing: ' || {missing}"
+
+    def _cases(self) -> Iterator[str]:
+        """The missing attributes of each IOD."""
+        for classes, names in type_1_attributes().items():
+            if not names:
+                continue
+            uids = ", ".join(map(literal, classes))
+            yield f"WHEN SOPClassUID IN ({uids}) THEN {_missing(names)}"
 
 
 class AllowedValues(InstanceRule):
@@ -209,6 +193,10 @@ class ValidValues(InstanceRule):
         paths = "list_sort(list_distinct(list_transform(invalid_elements, lambda e: e.path)))"
         text = f"'invalid: ' || left(array_to_string({paths}, ', '), 200)"
         return f"CASE WHEN len(invalid_elements) > 0 THEN {text} END"
+
+
+def _missing(names: Iterable[str]) -> str:
+    return joined([(f"{identifier(name)} IS NULL", literal(name)) for name in names], ", ")
 
 
 def as_text(column: str) -> str:

@@ -74,6 +74,7 @@ _HARVESTED = {
     " 'Creator': 'CTP', 'Data': [collection_id]}, {'path': '00131013', 'Tag': '00131013', 'VR': 'LO',"
     " 'Creator': 'CTP', 'Data': [CAST(part(hs, 8, 99999999) AS VARCHAR)]}] END",
     "bulk_data": "[{'path': 'FileMetaInformationVersion', 'VR': 'OB', 'offset': 156, 'length': 2}]",
+    "empty_elements": "['AccessionNumber', 'ReferringPhysicianName']",
     "invalid_elements": "CASE WHEN hs % 211 = 0 THEN [{'path': 'PatientSize', 'VR': 'DS', 'text': 'N/A',"
     " 'reason': 'not a decimal string'}] ELSE [] END",
 }

@@ -62,6 +62,9 @@ allowed_creators = ["ACME 1.1"]
 rule = "regular_volume"
 Modality = "CT"
 [[rules]]
+rule = "required_attributes"
+SOPClassUID = "CTImageStorage"
+[[rules]]
 name = "own"
 severity = "info"
 sql = '''SELECT SeriesInstanceUID, BodyPartExamined, 'body part' AS problem
@@ -208,6 +211,13 @@ def problems(result: AuditResult, rule: str) -> list[str]:
 )
 def test_a_finding_says_what_is_wrong(audited: AuditResult, rule: str, told: list[str]) -> None:
     assert problems(audited, rule) == told
+
+
+def test_a_missing_attribute_does_not_conform_to_the_iod(audited: AuditResult) -> None:
+    found = [row for row in findings(audited, "conformance") if "RescaleSlope" in row["problem"]]
+    assert [(row["subject"], row["problem"], row["instances"]) for row in found] == [
+        (uid(BAD["required_attributes"]), "missing: RescaleSlope (Type 1, ct-image)", 1)
+    ]
 
 
 def test_slides_without_a_table_are_found_and_those_with_one_are_not(audited: AuditResult) -> None:

@@ -1,0 +1,62 @@
+"""The rule that instances conform to their IOD in PS3.3."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from harvester.audits.conformance.check import ConformanceOptions, series_findings
+from harvester.audits.conformance.checks import Selection
+from harvester.audits.rules.base import SEVERITIES, STANDARD_COLUMNS, Rule, Severity, Texts
+
+
+class Conformance(Rule):
+    """Every instance conforms to the IOD of its SOP class (PS3.3).
+
+    docs/conformance.md lists the checks. `least` is the lowest severity that is reported; `types`, `modules`
+    and `ignore` select attributes; `extended` also reports attributes that the IOD does not have.
+    """
+
+    kind: ClassVar[str] = "conformance"
+    columns: ClassVar[tuple[str, ...]] = ()
+
+    severity: Severity = "warning"
+    least: Severity = "error"
+    types: Texts = ()
+    modules: Texts = ()
+    ignore: Texts = ()
+    extended: bool = Field(default=False)
+
+    def query(self) -> str:
+        """Not one query: `batches` returns the findings."""
+        raise NotImplementedError
+
+    def batches(self, connection: duckdb.DuckDBPyConnection, memory: str) -> Iterator[pa.RecordBatch]:
+        """The findings in `STANDARD_COLUMNS`.
+
+        Args:
+            connection: The open dataset.
+            memory: Memory limit of the database.
+        """
+        options = ConformanceOptions(
+            selection=Selection(
+                frozenset(self.types),
+                frozenset(self.modules),
+                frozenset(SEVERITIES[SEVERITIES.index(self.least) :]),
+                frozenset(self.ignore),
+                self.extended,
+            ),
+            where=self.scope(),
+            memory=memory,
+        )
+        for batch in series_findings(connection, options):
+            url = batch.column("instance_url")
+            columns = {
+                **{name: batch.column(name) for name in batch.schema.names},
+                "subject": pc.coalesce(batch.column("SeriesInstanceUID"), url),
+                "shown": pa.nulls(batch.num_rows, pa.string()),
+            }
+            yield pa.RecordBatch.from_pydict({name: columns[name] for name in STANDARD_COLUMNS})
