@@ -90,7 +90,7 @@ def test_a_value_follows_the_type_table(one: bytes, column: str, value: object) 
         element(0x00180050, "DS", b"1\\2 "),
         element(0x00200013, "IS", b"1.5 "),
         element(0x00080020, "DA", b"20241331"),
-        element(0x00080030, "TM", b"10:52:34"),
+        element(0x00080030, "TM", b"10-52-34"),
         element(0x00280010, "US", b"\1\0\2\0"),
         element(0x00100010, "PN", b"a=b=c=d "),
         element(0x00200013, "IS", b"9999999999999999999 "),
