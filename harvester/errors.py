@@ -1,40 +1,40 @@
-"""Every error that harvester raises on purpose, split by whose fault it is.
+"""The errors that harvester raises on purpose, grouped by their cause: user, object or server.
 
 ::
 
     HarvesterError
-    ├── UserError                what the user wrote: exit status 2
+    ├── UserError                wrong input from the user: exit status 2
     │   ├── ConfigError            a configuration file or a command line
-    │   ├── SelectionError         a selection that matches nothing, or names what is not there
-    │   ├── DatasetError           a dataset that is missing or not one of ours
-    │   │   └── DatasetBusyError     ... or that another process is writing: try again later
-    │   └── QueryError             an SQL text that cannot run
-    ├── WorkerError              a worker process cannot be started, or ends whatever it is given
-    │   └── WorkerDiedError        a worker process died over a shard, which is harvested again
+    │   ├── SelectionError         a selection that matches nothing, or names something that does not exist
+    │   ├── DatasetError           a dataset that is missing or not one of harvester's
+    │   │   └── DatasetBusyError     ... or that another process is writing to: try again later
+    │   └── QueryError             an SQL text that cannot be run
+    ├── WorkerError              a worker process cannot be started, or ends on any task
+    │   └── WorkerDiedError        a worker process died during a shard, which is harvested again
     └── HarvestError             an object could not be harvested: a row in `failures`
-        ├── ObjectError            the object's own fault: the same bytes fail again
+        ├── ObjectError            the object is at fault: the same bytes fail again
         │   ├── NotDicomError        the bytes are not DICOM
         │   ├── TruncatedError       the object ends inside its header
         │   ├── MalformedError       the header breaks the encoding rules
-        │   ├── HeaderLimitError     the header passes a bound (size, depth, number of elements)
-        │   ├── FrameIndexError      where its frames lie is not said, or what is said is wrong
+        │   ├── HeaderLimitError     the header exceeds a limit (size, depth, number of elements)
+        │   ├── FrameIndexError      the positions of its frames are missing or wrong
         │   └── FrameDecodeError     a frame cannot be decoded
-        └── StoreError (OSError) the server's or the network's fault
+        └── StoreError (OSError) the server or the network is at fault
             ├── NotFoundError (FileNotFoundError)      404
             ├── AccessDeniedError (PermissionError)    401, 403
             ├── RequestRejectedError                   another 4xx
             ├── ThrottledError                         429, 503 SlowDown           (transient)
             ├── ServerFaultError                       another 5xx                 (transient)
-            ├── ConnectionFailedError (ConnectionError) refused, reset, cut        (transient)
-            │   ├── PermanentConnectionError             ... for a cause that does not pass by itself
-            │   └── EndpointDownError                    ... for all requests, until patience ran out
+            ├── ConnectionFailedError (ConnectionError) refused, reset, broken     (transient)
+            │   ├── PermanentConnectionError             ... for a cause that is not temporary
+            │   └── EndpointDownError                    ... for all requests, until the maximum wait
             │       └── EndpointUnreachableError (UserError) ... and none ever succeeded: exit status 2
             ├── TimedOutError (TimeoutError)           no response in time         (transient)
             ├── BadResponseError                       breaks HTTP's range rules   (transient)
-            ├── ObjectChangedError                     another ETag than before
+            ├── ObjectChangedError                     its ETag differs from before
             └── ListingError                           a listing that cannot be trusted
 
-A name in brackets is the built-in error that the class is as well.
+A name in parentheses is a further base class.
 """
 
 import errno
@@ -44,11 +44,11 @@ from typing import ClassVar
 
 
 class HarvesterError(Exception):
-    """The root: catch this to catch everything that harvester raises on purpose."""
+    """The base class: catch it to catch everything that harvester raises on purpose."""
 
 
 class UserError(HarvesterError):
-    """What the user wrote is wrong; the message is one line that names the culprit and the way out."""
+    """The user's input is wrong; the message is one line with the cause and the remedy."""
 
 
 class ConfigError(UserError):
@@ -60,11 +60,11 @@ class SelectionError(UserError):
 
 
 class DatasetError(UserError):
-    """A dataset that is missing, locked by another crawl, or not a dataset."""
+    """A dataset that is missing, locked by another crawl, or not a dataset of harvester."""
 
 
 class DatasetBusyError(DatasetError):
-    """A dataset that another process is writing: nothing is wrong with it, and later it will be free."""
+    """Another process is writing to the dataset; the same call can succeed later."""
 
 
 class QueryError(UserError):
@@ -72,21 +72,21 @@ class QueryError(UserError):
 
 
 class WorkerError(HarvesterError):
-    """A worker process cannot be started, or ends whatever it is given."""
+    """A worker process cannot be started, or ends on any task."""
 
 
 class WorkerDiedError(WorkerError):
-    """A worker process died over a shard: killed from outside, out of memory, or by what it read."""
+    """A worker process died during a shard: killed from outside, out of memory, or because of its input."""
 
 
 class HarvestError(HarvesterError):
     """One object could not be harvested; it becomes a row in `failures`.
 
     Args:
-        message: What is wrong, for a person.
-        url: The object, where known.
-        offset: The byte offset in the object where it went wrong, where known.
-        status: The HTTP status, where there is one.
+        message: What is wrong, in words.
+        url: The object, if known.
+        offset: The byte offset of the error in the object, if known.
+        status: The HTTP status, if there is one.
     """
 
     reason: ClassVar[str] = "unknown"
@@ -113,7 +113,7 @@ class HarvestError(HarvesterError):
 
 
 class ObjectError(HarvestError):
-    """The object's own fault: reading the same bytes again fails again."""
+    """The object is at fault: reading the same bytes fails again."""
 
 
 class NotDicomError(ObjectError):
@@ -135,13 +135,13 @@ class MalformedError(ObjectError):
 
 
 class HeaderLimitError(ObjectError):
-    """The header passes a bound that keeps one object from taking all memory or time."""
+    """The header exceeds a limit on the memory or time of one object."""
 
     reason = "header_limit"
 
 
 class FrameIndexError(ObjectError):
-    """Where the object's frames lie is not said, or what is said of it is not true."""
+    """The positions of the object's frames are missing or wrong."""
 
     reason = "frame_index"
 
@@ -166,7 +166,7 @@ class StoreError(HarvestError, OSError):
         errno: The closest number of the module `errno`.
         attempts: Number of attempts before this error was raised.
         requests: HTTP requests of all attempts, redirects included.
-        bytes_fetched: Bytes of all bodies that were read in vain.
+        bytes_fetched: Bytes of all bodies that were read and discarded.
     """
 
     errno = errno.EIO
@@ -245,11 +245,11 @@ class ConnectionFailedError(StoreError, ConnectionError):
 
 
 class PermanentConnectionError(ConnectionFailedError):
-    """No connection can be made, for a cause that does not pass by itself: an unknown host, a certificate."""
+    """No connection can be made, and the cause is not temporary: an unknown host, a certificate."""
 
 
 class EndpointDownError(ConnectionFailedError):
-    """All requests to an endpoint failed for as long as a call may wait for it."""
+    """All requests to an endpoint failed during the maximum wait of a call."""
 
     transient = False
 
@@ -288,9 +288,9 @@ class ListingError(StoreError):
 
 @contextmanager
 def ungrouped() -> Iterator[None]:
-    """Let one error out of a block of task groups as itself, not wrapped in a group for each of them.
+    """Raise the single error of nested task groups without the exception groups around it.
 
-    Where several tasks failed at once it is the first; a group that holds a bug, too, stays as it is.
+    If several tasks failed at once, the first error is raised; a group that contains a bug stays as it is.
     """
     try:
         yield
@@ -310,7 +310,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
 
 
 def without_frames(error: HarvesterError) -> HarvesterError:
-    """The error without the frames of event loops, threads and queries; those of its causes go, too."""
+    """The error without its traceback of event loops, threads and queries, also in its causes."""
     one: BaseException | None = error
     while one is not None:
         one.__traceback__ = None

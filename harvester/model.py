@@ -1,4 +1,4 @@
-"""The nouns of a harvest: objects, ranges, series, shards, plans and failures."""
+"""Types that packages share: objects, byte ranges, series, shards, plans and failures."""
 
 import os
 import re
@@ -15,17 +15,17 @@ VERSION: Final = "0.1.0"  # of this package, as in pyproject.toml
 SCHEMES = ("s3", "gs", "https", "http", "file")
 _AZURE_SCHEMES = ("az", "adl", "abfs", "abfss", "wasb", "wasbs")
 PLAIN_KEY = re.compile(r"[A-Za-z0-9_.~/-]*")
-"""What stands in an address as it is: almost every key, and quoting takes longer than looking."""
+"""Keys that need no quoting in a URL: almost all; this check is faster than quoting."""
 
 BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,221}")
-"""What a bucket of S3 or GCS may be called; other characters could name another host."""
+"""Valid names of S3 and GCS buckets; other characters could lead to another host."""
 
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 @dataclass(frozen=True, slots=True)
 class ByteRange:
-    """Half-open: the bytes from `start` up to, but not including, `stop`."""
+    """A half-open byte range: `start` is included, `stop` is not."""
 
     start: int
     stop: int
@@ -40,10 +40,10 @@ class ByteRange:
 
 @dataclass(frozen=True, slots=True)
 class ObjectRef:
-    """Where one object lies: a bucket (or host, or nothing for a local file) and a key in it.
+    """The location of one object: a bucket (a host, or empty for a local file) and a key in it.
 
-    The key is decoded text, as the store's listing names it. An HTTP address's key stays as it was
-    written: its percent-encoding and its query carry meaning (`%3F` is no `?`, a signature has `%2B`).
+    The key is decoded text, as in the store's listing. The key of an HTTP URL stays encoded: its
+    percent-encoding and its query have a meaning (`%3F` is not `?`, a signature contains `%2B`).
     """
 
     bucket: str
@@ -51,12 +51,12 @@ class ObjectRef:
     scheme: str = "s3"
 
     def __reduce__(self) -> tuple[type["ObjectRef"], tuple[str, str, str]]:
-        # Thousands go to a worker with each shard: as arguments they are pickled three times as fast.
+        # A shard takes thousands of them to a worker; this form is pickled three times as fast.
         return ObjectRef, (self.bucket, self.key, self.scheme)
 
     @property
     def url(self) -> str:
-        """The object's address, as `instance_url` keeps it."""
+        """The object's URL, as in the column `instance_url`."""
         if self.scheme == "file":
             return "file://" + quote(self.key, errors="surrogateescape")
         if self.scheme in ("s3", "gs") or PLAIN_KEY.fullmatch(self.key):
@@ -72,10 +72,10 @@ class ObjectRef:
 
     @classmethod
     def parse(cls, url: str) -> "ObjectRef":
-        """Read an address: `s3://`, `gs://`, `https://`, `http://`, `file://` or a path.
+        """Parse a URL (`s3://`, `gs://`, `https://`, `http://`, `file://`) or a path.
 
         Raises:
-            ConfigError: The scheme is another one, or the bucket or the key is missing.
+            ConfigError: The scheme is not supported, or the bucket or the key is missing.
         """
         scheme, separator, rest = url.partition("://")
         if not separator:
@@ -97,10 +97,10 @@ class ObjectRef:
 
 
 def endpoint_url(text: str) -> str:
-    """An endpoint, `http://HOST[:PORT]` or `https://HOST[:PORT]`, without a trailing slash.
+    """Check an endpoint, `http://HOST[:PORT]` or `https://HOST[:PORT]`, and remove a trailing slash.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: The text has another form.
     """
     try:
         parts = urlsplit(text)
@@ -116,9 +116,9 @@ def endpoint_url(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ListedObject:
-    """What a listing says of one object; `etag` is unquoted and None where the store has none.
+    """One object of a listing; `etag` is unquoted, and None if the store has none.
 
-    `size` (bytes) is None where a list of addresses names the object: its first window will say.
+    `size` (bytes) is None for an object from a list of URLs: the first response gives it.
     """
 
     ref: ObjectRef
@@ -126,23 +126,23 @@ class ListedObject:
     etag: str | None = None
 
     def __reduce__(self) -> tuple[type["ListedObject"], tuple[ObjectRef, int | None, str | None]]:
-        # As an `ObjectRef`'s.
+        # Pickled as arguments, as `ObjectRef` is.
         return ListedObject, (self.ref, self.size, self.etag)
 
 
 def file_etag(status: os.stat_result) -> str:
-    """The ETag of a file on this machine: another one when it was written to, or replaced."""
+    """The ETag of a local file, which changes when the file is written or replaced."""
     return f"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"
 
 
 @dataclass(frozen=True, slots=True)
 class RangeResponse:
-    """The bytes of one range request, and what its answer said of the whole object.
+    """The bytes of one range request, and the size and ETag of the object.
 
-    `data` starts at the byte that was asked for and is as long as was asked for, or reaches the
-    object's end. `size` is the whole object's, `etag` is unquoted (a weak one keeps its `W/`) and None
-    where the store has none. `requests` counts what the answer cost, retries and redirects included;
-    `discarded` are bytes that were read for it and are not in `data`.
+    `data` starts at the requested byte and has the requested length, or ends at the object's end.
+    `size` is the whole object's, in bytes; `etag` is unquoted (a weak one keeps its `W/`), and None if
+    the store has none. `requests` includes retries and redirects; `discarded` is the number of bytes
+    that were read and are not in `data`.
     """
 
     data: bytes
@@ -153,7 +153,7 @@ class RangeResponse:
 
     @property
     def bytes_fetched(self) -> int:
-        """The bytes of all bodies that were read for this answer."""
+        """The bytes of all bodies that were read for this response."""
         return len(self.data) + self.discarded
 
 
@@ -169,11 +169,11 @@ class SeriesOutline(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One series to harvest, as the catalog knows it.
+    """One series to harvest, with the catalog's values.
 
-    `prefixes` are the places its objects lie under, in the order they are tried (one for each
-    provider's copy); `objects`, where the catalog names them one by one, makes a listing needless.
-    `instance_count` and `size` (bytes) are the catalog's, None where it does not say.
+    `prefixes` are the URL prefixes of its objects, one per provider's copy, in the order in which they
+    are tried. If the catalog names the objects, `objects` has them and no listing is needed.
+    `instance_count` and `size` (bytes) are the catalog's, None if it has no value.
     """
 
     key: str
@@ -189,7 +189,7 @@ class Series:
 
     @property
     def outline(self) -> SeriesOutline:
-        """The series without its location; named objects are its count if the catalog gives none."""
+        """The series without its location; the count is that of `objects` if the catalog has none."""
         count = self.instance_count
         count = len(self.objects) or None if count is None else count
         return SeriesOutline(self.key, self.collection_id, self.modality, count, self.size)
@@ -197,7 +197,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """The unit of work and of commit: some series, harvested by one worker, named for their keys."""
+    """The unit of work and of commit: series for one worker, with a name derived from their keys."""
 
     name: str
     series: tuple[Series, ...]
@@ -205,9 +205,9 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a crawl will do: the same selection gives the same name and the same shards.
+    """The shards of a crawl: the same selection gives the same name and the same shards.
 
-    `shards` can be gone through again and again, but may lie on a disk: all of IDC is a million series.
+    `shards` can be iterated several times, but may be stored on disk: all of IDC is a million series.
     """
 
     name: str
@@ -216,7 +216,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One object, or one series that could not be listed, that gave no row in `instances`, and why."""
+    """An object without a row in `instances`, or a series that could not be listed, and the reason."""
 
     url: str
     reason: str
@@ -230,9 +230,9 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class SeriesTotals:
-    """How much: series, the instances and bytes that are known of them, and what is not known.
+    """Numbers of series, instances and bytes.
 
-    `uncounted` is how many of the series have no instance count: then `instances` is a floor.
+    `uncounted` is the number of series without an instance count; if it is not 0, `instances` is a minimum.
     """
 
     series: int = 0
@@ -251,7 +251,7 @@ class SeriesTotals:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a selection holds, by collection and modality (None where the catalog does not say)."""
+    """Totals of a selection by collection and modality (None if the catalog has no value)."""
 
     groups: Mapping[tuple[str | None, str | None], SeriesTotals]
 
@@ -278,7 +278,7 @@ class Summary:
 
     @classmethod
     def of(cls, series: Iterable[Series]) -> "Summary":
-        """Count series one by one, for a catalog that has no table to ask."""
+        """Count series one by one, for a catalog without a table."""
         groups: dict[tuple[str | None, str | None], SeriesTotals] = {}
         for one in series:
             names = (one.collection_id, one.modality)
