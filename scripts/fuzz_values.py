@@ -153,7 +153,7 @@ def _element(tag: int, vr: str, value: bytes, encoding: str) -> bytes:
 
 
 def compared(raw: bytes, path: Path, outcomes: Counter[str]) -> list[str]:
-    """What harvester reads otherwise than pydicom and dcmdump both do."""
+    """Values that harvester reads differently from both pydicom and dcmdump."""
     row = _row(raw)
     if row is None:
         outcomes["refused"] += 1

@@ -148,7 +148,7 @@ def _opened(
         # Of the disk's room DuckDB would leave others a tenth; as an option of connect it is not heeded.
         room = shutil.disk_usage(tempfile.gettempdir()).free // 2
         connection.execute(f"SET max_temp_directory_size = '{room // 1000}kB'")
-        # How far a query is, for who asks the connection; DuckDB itself prints nothing.
+        # Makes `query_progress` available; DuckDB itself prints nothing.
         connection.execute("SET enable_progress_bar = true")
         if options.asked_often:
             connection.execute("SET parquet_metadata_cache = true")

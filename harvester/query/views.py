@@ -118,7 +118,7 @@ _STUDY_ATTRIBUTES: Final = (
 def table_view(kind: TableName, columns: pa.Schema, *, empty: bool) -> str:
     """Read the parts of one table; without parts it is empty and has the columns that every part has.
 
-    DuckDB is told the columns, so it opens a part only when a query comes to it, and none whose folder
+    The columns are given, so DuckDB opens a part only when a query reads it, and none whose folder
     shows that it has no row for the query.
 
     Args:

@@ -1,4 +1,4 @@
-"""What the dictionary says of tags: the same as pydicom's dictionaries, and bounded whoever asks."""
+"""The dictionary of tags equals pydicom's dictionaries, and its caches are bounded."""
 
 import pytest
 from pydicom._private_dict import private_dictionaries

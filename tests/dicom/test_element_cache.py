@@ -138,7 +138,7 @@ def test_a_private_sequence_is_what_its_own_header_s_creator_says() -> None:
         )
 
     cache = ElementCache()
-    known, unknown = one(b"Philips Imaging DD 001"), one(b"Nobody known at all 01")
+    known, unknown = one(b"Philips Imaging DD 001"), one(b"Unknown private maker1")
     for raw in (known, unknown, known, unknown):
         header = read(raw, cache=cache)
         assert isinstance(header.elements[-1][2], Items) == (raw == known)

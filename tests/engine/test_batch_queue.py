@@ -1,4 +1,4 @@
-"""What is handed out reaches exactly one reader, in order, and no more of it is held than asked for."""
+"""Each item reaches exactly one reader, in order, and the queue holds no more than its bound."""
 
 import anyio
 import pytest
@@ -13,7 +13,7 @@ async def read(found: BatchQueue[int], taken: list[int]) -> None:
 
 
 @pytest.mark.parametrize("readers", [1, 3, 40])
-def test_everything_is_taken_once_in_order_whoever_reads(readers: int) -> None:
+def test_each_item_is_taken_once_in_order_by_any_number_of_readers(readers: int) -> None:
     taken: list[int] = []
 
     async def run() -> None:

@@ -29,7 +29,7 @@ def series(number: int, count: int | None = 2, bucket: str = "b") -> Series:
 
 
 class ListedStore(MemoryStore):
-    """A memory store that remembers what was listed, and fails where it is told to."""
+    """A memory store that records its listings, and fails at `broken`."""
 
     def __init__(self, numbers: range, broken: str | None = None) -> None:
         super().__init__({f"s3://b/{folder(number)}{n}.dcm": b"xy" for number in numbers for n in range(2)})

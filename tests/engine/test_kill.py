@@ -81,7 +81,7 @@ def dataset(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(demo: RecordedDemo, tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """What a crawl that nobody disturbs brings."""
+    """The rows of an undisturbed crawl."""
     folder = tmp_path_factory.mktemp("undisturbed")
     finished(demo.toml(folder, select=SELECTION, limits=LIMITS.format(1)))
     return set(addresses(folder / "dataset"))

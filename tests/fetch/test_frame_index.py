@@ -1,4 +1,4 @@
-"""A crawl that is told to writes where the frames of its objects lie, and a reader finds them there."""
+"""A crawl with `[frames] index` writes the positions of frames, and a reader uses them."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""A series' objects by listings: an error is no empty series, and a short listing is told."""
+"""A series' objects by listings: an error is not an empty series, and a short listing is reported."""
 
 from collections.abc import AsyncIterator, Mapping
 

@@ -32,7 +32,7 @@ def by(rows: list[dict[str, Any]], key: str) -> dict[Any, dict[str, Any]]:
 
 
 def agree(found: dict[Any, dict[str, Any]], expected: dict[Any, dict[str, Any]]) -> None:
-    """Row by row and column by column, so that a difference is told by its place."""
+    """Compare row by row and column by column, so that a difference is shown with its place."""
     assert sorted(found, key=str) == sorted(expected, key=str)
     wrong = [
         (uid, column, found[uid][column], value)

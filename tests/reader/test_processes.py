@@ -250,7 +250,7 @@ def test_opening_and_closing_leaves_no_thread_socket_or_warning(bucket):
         def once():
             with harvester.open_object(sys.argv[1], endpoint=sys.argv[2]) as file:
                 file.read_at(1_000_000, 10)
-            harvester.open_object(sys.argv[1], endpoint=sys.argv[2])  # which nobody closes
+            harvester.open_object(sys.argv[1], endpoint=sys.argv[2])  # never closed
 
         async def anew():
             async with harvester.aopen_object(sys.argv[1], endpoint=sys.argv[2]) as file:

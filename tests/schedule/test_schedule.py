@@ -1,4 +1,4 @@
-"""Runs by the clock: when they are due, that they are caught up once, and who is told."""
+"""Scheduled runs: when they are due, that missed ones are caught up once, and notifications."""
 
 import json
 import sys
@@ -111,7 +111,7 @@ def test_a_schedule_runs_again_and_again_until_it_is_stopped(tmp_path: Path) -> 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run_forever, [load_job(config)], state)
             with anyio.fail_after(60):
-                while state.runs[str(config)].ended is None:  # noqa: ASYNC110  the schedule tells nobody
+                while state.runs[str(config)].ended is None:  # noqa: ASYNC110  the schedule has no event
                     await anyio.sleep(0.05)
             tasks.cancel_scope.cancel()
 
@@ -140,7 +140,7 @@ def test_a_run_whose_dataset_is_held_by_another_is_busy_and_caught_up_when_it_is
     assert State.open(state).runs[str(config)].due > last.due
 
 
-def test_whoever_hears_of_failures_only_hears_nothing_of_a_busy_dataset(tmp_path: Path) -> None:
+def test_a_busy_dataset_is_no_failure_to_notify_of(tmp_path: Path) -> None:
     told = tmp_path / "told"
     command = [sys.executable, "-c", f"open({str(told)!r}, 'w')"]
     config = configured(tmp_path, f'notify_on = "failure"\ncommand = {json.dumps(command)}')
@@ -170,7 +170,7 @@ def test_a_schedule_that_waits_for_a_busy_dataset_catches_up(
 
     async def until(happened: Callable[[], bool]) -> None:
         with anyio.fail_after(60):
-            while not happened():  # noqa: ASYNC110  the schedule tells nobody
+            while not happened():  # noqa: ASYNC110  the schedule has no event
                 await anyio.sleep(0.01)
 
     anyio.run(watch)

@@ -92,7 +92,7 @@ def plausible_index(table: bytes, pixels: PixelData) -> FrameIndex | None:
 def filling_index(table: bytes, lengths: bytes, first: int, size: int) -> FrameIndex | None:
     """The index of an extended table whose frames follow each other up to the object's end, else None.
 
-    Nothing is looked up: that is for whoever reads a frame.
+    No item is checked here; reading a frame checks its item.
 
     Args:
         table: The value of (7FE0,0001).

@@ -34,7 +34,7 @@ class Delayed(asyncio.Protocol):
         return True
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Nobody is left to write to: the other end may go, too."""
+        """Close the other end as well."""
         del error
         if self.other is not None and self.other.transport is not None:
             self.other.transport.close()

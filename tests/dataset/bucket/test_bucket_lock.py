@@ -38,7 +38,7 @@ def storage(dataset: Dataset) -> BucketStorage:
 
 
 def someone_else(dataset: Dataset, **facts: object) -> None:
-    """Another machine's process takes the lock, whoever has it."""
+    """A process of another machine takes the lock, held or not."""
     owner = {
         "token": "theirs",
         "process": 7,
@@ -153,10 +153,10 @@ def test_without_credentials_nobody_can_write(
     with pytest.raises(
         DatasetError, match=r"there are no credentials for this bucket; set AWS_ACCESS_KEY_ID"
     ):
-        Dataset.create(writable_bucket.place("locks/nobody"))
+        Dataset.create(writable_bucket.place("locks/none"))
 
 
-def test_a_server_that_ignores_conditions_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_that_ignores_conditions_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     with gcs_bucket("--deaf") as bucket:
         with Dataset.create(bucket.place("ds")).lock():
             pass

@@ -1,4 +1,4 @@
-"""Crawls in several processes: the same rows, whoever dies on the way."""
+"""Crawls in several processes give the same rows even if any process dies."""
 
 import logging
 import os

@@ -8,7 +8,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Names(AbstractResolver):
-    """Every name leads to these addresses; it is kept who asks."""
+    """Every name resolves to these addresses; the names are recorded."""
 
     def __init__(self, *addresses):
         self.addresses = addresses

@@ -228,7 +228,7 @@ def test_calls_that_are_cancelled_anywhere_give_everything_back(moment):
         endpoint = state.of(REF)
         assert (endpoint.limit.in_flight, endpoint.limit.waiting, endpoint.calls, server.here) == (0, 0, 0, 0)
         server.said.clear()
-        await ask(store, REF, REF, REF)  # whoever comes next gets slots, and the place of the probe
+        await ask(store, REF, REF, REF)  # later requests get slots, and the place of the probe
 
     in_virtual_time(main)
 
