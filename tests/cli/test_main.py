@@ -43,7 +43,7 @@ def dataset(demo: RecordedDemo, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def test_the_version_is_the_packages() -> None:
     result = run("--version")
-    assert (result.status, result.stdout) == (0, f"harvester {version('harvester')}\n")
+    assert (result.status, result.stdout) == (0, f"harvester {version('dicom-harvester')}\n")
 
 
 @pytest.mark.parametrize("command", [[], ["crawl"], ["header"]])

@@ -4,7 +4,6 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from importlib.metadata import version
 from typing import Final, TypeAlias, TypeVar
 
 import aiohttp
@@ -18,7 +17,7 @@ from harvester.errors import (
     RequestRejectedError,
     StoreError,
 )
-from harvester.model import ByteRange, ObjectRef, RangeResponse
+from harvester.model import VERSION, ByteRange, ObjectRef, RangeResponse
 from harvester.store.cost import RequestCost
 from harvester.store.http import urls
 from harvester.store.http.connection import Connection
@@ -57,7 +56,7 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS: Final = 3
 _ANONYMOUS: Final = ' without credentials: not public; [source] credentials = "environment" signs requests'
 _SIGNED: Final = " with the credentials of the environment: they do not allow it"
-_USER_AGENT: Final = f"harvester/{version('harvester')}"
+_USER_AGENT: Final = f"harvester/{VERSION}"
 
 
 @asynccontextmanager
