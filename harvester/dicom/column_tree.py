@@ -1,15 +1,17 @@
 """The columns of each nesting level: Python lists that grow by one value an item and become Arrow arrays."""
 
+import struct
 from itertools import repeat
 from typing import Any, Final
 
 import pyarrow as pa
 
 from harvester.dicom import limits
-from harvester.dicom.charset import CharacterSet
-from harvester.dicom.dictionary import NO_ATTRIBUTE, Attribute
+from harvester.dicom.charset import CharacterSet, is_plain
+from harvester.dicom.dictionary import CHARACTER_SET_VRS, NO_ATTRIBUTE, Attribute
 from harvester.dicom.schema import column_type
 from harvester.dicom.values import Decoder, Values
+from harvester.errors import HeaderLimitError
 
 # The field of an item type whose items were all empty, because Parquet has no struct without a field: this
 # attribute may be in any item (PS3.5 7.5.3).
@@ -42,6 +44,15 @@ class Column:
         self.decode: Decoder = _refuse
         self.empty: list[Any] | None = [] if entry.many else None
         self.cache: dict[Any, Any] = {}
+
+    def keep(self, raw: bytes, value: Any) -> None:
+        """Cache a decoded value if it does not depend on the character set."""
+        if len(raw) <= limits.MAX_CACHED_VALUE_BYTES and (
+            self.usual_vr not in CHARACTER_SET_VRS or is_plain(raw)
+        ):
+            if len(self.cache) >= limits.MAX_CACHED_VALUES:
+                self.cache.clear()
+            self.cache[raw] = value
 
 
 def _refuse(_raw: bytes, _character_set: CharacterSet) -> Values:
@@ -111,3 +122,21 @@ def _sequence_array(starts: list[int | None], items: Level, rows: int) -> pa.Lis
     structs = pa.StructArray.from_arrays(list(fields.values()), list(fields))
     offsets = [*starts, *repeat(None, rows - len(starts)), items.rows]
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), structs)
+
+
+def extend_numbers(values: list[Any], letter: str, raws: tuple[bytes, ...], *, many: bool) -> bool:
+    """Add binary numbers of the same length at once; False if they are not valid."""
+    count, rest = divmod(len(raws[0]), struct.calcsize("<" + letter))
+    if rest or (count > 1 and not many):
+        return False
+    numbers = struct.unpack(f"<{count * len(raws)}{letter}", b"".join(raws))
+    values += map(list, zip(*[iter(numbers)] * count, strict=True)) if many else numbers
+    return True
+
+
+def too_many_cells() -> HeaderLimitError:
+    """The error of a header whose columns would have too many cells."""
+    return HeaderLimitError(
+        f"its columns would have more than {limits.MAX_CELLS} cells, most of them empty:"
+        " too many items with too many different attributes"
+    )

@@ -13,7 +13,6 @@ What has no column goes to `OtherElements`, `bulk_data`, `invalid_elements` or `
 of a header is in one of them or in a column.
 """
 
-import struct
 from collections.abc import Iterable
 from itertools import repeat
 from typing import Any, Final
@@ -21,12 +20,10 @@ from typing import Any, Final
 import pyarrow as pa
 
 from harvester.dicom import limits
-from harvester.dicom.charset import is_plain
-from harvester.dicom.column_tree import Column, Level
+from harvester.dicom.column_tree import Column, Level, extend_numbers, too_many_cells
 from harvester.dicom.context import HeaderContext
 from harvester.dicom.dictionary import (
     BINARY_VRS,
-    CHARACTER_SET_VRS,
     SPECIFIC_CHARACTER_SET,
     Attribute,
     attribute,
@@ -155,7 +152,7 @@ class HeaderColumns:
             self._opened.append(values)
         self._filled += missing
         if self._filled > limits.MAX_CELLS:
-            raise _too_many_cells()
+            raise too_many_cells()
         values.extend(repeat(None, missing))
 
     def _count_cells(self) -> None:
@@ -163,7 +160,7 @@ class HeaderColumns:
         self._items = self._filled = 0
         self._cells = self._top.cells()
         if self._cells > limits.MAX_CELLS:
-            raise _too_many_cells()
+            raise too_many_cells()
 
     def _truncate(self, rows: int) -> None:
         self._top.truncate(rows)
@@ -238,15 +235,14 @@ class HeaderColumns:
         sequences.append((keyword, 0, elements))
         for part in items.parts:
             if type(part) is Run:
-                if len(part) >= _MIN_RUN:
-                    empty = self._fill_run(level, part)
-                    if empty is not None:
-                        if empty:
-                            sequences.pop()
-                            self._other.add_empty_run(keyword, range(index, index + len(part)), empty)
-                            sequences.append((keyword, index, elements))
-                        index += len(part)
-                        continue
+                empty = self._fill_run(level, part) if len(part) >= _MIN_RUN else None
+                if empty is not None:
+                    if empty:
+                        sequences.pop()
+                        self._other.add_empty_run(keyword, range(index, index + len(part)), empty)
+                        sequences.append((keyword, index, elements))
+                    index += len(part)
+                    continue
                 singles = part
             else:
                 singles = (part,)
@@ -283,12 +279,7 @@ class HeaderColumns:
     ) -> bool:
         """Add `count` data sets with these values to a level; False if an element is not plain.
 
-        Args:
-            level: The level.
-            layout: Of each data set.
-            values: The values of all data sets, by their index in the layout.
-            count: The number of data sets.
-            empty: The first part of the data set's paths, and the list for those of elements without a value.
+        `empty` is the first part of the data set's paths, and the list for those of elements without a value.
         """
         row = level.rows
         level.rows += count
@@ -321,7 +312,7 @@ class HeaderColumns:
         """Add values to a column; False if one is not valid or blank, and none was added."""
         cache, decode, many, vr = column.cache, column.decode, column.attribute.many, column.usual_vr or ""
         if vr in NUMBER_FORMATS and decode is DECODERS[vr]:
-            return _extend_numbers(column.values, NUMBER_FORMATS[vr], raws, many=many)
+            return extend_numbers(column.values, NUMBER_FORMATS[vr], raws, many=many)
         try:
             column.values += [cache[raw] for raw in raws]
         except KeyError:
@@ -337,7 +328,7 @@ class HeaderColumns:
             column.values += [distinct[raw] for raw in raws]
             if len(distinct) < limits.MAX_CACHED_VALUES // 2:
                 for raw, value in distinct.items():
-                    _keep(column, raw, value)
+                    column.keep(raw, value)
         return True
 
     def _decoded(self, column: Column, element: RawElement) -> Any:
@@ -356,7 +347,7 @@ class HeaderColumns:
         if value is None or value == []:  # blanks alone
             self._other.add_empty(keyword)
         else:
-            _keep(column, raw, value)
+            column.keep(raw, value)
         return value
 
     def _value(self, entry: Attribute, decode: Decoder, element: RawElement) -> Any:
@@ -392,7 +383,8 @@ class HeaderColumns:
             self._other.add_invalid(element, f"{vr} where {entry.keyword} is a sequence")
         else:
             if tag == SPECIFIC_CHARACTER_SET:
-                self._enter_character_set(raw, elements)
+                _check_first(elements)
+                self._context.enter_character_set(raw)
             elif column.usual_vr is None and vr == element[1] and not entry.repeating:
                 column.usual_vr, column.decode = element[1], decoder_for(entry, vr)
             value = self._value(entry, decoder_for(entry, vr), element)
@@ -401,35 +393,7 @@ class HeaderColumns:
             self._fill_missing(column.values, row - len(column.values))
             column.values.append(None if value is _INVALID else value)
 
-    def _enter_character_set(self, raw: bytes, elements: list[RawElement]) -> None:
-        for tag, *_ in elements:
-            if tag > SPECIFIC_CHARACTER_SET:
-                raise _OutOfOrderError  # text before it was decoded without it
-            if tag == SPECIFIC_CHARACTER_SET:
-                break
-        self._context.enter_character_set(raw)
 
-
-def _keep(column: Column, raw: bytes, value: Any) -> None:
-    """Cache a decoded value if it does not depend on the character set."""
-    if len(raw) <= MAX_CACHED_VALUE_BYTES and (column.usual_vr not in CHARACTER_SET_VRS or is_plain(raw)):
-        if len(column.cache) >= limits.MAX_CACHED_VALUES:
-            column.cache.clear()
-        column.cache[raw] = value
-
-
-def _extend_numbers(values: list[Any], letter: str, raws: tuple[bytes, ...], *, many: bool) -> bool:
-    """Add binary numbers of the same length at once; False if they are not valid."""
-    count, rest = divmod(len(raws[0]), struct.calcsize("<" + letter))
-    if rest or (count > 1 and not many):
-        return False
-    numbers = struct.unpack(f"<{count * len(raws)}{letter}", b"".join(raws))
-    values += map(list, zip(*[iter(numbers)] * count, strict=True)) if many else numbers
-    return True
-
-
-def _too_many_cells() -> HeaderLimitError:
-    return HeaderLimitError(
-        f"its columns would have more than {limits.MAX_CELLS} cells, most of them empty:"
-        " too many items with too many different attributes"
-    )
+def _check_first(elements: list[RawElement]) -> None:
+    if next(tag for tag, *_ in elements if tag >= SPECIFIC_CHARACTER_SET) != SPECIFIC_CHARACTER_SET:
+        raise _OutOfOrderError  # text before it was decoded without it
