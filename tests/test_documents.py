@@ -234,7 +234,11 @@ def test_every_fixed_column_is_documented_with_its_type(heading, schema):
     assert documented == {field.name: spelt(field.type) for field in schema}
 
 
-@pytest.mark.parametrize("column", list(REMAINDER_COLUMNS), ids=lambda column: column.name)
+@pytest.mark.parametrize(
+    "column",
+    [column for column in REMAINDER_COLUMNS if pa.types.is_struct(column.type.value_type)],
+    ids=lambda column: column.name,
+)
 def test_the_fields_of_what_has_no_column_are_documented(column):
     section = DATA.split(f"\n`{column.name}`: ", 1)[1].split("\n\n`", 1)[0]
     documented = re.findall(r"^\| `(\w+)` \| `([^`]+)`", section, re.MULTILINE)
