@@ -195,7 +195,7 @@ def parsed(data: bytes, step: int, cache: ElementCache | None, *, told: bool = T
     except ObjectError as error:
         return error
     if parser.headers_read > len(data) // 8 + 1 and not answer.deflated:
-        raise FindingError(f"{parser.headers_read} headers looked at in {len(data)} bytes")
+        raise FindingError(f"{parser.headers_read} headers read in {len(data)} bytes")
     return answer
 
 

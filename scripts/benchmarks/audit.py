@@ -1,4 +1,4 @@
-"""An audit of a made dataset with all built-in rules: seconds of each rule, and the most memory it took."""
+"""An audit of a synthetic dataset with all built-in rules: seconds of each rule, and peak memory."""
 
 import argparse
 import os
@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 
 
 def made(folder: Path, instances: int) -> Path:
-    """A dataset in IDC's shape, compacted, as one that is asked often is."""
+    """Write a dataset in IDC's shape and compact it, as is usual before many queries."""
     dataset = folder / "dataset"
     command = [sys.executable, str(HERE / "made_dataset.py"), str(dataset), "--instances", str(instances)]
     subprocess.run(command, check=True)
@@ -29,7 +29,7 @@ def made(folder: Path, instances: int) -> Path:
 
 
 def audited(dataset: Path, folder: Path) -> tuple[AuditResult, float]:
-    """One audit of everything, and its seconds from the first import of a file to the last finding."""
+    """Audit everything; return the result and the seconds it took."""
     config = folder / "audit.toml"
     catalog = dataset.with_name(f"{dataset.name}.catalog.parquet")
     cohort = f"[source]\ncatalog = '{catalog}'\n[select]\n" if catalog.exists() else ""
@@ -40,10 +40,10 @@ def audited(dataset: Path, folder: Path) -> tuple[AuditResult, float]:
 
 
 def main() -> None:
-    """Audit, several times, and print what it took."""
+    """Audit several times, and print times and memory."""
     parser = argparse.ArgumentParser(prog="scripts/bench audit", description=__doc__)
-    parser.add_argument("--dataset", type=Path, help="a dataset; without it, one is made")
-    parser.add_argument("--instances", type=int, default=1_000_000, help="of the one that is made")
+    parser.add_argument("--dataset", type=Path, help="a dataset; default: a synthetic one")
+    parser.add_argument("--instances", type=int, default=1_000_000, help="of the synthetic dataset")
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
     commit = subprocess.run(
@@ -65,12 +65,12 @@ def main() -> None:
         seconds = statistics.median(one.outcomes[number].seconds for one, _ in results)
         told = outcome.skipped or f"{outcome.violations:,} violations"
         print(f"  {outcome.name:28} {seconds:6.2f} s  {told}")
-    print(f"  {'all of it':28} {statistics.median(spent for _, spent in results):6.2f} s")
+    print(f"  {'the whole audit':28} {statistics.median(spent for _, spent in results):6.2f} s")
     used = resource.getrusage(resource.RUSAGE_SELF)
     processor = (used.ru_utime + used.ru_stime) / arguments.runs
     print(f"  processor time of a run      {processor:6.2f} s")
     most = used.ru_maxrss * 1024
-    print(f"  most memory                  {most / 1e9:6.2f} GB")
+    print(f"  peak memory                  {most / 1e9:6.2f} GB")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Two workers of a Dask cluster against two processes: instances a second, CPU an instance; start apart."""
+"""Two workers of a Dask cluster compared with two processes: rate, CPU per instance, start."""
 
 import argparse
 import json
@@ -14,22 +14,22 @@ from harvester.demo.synthetic_server import synthetic_server_process
 
 ENGINES = ("processes", "dask")
 HERE = str(Path(__file__).parent)
-# As the program itself is started: without a main module that each worker would load again.
+# Started without a main module, as the program itself, which each worker would load again.
 ENTRY = f"import sys; sys.path.insert(0, {HERE!r}); from clustering.side import main; main()"
 
 
 def run(engine: str, instances: int, endpoint: str) -> tuple[Side, child.Spent]:
-    """Run one side in a process of its own, with all that it starts."""
+    """Run one engine in its own process, and measure all processes that it starts."""
     spent = child.run([sys.executable, "-c", ENTRY, engine, endpoint, str(instances)])
-    told = json.loads(spent.output)
-    return Side(**{name: Mark(**mark) for name, mark in told.items()}), spent
+    marks = json.loads(spent.output)
+    return Side(**{name: Mark(**mark) for name, mark in marks.items()}), spent
 
 
-def tell(sides: dict[str, list[tuple[Side, child.Spent]]]) -> None:
-    """Print medians of both, and their ratios run by run."""
+def print_medians(sides: dict[str, list[tuple[Side, child.Spent]]]) -> None:
+    """Print the medians of both engines, and their ratios run by run."""
     rows = {
-        "instances a second": lambda one, _: one.rate,
-        "CPU an instance, us": lambda one, _: 1e6 * one.cost,
+        "instances per second": lambda one, _: one.rate,
+        "CPU per instance, us": lambda one, _: 1e6 * one.cost,
         "to the first instance, s": lambda one, _: one.first.clock,
         "... its CPU, s": lambda one, _: one.first.cpu,
         "the whole program, s": lambda _, spent: spent.wall,
@@ -49,7 +49,7 @@ def tell(sides: dict[str, list[tuple[Side, child.Spent]]]) -> None:
 
 
 def main() -> None:
-    """Alternate between the two, so that both see the same machine."""
+    """Alternate between the engines, so that both run under the same load."""
     parser = argparse.ArgumentParser(prog="scripts/bench cluster", description=__doc__)
     parser.add_argument("--instances", type=int, default=60_000)
     parser.add_argument("--runs", type=int, default=5)
@@ -66,7 +66,7 @@ def main() -> None:
         f"commit {commit.stdout.strip()}, {arguments.instances:,} instances, two workers each and their"
         f" server on the same cores; medians of {arguments.runs}"
     )
-    tell(sides)
+    print_medians(sides)
 
 
 if __name__ == "__main__":

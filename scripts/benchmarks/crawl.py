@@ -1,4 +1,4 @@
-"""Crawling: harvester against a bare HTTP loop and today's idioms, two processes against one, memory."""
+"""Crawling: harvester compared with a bare HTTP loop and usual clients; two processes with one; memory."""
 
 import argparse
 import os
@@ -15,13 +15,13 @@ PARTS = ("cpu", "idioms", "processes", "memory")
 
 
 def main() -> None:
-    """Run the parts that were asked for, and say what they were measured on."""
+    """Run the selected parts, and print what they were measured on."""
     parser = argparse.ArgumentParser(prog="scripts/bench crawl", description=__doc__)
-    parser.add_argument("--part", choices=PARTS, help="only this one")
+    parser.add_argument("--part", choices=PARTS, help="run only this part")
     parser.add_argument(
-        "--instances", type=int, help="how many objects; else 20,000, 8,000, 120,000 or 200,000"
+        "--instances", type=int, help="number of objects; default: 20,000, 8,000, 120,000 or 200,000"
     )
-    parser.add_argument("--runs", type=int, default=5, help="of which the medians are told")
+    parser.add_argument("--runs", type=int, default=5, help="the medians of this number of runs are printed")
     arguments = parser.parse_args()
     wanted = PARTS if arguments.part is None else (arguments.part,)
     if not nginx.is_installed():
@@ -36,8 +36,8 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory(prefix="crawl-benchmark-") as folder:
         home, count, runs = Path(folder), arguments.instances, arguments.runs
-        home.chmod(0o755)  # nginx, started by root, reads it as nobody
-        # As for everybody, modules are compiled once; but not into the source tree.
+        home.chmod(0o755)  # nginx, if started by root, reads it as an unprivileged user
+        # Modules are compiled once, as usual, but not into the source tree.
         os.environ["PYTHONPYCACHEPREFIX"] = str(home / "compiled")
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         if "cpu" in wanted:
@@ -45,7 +45,7 @@ def main() -> None:
         if "idioms" in wanted and idioms.are_installed():
             idioms.run(home / "idioms", count or 8_000, runs)
         elif "idioms" in wanted:
-            print("\nToday's idioms are not installed: scripts/environment bench, or --part idioms does it")
+            print("\nthe usual clients are not installed: run scripts/environment bench, or --part idioms")
         if "processes" in wanted:
             processes.run(home / "processes", count or 120_000, runs)
         if "memory" in wanted:

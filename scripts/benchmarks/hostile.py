@@ -1,4 +1,4 @@
-"""Hostile headers: what each costs in element headers looked at, CPU seconds and memory.
+"""Hostile headers: the element headers read, CPU seconds and memory of each.
 
 Every input is made on the spot and goes the way of a crawl: fetched in windows, parsed, appended to
 columns, written as Parquet. Each runs in a process of its own; memory is what that process needed at
@@ -304,7 +304,7 @@ CASES: dict[str, Callable[[float], Iterator[bytes]]] = {
 
 
 def parsed(raw: bytes) -> tuple[Header, int]:
-    """The header, fetched in windows as a crawl does, and how many element and item headers that took."""
+    """Fetch the header in windows, as a crawl does; return it and the number of headers read."""
     parser = HeaderParser(len(raw))
     try:
         answer = parser.feed(raw[:FIRST])
@@ -318,11 +318,11 @@ def parsed(raw: bytes) -> tuple[Header, int]:
 
 def measured(name: str, scale: float) -> dict[str, object]:
     """Run one case in this process."""
-    collect_garbage_rarely()  # as every process that harvests
+    collect_garbage_rarely()  # as in every process that harvests
     raws = list(CASES[name](scale))
     gc.collect()
     before = memory("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak
     began, looked_at, columns, outcome = time.process_time(), 0, HeaderColumns(), "rows"
     try:
         for raw in raws:
@@ -342,35 +342,35 @@ def measured(name: str, scale: float) -> dict[str, object]:
         "headers_read": looked_at,
         "cpu_seconds": round(time.process_time() - began, 3),
         "memory_bytes": max(0, memory("VmHWM") - before),
-        "columns_left": len(columns._top.columns),  # noqa: SLF001  what it remembers of tags
+        "columns_left": len(columns._top.columns),  # noqa: SLF001  its cache of tags
     }
 
 
 def memory(kind: str) -> int:
-    """Bytes of this process's memory: VmRSS now, VmHWM at most so far."""
+    """Bytes of this process's memory: VmRSS now, VmHWM the peak."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     line = next(line for line in status.splitlines() if line.startswith(kind + ":"))
     return int(line.split()[1]) << 10
 
 
 def elsewhere(name: str) -> dict[str, object]:
-    """Run one case in a process of its own."""
+    """Run one case in its own process."""
     command = [sys.executable, __file__, "--case", name]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return dict(json.loads(done.stdout))
 
 
 def main() -> None:
-    """Print a table, or one JSON object a case."""
+    """Print a table, or one JSON object per case."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    options.add_argument("--case", choices=CASES, help="only this one, as JSON")
-    options.add_argument("--scale", type=float, default=1, help="of that case: how many of everything (1)")
+    options.add_argument("--case", choices=CASES, help="run only this case, and print JSON")
+    options.add_argument("--scale", type=float, default=1, help="scale of that case; default: 1")
     given = options.parse_args()
     if given.case:
         print(json.dumps(measured(given.case, given.scale)))
         return
     print(f"Python {platform.python_version()}, {platform.machine()}\n")
-    print("| hostile input | its size | outcome | headers looked at | CPU seconds | memory |")
+    print("| hostile input | size | outcome | headers read | CPU seconds | memory |")
     print("|---|---:|---|---:|---:|---:|")
     for name in CASES:
         found = elsewhere(name)

@@ -1,4 +1,4 @@
-"""How long a crawl takes of which everything is there: without a change, and after series have left."""
+"""The time of a repeated crawl without changes, and after series have left the catalog."""
 
 import argparse
 import json
@@ -16,12 +16,12 @@ import duckdb
 from making.dataset import make_dataset
 
 HARVESTER = (sys.executable, "-c", "from harvester.cli import main; main()")
-FINISHED = (0, 3)  # made-up failures are failures
+FINISHED = (0, 3)  # synthetic failures count as failures
 
 
 @dataclass
 class Counter:
-    """A server in the clouds' place, which only counts what it is asked."""
+    """A server in place of the clouds that only counts requests."""
 
     asked: list[str] = field(default_factory=list)
 
@@ -35,7 +35,7 @@ class Counter:
                 self.send_error(500)
 
             def log_message(self, *_: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -43,7 +43,7 @@ class Counter:
 
 
 def main() -> None:
-    """Make a dataset, crawl it again and again, and print the medians."""
+    """Write a dataset, crawl it repeatedly, and print the medians."""
     parser = argparse.ArgumentParser(prog="scripts/bench increment", description=__doc__)
     parser.add_argument("--instances", type=int, default=100_000)
     parser.add_argument("--runs", type=int, default=5)
@@ -65,14 +65,14 @@ def main() -> None:
 
 
 def configure(target: Path, endpoint: str) -> None:
-    """Let the crawl ask the counting server."""
+    """Direct the crawl to the counting server."""
     path = target.with_name("made.toml")
     text = path.read_text()
     path.write_text(text.replace("[source]\n", f'[source]\nprovider = "aws"\nendpoint = "{endpoint}"\n'))
 
 
 def drop_series(target: Path) -> int:
-    """Make the next release: every hundredth series is gone; return how many."""
+    """Write the next release without every hundredth series; return their number."""
     catalog = target.with_name("made.catalog.parquet")
     following = target.with_name("next.parquet")
     with duckdb.connect() as connection:
@@ -91,13 +91,13 @@ def drop_series(target: Path) -> int:
 
 
 def measure(what: str, target: Path, counter: Counter, runs: int, *, again: bool = True) -> None:
-    """Crawl, after one run that counts for nothing where the same can be done again."""
+    """Crawl; if it can be repeated, after one run to warm up."""
     marks = target / "_harvest" / "marks.parquet"
     before = marks.read_bytes() if marks.exists() else None
     seconds = []
     for run in range(runs + 1):
         if not again and before is not None:
-            marks.write_bytes(before)  # as if the release were new once more
+            marks.write_bytes(before)  # the release is new again
         counter.asked.clear()
         started = time.perf_counter()
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Not a benchmark: writes a dataset in the shape of IDC's, as large as you like, for the others to use."""
+"""Not a benchmark: writes a synthetic dataset in IDC's shape, of any size, for the other benchmarks."""
 
 import argparse
 import time
@@ -8,13 +8,13 @@ from making.dataset import make_dataset
 
 
 def main() -> None:
-    """Write it, and say how large it is."""
+    """Write the dataset and print its size."""
     parser = argparse.ArgumentParser(prog="scripts/bench made_dataset", description=__doc__)
-    parser.add_argument("target", type=Path, help="the directory to make")
+    parser.add_argument("target", type=Path, help="the directory to create")
     parser.add_argument("--instances", type=int, default=10_000_000)
-    parser.add_argument("--collections", type=int, help="of so many collections; else of all")
-    parser.add_argument("--shard-instances", type=int, default=2000, help="the most that a part holds")
-    parser.add_argument("--processes", type=int, default=0, help="0: one a core")
+    parser.add_argument("--collections", type=int, help="number of collections; default: all")
+    parser.add_argument("--shard-instances", type=int, default=2000, help="maximum instances per part")
+    parser.add_argument("--processes", type=int, default=0, help="0: one per core")
     arguments = parser.parse_args()
     started = time.perf_counter()
     made = make_dataset(

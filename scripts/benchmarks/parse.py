@@ -26,8 +26,8 @@ from harvester.engine.shard_task import collect_garbage_rarely
 from harvester.errors import HarvestError
 
 CORPUS = Path(__file__).parents[2] / "../shared/corpus"
-SIBLINGS = 8  # instances of a made-up series
-# What differs between the instances of a series.
+SIBLINGS = 8  # instances of a synthetic series
+# Attributes that differ between the instances of a series.
 VARYING = {0x00020003, 0x00080018, 0x00080013, 0x00080032, 0x00080033, 0x00200013, 0x00200032, 0x00201041}
 TIMES = {0x00080013, 0x00080032, 0x00080033}
 
@@ -41,7 +41,7 @@ class Instance:
 
 
 def parsed(instance: Instance, cache: ElementCache | None = None) -> Header:
-    """The header, from as many bytes as it takes."""
+    """The header, parsed from as many bytes as needed."""
     answer = HeaderParser(instance.size, cache=cache).feed(instance.content)
     if isinstance(answer, NeedMore):
         raise TypeError(f"the benchmark kept too few bytes: {answer}")
@@ -78,7 +78,7 @@ def siblings(instance: Instance) -> list[Instance]:
         content = bytearray(instance.content)
         for tag, vr, _raw, offset, length in header.elements:
             if tag in VARYING and vr != "SQ":
-                # Of twos and ones every time of day is one; what is no time takes harvester longer.
+                # Digits 1 and 2 always give a valid time; invalid times take harvester longer.
                 last = 0x32 if tag in TIMES else 0x39
                 for at in range(offset, min(offset + length, len(content))):
                     if 0x31 <= content[at] <= 0x39:
@@ -88,12 +88,12 @@ def siblings(instance: Instance) -> list[Instance]:
 
 
 def with_pydicom(instance: Instance) -> None:
-    """What pydicom's users do for a header as plain values."""
+    """The usual way to plain values of a header with pydicom."""
     pydicom.dcmread(io.BytesIO(instance.content), stop_before_pixels=True, force=True).to_json_dict()
 
 
 def seconds(work: Callable[[], object], runs: int) -> float:
-    """The median of several runs, after one that is not counted."""
+    """The median of several runs, after one to warm up."""
     work()
     times = []
     for _ in range(runs):
@@ -104,7 +104,7 @@ def seconds(work: Callable[[], object], runs: int) -> float:
 
 
 def corpus(series: list[list[Instance]], runs: int) -> None:
-    """The two ratios over all image headers: as instances of series, and each at first sight."""
+    """Print both ratios over all image headers: as instances of series, and each unlike those before."""
     every = [instance for members in series for instance in members]
     slow = seconds(lambda: [with_pydicom(instance) for instance in every], max(1, runs // 3)) / SIBLINGS
 
@@ -126,7 +126,7 @@ def corpus(series: list[list[Instance]], runs: int) -> None:
     quick, first = seconds(warm, runs) / SIBLINGS, seconds(cold, runs)
     count = len(series)
     print(f"{count} image headers, {sum(len(members[0].content) for members in series):,} bytes")
-    print(f"  pydicom dcmread + to_json_dict   {slow * 1e3:9.1f} ms  {slow / count * 1e6:8.1f} us a header")
+    print(f"  pydicom dcmread + to_json_dict   {slow * 1e3:9.1f} ms  {slow / count * 1e6:8.1f} us per header")
     print(f"  harvester, series of {SIBLINGS}           {quick * 1e3:9.1f} ms  {slow / quick:6.1f}x")
     print(f"  harvester, first sight           {first * 1e3:9.1f} ms  {slow / first:6.1f}x")
 
@@ -149,8 +149,8 @@ def frames(count: int, runs: int) -> None:
 
 
 def lengths(runs: int) -> None:
-    """The cost of a byte, from small headers to large ones."""
-    print("cost of a byte by the header's length")
+    """Print the time per byte, from small headers to large ones."""
+    print("time per byte by the header's length")
     columns = HeaderColumns()
     for count in (2, 32, 256, 2048, 16384):
         content = functional_groups(count, uneven=True)
@@ -167,7 +167,7 @@ def lengths(runs: int) -> None:
 
 
 def functional_groups(count: int, *, uneven: bool = False) -> bytes:
-    """A made-up enhanced object with so many frames; uneven ones differ in their values' lengths, too."""
+    """A synthetic enhanced object with `count` frames; uneven ones differ also in their values' lengths."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"
@@ -205,13 +205,13 @@ def _frame(number: int, *, uneven: bool) -> Dataset:
 
 
 def main() -> None:
-    """Run all of it and print the figures, with what they were measured on."""
+    """Run all measurements and print the figures, with what they were measured on."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--corpus",
         type=Path,
         default=CORPUS if CORPUS.is_dir() else None,
-        help="a folder of DICOM files; else that of the tests, where it is; else pydicom's own",
+        help="a folder of DICOM files; default: the tests' corpus if present, else pydicom's files",
     )
     parser.add_argument("--runs", type=int, default=9)
     arguments = parser.parse_args()
@@ -232,7 +232,7 @@ def main() -> None:
     series = [siblings(instance) for instance in instances(paths)]
     if not series:
         sys.exit("no DICOM files with pixel data found")
-    collect_garbage_rarely()  # as every process that harvests; pydicom gains by it, too
+    collect_garbage_rarely()  # as in every process that harvests; it makes pydicom faster, too
     corpus(series, arguments.runs)
     frames(3000, arguments.runs)
     lengths(arguments.runs)

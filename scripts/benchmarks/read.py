@@ -18,16 +18,19 @@ PARTS = {"metadata": metadata.run, "region": region.run, "gap": gap.run}
 
 
 def main() -> None:
-    """Run the parts that were asked for, and say what they were measured on."""
+    """Run the selected parts, and print what they were measured on."""
     parser = argparse.ArgumentParser(prog="scripts/bench read", description=__doc__)
-    parser.add_argument("--part", choices=PARTS, help="only this one")
-    parser.add_argument("--runs", type=int, default=5, help="of which the medians are told")
-    parser.add_argument("--milliseconds", type=float, default=20.0, help="a round trip; 20")
+    parser.add_argument("--part", choices=PARTS, help="run only this part")
+    parser.add_argument("--runs", type=int, default=5, help="the medians of this number of runs are printed")
+    parser.add_argument("--milliseconds", type=float, default=20.0, help="round-trip time; default: 20")
     parser.add_argument(
-        "--megabytes-per-second", type=float, default=125.0, help="of the link; 125, and 0 is no bound"
+        "--megabytes-per-second",
+        type=float,
+        default=125.0,
+        help="bandwidth of the link; default: 125; 0: unlimited",
     )
-    parser.add_argument("--frames", type=int, help="of the slides; else 3,000, and 12,000 for the region")
-    parser.add_argument("--alone", action="store_true", help="without the clients to compare with")
+    parser.add_argument("--frames", type=int, help="of the slides; default: 3,000, and 12,000 for the region")
+    parser.add_argument("--alone", action="store_true", help="without the other clients")
     arguments = parser.parse_args()
     if not nginx.is_installed():
         sys.exit("nginx is not installed; on Debian: apt-get install nginx-light")
@@ -47,7 +50,7 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory(prefix="read-benchmark-") as folder:
         home = Path(folder)
-        home.chmod(0o755)  # nginx, started by root, reads it as nobody
+        home.chmod(0o755)  # nginx, if started by root, reads it as an unprivileged user
         root = home / "root"
         with far_bucket(root, home / "nginx", arguments.milliseconds / 1e3, width * 1e6) as bucket:
             for name, run in PARTS.items():

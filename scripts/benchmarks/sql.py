@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--collections", type=int, help="of so many collections; else of all")
     parser.add_argument("--shard-instances", type=int, default=2000, help="the most that a part holds")
     parser.add_argument("--folder", type=Path, help="where datasets are made, kept, and found again")
-    parser.add_argument("--runs", type=int, default=5, help="of which the medians are told")
+    parser.add_argument("--runs", type=int, default=5, help="the medians of this number of runs are printed")
     arguments = parser.parse_args()
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False

@@ -1,1 +1,1 @@
-"""Questions to a dataset: of many parts, of compacted ones, and of headers kept as JSON text."""
+"""Queries of a dataset: of many parts, compacted, and of headers stored as JSON text."""

@@ -11,8 +11,8 @@ from asking.questions import A_SERIES, QUESTIONS
 from harvester.catalog.database import literal
 from harvester.query import open_dataset
 
-# The text has what the header has, by keyword: it is shorter than DICOM's own JSON (PS3.18 annex F). What no
-# header says stays beside it as columns. A part becomes a file, its rows in the same order.
+# The text has the header's values by keyword: it is shorter than DICOM's JSON (PS3.18 annex F). Values that
+# are not in the header stay in columns. A part becomes a file, its rows in the same order.
 _WRITE = """
     COPY (
         SELECT collection_id, instance_size,
@@ -22,7 +22,7 @@ _WRITE = """
 
 
 def write_texts(compacted: Path, folder: Path) -> None:
-    """Write the headers of a compacted dataset as texts; files that are there already stay."""
+    """Write the headers of a compacted dataset as texts; existing files are kept."""
     folder.mkdir(exist_ok=True)
     started = time.perf_counter()
     with duckdb.connect() as connection:
@@ -37,7 +37,7 @@ def write_texts(compacted: Path, folder: Path) -> None:
 
 
 def ask_texts(compacted: Path, texts: Path, runs: int) -> None:
-    """Every question, to the columns and to the texts."""
+    """Run every query on the columns and on the texts."""
     columns_bytes = _bytes(compacted.glob("instances/*/*/*.parquet"))
     with open_dataset(compacted) as columns, duckdb.connect() as json:
         json.execute("SET enable_progress_bar = false")
@@ -54,7 +54,7 @@ def ask_texts(compacted: Path, texts: Path, runs: int) -> None:
             quick = measured(lambda sql=sql: rows_of(columns, sql), runs)
             slow = measured(lambda sql=over_json: json.execute(sql).fetchall(), runs)
             if quick.rows != slow.rows:
-                raise AssertionError(f"{question.name}: texts and columns answer differently")
+                raise AssertionError(f"{question.name}: texts and columns give different rows")
             ratio = f"{slow.seconds / quick.seconds:9.1f}x{' (once)' if slow.once else ''}"
             print(f"  {question.name:52}{quick.seconds:9.3f}{slow.seconds:13.3f}{ratio}", flush=True)
 

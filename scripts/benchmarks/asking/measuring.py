@@ -1,4 +1,4 @@
-"""Seconds, bytes and files that an answer takes, and the peak of memory that a program takes."""
+"""Measures seconds, bytes and files of a query, and the peak memory of a program."""
 
 import json
 import statistics
@@ -21,7 +21,7 @@ _LONG = 8.0
 
 @dataclass(frozen=True)
 class Answer:
-    """The rows of an answer, in no order, and the seconds that it took: a median, or what one run took."""
+    """The rows of a query, unordered, and its seconds: a median, or those of one run."""
 
     rows: Rows
     seconds: float
@@ -29,7 +29,7 @@ class Answer:
 
 
 def measured(ask: Callable[[], Rows], runs: int) -> Answer:
-    """Ask once to warm up, then so many times; or once in all, where that takes long."""
+    """Run once to warm up, then `runs` times; only once if that takes long."""
     started = time.perf_counter()
     rows = sorted(ask(), key=repr)
     seconds = time.perf_counter() - started
@@ -44,13 +44,13 @@ def measured(ask: Callable[[], Rows], runs: int) -> Answer:
 
 
 def rows_of(connection: duckdb.DuckDBPyConnection, sql: str) -> Rows:
-    """The whole answer to a query of a dataset."""
+    """All rows of a query of a dataset."""
     batches = run_query(connection, sql).batches()
     return [tuple(row.values()) for batch in batches for row in batch.to_pylist()]
 
 
 def first_answer(dataset: Path, runs: int) -> tuple[float, float]:
-    """In new processes: seconds from open_dataset to the first answer, and of `harvester sql` in all."""
+    """Seconds in new processes: from open_dataset to the first result, and of a whole `harvester sql`."""
     program = (
         "import sys, time; from harvester.query import open_dataset; started = time.perf_counter();"
         " open_dataset(sys.argv[1]).execute('SELECT 1').fetchall(); print(time.perf_counter() - started)"
@@ -70,7 +70,7 @@ def first_answer(dataset: Path, runs: int) -> tuple[float, float]:
 
 
 def peak_of(process: subprocess.Popen[str]) -> int:
-    """Wait for a process; return the most memory that it held, in MB, as it was last seen (Linux)."""
+    """Wait for a process; return its peak memory in MB (Linux)."""
     peak = 0
     while process.poll() is None:
         told = Path(f"/proc/{process.pid}/status").read_text()
@@ -81,7 +81,7 @@ def peak_of(process: subprocess.Popen[str]) -> int:
 
 @dataclass(frozen=True)
 class Scan:
-    """What a query read: files, of how many; bytes; and the rows that it kept of them."""
+    """What a query read: files out of `of_files`, bytes, and the rows that it kept."""
 
     files: int
     of_files: int
@@ -90,7 +90,7 @@ class Scan:
 
 
 def scanned(connection: duckdb.DuckDBPyConnection, sql: str) -> Scan:
-    """What DuckDB says, and the kernel, of one query over instances."""
+    """Measure one query over instances by DuckDB's plan and the kernel's counters."""
     before = _bytes_read()
     text = connection.execute(f"EXPLAIN (ANALYZE, FORMAT json) {sql}").fetchall()[0][1]
     after = _bytes_read()
@@ -106,6 +106,6 @@ def _operators(node: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _bytes_read() -> int:
-    """What this process has read so far, of the disk or of what the kernel remembers of it (Linux)."""
+    """Bytes that this process has read so far, from the disk or the page cache (Linux)."""
     lines = Path("/proc/self/io").read_text().splitlines()
     return next(int(line.partition(":")[2]) for line in lines if line.startswith("rchar:"))

@@ -1,4 +1,4 @@
-"""The same questions to a dataset of thousands of parts, and to it compacted; what statistics spare."""
+"""The same queries of a dataset of thousands of parts and of its compacted copy; what statistics skip."""
 
 import shutil
 import subprocess
@@ -15,10 +15,10 @@ _LINKED = ("instances", "frames", "failures")
 
 
 def compact_copy(dataset: Path, target: Path) -> None:
-    """Compact a copy of a dataset by the command, and say what that took."""
+    """Compact a copy of a dataset by the command, and print its time and memory."""
     target.mkdir(parents=True)
     for entry in dataset.iterdir():
-        # Parts are immutable: a further name of each is a copy. Records and the lock are written.
+        # Parts are immutable, so they are hard-linked. Records and the lock are not, so they are copied.
         copy = _link if entry.name in _LINKED else shutil.copy2
         shutil.copytree(entry, target / entry.name, symlinks=True, copy_function=copy)
     program = Path(sys.executable).with_name("harvester")
@@ -30,7 +30,7 @@ def compact_copy(dataset: Path, target: Path) -> None:
     seconds = time.perf_counter() - started
     if process.returncode:
         raise ChildProcessError(said)
-    print(f"{said.strip()}\n{seconds:.1f} s in all, {peak:,} MB of memory at most")
+    print(f"{said.strip()}\n{seconds:.1f} s in total, peak memory {peak:,} MB")
 
 
 def _link(source: str, target: str) -> str:
@@ -40,11 +40,11 @@ def _link(source: str, target: str) -> str:
 
 
 def ask_both(dataset: Path, compacted: Path, runs: int) -> None:
-    """Opening and every question, of many parts and of few."""
+    """Open both datasets, and run every query on both."""
     counts = [len(Dataset.open(one).parts("instances")) for one in (dataset, compacted)]
     print(f"\n{'seconds, median of ' + str(runs):52}{counts[0]:,} parts  compacted, {counts[1]:,}")
     opened = [first_answer(one, runs) for one in (dataset, compacted)]
-    _line("open_dataset and a first answer, in a new process", *(one for one, _ in opened))
+    _line("open_dataset and a first result, in a new process", *(one for one, _ in opened))
     _line('`harvester sql -d DATASET "SELECT 1"` in all', *(whole for _, whole in opened))
     with open_dataset(dataset) as many, open_dataset(compacted) as few:
         ((series,),) = rows_of(few, A_SERIES)
@@ -54,12 +54,12 @@ def ask_both(dataset: Path, compacted: Path, runs: int) -> None:
                 measured(lambda asked=asked, sql=sql: rows_of(asked, sql), runs) for asked in (many, few)
             ]
             if answers[0].rows != answers[1].rows:
-                raise AssertionError(f"{question.name}: another answer after compaction")
+                raise AssertionError(f"{question.name}: different rows after compaction")
             _line(question.name, *(answer.seconds for answer in answers))
 
 
 def show_pruning(compacted: Path) -> None:
-    """What is read for a condition on collection, modality or series, beside no condition."""
+    """What is read with a condition on collection, modality or series, and without."""
     with open_dataset(compacted) as connection:
         ((series,),) = rows_of(connection, A_SERIES)
     one = f"SeriesInstanceUID = '{series}'"

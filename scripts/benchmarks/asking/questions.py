@@ -1,11 +1,11 @@
-"""The questions, in SQL over a dataset's views, and over the same headers as one JSON text each."""
+"""The queries, in SQL over a dataset's views, and over the same headers as JSON texts."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Question:
-    """One question: `{series}` stands for a series of the dataset; `json` is for the table `headers`."""
+    """One query: `{series}` stands for a series of the dataset; `json` is for the table `headers`."""
 
     name: str
     sql: str
@@ -66,7 +66,7 @@ QUESTIONS = (
     ),
 )
 
-# Of the middle of the largest partition, so that statistics alone can find it.
+# From the middle of the largest partition, so that only statistics can find it.
 A_SERIES = """
     SELECT SeriesInstanceUID FROM instances WHERE collection_id = 'nlst' AND Modality = 'CT'
     GROUP BY SeriesInstanceUID ORDER BY SeriesInstanceUID

@@ -1,1 +1,1 @@
-"""What the benchmark of a Dask cluster is made of."""
+"""Modules of the benchmark of a Dask cluster."""

@@ -1,4 +1,4 @@
-"""One side: crawls once, and says how far it was when, and what all of its processes had used of the CPU."""
+"""Crawls once with one engine, and prints its progress and the CPU time of all its processes."""
 
 import json
 import os
@@ -16,14 +16,14 @@ from harvester.engine.crawl import crawl
 from harvester.engine.shard import CrawlProgress
 from harvester.engine.workers.memory import keep_small
 
-LOOK_SECONDS = 0.05
-# What lies between is the harvest alone: all workers are at work, and none waits for the last shards.
+SAMPLE_SECONDS = 0.05
+# Between these shares all workers harvest, and none waits for the last shards.
 BETWEEN = (0.2, 0.9)
 
 
 @dataclass(frozen=True)
 class Mark:
-    """How far a crawl was at some time: seconds of the clock and of the CPU since it was started."""
+    """The progress of a crawl at one time: wall and CPU seconds since its start, and instances."""
 
     clock: float
     cpu: float
@@ -32,7 +32,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Side:
-    """One crawl, seen from inside: four marks, the last one when it had ended."""
+    """One crawl: four marks, the last one at its end."""
 
     first: Mark
     early: Mark
@@ -41,19 +41,19 @@ class Side:
 
     @property
     def rate(self) -> float:
-        """Instances a second, while all workers are at work."""
+        """Instances per second while all workers harvest."""
         return (self.late.instances - self.early.instances) / (self.late.clock - self.early.clock)
 
     @property
     def cost(self) -> float:
-        """CPU seconds an instance, meanwhile."""
+        """CPU seconds per instance in the same time."""
         return (self.late.cpu - self.early.cpu) / (self.late.instances - self.early.instances)
 
 
 def tree_cpu() -> float:
-    """CPU seconds of this process and of all below it, as the operating system counts them.
+    """CPU seconds of this process and its descendants, as the operating system counts them.
 
-    Those of processes that have ended are their parents', once these have waited for them.
+    The time of an ended process counts for its parent once the parent has waited for it.
     """
     children: dict[int, list[int]] = {}
     spent: dict[int, float] = {}
@@ -74,33 +74,33 @@ def tree_cpu() -> float:
 
 
 async def measured(config: CrawlConfig, instances: int) -> Side:
-    """Crawl, and take note of the time at the first instance, early, late and at the end."""
+    """Crawl, and take marks at the first instance, early, late and at the end."""
     progress, started = CrawlProgress(), time.perf_counter()
     marks: list[Mark] = []
 
     def mark() -> None:
         marks.append(Mark(time.perf_counter() - started, tree_cpu(), progress.instances))
 
-    async def look() -> None:
+    async def sample() -> None:
         for wanted in (1, *(int(part * instances) for part in BETWEEN)):
-            while progress.instances < wanted:  # noqa: ASYNC110  a crawl's progress is read, not told
-                await anyio.sleep(LOOK_SECONDS)
+            while progress.instances < wanted:  # noqa: ASYNC110  a crawl's progress has no event
+                await anyio.sleep(SAMPLE_SECONDS)
             mark()
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(look)
+        tasks.start_soon(sample)
         result = await crawl(config, progress)
         tasks.cancel_scope.cancel()
     mark()
     if (result.instances, result.failures) != (instances, 0):
         raise SystemExit(f"{result.instances} of {instances} instances, {result.failures} failures")
     if len(marks) != len(BETWEEN) + 2 or marks[1].instances == marks[2].instances:
-        raise SystemExit(f"{instances} instances are too few to be measured; take more")
+        raise SystemExit(f"{instances} instances are too few to measure; use more")
     return Side(*marks)
 
 
 def main() -> None:
-    """Crawl so many instances at an endpoint with an engine into a new dataset; say in JSON how it went."""
+    """Crawl `instances` objects of an endpoint with an engine into a new dataset; print the marks as JSON."""
     engine, endpoint, instances = sys.argv[1], sys.argv[2], int(sys.argv[3])
     keep_small()  # as the program itself does
     with tempfile.TemporaryDirectory(prefix="harvester-cluster-") as folder:

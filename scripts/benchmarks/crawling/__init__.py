@@ -1,1 +1,1 @@
-"""What the crawl benchmark is made of: made-up objects, servers, clients, and its parts."""
+"""Modules of the crawl benchmark: synthetic objects, servers, clients, and the parts."""

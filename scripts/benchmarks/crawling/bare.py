@@ -1,4 +1,4 @@
-"""A bare aiohttp loop: fetches the ranges that a file lists, and drops them."""
+"""A bare aiohttp loop: fetches the ranges that a file lists, and discards them."""
 
 import asyncio
 import sys
@@ -9,7 +9,7 @@ import yarl
 
 
 async def fetch_all(ranges: list[list[str]], concurrency: int) -> int:
-    """Fetch ranges, each an address, a first and a last byte, so many at once; says how many bytes came."""
+    """Fetch ranges (URL, first and last byte), `concurrency` at a time; return the bytes received."""
     lines = iter(ranges)
     received = 0
     connector = aiohttp.TCPConnector(limit=concurrency)

@@ -1,4 +1,4 @@
-"""Runs a program on chosen cores and says what it cost, by the operating system's accounting."""
+"""Runs a program on chosen cores and measures its CPU time, as the operating system counts it."""
 
 import os
 import resource
@@ -30,8 +30,8 @@ def run(
 
     Args:
         command: The program and its arguments.
-        cores: Where it may run; None is anywhere.
-        watch: Is called every half second with the program's process number.
+        cores: The cores that it may run on; None means any.
+        watch: Called every half second with the program's process ID.
 
     Raises:
         RuntimeError: It failed.

@@ -1,4 +1,4 @@
-"""Made-up CT series with the attributes that IDC's de-identified CT instances have, values varying alike."""
+"""Synthetic CT series with the attributes of IDC's de-identified CT instances, and similar values."""
 
 import io
 import random
@@ -21,14 +21,14 @@ LONG_LENGTHS = frozenset({b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UN"
 
 @dataclass(frozen=True)
 class Element:
-    """One encoded data element, its tag beside it."""
+    """One encoded data element with its tag."""
 
     tag: int
     encoded: bytes
 
 
 def made_series(number: int, count: int) -> Iterator[bytes]:
-    """The headers of one made-up series, up to and including the length of its pixel data."""
+    """The headers of one synthetic series, up to and including the length of its pixel data."""
     chance = random.Random(number)  # noqa: S311  no secret
     elements = _elements(_instance(chance))
     spacing = chance.choice((0.625, 1.25, 2.0, 2.5))
@@ -56,7 +56,7 @@ def made_series(number: int, count: int) -> Iterator[bytes]:
 
 
 def series_like_ct_small(number: int, count: int) -> Iterator[bytes]:
-    """As many instances of pydicom's CT_small.dcm; most of its 240 elements are the maker's private ones."""
+    """Instances like pydicom's CT_small.dcm; most of its 240 elements are the manufacturer's private ones."""
     source = get_testdata_file("CT_small.dcm")
     if source is None:
         raise FileNotFoundError("pydicom has no CT_small.dcm")
@@ -79,7 +79,7 @@ def series_like_ct_small(number: int, count: int) -> Iterator[bytes]:
 
 
 def _with(elements: list[Element], values: dict[int, str]) -> bytes:
-    """The header with other texts in place of some values'."""
+    """The header with some values replaced."""
     pieces = [b"\0" * 128 + b"DICM"]
     for one in elements:
         text = values.get(one.tag)
@@ -117,7 +117,7 @@ def _uid(chance: random.Random) -> str:
 
 
 def _instance(chance: random.Random) -> bytes:
-    """One instance: as IDC's copies of TCIA's LIDC and NLST collections, all of it made up."""
+    """One instance like those of TCIA's LIDC and NLST collections in IDC, with invented values."""
     uid = _uid(chance)
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\0\1"
@@ -164,7 +164,7 @@ def _instance(chance: random.Random) -> bytes:
 
 
 def _attributes(chance: random.Random, uid: str) -> dict[str, object]:
-    """Those of the demo's slices, and what differs from series to series or IDC has besides."""
+    """Attributes of the demo's slices, those that differ between series, and others that IDC has."""
     day = f"{chance.randrange(1998, 2006)}{chance.randrange(1, 13):02}{chance.randrange(1, 29):02}"
     patient = f"LIDC-IDRI-{chance.randrange(10_000):04}"
     kernel = chance.choice(("STANDARD", "BONE", "LUNG", "B30f"))

@@ -1,4 +1,4 @@
-"""What a harvested CT instance costs the client's CPU, against fetching the same ranges and dropping them."""
+"""The client's CPU time per harvested CT instance, compared with fetching and discarding the same ranges."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ ROWS: dict[str, Callable[[int, int], Iterator[bytes]]] = {
 
 
 def make_bucket(root: Path, count: int, make: Callable[[int, int], Iterator[bytes]]) -> list[str]:
-    """Write sparse objects of so many made-up instances; gives their paths under the root."""
+    """Write sparse objects of `count` synthetic instances; return their paths under the root."""
     paths: list[str] = []
     while len(paths) < count:
         number = len(paths)
@@ -37,7 +37,7 @@ def make_bucket(root: Path, count: int, make: Callable[[int, int], Iterator[byte
 
 
 def configure(home: Path, address: str, paths: list[str], *, processes: int = 1) -> Path:
-    """Write a crawl's configuration, for a list of these paths at that address."""
+    """Write a crawl's configuration for these paths at an address."""
     urls = home / "urls.txt"
     urls.write_text("".join(f"{address}{path}\n" for path in paths))
     configuration = home / "crawl.toml"
@@ -55,7 +55,7 @@ def harvest(
     *,
     watch: Callable[[int], None] | None = None,
 ) -> child.Spent:
-    """Run `harvester crawl` into an empty dataset and see that it harvested everything."""
+    """Run `harvester crawl` into an empty dataset and check that it harvested everything."""
     shutil.rmtree(configuration.parent / "dataset", ignore_errors=True)
     command = [*child.HARVESTER, "crawl", str(configuration), "--json"]
     spent = child.run(command, cores=cores, watch=watch)
@@ -67,7 +67,7 @@ def harvest(
 
 @dataclass(frozen=True)
 class Costs:
-    """CPU seconds of a bare loop and of harvester, in each of several runs."""
+    """CPU seconds of the bare loop and of harvester in each run."""
 
     bare: list[float]
     harvester: list[float]
@@ -95,7 +95,7 @@ def run(home: Path, instances: int, runs: int) -> None:
         shutil.rmtree(home)
         fetched = sum(one.sent for one in asked)
         print(f"  {name}")
-        print(f"    {len(asked) / instances:.3f} requests and {fetched / instances:,.0f} bytes an instance")
+        print(f"    {len(asked) / instances:.3f} requests and {fetched / instances:,.0f} bytes per instance")
         for who, one, all_of_them in (
             ("bare aiohttp", start.bare, whole.bare),
             ("harvester", start.harvester, whole.harvester),
@@ -103,17 +103,17 @@ def run(home: Path, instances: int, runs: int) -> None:
             print(
                 f"    {who:14} {statistics.median(all_of_them) / instances * 1e6:6.0f} us"
                 f"   ({min(all_of_them) / instances * 1e6:.0f} to {max(all_of_them) / instances * 1e6:.0f});"
-                f" start {statistics.median(one):.2f} s in all"
+                f" start {statistics.median(one):.2f} s in total"
             )
         ratios = [ours / bare for ours, bare in zip(whole.harvester, whole.bare, strict=True)]
         bare, ours = (one - other for one, other in zip(whole.median(), start.median(), strict=True))
-        print(f"    ratio {statistics.median(ratios):.2f}; without either's start {ours / bare:.2f}")
+        print(f"    ratio {statistics.median(ratios):.2f}; without the start of both {ours / bare:.2f}")
 
 
 def _measured(
     home: Path, bucket: nginx.Bucket, paths: list[str], asked: list[nginx.Request], runs: int
 ) -> Costs:
-    """Harvest these objects, and fetch what harvester asked for; interleaved, since machines drift."""
+    """Harvest these objects, and fetch the same ranges; interleaved, because load varies."""
     ranges = home / "ranges.txt"
     ranges.write_text("".join(f"{bucket.quiet}{one.path} {one.start} {one.stop - 1}\n" for one in asked))
     bare = [sys.executable, str(child.HERE / "bare.py"), str(ranges), str(CONCURRENCY)]

@@ -1,4 +1,4 @@
-"""Reads headers as is done today, in 32 threads: `idiom_clients.py NAME ENDPOINT FILE-OF-PATHS`."""
+"""Reads headers with usual clients, in 32 threads: `idiom_clients.py NAME ENDPOINT FILE-OF-PATHS`."""
 
 import io
 import json
@@ -59,7 +59,7 @@ def boto3_download(endpoint: str) -> Reader:
 
 
 def s3fs(endpoint: str) -> Reader:
-    """s3fs, as it comes."""
+    """s3fs, with its defaults."""
     import s3fs as library  # noqa: PLC0415
 
     files = library.S3FileSystem(anon=True, endpoint_url=endpoint)
@@ -89,7 +89,7 @@ def _s3_client(endpoint: str) -> object:
 
 
 def main() -> None:
-    """Read all, and print how many, in how many seconds, imports and the making of the client left out."""
+    """Read all objects, and print their number and the seconds, without imports and the client's creation."""
     name, endpoint, paths = sys.argv[1:]
     warnings.simplefilter("ignore")
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"

@@ -1,4 +1,4 @@
-"""Instances a second and bytes, against what users do today, on a mixed bucket with and without latency."""
+"""Instances per second and bytes, compared with usual clients, on a mixed bucket with and without latency."""
 
 import contextlib
 import importlib.util
@@ -20,7 +20,7 @@ LINK = child.HERE.parent / "reading" / "link.py"
 PACKAGES = ("google.cloud.storage", "smart_open", "s3fs", "boto3")
 ONE_WAY_SECONDS = 0.010
 GIGABIT = 125_000_000  # bytes a second
-SHARE = 20  # an idiom reads one of so many of what harvester reads: its rate does not change with more
+SHARE = 20  # a usual client reads 1/SHARE of the objects: its rate does not depend on their number
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Figures:
 
 
 def are_installed() -> bool:
-    """Whether the clients that are compared are there."""
+    """Whether the other clients are installed."""
     try:
         return all(importlib.util.find_spec(name) is not None for name in PACKAGES)
     except ModuleNotFoundError:
@@ -41,7 +41,7 @@ def are_installed() -> bool:
 
 @dataclass(frozen=True)
 class Setting:
-    """Where the clients run, and over what they reach the server at `address`."""
+    """The clients' cores, and the connection by which they reach the server at `address`."""
 
     name: str
     address: str
@@ -50,7 +50,7 @@ class Setting:
 
 @contextlib.contextmanager
 def far(address: str, *program: object) -> Iterator[str]:
-    """The address of a relay to this one; the program is given the port, and then its own arguments."""
+    """Run a relay to this address and return its own; the program gets the port and then its arguments."""
     path, *arguments = program
     command = [sys.executable, str(path), address.rpartition(":")[2], *map(str, arguments)]
     with subprocess.Popen(
@@ -69,7 +69,7 @@ def far(address: str, *program: object) -> Iterator[str]:
 
 
 def run(home: Path, instances: int, runs: int) -> None:
-    """Print each idiom's figures and harvester's, and their ratios."""
+    """Print the figures of each client and of harvester, and their ratios."""
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     stored = mixed_bucket.write(home / "root", mixed_bucket.mixed_objects(max(1, instances // 100)))
@@ -77,9 +77,9 @@ def run(home: Path, instances: int, runs: int) -> None:
     few = paths[: max(100, len(paths) // SHARE // 100 * 100)]
     mean = statistics.fmean(one.size for one in stored)
     print(
-        f"\nToday's idioms, {THREADS} threads and {len(few)} instances each;"
+        f"\nUsual clients, {THREADS} threads and {len(few)} instances each;"
         f" harvester {len(paths)}, start included;"
-        f" in a hundred {mixed_bucket.PROPORTIONS},"
+        f" in percent {mixed_bucket.PROPORTIONS},"
         f" {mean / 1e6:.2f} MB each; medians of {runs}"
     )
     with nginx.serving(home / "root", home / "nginx") as bucket:

@@ -1,4 +1,4 @@
-"""Resident memory of a crawl's processes, as more and more objects are harvested."""
+"""Resident memory of a crawl's processes as the number of harvested objects grows."""
 
 import itertools
 import shutil
@@ -15,10 +15,10 @@ MOST_MEGABYTES = 300
 
 @dataclass
 class Watch:
-    """Samples the memory of a process and of its children, beside what the server was asked by then."""
+    """Samples the memory of a process and its children, with the number of requests at that time."""
 
     bucket: nginx.Bucket
-    peaks: dict[int, float] = field(default_factory=dict)  # MB by process, ever
+    peaks: dict[int, float] = field(default_factory=dict)  # MB by process
     samples: list[tuple[int, float]] = field(default_factory=list)  # requests so far; the largest process now
     _log_read: int = 0
     _requests: int = 0
@@ -39,12 +39,12 @@ class Watch:
         self.samples.append((self._requests, now))
 
     def largest_until(self, requests: int) -> float:
-        """The largest process there was while no more than so many were asked for."""
+        """The memory of the largest process up to a number of requests."""
         return max((now for count, now in self.samples if count <= requests), default=0.0)
 
 
 def run(home: Path, instances: int) -> None:
-    """Print the memory on the way, for one process and for two."""
+    """Print the memory during a crawl, for one process and for two."""
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     paths = make_bucket(home / "root", instances, made_series)
@@ -76,7 +76,7 @@ def _children(process: int) -> list[int]:
 
 
 def _memory(process: int) -> tuple[float, float] | None:
-    """Resident now and at most so far, in MB; None where the process is gone."""
+    """Resident memory now and its peak, in MB; None if the process is gone."""
     try:
         lines = Path(f"/proc/{process}/status").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""A made-up bucket of CT, MR, SM and SEG objects, of realistic sizes and in realistic proportions."""
+"""A synthetic bucket of CT, MR, SM and SEG objects, of realistic sizes and in realistic proportions."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGBaseline8Bit
 
 from crawling import computed_tomography
 
-# Of a hundred instances: with these, a mean instance weighs what IDC's does, 1.7 MB.
+# Per hundred instances: with these, the mean instance has IDC's size, 1.7 MB.
 CT, MR, SM, SEG = 68, 28, 2, 2
 PROPORTIONS = f"{CT} CT, {MR} MR, {SM} SM, {SEG} SEG"
 MR_BYTES = 300_000
@@ -23,7 +23,7 @@ SEGMENT_FRAMES = 500
 
 @dataclass(frozen=True)
 class Stored:
-    """One object: its path, the bytes up to its pixel data's length, and its size; the rest is a hole."""
+    """One object: its path, the bytes up to its pixel data's length, and its size; the rest is sparse."""
 
     path: str
     head: bytes
@@ -31,7 +31,7 @@ class Stored:
 
 
 def mixed_objects(hundreds: int) -> Iterator[Stored]:
-    """So many hundred objects, each hundred in series of its own."""
+    """`hundreds` times a hundred objects, each hundred in its own series."""
     for number in range(hundreds):
         folder = f"/bucket/{number:05}"
         chance = random.Random(number)  # noqa: S311  no secret
@@ -49,7 +49,7 @@ def mixed_objects(hundreds: int) -> Iterator[Stored]:
 
 
 def write(root: Path, objects: Iterator[Stored]) -> list[Stored]:
-    """Write objects as sparse files, each with the metadata that GCS's JSON interface gives of it."""
+    """Write objects as sparse files, each with its metadata in GCS's JSON interface."""
     written = []
     for one in objects:
         path = root / one.path[1:]
@@ -90,7 +90,7 @@ def _dataset(sop_class: UID, transfer_syntax: UID, modality: str) -> FileDataset
 
 
 def _head(dataset: FileDataset, pixels: bytes, size: int) -> bytes:
-    """The object up to its pixel data, which claims the rest of it."""
+    """The object up to its pixel data, whose length is the rest of it."""
     dataset.PixelData = pixels
     stream = io.BytesIO()
     dcmwrite(stream, dataset, enforce_file_format=True)

@@ -1,4 +1,4 @@
-"""nginx on loopback as a bucket: ranges, ETags, and a second port that writes down what is asked for."""
+"""nginx on loopback as a bucket: ranges, ETags, and a second port that logs requests."""
 
 import contextlib
 import os
@@ -35,7 +35,7 @@ http {{
 
 @dataclass(frozen=True)
 class Request:
-    """One line of the server's log; `stop` is behind the last byte asked for, `sent` is bytes of the body."""
+    """One line of the server's log; `stop` is behind the last requested byte, `sent` counts body bytes."""
 
     path: str
     start: int
@@ -53,12 +53,12 @@ class Bucket:
     master: int
 
     def processes(self) -> list[int]:
-        """Its process numbers."""
+        """Its process IDs."""
         workers = Path(f"/proc/{self.master}/task/{self.master}/children").read_text().split()
         return [self.master, *map(int, workers)]
 
     def requests(self) -> list[Request]:
-        """What was asked for at the logging address so far."""
+        """The requests to the logging address so far."""
         found = []
         for line in (self.home / "access.log").read_text().splitlines():
             path, asked, _status, sent = line.rsplit(" ", 3)
@@ -71,13 +71,13 @@ class Bucket:
 
 
 def is_installed() -> bool:
-    """Whether there is an nginx to start."""
+    """Whether nginx is installed."""
     return shutil.which("nginx") is not None
 
 
 @contextlib.contextmanager
 def serving(root: Path, home: Path, *, core: int | None = 0) -> Iterator[Bucket]:
-    """Serve a folder while the block runs, from one core.
+    """Serve a folder from one core while the block runs.
 
     Args:
         root: What is served.

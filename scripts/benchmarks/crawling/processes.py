@@ -1,4 +1,4 @@
-"""Two worker processes against one, with the server's share of the cores taken out."""
+"""Two worker processes compared with one, without the server's share of the cores."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from crawling.cpu import configure, harvest, make_bucket
 
 @dataclass(frozen=True)
 class Figures:
-    """One crawl: the client's CPU seconds, the server's, and the wall clock's."""
+    """One crawl: CPU seconds of client and server, and wall seconds."""
 
     client: float
     server: float
@@ -52,7 +52,7 @@ def run(home: Path, instances: int, runs: int) -> None:
             f" client {client / instances * 1e6:5.0f} us, server {server / instances * 1e6:4.0f} us"
         )
     by_cpu = 2 * statistics.median(a.client for a in ones) / statistics.median(b.client for b in twos)
-    print(f"  by the client's CPU alone, two processes are worth {by_cpu:.2f} of one")
+    print(f"  by the client's CPU alone, two processes have {by_cpu:.2f} times the rate of one")
     print(f"  two without the server's share of their cores: {two:7.0f} instances/s, {two / one:.2f}x one")
 
 

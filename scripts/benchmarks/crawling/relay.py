@@ -1,4 +1,4 @@
-"""A TCP relay that holds every byte back, each way: `relay.py PORT SECONDS`; prints its own port."""
+"""A TCP relay that delays every byte in both directions: `relay.py PORT SECONDS`; prints its own port."""
 
 import asyncio
 import sys
@@ -6,11 +6,11 @@ from collections import deque
 from contextlib import suppress
 from typing import cast
 
-HELD_AT_MOST = 16 << 20  # bytes of one direction: what a connection of 1.6 GB/s has under way in 10 ms
+HELD_AT_MOST = 16 << 20  # bytes in one direction: 10 ms of a connection of 1.6 GB/s
 
 
 class Delayed(asyncio.Protocol):
-    """One end of a connection: what it receives leaves at the other end later, in order."""
+    """One end of a connection: received bytes leave at the other end later, in order."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -21,15 +21,15 @@ class Delayed(asyncio.Protocol):
         self.blocked = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember where to write."""
+        """Keep the transport."""
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Hold it back; read no more while too much is held."""
+        """Delay the bytes; stop reading while too many are held."""
         self.hold(data)
 
     def eof_received(self) -> bool:
-        """The other end hears of it in its turn."""
+        """Pass the end of the stream on, after the bytes before it."""
         self.hold(b"")
         return True
 
@@ -40,18 +40,18 @@ class Delayed(asyncio.Protocol):
             self.other.transport.close()
 
     def pause_writing(self) -> None:
-        """This end takes no more for now: the other's bytes wait."""
+        """Stop writing: this end's buffer is full."""
         if self.other is not None:
             self.other.blocked = True
 
     def resume_writing(self) -> None:
-        """It takes more again."""
+        """Continue writing."""
         if self.other is not None:
             self.other.blocked = False
             self.other.release()
 
     def hold(self, data: bytes) -> None:
-        """Keep a piece, and see to it that it goes on in time."""
+        """Keep a piece, and schedule when it is sent."""
         loop = asyncio.get_running_loop()
         self.held.append((loop.time() + self.seconds, data))
         self.bytes += len(data)
@@ -61,7 +61,7 @@ class Delayed(asyncio.Protocol):
             self.transport.pause_reading()
 
     def release(self) -> None:
-        """Pass on what has waited long enough."""
+        """Send the pieces whose delay has passed."""
         loop = asyncio.get_running_loop()
         target = self.other.transport if self.other is not None else None
         while (
@@ -81,7 +81,7 @@ class Delayed(asyncio.Protocol):
 
 
 class Accepted(Delayed):
-    """The client's end, which connects to the server; what comes before that is done waits, too."""
+    """The client's end, which connects to the server; bytes received before that wait."""
 
     def __init__(self, port: int, seconds: float) -> None:
         super().__init__(seconds)

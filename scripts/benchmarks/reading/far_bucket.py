@@ -14,7 +14,7 @@ from crawling import child, nginx
 
 @dataclass
 class Spent:
-    """What was asked for and brought in a while."""
+    """Requests and bytes of a period."""
 
     requests: int = 0
     bytes: int = 0
@@ -22,7 +22,7 @@ class Spent:
 
 @dataclass(frozen=True)
 class FarBucket:
-    """Where the bucket answers, over the link."""
+    """The bucket's address, over the link."""
 
     address: str
     bucket: nginx.Bucket
@@ -30,14 +30,14 @@ class FarBucket:
     answers: IO[str]
 
     def brought(self) -> int:
-        """How many bytes came over the link so far, with the heads of the answers."""
+        """Bytes that came over the link so far, with the heads of the responses."""
         self.questions.write("\n")
         self.questions.flush()
         return int(self.answers.readline())
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[Spent]:
-        """Count what is asked for, and brought, while the block runs."""
+        """Count requests and bytes while the block runs."""
         spent = Spent()
         requests, brought = len(self.bucket.requests()), self.brought()
         yield spent

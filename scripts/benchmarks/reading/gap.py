@@ -18,7 +18,7 @@ MANY = 256  # requests
 
 
 def run(setting: Setting) -> None:
-    """Print how many bytes cost as much as a request, waited for alone or with others under way."""
+    """Print how many bytes take as long as a request, alone or with others under way."""
     path = setting.root / BUCKET / "noise.bin"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as stream:
@@ -63,7 +63,7 @@ async def _one(store: Store, ref: ObjectRef, length: int) -> float:
 
 
 async def _many(store: Store, ref: ObjectRef, at_once: int) -> float:
-    """Every other stretch of the object, in requests of their own."""
+    """Read every other part of the object, each in its own request."""
     limit = anyio.CapacityLimiter(at_once)
 
     async def get(number: int) -> None:

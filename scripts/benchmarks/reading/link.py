@@ -13,7 +13,9 @@ from collections import deque
 from dataclasses import dataclass
 
 _READ = 64 << 10  # bytes at once
-_BUFFER = 512 << 10  # bytes that the kernel holds for a client: few, so that those are counted that it takes
+_BUFFER = (
+    512 << 10
+)  # bytes that the kernel buffers for a client: few, so that only bytes that it reads are counted
 
 
 @dataclass
@@ -34,13 +36,13 @@ class Link:
 
     @property
     def holds(self) -> int:
-        """How many bytes of one connection may be under way."""
+        """The maximum bytes of one connection under way."""
         return (
             max(_BUFFER, int(2 * self.seconds * self.bytes_per_second)) if self.bytes_per_second else 8 << 20
         )
 
     def arrival(self, now: float, length: int) -> float:
-        """When bytes arrive that are sent now."""
+        """The arrival time of bytes that are sent now."""
         self.free = max(self.free, now)
         if self.bytes_per_second:
             self.free += length / self.bytes_per_second
@@ -59,7 +61,7 @@ class Direction:
         self.moved = asyncio.Event()
 
     async def carry(self, handshake: float) -> None:
-        """Carry all bytes; the first of them leave when the connection is made, after so many seconds."""
+        """Carry all bytes; the first ones leave after the seconds that a connection takes."""
         loop = asyncio.get_running_loop()
         begun = loop.time() + handshake
         async with asyncio.TaskGroup() as tasks:
@@ -76,7 +78,7 @@ class Direction:
                     await self.moved.wait()
 
     async def send(self) -> None:
-        """Pass on what has arrived, in its time; nothing is the end."""
+        """Pass bytes on at their arrival time; no bytes mean the end."""
         loop = asyncio.get_running_loop()
         while True:
             while not self.under_way:
@@ -109,7 +111,7 @@ async def main() -> None:
                 tasks.create_task(Direction(there, reader, server_writer).carry(2 * seconds))
                 tasks.create_task(Direction(back, server_reader, writer).carry(0.0))
         except* OSError:
-            pass  # one of the ends gave up
+            pass  # one end closed the connection
         finally:
             for end in (writer, server_writer):
                 end.transport.abort()

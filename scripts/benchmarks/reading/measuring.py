@@ -28,7 +28,7 @@ NEEDED = {
 
 @dataclass(frozen=True)
 class Setting:
-    """What a part runs with: the folder that is served, the bucket, how many runs and frames, with whom."""
+    """The settings of a part: the served folder, the bucket, the numbers of runs and frames, the clients."""
 
     root: Path
     bucket: FarBucket
@@ -37,14 +37,14 @@ class Setting:
     alone: bool = False
 
     def compares(self, client: str) -> bool:
-        """Whether a client is to be measured, and is there."""
+        """Whether a client is selected and installed."""
         try:
             return not self.alone and all(version(package) for package in NEEDED.get(client, ()))
         except PackageNotFoundError:
             return False
 
     def copies(self, path: Path, count: int) -> list[str]:
-        """The keys of so many objects with the same content; none is read twice by one client."""
+        """The keys of objects with the same content; a client reads none of them twice."""
         keys = []
         for number in range(count):
             copy = path.with_name(f"{path.stem}-{number}{path.suffix}")
@@ -56,7 +56,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Figures:
-    """What one client's reads of an object took, each a median, and what it found there."""
+    """The medians of one client's reads of an object, and what it found."""
 
     seconds: float
     requests: float
@@ -67,13 +67,13 @@ class Figures:
         return f"{self.seconds * 1e3:9,.0f} ms {self.requests:6.0f} requests {self.bytes:13,.0f} bytes"
 
     def against(self, ours: "Figures") -> str:
-        """How much less ours are."""
+        """The ratios to harvester's figures."""
         faster, fewer = self.seconds / ours.seconds, self.bytes / ours.bytes
         return f"harvester {faster:.1f}x as fast, 1/{fewer:.0f} of the bytes"
 
 
 def measure(setting: Setting, client: str, task: str, keys: Sequence[str]) -> Figures:
-    """Read the first object to get warm, then each of the others, which are measured."""
+    """Read the first object to warm up, then measure each of the others."""
     program = [sys.executable, str(child.HERE.parent / "reading" / "client.py")]
     spent: list[Spent] = []
     told: list[dict[str, Any]] = []

@@ -8,11 +8,11 @@ from reading.measuring import BLOB_READER, BUCKET, OBSTORE, SMART_OPEN, Setting,
 FRAMES = 3_000
 ROW = 60  # tiles
 SEGMENTS, SLICES = 10, 100  # 1,000 frames
-LARGE = 840  # pixels, both ways: with these a segmentation weighs what IDC's mean one does, 89 MB
+LARGE = 840  # pixels per side: a segmentation then has IDC's mean size, 89 MB
 
 
 def run(setting: Setting) -> None:
-    """Print each client's figures, and harvester's beside them."""
+    """Print the figures of each client and of harvester."""
     folder = setting.root / BUCKET
     slide, segmentation = folder / "slide.dcm", folder / "segmentation.dcm"
     frames = setting.frames or FRAMES

@@ -39,7 +39,7 @@ _DELIMITER = b"\xfe\xff\xdd\xe0" + bytes(4)
 
 @dataclass(frozen=True)
 class Slide:
-    """A slide of JPEG tiles that has no offset table: what stands in front of its tiles, and these.
+    """A slide of JPEG tiles without an offset table: the bytes before its tiles, and the tiles.
 
     Attributes:
         head: All up to the first tile's item.
@@ -52,7 +52,7 @@ class Slide:
     frames: int
 
     def write(self, path: Path) -> int:
-        """Write it, a tile at a time; gives its size in bytes."""
+        """Write the slide, tile by tile; return its size in bytes."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as stream:
             stream.write(self.head)
@@ -71,7 +71,7 @@ def made_slide(
     spacing: float = 0.0005,
     series_instance_uid: str | None = None,
 ) -> Slide:
-    """A slide of so many rows and columns of tiles.
+    """A slide of `rows` by `columns` tiles.
 
     Args:
         rows: Of tiles.
@@ -156,7 +156,7 @@ def made_segmentation(
 
 
 def write_large(segmentation: FileDataset, path: Path, pixels: int = 512) -> int:
-    """Write a segmentation as if its frames were this large, of nothing; gives its size in bytes."""
+    """Write a segmentation with frames of this size, all zero; return its size in bytes."""
     segmentation.Rows = segmentation.Columns = pixels
     segmentation.PixelData = b""
     head = _encoded(segmentation)
@@ -186,7 +186,7 @@ def made_volume_slice(index: int, pixels: int, series_instance_uid: str | None =
 
 
 def describe_for_gcs(root: Path, path: Path) -> None:
-    """Write what GCS's JSON interface says of an object of a bucket below `root`."""
+    """Write the metadata of an object in GCS's JSON interface below `root`."""
     bucket, name = path.relative_to(root).as_posix().split("/", 1)
     metadata = root / "metadata" / bucket / f"{name}.json"
     metadata.parent.mkdir(parents=True, exist_ok=True)

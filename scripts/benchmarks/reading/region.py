@@ -4,13 +4,13 @@ from reading import objects
 from reading.client import REGION
 from reading.measuring import BLOB_READER, BUCKET, OBSTORE, Figures, Setting, measure
 
-FRAMES = 12_000  # of 42 kB: three quarters of IDC's mean slide series, 642 MB, as base layers are
+FRAMES = 12_000  # of 42 kB: a base layer is three quarters of IDC's mean slide series, 642 MB
 ROW = 120  # tiles
-LEAST = 5  # tiles both ways, which a region needs
+LEAST = 5  # tiles per side that a region needs
 
 
 def run(setting: Setting) -> None:
-    """Print the figures of the first time and of those that follow, beside other clients'."""
+    """Print the figures of the first and of later reads, and those of other clients."""
     path = setting.root / BUCKET / "base-layer.dcm"
     frames = setting.frames or FRAMES
     slide = objects.made_slide(max(LEAST, frames // ROW), max(LEAST, min(frames // LEAST, ROW)))
@@ -23,7 +23,7 @@ def run(setting: Setting) -> None:
     first = measure(setting, "harvester, the first of its kind", "region", others)
     print(f"  {'harvester, the first time':34} {first}")
     again = measure(setting, "harvester", "region", [key] * (setting.runs + 1))
-    print(f"  {'harvester, from then on':34} {again}")
+    print(f"  {'harvester, after the first time':34} {again}")
     for client in (BLOB_READER, OBSTORE):
         if setting.compares(client):
             peer = measure(setting, client, "region", others)
