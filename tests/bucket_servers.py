@@ -1,4 +1,4 @@
-"""Servers that stand in for the clouds' buckets, each a process of its own: they are written to, too.
+"""Servers in place of the clouds' buckets, each in its own process, which accept writes.
 
 In this process they could not run: pyarrow keeps Python's lock while it waits for some answers.
 """
@@ -22,8 +22,8 @@ print(server.server_port, flush=True)
 server.serve_forever()
 """
 
-# The emulator takes conditions for granted; as Google documents them, a generation that is not the
-# object's, or 0 where there is an object, is answered 412.
+# The emulator ignores conditions. As Google documents them, the response is 412 to a generation other than
+# the object's, or to 0 if the object exists.
 GCS = """
 import sys, threading
 from functools import partial
@@ -66,20 +66,20 @@ CREDENTIALS = {
 
 @dataclass(frozen=True)
 class Bucket:
-    """An empty bucket; `scheme` is the cloud's."""
+    """An empty bucket; `scheme` is `s3` or `gs`."""
 
     scheme: str
     name: str
     endpoint: str
 
     def place(self, prefix: str) -> str:
-        """The address of a dataset in it."""
+        """The URL of a dataset in the bucket."""
         return f"{self.scheme}://{self.name}/{prefix}?endpoint={self.endpoint}"
 
 
 @contextmanager
 def running(program: str, *arguments: str) -> Iterator[str]:
-    """Run a server; gives its endpoint."""
+    """Run a server; yields its endpoint."""
     process = subprocess.Popen(
         [sys.executable, "-c", program, *arguments],
         stdout=subprocess.PIPE,
@@ -107,13 +107,13 @@ def s3_bucket(name: str = "datasets") -> Iterator[Bucket]:
 
 @contextmanager
 def gcs_bucket(*arguments: str) -> Iterator[Bucket]:
-    """The emulator of Google Cloud Storage; `--deaf` ignores conditions, as it does by itself."""
+    """The emulator of Google Cloud Storage; `--deaf` makes it ignore conditions."""
     with running(GCS, *arguments) as endpoint:
         yield Bucket("gs", "scans", endpoint)
 
 
 def asked(endpoint: str, method: str, path: str, body: bytes = b"") -> bytes:
-    """One signed request, as far as moto looks at the signature."""
+    """One request, signed as far as moto checks."""
     signed = {"Authorization": "AWS4-HMAC-SHA256 Credential=owner/20250101/us-east-1/s3/aws4_request"}
     connection = http.client.HTTPConnection(endpoint.removeprefix("http://"))
     try:

@@ -1,4 +1,4 @@
-"""A bucket on loopback whose objects a test changes, and catalogs of several releases of what lies in it."""
+"""A bucket on loopback whose objects a test changes, and catalogs of several releases of its content."""
 
 import json
 import re
@@ -22,7 +22,7 @@ BUCKET = "idc-open-data"
 
 @dataclass
 class ChangingBucket:
-    """What lies in the bucket, by key, and what was asked of it."""
+    """The objects by key, and the requests."""
 
     endpoint: str = ""
     objects: dict[str, bytes] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class ChangingBucket:
         self.listed.clear()
 
     def json_page(self, prefix: str) -> bytes:
-        """As Google Cloud Storage's JSON API lists."""
+        """A listing of Google Cloud Storage's JSON API."""
         self.listed.append(prefix)
         items = [
             {"name": key, "size": str(len(data)), "md5Hash": b64encode(bytes.fromhex(etag(data))).decode()}
@@ -44,7 +44,7 @@ class ChangingBucket:
         return json.dumps({"kind": "storage#objects", "items": items}).encode()
 
     def page(self, prefix: str) -> bytes:
-        """As S3 lists."""
+        """A listing of S3."""
         self.listed.append(prefix)
         contents = "".join(
             f"<Contents><Key>{escape(key)}</Key><Size>{len(data)}</Size>"
@@ -140,7 +140,7 @@ class MadeSeries:
 
 
 def put(bucket: ChangingBucket, *series: MadeSeries) -> None:
-    """Lay series into the bucket, as IDC does."""
+    """Put series into the bucket in IDC's layout."""
     for one in series:
         for uid, name in one.instances.items():
             bucket.objects[f"{one.uuid}/{name}.dcm"] = dicom(one.uid, uid)

@@ -1,4 +1,4 @@
-"""Buckets that any test can write to, signals as in a shell, limits that hold, and no process left behind."""
+"""Writable buckets, signals as in a shell, time limits, and the end of left processes."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase
 from hypothesis import settings as hypothesis_settings
 from left_processes import end_processes_of, mark_session
 
-# The suite: the same examples in each run, and no search for a smaller one after a failure.
+# The suite: the same examples in each run; a failing example is not reduced.
 hypothesis_settings.register_profile(
     "suite",
     derandomize=True,
@@ -19,7 +19,7 @@ hypothesis_settings.register_profile(
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
 )
-# scripts/random_tests: other examples in each run, and a failing one is made small.
+# scripts/random_tests: other examples in each run; a failing example is reduced.
 hypothesis_settings.register_profile(
     "random",
     deadline=None,
@@ -69,7 +69,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 @pytest.fixture(scope="session", autouse=True)
 def heard_interrupts() -> None:
-    """A shell that starts us in the background has SIGINT ignored, and our programs would inherit that."""
+    """A shell ignores SIGINT for background processes, and the programs under test would inherit that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -88,7 +88,7 @@ def writable_gcs() -> Iterator[Bucket]:
 
 @pytest.fixture(params=["s3", "gs"])
 def writable_bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Bucket:
-    """A bucket of each cloud, with credentials for it."""
+    """A bucket of each cloud, with credentials."""
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "STORAGE_EMULATOR_HOST"):

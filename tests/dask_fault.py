@@ -1,4 +1,4 @@
-"""Makes Dask workers die while they harvest; in a module of its own, which workers can import."""
+"""Makes Dask workers die while they harvest; a separate module, because workers import it."""
 
 import sys
 from typing import Any

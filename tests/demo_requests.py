@@ -1,4 +1,4 @@
-"""Requests to a demo bucket, and what they are asked about."""
+"""Requests to a demo bucket."""
 
 import http.client
 import xml.etree.ElementTree as ET
@@ -18,7 +18,7 @@ class Answer:
 
 
 def ask(address: DemoAddress, target: str, method: str = "GET", **headers: str) -> Answer:
-    """Send a request line as it is written: no client tidies the path up."""
+    """Send a request line unchanged, without a client that normalises the path."""
     connection = http.client.HTTPConnection(urlsplit(address.endpoint).netloc, timeout=20)
     try:
         connection.putrequest(method, target, skip_accept_encoding=True)

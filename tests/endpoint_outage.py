@@ -1,4 +1,4 @@
-"""Takes an endpoint down for a test, by failures as its server would cause them."""
+"""Takes an endpoint down for a test, by failures like those of its server."""
 
 import anyio
 

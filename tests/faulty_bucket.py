@@ -1,4 +1,4 @@
-"""A bucket on loopback that serves ranges and pages truly, but for the share of requests that it spoils."""
+"""A bucket on loopback that serves ranges and pages correctly, except for a share of faulty responses."""
 
 import re
 import ssl
@@ -83,7 +83,7 @@ class FaultyBucket:
                     self.here -= 1
 
     async def answer(self, stream: ByteStream, head: str) -> bool:
-        """Answer one request; False closes the connection."""
+        """Respond to one request; False closes the connection."""
         if self.down:
             self.refused += 1
             return False
@@ -118,7 +118,7 @@ class FaultyBucket:
         return http(200, document.encode())
 
     async def spoil(self, fault: str, stream: ByteStream, true: bytes, whole: bytes) -> bool:
-        """Do to a request what the fault's name says; False closes the connection."""
+        """Apply a fault to a request; False closes the connection."""
         head, _, body = true.partition(b"\r\n\r\n")
         told = {
             "slow_down": http(503, b"<Error><Code>SlowDown</Code></Error>"),

@@ -15,7 +15,7 @@ DELIMITER = b"\xfe\xff\xdd\xe0" + bytes(4)
 
 
 class Asked:
-    """What a reading asked of an object: rounds, ranges and bytes."""
+    """What was read of an object: rounds, ranges and bytes."""
 
     def __init__(self) -> None:
         self.rounds = 0
@@ -24,7 +24,7 @@ class Asked:
 
 
 def answered(steps, raw: bytes, asked: Asked | None = None):
-    """Answer a reading from an object's bytes until it is done."""
+    """Serve a reading from an object's bytes until it is done."""
     asked = Asked() if asked is None else asked
     data = None
     while True:
@@ -44,7 +44,7 @@ def index_from(raw: bytes, source: FrameSource, asked: Asked | None = None) -> F
 
 
 def found_in(raw: bytes, effort: Effort = "scan", asked: Asked | None = None) -> Found:
-    """What is found of an object's frames."""
+    """What is found about an object's frames."""
     return answered(find_frames(read(raw), len(raw), effort), raw, asked)
 
 
@@ -58,7 +58,7 @@ def made(
     preamble: bytes = bytes(128),
     behind: bytes = b"",
 ) -> bytes:
-    """An object of frames, each a list of fragments; the tables are as given, true or not."""
+    """An object of frames, each a list of fragments; the tables are as given, correct or not."""
     count = len(frames) if number_of_frames is None else number_of_frames
     elements = [
         element(0x00080016, "UI", b"1.2\0"),
@@ -77,7 +77,7 @@ def made(
 
 
 def places(raw: bytes, frames: Sequence[Sequence[bytes]]) -> tuple[list[int], list[int]]:
-    """Where the frames of an object made as above really are: offsets and lengths."""
+    """The true offsets and lengths of the frames of such an object."""
     header: Header = read(raw)
     at = header.pixel_data_offset
     at += 8 + int.from_bytes(raw[at + 4 : at + 8], "little")

@@ -1,4 +1,4 @@
-"""The program as a shell runs it: in a process of its own, by its exit status and what it prints."""
+"""Runs the program in its own process; its exit status and output."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ COMMAND = [sys.executable, "-c", "from harvester.cli import main; main()"]
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended."""
+    """The result of a run."""
 
     status: int
     stdout: str
@@ -31,7 +31,7 @@ def start(*arguments: str | Path, cwd: Path | None = None, **environment: str) -
 
 
 def ended(process: "subprocess.Popen[str]") -> Ended:
-    """Wait for its end."""
+    """Wait for the end."""
     try:
         stdout, stderr = process.communicate(timeout=60)
     except BaseException:

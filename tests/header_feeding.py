@@ -1,4 +1,4 @@
-"""Feeds a parser as a crawl does, in pieces of any size, and makes what it answers comparable."""
+"""Feeds a parser as a crawl does, in pieces of any size, and makes the results comparable."""
 
 import csv
 from collections.abc import Iterable, Iterator
@@ -51,7 +51,7 @@ def outcome(raw: bytes, step: int | Iterable[int] = WINDOW, **how: Any) -> Any:
 
 
 def content(header: Header) -> tuple[Any, ...]:
-    """All that a header says, comparable: items are made where a pattern holds them."""
+    """The whole content of a header, comparable: patterns are expanded to items."""
     fields = tuple(getattr(header, name) for name in Header.__slots__ if name != "elements")
     return (*fields, plain(header.elements))
 
@@ -82,7 +82,7 @@ def depth_first(elements: list[RawElement]) -> Iterator[RawElement]:
 
 
 def inventory() -> dict[str, dict[str, str]]:
-    """The corpus's DICOM files by path, with what is known of each."""
+    """The corpus's DICOM files by path, with their rows of the inventory."""
     path = CORPUS / "inventory.csv"
     if not path.exists():
         return {}
@@ -92,7 +92,7 @@ def inventory() -> dict[str, dict[str, str]]:
 
 @cache
 def whole_files() -> dict[str, bytes]:
-    """Of pydicom's package and of the corpus: files whose header can be read."""
+    """Files of pydicom and of the corpus whose header can be read."""
     paths = [path for path in sorted(PACKAGE.rglob("*")) if path.is_file() and path.suffix == ".dcm"]
     paths += [CORPUS / name for name in inventory()]
     found = {}
@@ -104,7 +104,7 @@ def whole_files() -> dict[str, bytes]:
 
 
 def header_only(raw: bytes) -> bytes:
-    """The object up to 16 bytes behind its pixel data element's header, which is all that is asked for."""
+    """The object up to 16 bytes behind its pixel data element's header, the most that a crawl requests."""
     header = read(raw)
     return raw if header.deflated else raw[: header.header_bytes + 32]
 

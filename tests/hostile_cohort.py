@@ -1,4 +1,4 @@
-"""A dataset whose values are markup, and an audit of it whose findings are."""
+"""A dataset whose values contain markup, and an audit with such findings."""
 
 from pathlib import Path
 

@@ -20,7 +20,7 @@ STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 
 @dataclass(frozen=True)
 class AnyOf:
-    """One of these values; NULL, or an empty list, where there is none."""
+    """One of these values; NULL or an empty list if there is none."""
 
     values: tuple[Any, ...]
 
@@ -39,7 +39,7 @@ def items(header: Header | None, *path: str) -> list[Header]:
 
 
 def first(header: Header | None, *path: str) -> Header:
-    """The first item of the first item ...; an empty one where there is none."""
+    """The first item of the first item ...; an empty one if there is none."""
     item = header or {}
     for keyword in path:
         item = (item.get(keyword) or [{}])[0]
@@ -379,7 +379,7 @@ def joined_twice(series: list[Header]) -> list[Header]:
 
 
 def geometry(series: list[Header]) -> Header:
-    """What a series' planes say of it as a volume, from the definitions of PS3.3 C.7.6.2.1.1."""
+    """The geometry of a series as a volume, by the definitions of PS3.3 C.7.6.2.1.1."""
     placed = [one for one in map(plane, series) if one is not None]
     row: Header = {
         "single_orientation": len({tuple(h.get("ImageOrientationPatient") or ()) for h in series}) == 1,
@@ -439,7 +439,7 @@ def every(checks: Iterable[bool | None]) -> bool | None:
 
 @dataclass(frozen=True)
 class Plane:
-    """Where one image lies: its normal's length, and its corner along the normal, the row, the column."""
+    """The position of one image: its normal's length, and its corner along normal, row and column."""
 
     origin: list[float]
     orientation: list[float]

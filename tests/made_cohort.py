@@ -1,4 +1,4 @@
-"""A cohort of small objects made with pydicom from a good one: each of the bad ones breaks one rule."""
+"""A cohort of small objects made with pydicom from a valid one: each invalid object violates one rule."""
 
 from io import BytesIO
 from pathlib import Path
@@ -21,7 +21,7 @@ def uid(*numbers: int) -> str:
 
 
 def ct(series: int, instance: int, **changes: Any) -> Dataset:
-    """One good plane of a CT series."""
+    """One valid plane of a CT series."""
     dataset = Dataset()
     dataset.SOPClassUID = CT
     dataset.SOPInstanceUID = uid(series, instance)
@@ -91,7 +91,7 @@ def _reference(instance: str) -> Dataset:
 
 
 def encoded(dataset: Dataset, syntax: str | None = None) -> bytes:
-    """The object as a file, in Explicit VR Little Endian; `syntax` is what it says of itself."""
+    """The object as a file, in Explicit VR Little Endian; `syntax` is its declared transfer syntax."""
     meta = FileMetaDataset()
     compressed = "PixelData" in dataset and dataset["PixelData"].is_undefined_length
     meta.TransferSyntaxUID = syntax or (JPEGBaseline8Bit if compressed else ExplicitVRLittleEndian)
@@ -104,7 +104,7 @@ def encoded(dataset: Dataset, syntax: str | None = None) -> bytes:
 
 
 def with_directory(content: bytes, width: int) -> bytes:
-    """The same file with a TIFF directory behind it, which says how wide the image is."""
+    """The same file with a TIFF directory, which has the image's width."""
     at = len(content) + len(content) % 2
     entries = {256: [width], 257: [4], 258: [8], 259: [7], 262: [6], 277: [3], 322: [2], 323: [2]}
     padded = content.ljust(at, b"\0")

@@ -1,4 +1,4 @@
-"""Draws data sets of any structure, with what a parser has to find in them, and encodes them three ways."""
+"""Draws data sets of any structure with the expected elements, in three encodings."""
 
 import struct
 from dataclasses import dataclass, field
@@ -41,7 +41,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class MadeFile:
-    """A file, what is to be found in its data set, and how it is encoded."""
+    """A file, the expected content of its data set, and its encoding."""
 
     raw: bytes = field(repr=False)
     expected: list[Any] = field(repr=False)
@@ -89,7 +89,7 @@ def made_files(draw: st.DrawFn, encodings: tuple[str, ...] = tuple(SYNTAXES)) ->
 
 
 def expected(elements: tuple[Made, ...]) -> list[Any]:
-    """What a parser has to find: tag, VR and value of each element."""
+    """The expected result of a parser: tag, VR and value of each element."""
     return [
         (tag, vr, value if isinstance(value, bytes) else [expected(item.elements) for item in value])
         for tag, vr, value, _ in elements

@@ -1,4 +1,4 @@
-"""DICOM files made by hand, byte by byte, for what no library would write."""
+"""DICOM files made byte by byte, for content that no library writes."""
 
 import struct
 

@@ -1,4 +1,4 @@
-"""Plans of series that a test names, held in memory."""
+"""Plans of a test's series, in memory."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""TIFF directories made by hand, for files that are DICOM and TIFF at once."""
+"""TIFF directories, for files that are both DICOM and TIFF."""
 
 import struct
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ def beginning(form: Form, directory: int) -> bytes:
 
 
 def directory(form: Form, at: int, entries: Mapping[int, Sequence[int]], following: int = 0) -> bytes:
-    """One directory that lies at `at`, and the values that do not fit into it, behind it."""
+    """One directory at offset `at`, followed by the values that do not fit into it."""
     kind, letter, width = (LONG8, "Q", 8) if form.big else (LONG, "L", 4)
     count, entry, pointer = ("Q", "HHQ", "Q") if form.big else ("H", "HHL", "L")
     size = struct.calcsize("<" + count) + len(entries) * (struct.calcsize("<" + entry) + width) + width

@@ -1,4 +1,4 @@
-"""Objects in memory, for tests and trials: counts what is asked of it."""
+"""A store over objects in memory that counts requests."""
 
 import hashlib
 from collections.abc import AsyncIterator, Mapping
@@ -27,7 +27,7 @@ class MemoryStore:
 
     @property
     def requests(self) -> int:
-        """How many ranges were asked for."""
+        """The number of requested ranges."""
         return len(self.ranges)
 
     def put(self, where: ObjectRef | str, data: bytes) -> ObjectRef:

@@ -1,4 +1,4 @@
-"""How a row of `instances` is held against what pydicom says of the same file."""
+"""Compares a row of `instances` with pydicom's reading of the same file."""
 
 import math
 import re
@@ -26,7 +26,7 @@ HARVEST_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class ExpectedOther:
-    """One entry of `OtherElements`; `texts` is None where the value is no text."""
+    """One entry of `OtherElements`; `texts` is None if the value is not text."""
 
     path: str
     tag: str
@@ -37,7 +37,7 @@ class ExpectedOther:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedBulk:
-    """One entry of `bulk_data`: `data` as pydicom read it, `open_ended` where its length is undefined."""
+    """One entry of `bulk_data`: `data` as pydicom read it, `open_ended` if its length is undefined."""
 
     path: str
     vr: str
@@ -52,7 +52,7 @@ class ExpectedBulk:
 
 @dataclass(slots=True)
 class ExpectedRow:
-    """The row that the contract asks for; paths are of keywords, with tags where there is none.
+    """The row that the contract requires; paths have keywords, or tags where there is no keyword.
 
     `loose` are elements for which the contract leaves the place open (any of column, bulk, other or
     invalid will do; where it is empty: `ignored`), `pydicom_refuses` those whose value pydicom raises
@@ -83,7 +83,7 @@ class ExpectedRow:
 
 
 def differences(expected: ExpectedRow, row: dict[str, Any]) -> list[str]:
-    """Say where a row (a table's `to_pylist()` entry) is not what pydicom and the contract say."""
+    """The differences of a row (a `to_pylist()` entry) from pydicom and the contract."""
     found: list[str] = []
     for name in HARVEST_COLUMNS:
         if name == "basic_offset_table" and expected.cut_in_table:
@@ -107,7 +107,7 @@ def differences(expected: ExpectedRow, row: dict[str, Any]) -> list[str]:
 
 
 def losses(expected: ExpectedRow, row: dict[str, Any]) -> list[str]:
-    """Name the elements that are nowhere in the row, and the bulk entries that point at other bytes."""
+    """The elements that are missing in the row, and the bulk entries with wrong positions."""
     found: list[str] = []
     named = {
         as_tags(entry["path"])

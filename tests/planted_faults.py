@@ -1,4 +1,4 @@
-"""Objects that conform to their IOD, and two hundred faults, each planted in one of them."""
+"""Objects that conform to their IOD, and two hundred faults, each in one of them."""
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy

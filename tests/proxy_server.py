@@ -14,23 +14,23 @@ import pytest
 
 @dataclass(frozen=True)
 class Proxy:
-    """A running proxy; `log` counts what went through it."""
+    """A running proxy; `log` counts its requests."""
 
     port: int
     log_file: Path
 
     def connects(self) -> int:
-        """How many tunnels it opened."""
+        """The number of opened tunnels."""
         return self.log_file.read_text().count("CONNECT ")
 
     def gets(self) -> int:
-        """How many requests it passed on."""
+        """The number of forwarded requests."""
         return self.log_file.read_text().count("GET http://")
 
 
 @contextmanager
 def proxy(folder: Path, *lines: str) -> Iterator[Proxy]:
-    """Run a proxy with more lines of configuration, to its end."""
+    """Run a proxy with further lines of configuration."""
     program = shutil.which("tinyproxy", path="/usr/bin:/usr/sbin:/usr/local/bin") or shutil.which("tinyproxy")
     if program is None:
         pytest.skip("tinyproxy is not installed")

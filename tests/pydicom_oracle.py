@@ -1,4 +1,4 @@
-"""What pydicom says the row of one DICOM file has to hold: an independent reading of the data contract.
+"""The expected row of one DICOM file by pydicom: an independent reading of the data contract.
 
 `expected_row` reads a file with pydicom alone and applies the contract's type table; `differences`
 and `losses` hold a row against it.
@@ -45,7 +45,7 @@ UNSPLIT = frozenset({"LT", "ST", "UR", "UT"})  # a backslash is text there (PS3.
 FLOATS = frozenset({"DS", "FL", "FD"})
 INTEGERS = frozenset({"IS", "SS", "US", "SL", "UL", "SV", "UV", "US or SS"})
 BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN", "OB or OW"})
-LONG_UNKNOWN = 0xFFFF  # bytes from which on UN may be there because the VR's length field is too short
+LONG_UNKNOWN = 0xFFFF  # UN of this length or more can be due to the VR's short length field
 EITHER = frozenset({"US or OW", "US or SS or OW"})  # the contract is silent: a column or bulk data
 
 
@@ -54,7 +54,7 @@ class NotHeldError(ValueError):
 
 
 def expected_row(source: Path | bytes) -> ExpectedRow:
-    """Read a file with pydicom and say what its row has to hold.
+    """Read a file with pydicom and return its expected row.
 
     Raises:
         Exception: Whatever `dcmread` raises.
@@ -91,7 +91,7 @@ def _preamble(raw: bytes) -> str:
 
 
 def _locate_pixel_data(row: ExpectedRow, raw: bytes, dataset: Dataset) -> None:
-    """Find the pixel data element by pydicom's own stop, and look at the bytes behind it."""
+    """Find the pixel data element where pydicom stops, and read the bytes behind it."""
     stop: dict[str, Any] = {}
     seen: list[BaseTag] = []
 
@@ -113,7 +113,7 @@ def _locate_pixel_data(row: ExpectedRow, raw: bytes, dataset: Dataset) -> None:
     else:
         file = io.BytesIO(raw)
         read_partial(file, at_pixel_data, force=True)
-    # pydicom asks for the first element twice where it is in doubt about the encoding.
+    # pydicom reads the first element twice if the encoding is uncertain.
     repeats = (tag for i, tag in enumerate(seen) if tag in seen[:i] and i > 1)
     row.repeated += [_keyword(tag) or f"{int(tag):08X}" for tag in repeats]
     if not stop:
@@ -158,7 +158,7 @@ class _Walk:
     row: ExpectedRow
 
     def item(self, dataset: Dataset, prefix: str, enclosing: tuple[Dataset, ...]) -> dict[str, Any]:
-        """Sort one item's elements into places, and give what its struct has to hold."""
+        """Sort one item's elements into places, and return its expected struct."""
         columns: dict[str, Any] = {}
         around = (dataset, *enclosing)
         for element in self._elements(dataset, prefix):
@@ -180,7 +180,7 @@ class _Walk:
             path = prefix + ((first_group and _keyword(tag)) or f"{int(tag):08X}")
             try:
                 dataset[tag]
-            except Exception:  # noqa: BLE001 - pydicom raises of every kind, and all of them mean the same
+            except Exception:  # noqa: BLE001 - pydicom raises errors of all kinds, with the same meaning
                 self.row.pydicom_refuses.append(path)
                 continue
             yield _Element(path, tag, raw, dataset)
@@ -244,7 +244,7 @@ class _Walk:
 
 
 def _family(vr: str) -> str:
-    """What can be turned into each other without a loss; the contract leaves open what is done else."""
+    """Values that convert into each other without loss; the contract does not decide otherwise."""
     families = {"text": TEXT - UNSPLIT, "long text": UNSPLIT, "number": FLOATS | INTEGERS, "bytes": BINARY}
     return next((name for name, members in families.items() if vr in members), vr)
 

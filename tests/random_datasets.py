@@ -1,4 +1,4 @@
-"""Random datasets whose records are damaged: what each writing command does then, in thousands of cases."""
+"""Runs the writing commands on random datasets with damaged records, in thousands of cases."""
 
 import random
 import shutil
@@ -20,7 +20,7 @@ Rows = Counter[tuple[str, str]]
 
 @dataclass
 class RandomDataset:
-    """A dataset with a random history, and files of a stranger in its folders."""
+    """A dataset with a random history, and foreign files in its folders."""
 
     root: Path
     chance: random.Random
@@ -100,7 +100,7 @@ class RandomDataset:
             raise DatasetError(undecided[0])
 
     def rows(self) -> Rows:
-        """All rows that count, but those that a prune may remove."""
+        """All valid rows, except those that a prune may remove."""
         snapshot, _columns = self.dataset.snapshot()
         superseded = set(self.dataset.marks().series)
         found: Rows = Counter()
@@ -143,7 +143,7 @@ def damage(root: Path, chance: random.Random, outside: Path) -> tuple[str, str, 
 
 
 def check_case(folder: Path, seed: int) -> str:
-    """One case: returns what happened; raises AssertionError where a row or a stranger's file is gone."""
+    """One case: returns what happened; raises AssertionError if a row or a foreign file is gone."""
     chance = random.Random(seed)
     folder.mkdir(parents=True)
     outside = folder / "outside"

@@ -1,4 +1,4 @@
-"""A demo bucket in this process that remembers every request, and that can hold requests back."""
+"""A demo bucket in this process that records every request and can delay requests."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ Hold = Callable[[int], Awaitable[None]]
 
 @dataclass
 class RecordedDemo:
-    """Where the bucket answers, and what was asked of it: objects by key, and listings."""
+    """The bucket's address and its requests: objects by key, and listings."""
 
     address: DemoAddress
     objects: list[str] = field(default_factory=list)
@@ -28,7 +28,7 @@ class RecordedDemo:
         self.listings.clear()
 
     def toml(self, folder: Path, *, select: str = "", source: str = "", limits: str = "") -> Path:
-        """A crawl of the whole bucket, or of what `select` says of it, into `folder`/dataset."""
+        """A crawl of the whole bucket, or of a selection, into `folder`/dataset."""
         path = folder / "crawl.toml"
         path.write_text(
             f'dataset = "{folder}/dataset"\n[source]\ncatalog = "{self.address.catalog_url}"\n'

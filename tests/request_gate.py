@@ -1,4 +1,4 @@
-"""Holds the requests of a recorded demo back, so that a test acts at a certain one."""
+"""Holds requests of a recorded demo, so that a test can act at a certain request."""
 
 import threading
 
@@ -6,7 +6,7 @@ import anyio
 
 
 class Gate:
-    """Lets so many requests for objects pass, and holds those behind them until it is opened."""
+    """Lets a number of object requests pass, and holds later ones until it is opened."""
 
     def __init__(self) -> None:
         self.passing = 1 << 30

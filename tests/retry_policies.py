@@ -1,4 +1,4 @@
-"""A retry policy for tests: as many attempts as by default, and no waits."""
+"""A retry policy for tests: the default number of attempts, and no waits."""
 
 from harvester.store.resilience.retrying_store import RetryPolicy
 

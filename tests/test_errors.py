@@ -1,4 +1,4 @@
-"""Errors are what their names say, cross task groups as themselves, and survive pickling."""
+"""Errors have their built-in base classes, leave task groups unwrapped, and can be pickled."""
 
 import copy
 import errno

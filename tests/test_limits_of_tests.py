@@ -1,4 +1,4 @@
-"""What `conftest` promises of every test: its limit holds, its examples stay, its processes end with it."""
+"""`conftest` keeps every test's time limit and examples, and ends its processes."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""How messages word a misspelt name, and that a message stays on one line."""
+"""Messages name similar words for a misspelt name, and stay on one line."""
 
 from harvester.messages import did_you_mean, nearest, one_line, without_secrets
 

@@ -1,4 +1,4 @@
-"""What `import harvester` gives is what is promised, and loading it costs nothing that is not used."""
+"""`import harvester` gives the public names, and loads nothing that is not used."""
 
 import inspect
 import subprocess

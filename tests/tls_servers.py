@@ -1,4 +1,4 @@
-"""TLS for test servers: an authority of the tests' own, and names that lead to loopback."""
+"""TLS for test servers: the tests' own certificate authority, and names that resolve to loopback."""
 
 import socket
 import ssl

@@ -1,4 +1,4 @@
-"""An HTTP server on loopback that says exactly what a test tells it to say, true or not."""
+"""An HTTP server on loopback that sends exactly the bytes of a test, valid or not."""
 
 import ssl
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ from anyio.streams.tls import TLSListener
 
 @dataclass(frozen=True)
 class Reply:
-    """What is sent for one request, and what happens then: `keep`, `close`, `hang` or `drip`."""
+    """The response to one request, and the action after it: `keep`, `close`, `hang` or `drip`."""
 
     data: bytes
     then: str = "keep"
@@ -20,7 +20,7 @@ class Reply:
 
 @dataclass
 class UnkindServer:
-    """A running server; `heads` are the requests it got, as they were sent, over so many `connections`."""
+    """A running server; `heads` are the raw requests, `connections` the number of connections."""
 
     replies: list[Reply]
     port: int = 0
@@ -37,7 +37,7 @@ class UnkindServer:
         return [value for found, _, value in lines if found.lower() == name.lower()]
 
     def targets(self) -> list[str]:
-        """What was asked for: the request lines' middle parts."""
+        """The targets of the request lines."""
         return [head.split(" ")[1] for head in self.heads]
 
     async def serve(self, stream: ByteStream) -> None:
@@ -82,7 +82,7 @@ async def answering(
 
 
 def http(status: int, body: bytes = b"", **headers: str) -> bytes:
-    """An answer with a true Content-Length, unless the headers say another (`_` stands for `-`)."""
+    """A response with the right Content-Length, unless the headers say another (`_` stands for `-`)."""
     lines = {"Content-Length": str(len(body))}
     lines.update({name.replace("_", "-"): value for name, value in headers.items()})
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items() if value)
@@ -90,6 +90,6 @@ def http(status: int, body: bytes = b"", **headers: str) -> bytes:
 
 
 def partial(start: int, body: bytes, size: int | str, **headers: str) -> bytes:
-    """A right 206."""
+    """A valid 206."""
     headers.setdefault("Content_Range", f"bytes {start}-{start + len(body) - 1}/{size}")
     return http(206, body, **headers)

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class _Selector(selectors.DefaultSelector):
-    """Waits for nothing; tells the loop how long it would have waited."""
+    """Does not wait; returns to the loop how long it would have waited."""
 
     passed = 0.0
 

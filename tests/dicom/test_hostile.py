@@ -1,4 +1,4 @@
-"""What hostile headers cost: how they end, how many element headers are looked at, how much memory.
+"""Hostile headers: their outcome, the element headers read, and memory.
 
 The same inputs in full size, with seconds: `scripts/bench hostile`; its table stands in docs/parser.md.
 """
@@ -13,7 +13,7 @@ from checkout import ROOT
 
 SCRIPT = ROOT / "scripts" / "benchmarks" / "hostile.py"
 MB = 1_000_000
-# How it ends; how many element and item headers are looked at, and how much memory it takes at most. Both
+# The outcome, the number of element and item headers read, and peak memory. Both
 # are for a tenth of those inputs that are made of many equal parts, and all of it for the others.
 BOUNDS = {
     "lying_length": ("TruncatedError", 3, 20),

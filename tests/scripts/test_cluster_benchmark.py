@@ -22,10 +22,10 @@ def test_a_short_run_tells_rates_costs_and_what_the_start_takes() -> None:
     }
     ratios = re.search(r"dask is ([0-9.]+) times as fast .* for ([0-9.]+) times the CPU", done.stdout)
     assert ratios is not None
-    rate, cost = figures["instances a second"], figures["CPU an instance, us"]
+    rate, cost = figures["instances per second"], figures["CPU per instance, us"]
     assert float(ratios[1]) == pytest.approx(rate[1] / rate[0], rel=0.02)
     assert float(ratios[2]) == pytest.approx(cost[1] / cost[0], rel=0.02)
-    # The marks lie within the run: what is between them is neither more nor longer than all of it.
+    # The marks lie within the run.
     for side in (0, 1):
         start, whole = figures["to the first instance, s"][side], figures["the whole program, s"][side]
         assert 0 < start < whole

@@ -21,7 +21,7 @@ def benchmark(*arguments: str) -> str:
     return done.stdout
 
 
-def test_a_short_run_tells_what_an_instance_costs_beside_a_bare_loop():
+def test_a_short_run_prints_the_cost_of_an_instance_and_of_a_bare_loop():
     told = benchmark("--part", "cpu", "--instances", "120", "--runs", "1")
 
     ratios = [float(text) for text in re.findall(r"ratio ([0-9.]+);", told)]

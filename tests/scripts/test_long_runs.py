@@ -1,4 +1,4 @@
-"""The long test, shortened: made-up objects through Dask while workers are killed; and the simulation."""
+"""A short endurance run, of synthetic objects through Dask while workers are killed; and the simulation."""
 
 import re
 import subprocess
@@ -25,7 +25,7 @@ def endurance(instances: int, kill_seconds: float, seconds: float) -> str:
     return said(SCRIPTS / "endurance", *words, seconds=seconds)
 
 
-def test_every_object_is_there_once_although_workers_are_killed() -> None:
+def test_every_object_has_one_row_although_workers_are_killed() -> None:
     told = endurance(8_000, 60.0, 100)
     assert told.endswith("exact\n")
     assert "rows 8,000, of which different 8,000; failures 0" in told
@@ -36,14 +36,14 @@ def test_every_object_is_there_once_although_workers_are_killed() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_a_million_objects_are_there_once_and_memory_is_flat() -> None:
+def test_a_million_objects_have_one_row_each_and_memory_is_constant() -> None:
     told = endurance(1_000_000, 60.0, 3500)
     assert told.endswith("exact\n")
     for early, late in re.findall(r"(\d+) MB at most in the second quarter, (\d+) MB in the last", told):
         assert int(late) < 1.25 * int(early) + 30
 
 
-def test_a_simulated_crawl_says_its_hours_and_draws_its_curve(tmp_path: Path) -> None:
+def test_a_simulated_crawl_prints_its_hours_and_draws_its_curve(tmp_path: Path) -> None:
     told = said(SCRIPTS / "simulate", "--shards", 4, "--picture", tmp_path / "p.svg", seconds=100)
     assert re.search(r"headers by 64 processes in \d+\.\d\d h; 0 failures", told)
     picture = ET.fromstring((tmp_path / "p.svg").read_text())

@@ -27,11 +27,11 @@ def figures(told: str, client: str) -> list[tuple[float, ...]]:
     return [tuple(float(text.replace(",", "")) for text in one) for one in found]
 
 
-def test_a_short_run_tells_what_a_region_takes_the_first_time_and_from_then_on():
+def test_a_short_run_prints_the_first_and_the_later_reads_of_a_region():
     told = benchmark("--part", "region", "--frames", "100", "--alone")
     (size,) = re.findall(r"100 frames, (\d+) MB", told)
     ((slow, _, all_bytes),) = figures(told, "harvester, the first time")
-    ((fast, requests, few_bytes),) = figures(told, "harvester, from then on")
+    ((fast, requests, few_bytes),) = figures(told, "harvester, after the first time")
     assert all_bytes > int(size) * 1e6 * 0.9
     assert few_bytes < all_bytes / 5
     assert requests == 4
