@@ -74,7 +74,7 @@ VRS = (
 
 
 class FindingError(Exception):
-    """The parser did what it must not: neither a header, nor a wish for more, nor an error of ours."""
+    """The parser returned neither a header nor a range, and raised none of harvester's errors."""
 
 
 def main() -> int:

@@ -143,7 +143,7 @@ def _note(descriptor: int) -> str:
 
 
 def _holder_is_gone(note: str) -> bool:
-    """Whether the process that wrote the note has ended, as far as this machine can tell."""
+    """Whether the process that wrote the note has ended, as far as this machine can see."""
     holder = _HOLDER.match(note)
     if holder is None or holder[2] != socket.gethostname():
         return False

@@ -36,7 +36,7 @@ _SCHEMA: Final = pa.schema(
     ]
 )
 
-# A batch is written at so many series, or earlier at so many objects; a row group is read in smaller batches.
+# A batch is written at this number of series or of objects; a row group is read in smaller batches.
 _WRITTEN_ROWS: Final = 16_384
 _WRITTEN_OBJECTS: Final = 16_384
 _READ_ROWS: Final = 1024

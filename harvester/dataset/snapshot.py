@@ -22,7 +22,7 @@ from harvester.dataset.schema_merge import foreign_column, unite
 from harvester.dataset.storage import Storage
 from harvester.errors import DatasetError
 
-# A part is missing while the dataset changes: it is read again, so many times.
+# A part is missing while the dataset changes: it is read again, at most this often.
 _ATTEMPTS: Final = 20
 
 

@@ -14,7 +14,7 @@ from harvester.errors import ConfigError
 
 
 def _catalog_table(layout: DemoLayout) -> pa.Table:
-    """One row per series; columns that can't be told from the files are NULL."""
+    """One row per series; columns that the files do not give are NULL."""
     schema = pq.read_schema(idc_index_data.IDC_INDEX_PARQUET_FILEPATH).remove_metadata()
     rows = [_row(series) for series in layout.series]
     columns = [pa.array([row.get(field.name) for row in rows], field.type) for field in schema]

@@ -80,7 +80,7 @@ class _ObjectResponse(web.FileResponse):
         if self.status in (200, 206) and request.transport is not None:
             etag = await to_thread.run_sync(_current_etag, self._stored.path)
             if self.etag is None or self.etag.value != etag:
-                # Content-Length is sent already: only a cut connection tells that the body is not whole.
+                # Content-Length is sent already: only a cut connection shows that the body is not whole.
                 request.transport.abort()
         return writer
 

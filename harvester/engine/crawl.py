@@ -51,7 +51,7 @@ class CrawlOptions:
     """Options of a run beside the configuration.
 
     Attributes:
-        limit_series: Harvest only the first so many of the selected series.
+        limit_series: Harvest only this number of the selected series, the first ones.
         retry_failed: Retry the failures of the selected series, and harvest nothing else.
     """
 

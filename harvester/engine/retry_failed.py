@@ -56,7 +56,7 @@ class RetriedFailures:
         return self._rows.filter(pa.array(stays, pa.bool_()))
 
     def counts(self, series: str, instances: int, failures: int) -> tuple[int, int]:
-        """The instances and failures of a series after a retry that gave so many."""
+        """The instances and failures of a series after a retry with these numbers."""
         before = self.commit.counts.get(series, (0, 0))
         stay = sum(not retried and key == series for retried, key in self._retried_by_key())
         return before[0] + instances, failures + stay

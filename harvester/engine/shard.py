@@ -144,7 +144,7 @@ class ShardHarvest:
         return await anyio.to_thread.run_sync(self._conclude, done, time.monotonic() - started)
 
     def stop(self, seconds: float) -> None:
-        """Start no more series, and stop reading after so many seconds."""
+        """Start no more series, and stop reading after `seconds`."""
         self._stop_seconds = seconds
         if self._reading is not None:
             self._reading.deadline = min(self._reading.deadline, anyio.current_time() + seconds)

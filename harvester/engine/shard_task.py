@@ -137,7 +137,7 @@ class TaskRunner:
             self._running.remove(harvest)
 
     def stop(self, seconds: float) -> None:
-        """Start no more series, and stop reading after so many seconds, in all tasks."""
+        """Start no more series, and stop reading after `seconds`, in all tasks."""
         self._stop_seconds = seconds
         for harvest in self._running:
             harvest.stop(seconds)

@@ -74,7 +74,7 @@ async def list_series(series: Series, store: Store) -> ListedSeries:
 
 
 def pages(objects: int) -> int:
-    """Number of requests to list so many objects; an empty listing takes one, too."""
+    """Number of requests to list `objects` objects; an empty listing takes one, too."""
     return max(1, ceil(objects / PAGE_KEYS))
 
 

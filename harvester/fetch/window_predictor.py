@@ -19,7 +19,7 @@ from harvester.fetch.typical_headers import OTHER_HEADER, TYPICAL_HEADER, WHOLE_
 _INSTANCES: Final = 8  # remembered of a series
 _SERIES: Final = 4096  # remembered at the same time
 _MODALITY_SERIES: Final = 32  # remembered of a modality
-_TRUSTED_SERIES: Final = 6  # from so many similar series on, a modality's prediction needs no first instance
+_TRUSTED_SERIES: Final = 6  # after so many similar series, a modality's prediction needs no first instance
 _SIMILAR: Final = 1.3  # the largest ratio of their lengths
 _LONGEST: Final = 4 << 20  # bytes of any predicted window
 _LONGEST_GUESS: Final = 256 << 10  # bytes of the first window of an unknown series

@@ -48,7 +48,7 @@ class PartFiles(fsspec.AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
         return path in self._parts
 
     def glob(self, path: str, **_options: Any) -> list[str]:
-        """The path itself, whether it is one of the parts or not: nothing is a pattern, and opening tells."""
+        """The path itself, whether or not it is a part: no path is a pattern, and opening checks it."""
         return [path]
 
     def modified(self, path: str) -> datetime:

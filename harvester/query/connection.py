@@ -145,7 +145,7 @@ def _opened(
             marked(parts["instances"], marks, columns["instances"].names),
             options.rows.get("instances"),
         )
-        # Of the disk's room DuckDB would leave others a tenth; as an option of connect it is not heeded.
+        # DuckDB would use nine tenths of the free disk space; as an option of connect this has no effect.
         room = shutil.disk_usage(tempfile.gettempdir()).free // 2
         connection.execute(f"SET max_temp_directory_size = '{room // 1000}kB'")
         # Makes `query_progress` available; DuckDB itself prints nothing.

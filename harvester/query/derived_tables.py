@@ -1,4 +1,4 @@
-"""IDC's derived tables, as SQL of our own over the instances: segments, measurements and curated series."""
+"""IDC's derived tables, as SQL over the instances: segments, measurements and curated series."""
 
 from typing import Final
 
@@ -39,7 +39,7 @@ def _versioned_code(item: str) -> str:
     return _code(item, "CodingSchemeVersion")
 
 
-# TID 1500: a container below the root holds the measurement groups (TID 1411 and the like). IDC's older
+# TID 1500: a container below the root holds the measurement groups (such as TID 1411). IDC's older
 # reports name the finding site by SRT.
 _GROUPS: Final = f"""
     WITH containers AS (

@@ -1,4 +1,4 @@
-"""What changed from one IDC release to another, by collection, as a dataset of several crawls tells."""
+"""What changed from one IDC release to another, by collection, by a dataset of several crawls."""
 
 from typing import Final
 

@@ -50,7 +50,7 @@ _OF_COLLECTION: Final = {
     "tcia_tumorLocation": "tumor_locations",
     "tcia_species": "species",
 }
-# IDC's bookkeeping, which neither a header nor the installed release tells.
+# IDC's bookkeeping, which neither a header nor the installed release has.
 _UNKNOWN: Final = {
     **dict.fromkeys(
         (

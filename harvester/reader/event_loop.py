@@ -71,7 +71,7 @@ class LoopThread:
         stack.close()
 
     def reset_after_fork(self) -> None:
-        """Start anew in a child process, which has the parent's memory but not its threads."""
+        """Start again in a child process, which has the parent's memory but not its threads."""
         self._lock = threading.Lock()
         self._inherited.append(self._stack)  # kept: garbage collection would close the parent's connections
         self._forget_loop()

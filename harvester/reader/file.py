@@ -33,7 +33,7 @@ def _position(offset: int, whence: int, current: int, size: int) -> int:
 
 
 class _OpenedObject:
-    """What the files of both kinds tell of their object.
+    """Properties of the object, common to both kinds of file.
 
     Attributes:
         view: The object's bytes.

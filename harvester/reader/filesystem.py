@@ -31,7 +31,7 @@ class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
 
     A path is an address with a slash in place of `://`: `s3/BUCKET/KEY`, `gs/BUCKET/KEY`, `https/HOST/KEY`,
     `file/PATH`. By default objects are shown unchanged, so sizes and offsets are those of the bucket. With
-    another `offset_table`, `info` tells the size of the file as it is shown, and listings tell no sizes.
+    another `offset_table`, `info` gives the size of the file as it is shown, and listings give no sizes.
 
     Args:
         dataset: A dataset that may hold the lengths of headers and the frame indexes.
@@ -95,7 +95,7 @@ class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
         """Whether there is a file or a folder.
 
         Raises:
-            StoreError: The server does not tell.
+            StoreError: The server gives no answer.
         """
         return self._type(path) is not None
 
@@ -103,7 +103,7 @@ class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
         """Whether there is a file; no request is made if its folder was listed.
 
         Raises:
-            StoreError: The server does not tell.
+            StoreError: The server gives no answer.
         """
         return self._type(path) == "file"
 
@@ -111,7 +111,7 @@ class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
         """Whether there is a folder.
 
         Raises:
-            StoreError: The server does not tell.
+            StoreError: The server gives no answer.
         """
         return self._type(path) == "directory"
 

@@ -43,7 +43,7 @@ class FrameIndexCache:
             return index
 
     def put(self, url: str, etag: str | None, index: FrameIndex) -> None:
-        """Cache the index of an object; without an ETag a replaced object could not be told from it."""
+        """Cache the index of an object; without an ETag a replaced object would not be noticed."""
         if etag is None:
             return
         with self._lock:
@@ -75,7 +75,7 @@ async def find_index(source: ObjectSource) -> FrameIndex:
     """The frame index of an encapsulated object: the cached one, else the object is searched.
 
     Raises:
-        FrameIndexError: No source of the object tells where its frames lie.
+        FrameIndexError: No source of the object gives the positions of its frames.
         StoreError: The object cannot be read.
     """
     cached = FRAME_INDEXES.get(source.ref.url, source.etag)
@@ -86,7 +86,7 @@ async def verified_index(source: ObjectSource) -> FrameIndex:
     """The frame index of an object, checked by the items that it points to, the last frame's end included.
 
     Raises:
-        FrameIndexError: No source of the object tells where its frames lie.
+        FrameIndexError: No source of the object gives the positions of its frames.
         StoreError: The object cannot be read.
     """
     return await _cached(source, _search_items)
@@ -101,7 +101,7 @@ async def find_again(source: ObjectSource, wrong: FrameIndex, reason: FrameIndex
         reason: The difference, for the log.
 
     Raises:
-        FrameIndexError: The scan cannot tell where the frames lie.
+        FrameIndexError: The scan cannot find the positions of the frames.
         StoreError: The object cannot be read.
     """
     _refuse(source, f"its frame index ({wrong.source})", reason)

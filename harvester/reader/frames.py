@@ -62,7 +62,7 @@ def read_frames(
         options: `endpoint`, `store`, `cache` and `progress`, as in `AccessOptions`.
 
     Raises:
-        FrameIndexError: There is no such frame, or no source tells where the frames lie.
+        FrameIndexError: There is no such frame, or no source gives the frames' positions.
         FrameDecodeError: One of them cannot be decoded, with the reason.
         ObjectError: The object is not DICOM.
         StoreError: The object cannot be read; also an OSError such as FileNotFoundError.

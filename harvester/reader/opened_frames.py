@@ -39,7 +39,7 @@ async def open_frames(store: ReaderStore, ref: ObjectRef, hints: ObjectHints = N
     """Open an object to read its frames.
 
     Raises:
-        FrameIndexError: No source tells where they lie.
+        FrameIndexError: No source gives their positions.
         ObjectError: The object is not DICOM.
         StoreError: It cannot be read.
     """
@@ -93,7 +93,7 @@ class OpenedFrames:
         """Check an index that arithmetic alone confirmed, by the items that it points to.
 
         Raises:
-            FrameIndexError: No source tells where the frames lie.
+            FrameIndexError: No source gives the frames' positions.
             StoreError: The object cannot be read.
         """
         if isinstance(self.index, FrameIndex) and self.index.source == "basic":

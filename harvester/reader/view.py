@@ -167,7 +167,7 @@ class ObjectView:
         return None if is_frame else number
 
     def _depends_on_table(self, splice: Splice, start: int, stop: int) -> bool:
-        """Whether bytes of a range cannot be told before the frames were searched."""
+        """Whether bytes of a range are unknown before the frames are searched."""
         return stop > splice.at and (bool(splice.shift) or start < splice.at + splice.length)
 
     async def _resolved(self) -> tuple[Splice, bytes]:
@@ -195,7 +195,7 @@ class ObjectView:
             _logger.warning("%s: shown without a new offset table: %s", self.source.ref.url, error.message)
         if own:
             return table.splice, own
-        # The file as it is. Its size was told before, so an element of padding follows the last byte.
+        # The file unchanged. Its size was given before, so an element of padding follows the last byte.
         return Splice(self.source.size, 0, self._shift), table.padding()
 
     def _without_tiff(self, start: int, data: bytes) -> bytes:

@@ -20,7 +20,7 @@ class Store(Protocol):
 
         Raises:
             StoreError: One of its subclasses says what is wrong. A range that starts at or behind the
-                object's end gives an empty response, not an error, if the store tells the size.
+                object's end gives an empty response, not an error, if the store gives the size.
         """
         ...
 

@@ -162,7 +162,7 @@ class OpenedStore(SchemeStore):
         return CopyReader(ReplicaOrder(self.endpoints, schemes), self.fail_fast, self)
 
     def share(self, processes: int) -> None:
-        """Divide the rates between so many processes from now on, this one included."""
+        """Divide the rates between this number of processes from now on."""
         if processes != self._processes:
             self.endpoints.scale_rates(self._processes / processes)
             self._processes = processes

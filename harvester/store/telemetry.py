@@ -45,7 +45,7 @@ class Histogram:
         return sum(self.counts)
 
     def percentile(self, percent: float) -> float | None:
-        """The duration in seconds that so many percent do not exceed; None without durations."""
+        """The percentile of the durations, in seconds; None without durations."""
         rank = self.total * percent / 100.0
         if not rank:
             return None

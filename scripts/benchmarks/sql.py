@@ -20,7 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench sql", description=__doc__)
     parser.add_argument("--part", choices=PARTS, action="append", help="only this one; else all")
     parser.add_argument("--instances", type=int, default=10_000_000)
-    parser.add_argument("--collections", type=int, help="of so many collections; else of all")
+    parser.add_argument("--collections", type=int, help="number of collections; default: all")
     parser.add_argument("--shard-instances", type=int, default=2000, help="the most that a part holds")
     parser.add_argument("--folder", type=Path, help="where datasets are made, kept, and found again")
     parser.add_argument("--runs", type=int, default=5, help="the medians of this number of runs are printed")

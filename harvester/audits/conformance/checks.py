@@ -57,7 +57,7 @@ class Check:
             or `unknown_class`.
         severity: `info`, `warning` or `error`.
         path: Keywords joined by dots, without the numbers of items.
-        keyword: The attribute; empty if the path of a finding tells it.
+        keyword: The attribute; empty if the path of a finding has it.
         type: `1`, `1C`, `2`, `2C` or `3`; None where no module of the IOD has the attribute.
         module: The module that demands it.
         clause: Where PS3.3, or the cited part, says so.

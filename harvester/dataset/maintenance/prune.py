@@ -152,7 +152,7 @@ def _removal(storage: Storage, snapshot: Snapshot, marks: Tombstones, before: in
     )
     removal = _Removal(series, marks.objects if before is None else {})
     if removal.series or removal.objects:
-        for kind in reversed(COMPACTED_TABLES):  # instances tell which frames go
+        for kind in reversed(COMPACTED_TABLES):  # instances determine which frames are removed
             removal.search(storage, [part for part in snapshot.parts if part.kind == kind], kind)
     return removal
 

@@ -28,7 +28,7 @@ _ENCAPSULATED_IN_ONE_STREAM: Final = (
 
 @dataclass(frozen=True, slots=True)
 class PixelData:
-    """The encapsulated pixel data of one object, as far as its header tells.
+    """The encapsulated pixel data of one object, by its header.
 
     Attributes:
         offset: Where its value starts: at its first item, which is the basic offset table.

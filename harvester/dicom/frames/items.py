@@ -196,7 +196,7 @@ def scan_fragments(pixels: PixelData, start: int) -> Steps[Fragments]:
 
 
 def _spread(count: int, most: int) -> list[int]:
-    """Which of so many are looked at."""
+    """At most `most` positions, evenly spread over `count`."""
     if count <= most:
         return list(range(count))
     return sorted({round(step * (count - 1) / (most - 1)) for step in range(most)})

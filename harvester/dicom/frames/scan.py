@@ -11,7 +11,7 @@ def scan_frames(pixels: PixelData) -> Reading:
     """The index that the fragments themselves give.
 
     Raises:
-        FrameIndexError: They cannot be followed, or which of them make a frame cannot be told.
+        FrameIndexError: They cannot be followed, or the fragments of each frame are not known.
     """
     length = yield from basic_table_length(pixels)
     fragments = yield from scan_fragments(pixels, pixels.offset + ITEM_HEADER + length)
@@ -24,7 +24,7 @@ def first_fragments(fragments: Fragments, pixels: PixelData) -> "array[int]":
     """The first fragment of each frame; a video stream is taken for one frame.
 
     Raises:
-        FrameIndexError: Which they are cannot be told.
+        FrameIndexError: The fragments of each frame are not known.
     """
     offsets, frames = fragments.offsets, pixels.number_of_frames
     if not offsets:

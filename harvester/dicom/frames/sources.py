@@ -1,4 +1,4 @@
-"""Which of its sources an object's frame index is taken from: the first one that tells the truth."""
+"""Selects the source of an object's frame index: the first correct one."""
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ def read_index(pixels: PixelData, source: FrameSource) -> Reading:
 def find_frames(
     header: Header, size: int, effort: Effort = "scan"
 ) -> Generator[Wanted, Sequence[bytes], Found]:
-    """Read the index from the first source that the object has and that tells the truth.
+    """Read the index from the first source that is present and correct.
 
     Args:
         header: The object's; its pixel data must be encapsulated.

@@ -30,7 +30,7 @@ class KnownObject:
 
 
 def is_unchanged(listed: ListedObject, known: KnownObject) -> bool:
-    """Whether an object is unchanged since its harvest, as far as its listing tells.
+    """Whether an object is unchanged since its harvest, according to its listing.
 
     A list of URLs has neither sizes nor ETags: its objects count as unchanged.
     """
@@ -86,6 +86,6 @@ def _add(
 
 
 def below(places: Collection[str]) -> Callable[[str], bool]:
-    """A function that tells whether a URL lies below one of these prefixes."""
+    """A function that returns whether a URL lies below one of these prefixes."""
     prefixes = tuple(map(canonical_url, places))
     return lambda url: url.startswith(prefixes)

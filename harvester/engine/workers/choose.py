@@ -32,7 +32,7 @@ def processes_for(catalog: Catalog, limit_series: int | None, limits: LimitsConf
 
     Args:
         catalog: The selection.
-        limit_series: Harvest only so many of its series.
+        limit_series: Harvest only this number of its series.
         limits: `processes` is used as it is, unless it is 0.
     """
     total = catalog.summary().total

@@ -140,7 +140,7 @@ class ClusterWorkers:
                 self._signal_change()
 
     async def stop(self, seconds: float) -> None:
-        """Finish started series within so many seconds."""
+        """Finish started series within `seconds`."""
         if self._registered:
             await self._client.run(
                 stop_here, plugin=self._name, seconds=seconds, on_error="ignore", workers=[*self._workers]

@@ -97,7 +97,7 @@ class HarvesterPlugin(WorkerPlugin):
         return result
 
     def stop(self, seconds: float) -> None:
-        """Finish started series within so many seconds."""
+        """Finish started series within `seconds`."""
         if self._opened is not None:
             self._opened.portal.start_task_soon(self._opened.runner.stop, seconds)
 
@@ -152,7 +152,7 @@ def harvest_here(plugin: str, task: bytes, number: int, workers: int) -> TaskRes
 
 
 def stop_here(dask_worker: Any, plugin: str, seconds: float) -> None:
-    """Finish started series on this worker within so many seconds."""
+    """Finish started series on this worker within `seconds`."""
     _plugin(dask_worker, plugin).stop(seconds)
 
 

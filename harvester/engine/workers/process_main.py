@@ -52,7 +52,7 @@ class RunTask:
 
 @dataclass(frozen=True, slots=True)
 class StopWorker:
-    """To a worker: finish started series within so many seconds."""
+    """To a worker: finish started series within `seconds`."""
 
     seconds: float
 

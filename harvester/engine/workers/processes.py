@@ -85,7 +85,7 @@ class Workers(Protocol):
         ...
 
     async def stop(self, seconds: float) -> None:
-        """Finish started series within so many seconds."""
+        """Finish started series within `seconds`."""
         ...
 
 
@@ -113,7 +113,7 @@ class ThisProcess:
     harvest_alone = harvest
 
     async def stop(self, seconds: float) -> None:
-        """Finish started series within so many seconds."""
+        """Finish started series within `seconds`."""
         self.runner.stop(seconds)
 
 
@@ -225,7 +225,7 @@ class _Worker:
         return f"signal {-status}" if status is not None and status < 0 else f"exit status {status}"
 
     async def stop(self, seconds: float) -> None:
-        """Finish started series within so many seconds."""
+        """Finish started series within `seconds`."""
         await self._channel.send(StopWorker(seconds))
 
     async def end(self) -> None:
@@ -308,7 +308,7 @@ class WorkerPool:
             return await self._harvest_in(self._isolated, task)
 
     async def stop(self, seconds: float) -> None:
-        """Finish started series within so many seconds."""
+        """Finish started series within `seconds`."""
         for worker in self._workers():
             await worker.stop(seconds)
 

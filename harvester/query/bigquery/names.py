@@ -27,7 +27,7 @@ _GROUP: Final = "group by "
 
 
 def place_of(node: exp.Expr) -> str:
-    """Where a construct begins in the user's text, as far as its words tell: `line 3, column 15`."""
+    """Where a construct begins in the user's text, found by its words: `line 3, column 15`."""
     line, column = min(
         (
             (meta["line"], meta["col"] - (meta["end"] - meta["start"]))

@@ -74,7 +74,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def body_length(self) -> int | None:
-        """The declared length of the response's body; None if only its end will tell."""
+        """The declared length of the response's body; None if only its end shows it."""
         if "Transfer-Encoding" in self.headers:
             return None
         text = self.headers.get("Content-Length")
@@ -100,7 +100,7 @@ class Connection(asyncio.Protocol):
             raise self._error
 
     async def read(self, least: int) -> tuple[bytes, bool]:
-        """Wait for so many bytes of the body, or for its end.
+        """Wait for `least` bytes of the body, or for its end.
 
         Returns:
             What has come, which may be more; and whether it is the whole body.

@@ -21,8 +21,8 @@ class DeclaredBody:
 
     Attributes:
         length: How many bytes of the requested range it has.
-        size: The whole object's size; None if only the body's end will tell.
-        is_whole_object: Whether the server ignores ranges, so that the body goes on after the range.
+        size: The whole object's size; None if only the body's end shows it.
+        is_whole_object: Whether the server ignores ranges, so that the body continues after the range.
     """
 
     length: int
@@ -39,7 +39,7 @@ def partial_body(wanted: ByteRange, headers: Mapping[str, str], body_length: int
         body_length: From Content-Length; None if the body is chunked.
 
     Raises:
-        BadResponseError: It is another range, does not tell the object's size, or contradicts itself.
+        BadResponseError: It is another range, does not give the object's size, or contradicts itself.
     """
     text = headers.get("Content-Range")
     found = _CONTENT_RANGE.fullmatch(text.strip()) if text is not None else None

@@ -45,14 +45,14 @@ class HttpResponse(Protocol):
 
     @property
     def body_length(self) -> int | None:
-        """The declared length of the body; None if only its end will tell."""
+        """The declared length of the body; None if only its end shows it."""
 
     @property
     def received(self) -> int:
         """Bytes of the body so far."""
 
     async def read(self, least: int) -> tuple[bytes, bool]:
-        """Wait for so many bytes of the body, or for its end: what has come, and whether it is all."""
+        """Wait for `least` bytes of the body, or for its end: what has come, and whether it is all."""
 
 
 @dataclass(slots=True)
@@ -74,11 +74,11 @@ class AiohttpResponse:
 
     @property
     def body_length(self) -> int | None:
-        """The declared length of the body; None if only its end will tell."""
+        """The declared length of the body; None if only its end shows it."""
         return None if "Transfer-Encoding" in self.headers else self.response.content_length
 
     async def read(self, least: int) -> tuple[bytes, bool]:
-        """Wait for so many bytes of the body, or for its end: what has come, and whether it is all."""
+        """Wait for `least` bytes of the body, or for its end: what has come, and whether it is all."""
         pieces: list[bytes] = []
         content = self.response.content
         while self.received < least and not content.at_eof():

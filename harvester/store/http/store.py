@@ -219,7 +219,7 @@ class HttpStore(PagedStore):
     def _send(
         self, cost: RequestCost, headers: Mapping[str, str], url: str
     ) -> AbstractAsyncContextManager[HttpResponse]:
-        """Send a request, over a connection of our own if that is direct."""
+        """Send a request, over one of harvester's connections if that is direct."""
         if self._proxies.of(url) is None:
             return self._send_directly(cost, headers, url)
         return self._send_by_aiohttp(cost, headers, url)
@@ -228,7 +228,7 @@ class HttpStore(PagedStore):
     async def _send_directly(
         self, cost: RequestCost, headers: Mapping[str, str], url: str
     ) -> AsyncIterator[HttpResponse]:
-        """Send a request over a connection of our own."""
+        """Send a request over one of harvester's connections."""
         origin, request = _request(url, headers)
         connection = await self._connection_with_response(origin, request, cost)
         try:

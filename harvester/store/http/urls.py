@@ -37,7 +37,7 @@ def object_url(ref: ObjectRef, *, endpoint: str | None = None, region: str | Non
     Args:
         ref: An object in S3 or GCS, or on an HTTP server.
         endpoint: Replaces the provider's; the bucket is the first part of the path.
-        region: The S3 bucket's, if an earlier response told it.
+        region: The S3 bucket's, if an earlier response gave it.
 
     Raises:
         RequestRejectedError: The bucket or the key cannot be part of a URL.

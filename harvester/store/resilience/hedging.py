@@ -40,7 +40,7 @@ class HedgeTimer:
         self._allowance = 1.0
 
     def record(self, seconds: float, size: int) -> None:
-        """Count a response to a request for so many bytes."""
+        """Count a response and its number of bytes."""
         self._allowance = min(_MOST_SAVED_HEDGES, self._allowance + _HEDGES_PER_REQUEST)
         latencies = self._latencies.setdefault(size.bit_length() >> 1, _Latencies())
         latencies.seconds.append(seconds)

@@ -5,7 +5,7 @@ import math
 
 import anyio
 
-# A late wake-up is made up for within this time, so that the rate holds; more would be a burst.
+# A late wake-up is compensated within this time to keep the rate; more would be a burst.
 _CATCH_UP_SECONDS = 0.02
 
 

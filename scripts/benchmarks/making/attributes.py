@@ -1,4 +1,4 @@
-"""What made-up headers say, as SQL over one row an instance: the attributes of IDC's common modalities.
+"""Values of synthetic headers, as SQL over one row per instance: the attributes of IDC's common modalities.
 
 The rows have the columns of idc-index, `n` (the instance's number in its series, from 1) and the hashes
 `h`, `hs`, `ht` and `hp` of the instance, its series, its study and its patient, so that what belongs to a

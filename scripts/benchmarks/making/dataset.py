@@ -1,4 +1,4 @@
-"""A dataset that a crawl could have left, written by the crawl's own writer from made-up rows."""
+"""A dataset like a crawl's, written by the crawl's writer from synthetic rows."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -58,7 +58,7 @@ def make_dataset(
     dataset = Dataset.create(target)
     select_series(instances, catalog, collections)
     configuration.write_text(
-        "# The crawl that scripts/benchmarks/made_dataset.py made up the harvest of.\n"
+        "# The crawl whose harvest scripts/benchmarks/made_dataset.py synthesised.\n"
         f'dataset = "{target.name}"\n\n[source]\ncatalog = "{catalog.name}"\n'
         f"\n[limits]\nshard_instances = {shard_instances}\n"
     )

@@ -29,7 +29,7 @@ _SOME = """
 
 
 def select_series(instances: int, target: Path, collections: int | None = None) -> int:
-    """Write a catalog, with the columns of idc-index, of about so many instances.
+    """Write a catalog, with the columns of idc-index, of about `instances` instances.
 
     Args:
         instances: How many to have; every collection and modality has at least one.

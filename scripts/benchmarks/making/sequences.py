@@ -1,4 +1,4 @@
-"""What made-up headers nest: specimens, segments, frames, reports, structures; as SQL, see attributes.py."""
+"""Sequences of synthetic headers: specimens, segments, frames, reports; as SQL, see attributes.py."""
 
 _TISSUE = "pick(hs, 10, ['Lung', 'Breast', 'Kidney', 'Colon', 'Brain'])"
 
@@ -34,7 +34,7 @@ POSITRON_EMISSION = {
     " 'RadiopharmaceuticalCodeSequence': code('35321007', 'SCT', 'Fluorodeoxyglucose F^18^')}]",
 }
 
-# As IDC's slides tell how a specimen was treated: a step is a list of named values.
+# The preparation of a specimen as in IDC's slides: a step is a list of named values.
 _STEPS = (
     "[{'SpecimenPreparationStepContentItemSequence': list_transform("
     "[{'name': code('434711009', 'SCT', 'Specimen container'), 'value': NULL,"
