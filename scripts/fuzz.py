@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Feeds the header parser mutated files; whatever happens but a header, a wish for more or our errors fails.
+"""Feeds mutated files to the header parser; only a header, a range or harvester's errors may result.
 
-Each case is parsed twice, whole and in pieces with a memory of other headers, which must agree; headers
-go into columns, and these into Parquet. With atheris installed (the extra `fuzz`) the search is guided by
-coverage, else the mutations are a sequence of random ones that a seed repeats. Exit status 1 and a file
-with the bytes, ready to be given to this script again, where something is found.
+Each case is parsed twice, whole and in pieces with a cache of other headers; both must agree. Headers become
+columns, and columns Parquet. With atheris installed (the extra `fuzz`) the search is guided by coverage,
+otherwise the mutations are random and repeatable by a seed. On a finding the exit status is 1, and a file has
+the bytes, as input for this script.
 """
 
 import argparse

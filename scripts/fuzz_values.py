@@ -3,9 +3,8 @@
 
 The mutations know the structure: they change values, lengths, value representations and tags of elements,
 repeat, remove and exchange elements, and wrap them in items. Where harvester has a value in a column and both
-others read another one, or has no trace of an element that both read, it is a finding: exit status 1 and a
-file with the bytes. Where the two others disagree there is no witness; where harvester names an element in
-`invalid_elements` it makes no claim.
+others read another one, or lacks an element that both read, this is a finding: exit status 1 and a file with
+the bytes. Elements on which the two others disagree, and those in `invalid_elements`, are not compared.
 """
 
 import argparse

@@ -101,7 +101,7 @@ def _options(
     logging.getLogger("harvester").setLevel(level)
     # pydicom warns about each invalid value; here they are entries of `invalid_elements`.
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
-    # sqlglot warns about each statement that it leaves as it is; untranslatable ones are errors of ours.
+    # sqlglot warns about each statement that it leaves as it is; harvester raises an error for those.
     logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
 

@@ -214,7 +214,7 @@ class LocalStorage(Storage):
             raise self._refused(path, "cannot be deleted", error) from error
 
     def delete_folder(self, path: str) -> None:
-        """Delete our files below a folder, and the folders that are empty then."""
+        """Delete harvester's files below a folder, and folders that become empty."""
         try:
             with open_folder(self.root, path) as descriptor:
                 with os.scandir(descriptor) as found:

@@ -1,4 +1,4 @@
-"""The names and paths of a dataset's files, and which files are ours."""
+"""The names and paths of a dataset's files, and which files are harvester's."""
 
 import hashlib
 import re
@@ -154,7 +154,7 @@ def is_part_path(path: str) -> bool:
 
 
 def is_owned(path: str) -> bool:
-    """Whether harvester may write, move or delete a file: its path has exactly the form of ours."""
+    """Whether harvester may write, move or delete a file: its path has the exact form of a dataset file."""
     copied = _COPY.fullmatch(path)
     if copied is not None and is_part_path(copied[1].replace(".aside/", "/")):
         return True

@@ -144,11 +144,11 @@ class Storage(ABC):
         """Check that files may be written, moved or deleted.
 
         Raises:
-            DatasetError: A path is absolute, leaves the dataset, or has another form than those of our files.
+            DatasetError: A path is absolute, leaves the dataset, or has no form of harvester's files.
         """
         for path in paths:
             if not is_owned(path):
-                raise self.error(path, "is not one of our files; it is neither written, moved nor deleted")
+                raise self.error(path, "is not one of harvester's files; it stays untouched")
 
     def error(self, path: str, what: str, reason: object = "") -> DatasetError:
         """An error that names a file: `DATASET/path: what (reason)`."""

@@ -1,4 +1,4 @@
-"""Selects the failures of a commit that are retried, and what of the commit stays."""
+"""Selects the failures of a commit that are retried, and the part of the commit that stays."""
 
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace

@@ -19,7 +19,7 @@ from harvester.model import ByteRange
 
 _logger = logging.getLogger("harvester")
 
-_ROOT: Final = "harvester-ranges-1"  # everything below it is ours; the number is the format's
+_ROOT: Final = "harvester-ranges-1"  # everything below it is harvester's; the number is the format's
 _INDEX: Final = "index"
 _RANGE_NAME: Final = re.compile(r"(\d{1,19})-(\d{1,19})-(\d{1,19})")
 _SOURCES: Final[tuple[FrameSource, ...]] = get_args(FrameSource)

@@ -1,4 +1,4 @@
-"""A dataset in a bucket, on Amazon S3 or what speaks like it, or on Google Cloud Storage."""
+"""A dataset in a bucket, on Amazon S3 or a compatible server, or on Google Cloud Storage."""
 
 from harvester.dataset.bucket.address import BucketAddress
 from harvester.dataset.bucket.storage import BucketStorage

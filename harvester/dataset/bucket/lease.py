@@ -193,7 +193,7 @@ def _acquire(access: BucketAccess, place: ConditionalObject) -> Lease:
 
 
 def _put(place: ConditionalObject, owner: Owner, seen: str | None) -> str:
-    """Write it; a conflict with our own write, whose response was lost, is no conflict."""
+    """Write it; a conflict with this process's own write, whose response was lost, is ignored."""
     try:
         return place.put(_text(owner), seen)
     except ConflictError:

@@ -191,7 +191,7 @@ class BucketStorage(Storage):
             raise self._refused(path, "cannot be deleted", error) from error
 
     def delete_folder(self, path: str) -> None:
-        """Delete our objects below a folder."""
+        """Delete harvester's objects below a folder."""
         for found in filter(is_owned, list(self.list_files(path))):
             self.delete(found)
 

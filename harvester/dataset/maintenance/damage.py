@@ -1,4 +1,4 @@
-"""Finds records that are missing or of another time, before anything is deleted by what the others say."""
+"""Finds missing and outdated records, before anything is deleted because of the other records."""
 
 import json
 from collections.abc import Iterable, Mapping

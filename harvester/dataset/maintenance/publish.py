@@ -69,7 +69,7 @@ def _replaced(current: Record, following: Record) -> list[str]:
 
 
 def _delete_expired(storage: Storage, record: Record) -> None:
-    """Delete kept parts whose time is over, and those of a compaction that was interrupted."""
+    """Delete kept parts after their period, and those of a compaction that was interrupted."""
     now = datetime.now(UTC)
     for generation in kept_generations(storage):
         is_interrupted = generation == record.generation

@@ -1,4 +1,4 @@
-"""Determines what of a selection is new or has changed, and what of the dataset is superseded."""
+"""Determines the new and changed objects of a selection, and the superseded rows of the dataset."""
 
 from harvester.engine.increment.committed import CommittedSeries
 from harvester.engine.increment.done import Done

@@ -1,4 +1,4 @@
-"""The increment of one crawl: what of its plan is done, and which rows of the dataset are superseded."""
+"""The increment of one crawl: the finished part of its plan, and the superseded rows of the dataset."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
