@@ -1,4 +1,4 @@
-"""Conformance of a made dataset: time, CPU and memory; with --files, agreement with dciodvfy."""
+"""Conformance of a synthetic dataset: time, CPU and memory; with --files, agreement with dciodvfy."""
 
 import argparse
 import os
@@ -50,7 +50,7 @@ def measure(dataset: Path) -> None:
     instances = sum(result.instances.values())
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(f"{instances:,} instances of {len(result.instances)} SOP classes, {result.total():,} findings")
-    print(f"  {seconds:.1f} s, CPU {cpu:.1f} s ({1e6 * cpu / max(1, instances):.1f} us an instance)")
+    print(f"  {seconds:.1f} s, CPU {cpu:.1f} s ({1e6 * cpu / max(1, instances):.1f} us per instance)")
     print(f"  most memory {memory / 1e9:.2f} GB")
 
 
