@@ -199,5 +199,4 @@ def test_a_catalog_knows_how_much_lies_in_each_bucket_and_its_copies(tmp_path: P
             ("s3", "idc-open-data-two"): 60,  # one of them is not counted: the mean
             ("gs", "idc-open-idc1"): 60,
             ("s3", "own"): 4,
-            ("gs", "own"): 4,
         }

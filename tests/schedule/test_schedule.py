@@ -130,7 +130,7 @@ def test_a_run_whose_dataset_is_held_by_another_is_busy_and_caught_up_when_it_is
             refused = run("schedule", config, "--once", "--state", state)
             assert refused.status == 0, refused.stderr
         shown = run("schedule", "--status", config, "--state", state).stdout
-    assert "busy" in shown
+    assert "waiting" in shown
     last = State.open(state).runs[str(config)]
     assert "another crawl is writing this dataset" in last.summary
     assert run("schedule", config, "--once", "--state", state).status == 3
