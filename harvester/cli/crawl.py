@@ -12,7 +12,6 @@ from harvester.cli.logs import LogFormat, log_as
 from harvester.cli.metrics import served_metrics
 from harvester.cli.options import ConfigArgument, JsonOption
 from harvester.config import CrawlConfig, load
-from harvester.engine.api import CrawlSummary
 from harvester.engine.crawl import CrawlOptions, CrawlResult, crawl
 from harvester.engine.progress import crawl_progress
 from harvester.engine.shard import CrawlProgress
@@ -91,7 +90,7 @@ class _Output:
         if self.in_json:
             _logger.info("done", extra={"facts": facts})
         else:
-            typer.echo(str(CrawlSummary(result)), err=True)
+            typer.echo(result.summary(), err=True)
 
 
 def _run(settings: CrawlConfig, options: CrawlOptions, output: _Output) -> CrawlResult:

@@ -36,6 +36,10 @@ _MEANINGS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             '`"none"`: anonymous; `"environment"`: signed requests',
             '"environment"',
         ),
+        "requester_pays": (
+            "whether the owner of the credentials pays for requests to buckets that ask it",
+            "true",
+        ),
         "ca_bundle": ("a file of certificates of authorities to trust, besides the usual ones", '"ca.pem"'),
     },
     "select": {

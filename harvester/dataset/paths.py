@@ -35,8 +35,9 @@ NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 MAXIMUM_ENCODED_VALUE = 200
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
-# Crawls and shards are named by 16 hexadecimal digits: no file of anyone else is taken for a part.
-_SHARD = r"[0-9a-f]{16}\.[0-9a-f]{16}"
+# Crawls and shards are named by 16 hexadecimal digits, a trial harvest of a shard with `-trial` behind them:
+# no file of anyone else is taken for a part.
+_SHARD = r"[0-9a-f]{16}\.[0-9a-f]{16}(?:-trial)?"
 _PART = re.compile(rf"(?:{_SHARD}|compacted\.g[0-9]{{1,9}})\.[0-9]{{1,6}}\.parquet")
 _TEMPORARY = re.compile(r"[0-9a-f]{32}\.tmp")
 _VALUE = r"[A-Za-z0-9_.~%-]{0,200}"

@@ -88,6 +88,7 @@ class CrawlSummary(TableResult):
         self.requests = result.requests
         self.bytes_fetched = result.bytes_fetched
         self.seconds = result.seconds
+        self._text = result.summary()
 
     def open(self) -> OpenDataset:
         """Open the dataset for SQL."""
@@ -109,21 +110,7 @@ class CrawlSummary(TableResult):
             return opened.failures.arrow()
 
     def _summary(self) -> str:
-        rate = self.instances / self.seconds if self.seconds else 0.0
-        done = f"{count(self.instances, 'instance')} of {count(self.series, 'series')}"
-        spent = f"{count(self.requests, 'request')}, {size(self.bytes_fetched)}"
-        lines = [f"{done} in {span(self.seconds)} ({rate:,.0f} a second), {spent}"]
-        if self.carried:
-            lines.append(f"{count(self.carried, 'instance')} of them copied from unrevised rows")
-        if self.skipped:
-            lines.append(f"{count(self.skipped, 'object')} skipped, harvested before")
-        if self.failures:
-            lines.append(
-                f"{count(self.failures, 'failure')}: harvester sql -d {self.dataset} "
-                '"SELECT reason, count(*) FROM failures GROUP BY ALL"'
-            )
-        lines.append(f"dataset: {self.dataset}")
-        return "\n".join(lines)
+        return self._text
 
 
 async def acrawl(

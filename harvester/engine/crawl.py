@@ -34,6 +34,7 @@ from harvester.engine.workers.choose import processes_for, start_crawl_workers
 from harvester.engine.workers.processes import ThisProcess, Workers
 from harvester.errors import ungrouped
 from harvester.fetch.series_listing import list_series
+from harvester.messages import count, size, span
 from harvester.model import ListedObject, Plan, Shard
 from harvester.store.telemetry import Telemetry
 
@@ -89,6 +90,24 @@ class CrawlResult:
     seconds: float
     stopped: bool = False
     carried: int = 0
+
+    def summary(self) -> str:
+        """The result in a few lines, for a person."""
+        rate = self.instances / self.seconds if self.seconds else 0.0
+        done = f"{count(self.instances, 'instance')} of {count(self.series, 'series')}"
+        spent = f"{count(self.requests, 'request')}, {size(self.bytes_fetched)}"
+        lines = [f"{done} in {span(self.seconds)} ({rate:,.0f} a second), {spent}"]
+        if self.carried:
+            lines.append(f"{count(self.carried, 'instance')} of them copied from unrevised rows")
+        if self.skipped:
+            lines.append(f"{count(self.skipped, 'object')} skipped, harvested before")
+        if self.failures:
+            lines.append(
+                f"{count(self.failures, 'failure')}: harvester sql -d {self.dataset} "
+                '"SELECT reason, count(*) FROM failures GROUP BY ALL"'
+            )
+        lines.append(f"dataset: {self.dataset}")
+        return "\n".join(lines)
 
 
 async def crawl(

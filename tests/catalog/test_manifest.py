@@ -129,12 +129,12 @@ def test_an_object_of_a_series_that_is_named_whole_adds_nothing(manifest):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("cp here there", "cohort.s5cmd:2: 'cp here there' names nothing in a bucket"),
+        ("cp here there", "cohort.s5cmd:2: 'cp here there' names no object in a bucket"),
         ('cp "s3://b/x/* .', "cohort.s5cmd:2: No closing quotation"),
         ("cp s3://b/x/*.dcm .", "only a closing * is supported"),
         ("cp s3://b/* .", "names a whole bucket"),
         ("cp s3://b@evil/x/* .", "is not a valid bucket name"),
-        ("x" * 20_000, "cohort.s5cmd:2: longer than"),
+        ("x" * 20_000, "cohort.s5cmd:2: too long for a list of objects"),
     ],
 )
 def test_a_line_that_cannot_be_followed_is_named(manifest, line, expected):

@@ -26,7 +26,8 @@ def test_the_longest_of_cpu_service_and_network_binds() -> None:
     assert (one.binds, one.seconds) == ("cpu", pytest.approx(1000))
     assert many.binds == "service"
     assert many.seconds == pytest.approx(cost.requests / 5000)
-    polite = forecast(cost, RATES, 64, LimitsConfig(requests_per_second=50))
+    slow = estimate(SLICES, LimitsConfig(requests_per_second=50))
+    polite = forecast(slow, RATES, 64)
     assert polite.seconds == pytest.approx(cost.requests / 50)
     slides = estimate(Summary({("c", "SEG"): SeriesTotals(series=10**5, instances=10**5, size=10**13)}))
     assert forecast(slides, RATES, 64).binds == "network"

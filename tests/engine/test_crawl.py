@@ -278,14 +278,18 @@ def test_links_to_nothing_and_names_of_another_encoding_cost_no_other_file(tmp_p
     assert run(toml).instances == 0
 
 
-def test_a_commit_that_was_deleted_is_harvested_again_and_no_other_is_touched(
+def test_a_commit_that_was_deleted_stops_the_crawl_until_it_is_restored(
     demo: RecordedDemo, tmp_path: Path
 ) -> None:
     run(demo.toml(tmp_path, select='Modality = "CT"'), limit_series=1)
     run(demo.toml(tmp_path, select='Modality = "CT"'))
     before = counts(tmp_path / "dataset")
     for record in sorted((tmp_path / "dataset/_harvest/commits").iterdir()):
+        content = record.read_bytes()
         record.unlink()
+        with pytest.raises(DatasetError, match=f"{record.name} is missing.*harvester repair"):
+            run(demo.toml(tmp_path, select='Modality = "CT"'))
+        record.write_bytes(content)
         run(demo.toml(tmp_path, select='Modality = "CT"'))
         assert counts(tmp_path / "dataset") == before
 

@@ -2,7 +2,10 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any, cast
 from unittest.mock import patch
 
@@ -147,12 +150,35 @@ def test_only_the_failures_of_selected_series_are_taken_again(
     }
 
 
+class Refusing(BaseHTTPRequestHandler):
+    """Denies every request."""
+
+    def do_GET(self) -> None:
+        self.send_error(403)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Keep the test's output clean."""
+
+
+@contextmanager
+def refusing_server() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 def test_a_series_that_could_not_be_listed_is_listed_again(
     toml: Path, dataset: Path, demo: RecordedDemo, expected: Counter[str]
 ) -> None:
     text = toml.read_text()
-    toml.write_text(text.replace(f'endpoint = "{demo.address.endpoint}"', 'endpoint = "http://127.0.0.1:1"'))
-    down = run(toml)
+    with refusing_server() as endpoint:
+        toml.write_text(text.replace(f'endpoint = "{demo.address.endpoint}"', f'endpoint = "{endpoint}"'))
+        down = run(toml)
     assert (down.instances, down.failures) == (0, down.series)
     assert {row["reason"] for row in table(dataset, "failures")} == {"listing"}
     toml.write_text(text)
