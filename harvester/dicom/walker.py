@@ -419,7 +419,11 @@ class Walker:
                     else:
                         # An unknown VR, or none: the short form if an element follows its length.
                         end = min(stop, bound)
-                        short = self._begins_element(_View(buffer, base, swapped), value + length, tag, end)
+                        short: bool | NeedMore = False  # of undefined length is no short form
+                        if implicit_header(buffer, position)[2] != UNDEFINED_LENGTH:
+                            short = self._begins_element(
+                                _View(buffer, base, swapped), value + length, tag, end
+                            )
                         if isinstance(short, NeedMore):
                             step = short
                             break
