@@ -6,7 +6,6 @@ import shutil
 import struct
 import subprocess
 import sys
-import time
 
 import pytest
 from checkout import ROOT
@@ -26,7 +25,7 @@ from made_part10 import (
     sequence,
 )
 
-from harvester.dicom import HeaderColumns
+from harvester.dicom import HeaderColumns, HeaderParser
 from harvester.dicom.limits import MAX_EMPTY_ELEMENTS, MAX_IRREGULARITIES
 from harvester.errors import MalformedError, TruncatedError
 
@@ -167,13 +166,14 @@ def test_zeros_between_elements_are_passed_over_and_noted() -> None:
     assert outcome(part10(INSTANCE, MODALITY, bytes(64), b"\1\2\3\4garbage")) is MalformedError
 
 
-def test_nine_megabytes_of_zeros_cost_no_time() -> None:
+def test_nine_megabytes_of_zeros_are_not_read_as_elements() -> None:
     raw = part10(BASIC_TEXT_SR, INSTANCE, MODALITY) + bytes(9 << 20)
-    started = time.process_time()
     header = read(raw, 16 << 10)
     assert len(header.elements) < 10
     assert header.header_bytes == len(raw)
-    assert time.process_time() - started < 5  # 12 s, when each eight of them were an element
+    parser = HeaderParser(len(raw))
+    parser.feed(raw)
+    assert parser.headers_read < 100  # a million, when each eight zeros were an element
 
 
 @pytest.mark.parametrize("blank", [b"  ", b"\0\0", b"??", b"- "])
