@@ -41,20 +41,21 @@ class AuditSummary(TableResult):
         return self.result.table()
 
     def rules(self) -> pa.Table:
-        """One row for each rule: severity, violations, and how many were checked."""
-        names = ("name", "severity", "violations", "checked", "unit", "skipped")
+        """One row for each rule: severity, violations, how many were checked, and why it was skipped."""
+        names = ("name", "title", "severity", "level", "violations", "checked", "unit", "skipped")
         return pa.Table.from_pylist(
             [{name: getattr(outcome, name) for name in names} for outcome in self.result.outcomes]
         )
 
     def _summary(self) -> str:
-        broken = [outcome for outcome in self.result.outcomes if outcome.findings]
+        broken = [outcome for outcome in self.result.outcomes if outcome.level]
+        skipped = [outcome for outcome in self.result.outcomes if outcome.skipped]
         verdict = "passed" if self.passed else "violated"
         lines = [f"{verdict} (fail_on = {self.result.fail_on!r}), {span(self.result.seconds)}"]
         lines += [
-            f"{outcome.severity}: {outcome.name}: {count(outcome.violations, 'violation')}"
-            for outcome in broken
+            f"{outcome.level}: {outcome.name}: {count(outcome.violations, 'violation')}" for outcome in broken
         ]
+        lines += [f"not checked: {outcome.name}: {outcome.skipped}" for outcome in skipped]
         return "\n".join([*lines, f"findings: {self.result.findings}"])
 
 

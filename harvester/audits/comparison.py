@@ -97,7 +97,8 @@ def read_previous(given: str, dataset: str, name: str) -> PreviousAudit:
         known = sorted(path for path in opened.storage.list_files(AUDITS) if path.endswith(ending))
         if not known:
             raise ConfigError(f"--against latest: {dataset} has no earlier audit called {name!r}")
-        return PreviousAudit(known[-1], read_findings(opened.storage.read(known[-1]), known[-1]))
+        content = opened.storage.read(known[-1])
+        return PreviousAudit(opened.storage.location_of(known[-1]), read_findings(content, known[-1]))
     if is_bucket_address(given):
         return _in_bucket(BucketAddress.parse(given))
     path = Path(given)

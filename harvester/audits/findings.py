@@ -60,7 +60,7 @@ class RuleOutcome:
     Attributes:
         name: Its name in the findings.
         kind: The rule.
-        title: What it requires, in one sentence.
+        title: What it requires: its description.
         severity: Of its findings.
         unit: What is counted.
         checked: How many were checked; None if that is unknown.
@@ -69,6 +69,8 @@ class RuleOutcome:
         examples: The findings with the most instances.
         seconds: How long it took.
         skipped: Why it was not checked; None if it was.
+        level: The severity that the number of violations has; None: none, or tolerated.
+        at_most: How many violations are tolerated; None: none.
     """
 
     name: str
@@ -82,6 +84,8 @@ class RuleOutcome:
     examples: tuple[Finding, ...] = field(default=(), repr=False)
     seconds: float = 0.0
     skipped: str | None = None
+    level: Severity | None = None
+    at_most: str | None = None
 
     @property
     def share(self) -> float | None:
@@ -91,7 +95,9 @@ class RuleOutcome:
     @classmethod
     def of(cls, rule: Rule, *, skipped: str | None = None) -> "RuleOutcome":
         """An outcome without findings, or the reason for skipping the rule."""
-        return cls(rule.label, rule.kind, rule.title, rule.severity, rule.unit, skipped=skipped)
+        limit = None if rule.at_most is None else str(rule.at_most)
+        kinds = (rule.label, rule.kind, rule.title, rule.severity, rule.unit)
+        return cls(*kinds, skipped=skipped, at_most=limit)
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ class StoredAudit:
     """One audit as recorded in the dataset."""
 
     audit: str
+    findings: str
     started_at: str
     seconds: float
     fail_on: str

@@ -2,14 +2,17 @@
 
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree as ET
 
 from harvester.audits.comparison import Comparison
 from harvester.audits.findings import Finding, RuleOutcome
 from harvester.audits.run import AuditResult
+from harvester.catalog.database import literal
 
 # XML 1.0 2.2 allows no other characters, not even escaped: no surrogates, and few controls.
 _NOT_XML: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -61,7 +64,7 @@ def as_junit(result: AuditResult, comparison: Comparison | None = None) -> str:
             continue
         summary = _summary(outcome)
         examples = outcome.examples
-        fails = outcome.findings > 0 and result.counts(outcome.severity)
+        fails = result.fails(outcome)
         if changes is not None:
             change = changes.get(outcome.name)
             fails = fails and change is not None and change.new > 0
@@ -71,7 +74,7 @@ def as_junit(result: AuditResult, comparison: Comparison | None = None) -> str:
         text = _xml_text("\n".join([summary, *map(_line, examples[:_MAX_EXAMPLES])]))
         if fails:
             failures += 1
-            attributes = {"type": outcome.severity, "message": _xml_text(summary)}
+            attributes = {"type": str(outcome.level), "message": _xml_text(summary)}
             ET.SubElement(case, "failure", attributes).text = text
         elif outcome.findings:
             ET.SubElement(case, "system-out").text = text
@@ -89,13 +92,24 @@ def as_junit(result: AuditResult, comparison: Comparison | None = None) -> str:
 
 def _summary(outcome: RuleOutcome) -> str:
     of = "" if outcome.checked is None else f" of {outcome.checked:,}"
-    return f"{outcome.violations:,}{of} ({outcome.unit}), {outcome.severity}: {outcome.title}"
+    limit = "" if outcome.at_most is None else f", at most {outcome.at_most}"
+    return f"{outcome.violations:,}{of} ({outcome.unit}){limit}, {outcome.severity}: {outcome.title}"
 
 
 def _line(finding: Finding) -> str:
     where = finding.instance_url if finding.instance_url != finding.subject else None
     parts = (finding.subject, finding.problem, f"x{finding.instances}", where)
     return " ".join(printable(text) for text in parts if text)
+
+
+def show_command(config: Path | str, rule: str) -> str:
+    """The command that prints all findings of a rule."""
+    return f"harvester audit {shlex.quote(str(config))} --show {shlex.quote(rule)}"
+
+
+def findings_sql(location: str, rule: str) -> str:
+    """The SQL (DuckDB) that returns all findings of a rule."""
+    return f"SELECT * FROM {literal(location)} WHERE rule = {literal(rule)} ORDER BY instances DESC, subject"
 
 
 def printable(text: str, longest: int = _MAX_TEXT) -> str:

@@ -20,6 +20,7 @@ from harvester.audits.rules.base import SEVERITIES, STANDARD_COLUMNS, AuditConte
 from harvester.audits.rules.completeness import FOUND_SERIES, ExpectationRule
 from harvester.audits.rules.conformance import Conformance
 from harvester.audits.rules.encoding import DualPersonality
+from harvester.audits.rules.selection import check_selections
 from harvester.audits.rules.sql import SqlRule, in_standard_columns
 from harvester.audits.tiff_directories import DIRECTORIES, read_directories
 from harvester.dataset import Dataset
@@ -30,11 +31,12 @@ from harvester.query import DatabaseOptions, open_dataset, run_query
 AUDITS: Final = f"{PRIVATE}/audits"
 FINDINGS: Final = "findings.parquet"
 RECORD: Final = "audit.json"
+_ORDER: Final = [("instances", "descending"), ("subject", "ascending"), ("problem", "ascending")]
 
 
 @dataclass(frozen=True, slots=True)
 class CohortSize:
-    """The size of the audited cohort."""
+    """The size of the audited cohort; an object without a study or a series counts as one of its own."""
 
     collections: int
     studies: int
@@ -93,8 +95,12 @@ class AuditResult:
 
     @property
     def failed(self) -> bool:
-        """Whether any rule whose severity counts has findings."""
-        return any(one.findings and self.counts(one.severity) for one in self.outcomes)
+        """Whether any rule has more violations than it tolerates, of a severity that counts."""
+        return any(map(self.fails, self.outcomes))
+
+    def fails(self, outcome: RuleOutcome) -> bool:
+        """Whether the outcome of a rule makes the audit fail."""
+        return outcome.level is not None and self.counts(outcome.level)
 
 
 def run_audit(config: AuditConfig, on_rule: Callable[[str], None] = lambda _: None) -> AuditResult:
@@ -126,6 +132,7 @@ def run_audit(config: AuditConfig, on_rule: Callable[[str], None] = lambda _: No
             connection.execute(f"CREATE TABLE found_series AS {FOUND_SERIES}")
         runner = _RuleRunner(connection, writer, config.settings.examples, config.settings.memory)
         size = runner.cohort_size()
+        check_selections(connection, config.rules)
         outcomes = []
         for rule in config.rules:
             on_rule(rule.label)
@@ -181,8 +188,9 @@ def check_rules(config: AuditConfig) -> None:
                 sql = rule.sql if isinstance(rule, SqlRule) else None
                 if rule.where is not None:
                     sql = f"SELECT 1 FROM instances WHERE {rule.parameter_condition()}"
-                if sql is not None:
-                    list(_rows(connection, sql, f"rule {rule.label}"))
+                for one in (sql, rule.of if isinstance(rule, SqlRule) else None):
+                    if one is not None:
+                        list(_rows(connection, one, f"rule {rule.label}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,13 +205,11 @@ class _RuleRunner:
 
     def cohort_size(self) -> CohortSize:
         sql = """
-            SELECT count(DISTINCT collection_id) AS collections, count(DISTINCT StudyInstanceUID) AS studies,
-                   count(*) AS series, COALESCE(sum(instances), 0)::BIGINT AS instances,
-                   COALESCE(sum(bytes), 0)::BIGINT AS bytes
-            FROM (SELECT any_value(collection_id) AS collection_id,
-                         any_value(StudyInstanceUID) AS StudyInstanceUID, count(*) AS instances,
-                         sum(instance_size) AS bytes
-                  FROM instances GROUP BY SeriesInstanceUID)"""
+            SELECT count(DISTINCT collection_id) AS collections,
+                   count(DISTINCT COALESCE(StudyInstanceUID, instance_url)) AS studies,
+                   count(DISTINCT COALESCE(SeriesInstanceUID, instance_url)) AS series,
+                   count(*) AS instances, COALESCE(sum(instance_size), 0)::BIGINT AS bytes
+            FROM instances"""
         (row,) = _rows(self.connection, sql, "the cohort")
         return CohortSize(**row)
 
@@ -216,12 +222,18 @@ class _RuleRunner:
         start = time.monotonic()
         try:
             outcome = self._find(rule, self._batches(rule))
-            checked = rule.checked()
-            if checked is not None:
-                outcome = replace(outcome, checked=self._count(checked))
+            sql = rule.checked()
+            checked = None if sql is None else self._count(sql)
         except QueryError as error:
             raise QueryError(f"rule {rule.label}: {error}") from error
-        return replace(outcome, seconds=time.monotonic() - start)
+        nothing = checked == 0 and not outcome.violations
+        return replace(
+            outcome,
+            checked=checked,
+            seconds=time.monotonic() - start,
+            skipped=rule.nothing_checked() if nothing else None,
+            level=rule.severity_of(outcome.violations, checked),
+        )
 
     def _batches(self, rule: Rule) -> Iterator[pa.RecordBatch]:
         if isinstance(rule, Conformance):
@@ -233,23 +245,28 @@ class _RuleRunner:
         return run_query(self.connection, f"{sql} ORDER BY instances DESC, subject, problem").batches()
 
     def _find(self, rule: Rule, batches: Iterator[pa.RecordBatch]) -> RuleOutcome:
-        examples: list[Finding] = []
+        examples: pa.Table | None = None
         findings = violations = 0
         for batch in batches:
-            some = batch.slice(0, self.examples - len(examples))
-            examples += map(Finding.from_row, some.to_pylist())
+            rows = pa.Table.from_batches([batch])
+            examples = rows if examples is None else pa.concat_tables([examples, rows])
+            examples = examples.sort_by(_ORDER).slice(0, self.examples)
             if findings < MAX_FINDINGS:
                 self.writer.write(rule, batch.slice(0, MAX_FINDINGS - findings))
             findings += batch.num_rows
             by_instance = rule.unit == "instance"
             violations += sum(batch.column("instances").to_pylist()) if by_instance else batch.num_rows
         outcome = RuleOutcome.of(rule)
-        return replace(outcome, violations=violations, findings=findings, examples=tuple(examples))
+        shown = tuple(map(Finding.from_row, [] if examples is None else examples.to_pylist()))
+        return replace(outcome, violations=violations, findings=findings, examples=shown)
 
     def _count(self, sql: str) -> int:
         if sql not in self._counts:
-            (row,) = _rows(self.connection, sql, "how much was checked")
-            (self._counts[sql],) = map(int, row.values())
+            row = next(_rows(self.connection, sql, "how much was checked"), {})
+            try:
+                (self._counts[sql],) = (int(value or 0) for value in row.values())
+            except ValueError:
+                raise QueryError("how much was checked: expected a SELECT of one number") from None
         return self._counts[sql]
 
 

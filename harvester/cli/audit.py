@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
+import pyarrow.compute as pc
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -15,6 +16,7 @@ from rich.text import Text
 
 from harvester.audits import (
     BUILT_IN,
+    AuditConfig,
     AuditResult,
     CohortSize,
     Finding,
@@ -25,13 +27,13 @@ from harvester.audits import (
     parameters,
     run_audit,
 )
-from harvester.audits.comparison import Comparison, compare, read_previous
-from harvester.audits.output import as_json, as_junit, json_bytes, printable
+from harvester.audits.comparison import LATEST, Comparison, compare, read_previous
+from harvester.audits.output import as_json, as_junit, findings_sql, json_bytes, printable, show_command
 from harvester.audits.rules.sql import SqlRule
 from harvester.cli.crawl import crawl_missing
 from harvester.cli.options import JsonOption, file_errors
 from harvester.errors import ConfigError
-from harvester.messages import count, size, span
+from harvester.messages import count, did_you_mean, size, span
 
 EPILOG: Final = (
     "Examples: `harvester audit slides.toml`, "
@@ -71,6 +73,14 @@ def command(  # noqa: PLR0913  one for each option
     ] = None,
     as_object: JsonOption = False,
     rules: Annotated[bool, typer.Option("--rules", help="List the rules and their parameters.")] = False,
+    show: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULE",
+            help="Print all findings of a rule in the latest audit; nothing is harvested or checked.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> int:
     """Check a cohort against rules; print violations, and save them in the dataset as a table.
 
@@ -85,6 +95,8 @@ def command(  # noqa: PLR0913  one for each option
     if only_new and against is None:
         raise ConfigError("--only-new needs --against, the audit to compare with")
     audit = load_audit(config)
+    if show is not None:
+        return _show(audit, show, as_object=as_object)
     check_rules(audit)
     if audit.selects and not no_crawl:
         crawl_missing(audit.crawl)
@@ -99,13 +111,14 @@ def command(  # noqa: PLR0913  one for each option
     if as_object:
         typer.echo(json.dumps(document))
     else:
-        _Summary(Console(highlight=False), result, comparison).print()
+        _Summary(Console(highlight=False), config, result, comparison).print()
     failed = result.failed if not only_new or comparison is None else _has_new(result, comparison)
     return 3 if failed else 0
 
 
 def _has_new(result: AuditResult, comparison: Comparison) -> bool:
-    return any(change.new and result.counts(change.severity) for change in comparison.changes)
+    failing = {outcome.name for outcome in result.outcomes if result.fails(outcome)}
+    return any(change.new and change.rule in failing for change in comparison.changes)
 
 
 def list_rules() -> str:
@@ -152,6 +165,7 @@ class _Summary:
     """Prints an audit for a person."""
 
     console: Console
+    config: Path
     result: AuditResult
     comparison: Comparison | None
 
@@ -183,11 +197,11 @@ class _Summary:
         table.add_column("", no_wrap=True)
         changes = {change.rule: change for change in self.comparison.changes} if self.comparison else {}
         for outcome in self.result.outcomes:
-            style = _COLOURS[outcome.severity] if outcome.findings else "dim"
+            style = _COLOURS[outcome.level] if outcome.level else "dim"
             change = changes.get(outcome.name)
             numbers = (change.new, change.gone, change.still) if change else (0, 0, 0)
             table.add_row(
-                Text(outcome.severity, style),
+                Text(outcome.level or outcome.severity, style),
                 Text(printable(outcome.name, 40), style),
                 "-" if outcome.skipped else f"{outcome.violations:,}",
                 "" if outcome.checked is None else f"{outcome.checked:,}",
@@ -198,13 +212,40 @@ class _Summary:
         return table
 
     def _examples(self, outcome: RuleOutcome) -> Text:
-        text = Text.assemble((outcome.name, f"bold {_COLOURS[outcome.severity]}"), f"  {outcome.title}\n")
+        style = f"bold {_COLOURS[outcome.level]}" if outcome.level else "bold dim"
+        limit = "" if outcome.at_most is None else f" (at most {outcome.at_most})"
+        text = Text.assemble((printable(outcome.name, 100), style), f"  {printable(outcome.title)}{limit}\n")
         for finding in outcome.examples:
-            text.append(f"  {printable(finding.problem, _LONGEST_PROBLEM)}")
-            text.append(f"  {_place(finding)}\n", "dim")
+            text.append_text(_line(finding))
         if outcome.findings > len(outcome.examples):
-            text.append(f"  and {outcome.findings - len(outcome.examples):,} more\n", "dim")
+            more = outcome.findings - len(outcome.examples)
+            text.append(f"  and {more:,} more: {show_command(self.config, outcome.name)}\n", "dim")
         return text
+
+
+def _show(audit: AuditConfig, rule: str, *, as_object: bool) -> int:
+    """Print the findings of a rule in the latest audit, and the SQL that reads them."""
+    latest = read_previous(LATEST, audit.crawl.dataset, audit.name)
+    names = [one.label for one in audit.rules]
+    if rule not in names:
+        raise ConfigError(f"--show {rule}: the audit has no such rule{did_you_mean(rule, names)}")
+    rows = latest.findings.filter(pc.field("rule") == rule)
+    rows = rows.sort_by([("instances", "descending"), ("subject", "ascending"), ("problem", "ascending")])
+    if as_object:
+        typer.echo(json.dumps(rows.to_pylist()))
+        return 0
+    console = Console(highlight=False)
+    for batch in rows.to_batches(max_chunksize=1000):
+        for row in batch.to_pylist():
+            console.print(_line(Finding.from_row(row)), soft_wrap=True, end="")
+    sql = findings_sql(latest.name, rule)
+    console.print(Text(f"{count(rows.num_rows, 'finding')}; in DuckDB: {sql}"), soft_wrap=True)
+    return 0
+
+
+def _line(finding: Finding) -> Text:
+    text = Text(f"  {printable(finding.problem, _LONGEST_PROBLEM)}")
+    return text.append(f"  {_place(finding)}\n", "dim")
 
 
 def _place(finding: Finding) -> str:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from urllib.parse import quote
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from harvester.audits.output import printable
+from harvester.audits.output import findings_sql, printable, show_command
 from harvester.audits.report import charts
 from harvester.audits.report.facts import MAX_COLLECTIONS, TABLES, Distribution, Facts, Row
 from harvester.audits.vocabulary import attribute_of, uid_name
@@ -23,6 +24,7 @@ from harvester.model import VERSION
 _VIEWER: Final = "https://viewer.imaging.datacommons.cancer.gov"
 _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB", "PB")
 _MAX_TEXT: Final = 300
+_MAX_SQL: Final = 4000
 _SUMMED: Final = ("series", "instances", "bytes")
 _MAX_BARS: Final = 15
 _MAX_ROWS: Final = 200
@@ -67,6 +69,8 @@ def render(facts: Facts, title: str = "") -> str:
         "percent": _percent,
         "counted": _counted,
         "plain": partial(printable, longest=_MAX_TEXT),
+        "whole": partial(printable, longest=_MAX_SQL),
+        "words": _words,
     }
     template = environment.from_string(sources.joinpath("report.html.j2").read_text(encoding="utf-8"))
     return template.render(
@@ -84,6 +88,8 @@ def render(facts: Facts, title: str = "") -> str:
         runs=_runs(facts.runs),
         distributions=[_distribution(one) for one in facts.distributions],
         viewer=partial(_viewer, facts.studies),
+        show_command=show_command,
+        findings_sql=findings_sql,
     )
 
 
@@ -264,6 +270,25 @@ def viewer_url(study_instance_uid: str, series_instance_uid: str, modality: str 
 def _viewer(studies: Mapping[str, str], series: str | None, modality: str | None) -> str | None:
     study = studies.get(series or "")
     return None if study is None or series is None else viewer_url(study, series, modality)
+
+
+def _words(shown: str) -> str:
+    """The values of an example, which are stored as JSON, as words."""
+    try:
+        values: Any = json.loads(shown)
+    except ValueError:  # cut, since it was too long
+        return shown
+    return _listed(values) if isinstance(values, dict) else str(values)
+
+
+def _listed(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(
+            f"{name}: {_listed(one)}" for name, one in value.items() if one not in (None, [], {})
+        )
+    if isinstance(value, list):
+        return " / ".join(map(_listed, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _name(value: object) -> str:

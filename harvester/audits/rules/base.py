@@ -3,10 +3,19 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final, Literal, get_args
+from typing import Annotated, ClassVar, Final, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
+from harvester.audits.rules.threshold import Threshold
 from harvester.audits.vocabulary import attribute_of, uid_of
 from harvester.catalog.database import identifier, literal
 
@@ -59,7 +68,9 @@ class Rule(BaseModel, ABC):
 
     The parameters of every rule limit it to some objects: `Modality`, `SOPClassUID` (a UID or its keyword,
     such as `CTImageStorage`), `collection_id`, or `where`, an SQL condition on `instances`. `name` is its
-    name in the findings, for a rule that is used twice; `severity` is `info`, `warning` or `error`.
+    name in the findings, for a rule that is used twice; `description` is what a reader is shown;
+    `severity` is `info`, `warning` or `error`. Up to `at_most` violations (a count, or a share such as
+    "1%") are tolerated; from `warn_at` on these are a warning.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -69,7 +80,10 @@ class Rule(BaseModel, ABC):
     columns: ClassVar[tuple[str, ...]] = ()
 
     name: str = Field(default="", max_length=100)
+    description: str = Field(default="", max_length=500)
     severity: Severity = "error"
+    at_most: Threshold | None = None
+    warn_at: Threshold | None = None
     modality: Texts = Field(default=(), alias="Modality")
     sop_class_uid: Texts = Field(default=(), alias="SOPClassUID")
     collection_id: Texts = ()
@@ -80,6 +94,12 @@ class Rule(BaseModel, ABC):
     def _check_classes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(uid_of(one, "SOP Class") for one in value)
 
+    @model_validator(mode="after")
+    def _check_thresholds(self) -> Self:
+        if self.warn_at is not None and (self.at_most is None or self.severity != "error"):
+            raise ValueError("warn_at: needs at_most and severity = 'error', which is given above at_most")
+        return self
+
     @property
     def label(self) -> str:
         """Its name in the findings."""
@@ -87,13 +107,26 @@ class Rule(BaseModel, ABC):
 
     @property
     def title(self) -> str:
-        """The first sentence of its docstring."""
-        return (type(self).__doc__ or "").split("\n\n")[0].replace("\n    ", " ").strip()
+        """Its description, else the first sentence of its docstring."""
+        return self.description or (type(self).__doc__ or "").split("\n\n")[0].replace("\n    ", " ").strip()
 
     def skip_reason(self, context: AuditContext) -> str | None:
         """Why the rule cannot run in this audit; None if it can."""
         del context
         return None
+
+    def nothing_checked(self) -> str:
+        """Why the rule checked nothing, when it ran and its count of what it checked is zero."""
+        parts = {
+            "Modality": self.modality,
+            "SOPClassUID": self.sop_class_uid,
+            "collection_id": self.collection_id,
+        }
+        limits = [f"{name} {' or '.join(values)}" for name, values in parts.items() if values]
+        limits += [f"where {self.where}"] if self.where else []
+        units = {"series": "series", "study": "studies"}.get(self.unit, f"{self.unit}s")
+        text = f"checked nothing: there are no {units} that it applies to"
+        return f"{text} ({'; '.join(limits)})" if limits else text
 
     @abstractmethod
     def query(self) -> str:
@@ -103,8 +136,21 @@ class Rule(BaseModel, ABC):
         """The query that counts what was checked, in the rule's unit; None if that is unknown."""
         rows = f"FROM instances WHERE {self.scope()}"
         if self.unit == "series":
-            return f"SELECT count(*) FROM (SELECT 1 {rows} GROUP BY SeriesInstanceUID)"
+            return f"SELECT count(DISTINCT SeriesInstanceUID) {rows}"
         return f"SELECT count(*) {rows}"
+
+    def severity_of(self, violations: int, checked: int | None) -> Severity | None:
+        """The severity of a number of violations; None: there are none, or they are tolerated.
+
+        Args:
+            violations: How many.
+            checked: Of how many; None if that is unknown.
+        """
+        if not violations:
+            return None
+        if self.at_most is None or violations > self.at_most.of(checked):
+            return self.severity
+        return "warning" if self.warn_at is not None and violations >= self.warn_at.of(checked) else None
 
     def rule_condition(self) -> str:
         """The SQL condition on `instances` that the rule itself sets."""
@@ -140,14 +186,15 @@ class InstanceRule(Rule):
         return {}
 
     def query(self) -> str:
-        """The series that have instances with a problem."""
+        """The series that have instances with a problem; an instance without a series is its own."""
         return f"""
-            SELECT COALESCE(SeriesInstanceUID, min(instance_url)) AS subject, problem, SeriesInstanceUID,
-                   any_value(collection_id) AS collection_id, any_value(Modality) AS Modality,
+            SELECT COALESCE(SeriesInstanceUID, instance_url) AS subject, problem,
+                   min(SeriesInstanceUID) AS SeriesInstanceUID,
+                   min(collection_id) AS collection_id, min(Modality) AS Modality,
                    min(instance_url) AS instance_url, sum(alike)::BIGINT AS instances,
                    {shown(self.columns, "instance_url")} AS shown
             FROM (SELECT *, {self.problem()} AS problem FROM ({self._instances()}))
-            WHERE problem IS NOT NULL GROUP BY SeriesInstanceUID, problem"""
+            WHERE problem IS NOT NULL GROUP BY COALESCE(SeriesInstanceUID, instance_url), problem"""
 
     def _instances(self) -> str:
         shared = self.shared_values()
@@ -159,7 +206,8 @@ class InstanceRule(Rule):
             SELECT SeriesInstanceUID, collection_id, Modality, {values},
                    min(instance_url) AS instance_url, count(*) AS alike
             FROM instances WHERE {self.scope()}
-            GROUP BY SeriesInstanceUID, collection_id, Modality, hash({", ".join(shared.values())})"""
+            GROUP BY SeriesInstanceUID, CASE WHEN SeriesInstanceUID IS NULL THEN instances.instance_url END,
+                     collection_id, Modality, hash({", ".join(shared.values())})"""
 
 
 def shown(columns: Iterable[str], first_by: str) -> str:

@@ -28,6 +28,10 @@ class ConsistentSeries(Rule):
     severity: Severity = "error"
     attributes: Keywords = ()
 
+    def rule_condition(self) -> str:
+        """Instances that belong to a series."""
+        return "SeriesInstanceUID IS NOT NULL"
+
     def query(self) -> str:
         """The series whose instances differ."""
         shared = {"true": self.attributes} if self.attributes else SHARED
@@ -35,10 +39,10 @@ class ConsistentSeries(Rule):
         return f"""
             SELECT SeriesInstanceUID AS subject, problem, SeriesInstanceUID, collection_id, Modality,
                    instance_url, instances, CAST(NULL AS VARCHAR) AS shown
-            FROM (SELECT SeriesInstanceUID, any_value(collection_id) AS collection_id,
-                         any_value(Modality) AS Modality, min(instance_url) AS instance_url,
+            FROM (SELECT SeriesInstanceUID, min(collection_id) AS collection_id,
+                         min(Modality) AS Modality, min(instance_url) AS instance_url,
                          count(*) AS instances, {joined(cases)} AS problem
-                  FROM instances WHERE SeriesInstanceUID IS NOT NULL AND {self.scope()}
+                  FROM instances WHERE {self.scope()}
                   GROUP BY SeriesInstanceUID)
             WHERE problem IS NOT NULL"""
 

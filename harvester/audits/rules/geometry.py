@@ -30,8 +30,8 @@ _MEASURED: Final = """
            list_max(list_transform(range(1, len(places)), lambda i:
                abs(places[i + 1] - places[i] - (places[-1] - places[1]) / (n - 1)))) AS unevenness
     FROM (
-        SELECT SeriesInstanceUID, count(*) AS n, any_value(collection_id) AS collection_id,
-               any_value(Modality) AS Modality, min(instance_url) AS instance_url,
+        SELECT SeriesInstanceUID, count(*) AS n, min(collection_id) AS collection_id,
+               min(Modality) AS Modality, min(instance_url) AS instance_url,
                list_sort(list(position) FILTER (position IS NOT NULL)) AS places,
                list(instance) AS instances,
                min(orientation) = max(orientation) AS one_orientation,

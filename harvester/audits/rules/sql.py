@@ -1,5 +1,6 @@
 """The rule that the user writes in SQL."""
 
+from collections.abc import Iterable
 from typing import ClassVar, Final, Self
 
 from pydantic import Field, model_validator
@@ -7,15 +8,18 @@ from pydantic import Field, model_validator
 from harvester.audits.rules.base import Rule, Severity, Unit
 from harvester.catalog.database import identifier
 
+# What identifies the subject of a row, and what the dataset knows of each.
 _SUBJECTS: Final = ("SOPInstanceUID", "instance_url", "SeriesInstanceUID", "StudyInstanceUID")
+_FILLED: Final = ("SeriesInstanceUID", "collection_id", "Modality")
 
 
 class SqlRule(Rule):
     """The rows that `sql`, a SELECT over the views of the dataset, returns are the violations.
 
     The subject of a row is its SOPInstanceUID, else its instance_url, SeriesInstanceUID, StudyInstanceUID
-    or first column. A column `problem` describes the violation; the other columns are shown.
-    `expected_series` has one row per series of the catalog.
+    or first column; collection, modality, series and URL come from the instances of the subject where the
+    row has none. A column `problem` describes the violation; the other columns are shown. `of` is a SELECT
+    of one number: how many were checked. `expected_series` has one row per series of the catalog.
     """
 
     kind: ClassVar[str] = "sql"
@@ -24,37 +28,71 @@ class SqlRule(Rule):
     severity: Severity = "error"
     name: str = Field(min_length=1, max_length=100)
     sql: str = Field(min_length=1)
+    of: str | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _check_parameters(self) -> Self:
         for name in ("Modality", "SOPClassUID", "collection_id", "where"):
             if getattr(self, {"Modality": "modality", "SOPClassUID": "sop_class_uid"}.get(name, name)):
                 raise ValueError(f"{name} limits built-in rules only; write it into the WHERE of sql")
+        for name in ("at_most", "warn_at"):
+            limit = getattr(self, name)
+            if limit is not None and limit.percent and self.of is None:
+                raise ValueError(f"{name}: a share needs `of`, a SELECT of how many were checked")
         return self
+
+    @property
+    def title(self) -> str:
+        """Its description."""
+        return self.description or "its SQL returns no row"
 
     def query(self) -> str:
         """The text itself; `in_standard_columns` adapts it once its columns are known."""
         return self.sql
 
-    def checked(self) -> None:
-        """Unknown for a query of the user."""
-        return
+    def checked(self) -> str | None:
+        """`of`; None: unknown."""
+        return self.of
 
 
-def in_standard_columns(sql: str, columns: tuple[str, ...]) -> str:
+def in_standard_columns(sql: str, columns: Iterable[str]) -> str:
     """Adapt a query with the given result columns to `STANDARD_COLUMNS`."""
+    columns = tuple(dict.fromkeys(columns))
     named = {column.lower(): column for column in columns}
+    key = next((one for one in _SUBJECTS if one.lower() in named), None)
 
-    def column(name: str, kind: str = "VARCHAR", absent: str = "NULL") -> str:
+    def column(name: str) -> str:
         own = named.get(name.lower())
-        return f"CAST({absent if own is None else identifier(own)} AS {kind}) AS {name}"
+        values = [] if own is None else [f"CAST(returned.{identifier(own)} AS VARCHAR)"]
+        values += [] if key is None or key == name else [f"known.{name}"]
+        return f"COALESCE({', '.join([*values, 'NULL'])}) AS {name}"
 
-    subject = next((named[one.lower()] for one in _SUBJECTS if one.lower() in named), columns[0])
-    row = ", ".join(f"{identifier(one)} := {identifier(one)}" for one in dict.fromkeys(columns))
+    problem = named.get("problem")
+    description = "''" if problem is None else f"CAST(returned.{identifier(problem)} AS VARCHAR)"
+    subject = f"CAST(returned.{identifier(named[key.lower()] if key else columns[0])} AS VARCHAR)"
+    joined = f" LEFT JOIN known ON {subject} = known.{key}" if key else ""
+    row = ", ".join(f"{identifier(one)} := returned.{identifier(one)}" for one in columns)
     return f"""
-        SELECT COALESCE(CAST({identifier(subject)} AS VARCHAR), 'NULL') AS subject,
-               {column("problem", absent="''")}, {column("SeriesInstanceUID")}, {column("collection_id")},
-               {column("Modality")}, {column("instance_url")}, 1 AS instances,
+        WITH returned AS MATERIALIZED ({sql.rstrip().rstrip(";")}
+        ){_known(key, named)}
+        SELECT COALESCE({subject}, 'NULL') AS subject,
+               {description} AS problem,
+               {", ".join(map(column, (*_FILLED, "instance_url")))}, 1 AS instances,
                left(CAST(to_json(struct_pack({row})) AS VARCHAR), 4000) AS shown
-        FROM ({sql.rstrip().rstrip(";")}
-        ) AS returned"""
+        FROM returned{joined}"""
+
+
+def _known(key: str | None, named: dict[str, str]) -> str:
+    """What the instances of each subject have in common, and the first URL."""
+    if key is None:
+        return ""
+    same = ", ".join(
+        f"CASE WHEN min({name}) = max({name}) THEN min({name}) END AS {name}"
+        for name in _FILLED
+        if name != key
+    )
+    url = "" if key == "instance_url" else ", min(instance_url) AS instance_url"
+    return f""", known AS (
+            SELECT {key}, {same}{url} FROM instances
+            WHERE {key} IN (SELECT CAST({identifier(named[key.lower()])} AS VARCHAR) FROM returned)
+            GROUP BY {key})"""

@@ -81,6 +81,11 @@ class RequiredAttributes(InstanceRule):
         missing = _missing(self.attributes) if self.attributes else f"CASE {' '.join(self._cases())} END"
         return f"'missing: ' || {missing}"
 
+    def rule_condition(self) -> str:
+        """The SOP classes whose attributes are known here."""
+        classes = [one for classes, names in type_1_attributes().items() if names for one in classes]
+        return "true" if self.attributes else f"SOPClassUID IN ({', '.join(map(literal, classes))})"
+
     def _cases(self) -> Iterator[str]:
         """The missing attributes of each IOD."""
         for classes, names in type_1_attributes().items():
