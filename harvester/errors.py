@@ -189,15 +189,22 @@ class StoreError(HarvestError, OSError):
     def __str__(self) -> str:
         return self.message if self.url is None else f"{self.message} [{self.url}]"
 
+    # Each has a setter that ignores its value: libraries that pickle errors set what they read from an OSError.
     @property
     def strerror(self) -> str:  # type: ignore[override]
         """The message, as of any OSError."""
         return self.message
 
+    @strerror.setter
+    def strerror(self, _: str) -> None: ...
+
     @property
     def filename(self) -> str | None:
         """The URL, as of any OSError."""
         return self.url
+
+    @filename.setter
+    def filename(self, _: str | None) -> None: ...
 
 
 class NotFoundError(StoreError, FileNotFoundError):

@@ -1,6 +1,7 @@
 """Errors have their built-in base classes, leave task groups unwrapped, and can be pickled."""
 
 import copy
+import copyreg
 import errno
 import pickle
 from collections.abc import Iterable
@@ -78,6 +79,18 @@ def test_a_store_error_is_the_built_in_error_of_its_kind(kind, built_in, number)
         assert str(one) == "it failed [s3://bucket/key]"
         assert (one.errno, one.strerror, one.filename) == (number, "it failed", "s3://bucket/key")
         assert (one.url, one.offset, one.status, one.attempts) == ("s3://bucket/key", 0, 404, 3)
+
+
+@pytest.mark.parametrize("kind", [NotFoundError, StoreError, EndpointDownError])
+def test_a_store_error_passes_through_a_library_that_pickles_all_errors(kind, monkeypatch):
+    # A Dask cluster installs tblib's reducers, which set the attributes of any OSError one by one.
+    pickling = pytest.importorskip("tblib.pickling_support")
+    monkeypatch.setitem(copyreg.dispatch_table, kind, pickling.pickle_exception)
+    error = kind("it failed", url="s3://bucket/key", offset=7, status=404)
+    for one in (copy.copy(error), pickle.loads(pickle.dumps(error))):
+        assert str(one) == str(error)
+        assert (one.errno, one.strerror, one.filename) == (error.errno, "it failed", "s3://bucket/key")
+        assert (one.url, one.offset, one.status) == ("s3://bucket/key", 7, 404)
 
 
 def test_other_store_errors_are_neither_missing_files_nor_refused_ones():
