@@ -189,9 +189,9 @@ class StoreError(HarvestError, OSError):
     def __str__(self) -> str:
         return self.message if self.url is None else f"{self.message} [{self.url}]"
 
-    # Each has a setter that ignores its value: libraries that pickle errors set what they read from an OSError.
+    # The setters ignore their value: libraries that pickle errors set what they read from an OSError.
     @property
-    def strerror(self) -> str:  # type: ignore[override]
+    def strerror(self) -> str:
         """The message, as of any OSError."""
         return self.message
 

@@ -34,7 +34,7 @@ class TestLimitError(BaseException):
 
 
 def pytest_timeout_set_timer(item: Any, settings: Any) -> bool | None:
-    """Raise `TestLimitError` when a test's time is over, and again after the same time, until it ends.
+    """Raise `TestLimitError` when a test's time is over, and again each second, until it ends.
 
     The plugin's own error is raised once, and Hypothesis takes it for a failing example to be made small.
     """
@@ -50,7 +50,7 @@ def pytest_timeout_set_timer(item: Any, settings: Any) -> bool | None:
 
     item.cancel_timeout = cancel
     signal.signal(signal.SIGALRM, raise_limit)
-    signal.setitimer(signal.ITIMER_REAL, settings.timeout, settings.timeout)
+    signal.setitimer(signal.ITIMER_REAL, settings.timeout, 1)
     return True
 
 

@@ -13,7 +13,7 @@ from harvester.cli.options import file_errors, replaced_file
 from harvester.cli.query_progress import BarHidingStream, run_watched
 from harvester.errors import ConfigError
 from harvester.query import Dialect, Format, Result, open_dataset, open_release, run_query, write_result
-from harvester.query.manifest import MANIFESTS, manifest, manifest_urls
+from harvester.query.manifest_writer import MANIFESTS, manifest, manifest_urls
 
 EPILOG: Final = 'Example: `harvester sql -d data/quickstart "SELECT count(*) FROM instances"`'
 

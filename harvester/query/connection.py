@@ -18,12 +18,12 @@ from harvester.dataset import INSTANCE_COLUMNS, TABLES, Dataset, Snapshot, Table
 from harvester.dataset.paths import REPLACED
 from harvester.errors import DatasetError, QueryError
 from harvester.query.part_files import define_files, files_by_table
-from harvester.query.query_views import (
+from harvester.query.run import plain_message
+from harvester.query.supersession import add_marks, marked
+from harvester.query.temporary_views import (
     define_instances,
     with_fixed_columns,
 )
-from harvester.query.run import plain_message
-from harvester.query.supersession import add_marks, marked
 from harvester.query.views import (
     DICOM_TABLES,
     array_columns,

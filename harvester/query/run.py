@@ -18,8 +18,8 @@ from harvester.query.bigquery.script import NO_PARAMETERS, Parameters
 from harvester.query.bigquery.translate import translate
 from harvester.query.idc_tables import derived_table
 from harvester.query.part_files import follow_files
-from harvester.query.query_views import bind, missing_name, readable_views
 from harvester.query.sandbox import require_question
+from harvester.query.temporary_views import bind, missing_name, readable_views
 
 Dialect = Literal["duckdb", "bigquery"]
 

@@ -122,13 +122,14 @@ def test_an_object_cut_in_its_header_is_an_error_but_between_two_elements(name: 
     assert set(silent) >= {cut for cut in clean if cut < len(raw)}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(made=made_files())
 def test_a_made_object_cut_anywhere_is_never_a_shorter_header(made: MadeFile) -> None:
     raw = made.raw
     header = read(raw)
     clean = boundaries(header)
-    for cut in range(132, len(raw)):
+    # Each place in the first 2,000 bytes, then every seventh: pieces of elements repeat.
+    for cut in [*range(132, min(len(raw), 2_000)), *range(2_000, len(raw), 7)]:
         assert isinstance(answer_to(raw[:cut], len(raw)), NeedMore)
         try:
             found = fed(HeaderParser(cut), raw[:cut])

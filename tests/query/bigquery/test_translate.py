@@ -12,7 +12,7 @@ from harvester.dataset import Dataset, Partition
 from harvester.errors import QueryError
 from harvester.query import open_dataset, run_query, translate
 from harvester.query.bigquery.translate import Views
-from harvester.query.query_views import readable_views
+from harvester.query.temporary_views import readable_views
 
 NO_VIEWS = Views({"dicom_all"}, lambda _view: None)
 CODE = pa.struct([("CodeValue", pa.string()), ("CodeMeaning", pa.string())])
