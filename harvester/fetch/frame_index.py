@@ -89,6 +89,8 @@ class FrameSearch:
             if not _needs_index(fetched):
                 return None
             found = await search(fetched, self._effort, _Ranges(self._store, fetched, cost).read)
+            if found.index is not None:
+                found.index.check_number(PixelData.of(fetched.header, fetched.size))
         except FrameIndexError as error:
             _logger.warning("%s: no frame index: %s", url, error)
             return None

@@ -163,7 +163,6 @@ async def _scan(source: ObjectSource, header: Header) -> FrameIndex:
 
 async def _search(source: ObjectSource, header: Header) -> FrameIndex:
     pixels = PixelData.of(header, source.size)
-    pixels.check_number_of_frames()
     if pixels.is_stream:
         return await _scan(source, header)
     credible = await _credible(source, header, pixels.number_of_frames)
@@ -205,6 +204,7 @@ async def _cached(
         raise
     FRAME_INDEXES.put(source.ref.url, source.etag, index)
     disk = source.store.cache_of(source.ref)
-    if disk is not None and source.etag is not None:
+    is_credible = len(index) == PixelData.of(source.header, source.size).number_of_frames
+    if disk is not None and source.etag is not None and is_credible:
         await to_thread.run_sync(disk.write_index, source.ref.url, source.etag, index)
     return index

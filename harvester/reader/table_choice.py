@@ -18,7 +18,8 @@ OffsetTable = Literal["auto", "extended", "none"]
 """Which table is put into a multi-frame file that has none.
 
 `auto`: a basic one, or an extended one in an object above 4 GiB. A basic table is inside the pixel data, so
-reading the metadata alone does not start the search for the frames. `extended`: an extended one.
+reading the metadata alone does not start the search for the frames. An object of up to 64 KiB needs none: the
+first request holds all of it. `extended`: an extended one, in an object of any size.
 `none`: the file is shown unchanged, also if its own table is wrong.
 """
 TableAndIndex: TypeAlias = tuple[VirtualTable | None, FrameIndex | None]
@@ -56,12 +57,15 @@ async def choose_table(source: ObjectSource, index: FrameIndex | None, wanted: O
     frames = None if header is None or wanted == "none" else _number_of_frames(header, source.size)
     if header is None or frames is None:
         return None, index
+    if index is not None and len(index) != frames:
+        index = None
     if not lacks_table(header):
         return await _own(source, header, frames, index)
-    if index is None and source.size <= _SMALL:
+    is_small = source.size <= _SMALL
+    if is_small and index is None:
         index = await try_find_index(source)
-        if index is None:
-            return None, None
+    if is_small and (index is None or wanted == "auto"):
+        return None, index
     is_extended = wanted == "extended" or not fits_basic(source.size)
     if is_extended and index is not None:
         index = await with_fragmentation(source, index)
@@ -69,13 +73,16 @@ async def choose_table(source: ObjectSource, index: FrameIndex | None, wanted: O
 
 
 async def try_find_index(source: ObjectSource) -> FrameIndex | None:
-    """The frame index of an object; None, with a warning, if it cannot be found.
+    """The frame index of an object for a table; None, with a warning, if it cannot be found.
 
     Raises:
         StoreError: The object cannot be read.
     """
     try:
-        return await find_index(source)
+        index = await find_index(source)
+        if source.header is not None:
+            index.check_number(PixelData.of(source.header, source.size))
+        return index  # noqa: TRY300  the check is one of what fails
     except FrameIndexError as error:
         _logger.warning("%s: shown without a new offset table: %s", source.ref.url, error.message)
         return None

@@ -107,6 +107,16 @@ def test_an_object_that_has_no_frames_is_said_in_one_line(run, tmp_path, name, s
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_wrong_number_of_frames_is_a_warning(run, tmp_path, caplog):
+    path = tmp_path / "slide.dcm"
+    frames = [[JPEG_START + b"ab"], [JPEG_START + b"cd"], [JPEG_START + b"ef"]]
+    path.write_bytes(made(frames, number_of_frames=2))
+    done = run("frames", path, "--frames", "1-3", "-o", tmp_path / "tiles")
+    assert done.status == 0
+    assert (tmp_path / "tiles" / "frame-3.jpg").read_bytes() == JPEG_START + b"ef"
+    assert "Number of Frames is 2, the fragments make 3 frames" in caplog.text
+
+
 def test_a_decoder_that_does_not_exist_is_said_in_one_line(run, tmp_path):
     path = tmp_path / "slide.dcm"
     path.write_bytes(made([[JPEG_START], [JPEG_START]], uid="1.2.840.10008.1.2.4.112"))

@@ -59,6 +59,12 @@ def test_a_lie_is_logged_and_not_believed(caplog):
     assert "s3://bucket/slide.dcm: its frame index (basic) is not used: frame 2" in caplog.text
 
 
+def test_frames_of_another_number_than_the_header_gives_are_no_index(caplog):
+    index, _ = searched(made(FRAMES, number_of_frames=29), "scan")
+    assert index is None
+    assert "no frame index: Number of Frames is 29, the fragments make 30 frames" in caplog.text
+
+
 @pytest.mark.parametrize(
     "raw",
     [made(FRAMES[:1]), made(FRAMES[:1], number_of_frames=20, uid="1.2.840.10008.1.2.4.102")],

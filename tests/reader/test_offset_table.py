@@ -21,8 +21,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 URL = "s3://bucket/slide.dcm"
 JPEG_START = b"\xff\xd8\xff\xe0"
-ONE_EACH = [[JPEG_START + bytes([number] * 2 * number)] for number in range(1, 41)]
-SEVERAL = [[JPEG_START + bytes([number] * 10), b"more", b"end!"] for number in range(1, 41)]
+ONE_EACH = [[JPEG_START + bytes([number] * 100 * number)] for number in range(1, 41)]
+SEVERAL = [[JPEG_START + bytes([number] * 2000), b"more", b"end!"] for number in range(1, 41)]
+SMALL = 64 << 10  # bytes of the first request
 ADDED = {"ExtendedOffsetTable", "ExtendedOffsetTableLengths"}
 
 
@@ -66,6 +67,9 @@ def test_the_whole_file_is_a_valid_object_that_equals_the_original(name, kind):
         pytest.skip("PS3.3 C.7.6.3.1.8: an extended table is for frames of one fragment")
     file, _ = opened(raw, offset_table=kind)
     shown = file.read()
+    if kind == "auto" and len(raw) <= SMALL:
+        assert shown == raw
+        return
     assert len(shown) == file.size > len(raw)
     dataset, original = (pydicom.dcmread(io.BytesIO(one)) for one in (shown, raw))
     count = int(original.NumberOfFrames)
@@ -103,6 +107,17 @@ def test_a_file_with_a_table_is_shown_unchanged(name):
 )
 def test_one_frame_and_a_video_need_no_table(raw):
     assert opened(raw, offset_table="extended")[0].read() == raw
+
+
+def test_an_object_that_the_first_request_holds_is_shown_unchanged():
+    frames = [[JPEG_START + bytes(100)] for _ in range(9)]
+    raw = made(frames)
+    file, store = opened(raw)
+    assert file.read() == raw
+    assert store.requests == 1
+    harvester.read_frames(URL, [3], False, store=store)
+    assert opened(raw)[0].size == len(raw)
+    assert len(opened(raw, offset_table="extended")[0].read()) == len(raw) + 2 * (12 + 8 * 9)
 
 
 def test_reading_the_metadata_scans_nothing():
@@ -145,6 +160,18 @@ def test_a_small_file_whose_frames_cannot_be_told_is_shown_unchanged(kind, caplo
     assert opened(raw, offset_table=kind)[0].read() == raw
     (warning,) = caplog.messages
     assert "s3://bucket/slide.dcm: shown without a new offset table" in warning
+
+
+@pytest.mark.parametrize("size", [100, 30_000])
+@pytest.mark.parametrize("kind", ["auto", "extended"])
+def test_a_wrong_number_of_frames_gives_one_layout_before_and_after_they_are_read(kind, size, caplog):
+    raw = made([[JPEG_START + bytes(size) + b"\xff\xd9"] for _ in range(3)], number_of_frames=2)
+    file, store = opened(raw, offset_table=kind)
+    shown = file.read()
+    assert shown[: len(raw)] == raw
+    assert "Number of Frames is 2, the fragments make 3 frames" in caplog.text
+    harvester.read_frames(URL, [3], False, store=store)
+    assert harvester.open_object(URL, store=store, offset_table=kind).read() == shown
 
 
 @pytest.mark.parametrize("kind", ["auto", "extended"])

@@ -112,6 +112,20 @@ def test_runs_join_neighbours_across_small_gaps():
     assert [len(run) for run in runs(long)] == [4, 4, 2]
 
 
+@pytest.mark.parametrize("number", [2, 4, 50, 1_000_000])
+def test_a_wrong_number_of_frames_is_logged_and_the_frames_are_read(number, caplog):
+    images = [JPEG_START + bytes([place] * 60) + b"\xff\xd9" for place in range(6)]
+    raw = made([[image] for image in images], number_of_frames=number)
+    store = stored(raw)
+    assert harvester.open_object(URL, store=store).read() == raw
+    for _ in range(2):
+        assert harvester.read_frames(URL, [6, 1], False, store=store) == [images[5], images[0]]
+        assert list(harvester.iter_frames(URL, decode=False, store=store)) == images
+    assert f"{URL}: Number of Frames is {number}, the fragments make 6 frames" in caplog.messages
+    with pytest.raises(FrameIndexError, match="no frame 7: there are 6"):
+        harvester.read_frames(URL, [7], False, store=store)
+
+
 @pytest.mark.parametrize("number", [0, -1, 3])
 def test_a_missing_frame_is_an_error(number):
     store = stored(made([[JPEG_START], [JPEG_START]]))

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 URL = "s3://bucket/slide.dcm"
 COUNT = 400
-FRAMES = [[b"\xff\xd8\xff\xe0" + number.to_bytes(2, "big") * 60] for number in range(COUNT)]
+FRAMES = [[b"\xff\xd8\xff\xe0" + number.to_bytes(2, "big") * 100] for number in range(COUNT)]
 IMAGES = [frame[0] for frame in FRAMES]
 LENGTH = len(IMAGES[0])
 STARTS = [number * (LENGTH + 8) for number in range(COUNT)]

@@ -142,6 +142,17 @@ class FrameIndex:
                 raise FrameIndexError(f"frame {number} lies outside the pixel data", offset=start)
             end = start + length
 
+    def check_number(self, pixels: PixelData) -> None:
+        """Refuse a scan's index if the fragments make another number of frames than the header gives.
+
+        Raises:
+            FrameIndexError: They do.
+        """
+        if len(self) != pixels.number_of_frames and not pixels.is_stream:
+            raise FrameIndexError(
+                f"Number of Frames is {pixels.number_of_frames}, the fragments make {len(self)} frames"
+            )
+
     @classmethod
     def between(
         cls, source: FrameSource, offsets: "array[int]", end: int, *, fragmented: bool | None = None

@@ -36,8 +36,10 @@ _IMAGES: Final = frozenset(
     f"1.2.840.10008.1.2.4.{number}"
     for number in (50, 51, 57, 70, 80, 81, 90, 91, 92, 93, 110, 111, 112, 201, 202, 203)
 )
-_RLE: Final = "1.2.840.10008.1.2.5"
+RLE: Final = "1.2.840.10008.1.2.5"
 _MARKER: Final = 8  # bytes of the longest of them
+_LAST_MARKER: Final = b"\xff\xd9"  # the end of a JPEG, JPEG-LS or JPEG 2000 image
+_TAIL: Final = 10  # bytes at the end of a fragment: its marker, and padding
 _CHECKED: Final = 16  # of a table's offsets: a frame that is read is checked anyway
 _DOUBTED: Final = 128  # of those offsets that do not fit to the lengths beside them
 
@@ -61,7 +63,7 @@ def is_item(header: bytes, length: int) -> bool:
 
 def may_start_frame(data: bytes, transfer_syntax_uid: str | None) -> bool:
     """Whether these eight bytes of a fragment can be a frame's first; True for codecs without a marker."""
-    if transfer_syntax_uid == _RLE:  # PS3.5 G.5: the header starts with the number of segments
+    if transfer_syntax_uid == RLE:  # PS3.5 G.5: the header starts with the number of segments
         return 1 <= int.from_bytes(data[:4], "little") <= 15
     return transfer_syntax_uid not in _IMAGES or data.startswith(_FIRST_BYTES)
 
@@ -152,11 +154,13 @@ class Fragments:
     Attributes:
         offsets: Where each starts, in bytes from the object's start.
         starts: Of each, 1 if its first bytes are those that an image of one of the codecs begins with.
+        ends: Of each, 1 if an image ends in its last bytes.
         end: Where the last one ends.
     """
 
     offsets: "array[int]" = field(default_factory=partial(array, "Q"))
     starts: bytearray = field(default_factory=bytearray)
+    ends: bytearray = field(default_factory=bytearray)
     end: int = 0
 
 
@@ -176,11 +180,15 @@ def scan_fragments(pixels: PixelData, start: int) -> Steps[Fragments]:
     while position < pixels.size:
         at = position - base
         if at + ITEM_HEADER + _MARKER > len(buffer) and base + len(buffer) < pixels.size:
-            length = ITEM_HEADER + _MARKER
+            base = max(start, position - _TAIL)
+            length = _TAIL + ITEM_HEADER + _MARKER
             if position - start < _LARGE * len(found.offsets):
                 length, stretch = stretch, min(2 * stretch, _LONGEST_STRETCH)
-            (buffer,) = yield (ByteRange(position, min(position + length, pixels.size)),)
-            base, at = position, 0
+            (buffer,) = yield (ByteRange(base, min(base + length, pixels.size)),)
+            at = position - base
+        if found.offsets:
+            tail = max(found.offsets[-1] + ITEM_HEADER - base, at - _TAIL, 0)
+            found.ends.append(_LAST_MARKER in buffer[tail:at])
         if buffer[at : at + 4] == SEQUENCE_DELIMITATION:
             break
         header = buffer[at : at + ITEM_HEADER]

@@ -3,7 +3,7 @@
 from array import array
 
 from harvester.dicom.frames.index import FrameIndex, PixelData, Reading
-from harvester.dicom.frames.items import ITEM_HEADER, Fragments, basic_table_length, scan_fragments
+from harvester.dicom.frames.items import ITEM_HEADER, RLE, Fragments, basic_table_length, scan_fragments
 from harvester.errors import FrameIndexError
 
 
@@ -23,6 +23,8 @@ def scan_frames(pixels: PixelData) -> Reading:
 def first_fragments(fragments: Fragments, pixels: PixelData) -> "array[int]":
     """The first fragment of each frame; a video stream is taken for one frame.
 
+    If Number of Frames does not fit, the frames are the images that start or end at a fragment's border.
+
     Raises:
         FrameIndexError: The fragments of each frame are not known.
     """
@@ -31,14 +33,20 @@ def first_fragments(fragments: Fragments, pixels: PixelData) -> "array[int]":
         raise FrameIndexError("the pixel data has no fragment", offset=fragments.end)
     if frames == 1 or pixels.is_stream:
         return offsets[:1]
-    if len(offsets) == frames:
+    # One fragment a frame is all that RLE allows (PS3.5 A.4.2).
+    if len(offsets) == frames or pixels.transfer_syntax_uid == RLE:
         return offsets
-    # Several fragments a frame (PS3.5 A.4): each frame's first one begins as an image does. One fragment a
-    # frame is all that RLE allows (A.4.2), and its frames begin with nothing that can be told from others.
-    firsts = array("Q", (offset for offset, start in zip(offsets, fragments.starts, strict=True) if start))
-    if len(firsts) != frames or firsts[0] != offsets[0]:
+    # Several fragments a frame (PS3.5 A.4): an image starts with its first one, and ends with its last one.
+    starting = array("Q", (offset for offset, start in zip(offsets, fragments.starts, strict=True) if start))
+    following = zip(offsets[1:], fragments.ends, strict=False)
+    behind = array("Q", [offsets[0], *(offset for offset, end in following if end)])
+    if starting[:1] != offsets[:1]:
+        starting = array("Q")
+    if len(starting) != frames and any(fragments.ends):
+        return behind
+    if not starting:
         raise FrameIndexError(
             f"which of {len(offsets)} fragments make each of {frames} frames cannot be told",
             offset=offsets[0],
         )
-    return firsts
+    return starting

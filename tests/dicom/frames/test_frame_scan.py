@@ -46,15 +46,34 @@ def test_all_fragments_are_the_one_frame():
 
 
 def test_fragments_that_nothing_joins_are_refused():
-    raw = made([[b"ab", b"cd", b"ef"]], number_of_frames=2, uid=RLE)
+    raw = made([[b"ab", b"cd", b"ef"]], number_of_frames=2)
     with pytest.raises(FrameIndexError, match="which of 3 fragments make each of 2 frames"):
         index_from(raw, "scan")
 
 
-def test_fewer_fragments_than_frames_are_refused():
-    raw = made([[JPEG_START]], number_of_frames=2)
-    with pytest.raises(FrameIndexError, match="which of 1 fragments"):
-        index_from(raw, "scan")
+IMAGE = JPEG_START + b"image of its own\xff\xd9"
+
+
+def test_fragments_are_joined_up_to_an_images_end_where_starts_do_not_fit():
+    thumbnail = JPEG_START + b"a second start, in the image"
+    frames = [[IMAGE], [JPEG_START + b"ab", thumbnail, b"end of it\xff\xd9\0\0"[:12]], [IMAGE]]
+    raw = made(frames)
+    assert found_places(raw) == places(raw, frames)
+
+
+@pytest.mark.parametrize("size", [20, 300_000])
+@pytest.mark.parametrize("number", [2, 4, 9])
+def test_whole_images_are_the_frames_where_their_number_is_wrong(number, size):
+    frames = [[JPEG_START + bytes([place] * size) + b"\xff\xd9"] for place in range(6)]
+    raw = made(frames, number_of_frames=number)
+    assert found_places(raw) == places(raw, frames)
+
+
+@pytest.mark.parametrize("number", [2, 7])
+def test_fragments_of_rle_are_the_frames_where_their_number_is_wrong(number):
+    frames = [[bytes([1, 0, 0, 0]) + bytes(60)] for _ in range(4)]
+    raw = made(frames, number_of_frames=number, uid=RLE)
+    assert found_places(raw) == places(raw, frames)
 
 
 @pytest.mark.parametrize("suffix", ["100", "102.1", "107"])
