@@ -18,9 +18,9 @@ from pydicom.datadict import DicomDictionary
 
 from harvester.dicom import HeaderColumns, limits
 from harvester.dicom.budget import HeaderBudget
+from harvester.dicom.column_tree import Column, Level
 from harvester.dicom.context import HeaderContext
-from harvester.dicom.header import Header
-from harvester.dicom.other_columns import OtherColumns
+from harvester.dicom.other_columns import EntryCache, OtherColumns
 from harvester.errors import HeaderLimitError
 
 MR = element(0x00080060, "CS", b"MR")
@@ -295,44 +295,22 @@ def test_one_header_whose_texts_fit_no_column_harms_no_other() -> None:
 
 
 def test_unknown_tags_of_many_headers_are_forgotten() -> None:
-    columns = HeaderColumns()
-    per_header = 5000
-    for start in range(0, 50_000, per_header):
-        elements = [
-            (0x00090000 + 2 * (start + i) * 0x10000 % 0x60000000 + i, "LO", b"x ", 0, 2)
-            for i in range(per_header)
-        ]
-        elements.sort()
-        columns.append(header_with(elements))
-        columns.finish()
-    assert len(columns._top.columns) <= limits.MAX_UNKNOWN_TAGS + per_header
-
-
-def header_with(elements: list) -> Header:
-    return Header(
-        elements=elements,
-        preamble="zero",
-        transfer_syntax_uid=None,
-        implicit=False,
-        big_endian=False,
-        deflated=False,
-        header_bytes=0,
-    )
+    unknown, known, level = Column(), Column(), Level()
+    level.columns[0x00080060] = known
+    for tag in range(limits.MAX_UNKNOWN_TAGS + 1):
+        level.columns[0x40000000 + tag] = unknown
+    level.drop_unknown(unknown)
+    assert level.columns == {0x00080060: known}
 
 
 def test_what_is_remembered_of_values_stays_small() -> None:
-    columns = HeaderColumns()
-    for i in range(3000):
-        raw = part10(
-            element(0x00100020, "LO", b"%06d" % i),
-            element(0x00280030, "DS", b"%06d" % i),
-            element(0x00090010, "LO", b"%06d" % i),
-            *(element(0x00091000 + j, "LO", b"%06d" % (i * 7 + j)) for j in range(7)),
-        )
-        columns.append(read(raw))
-    columns.finish()
-    assert len(columns._other.entries) <= limits.MAX_CACHED_ENTRIES
-    assert {len(column.cache) for column in columns._top.columns.values()} <= set(range(513))
+    column, entries = Column(), EntryCache()
+    for number in range(3 * limits.MAX_CACHED_ENTRIES):
+        column.keep(b"%06d" % number, number)
+        entries.keep("", (number, "LO", b"x ", None), (("", "00091001", "LO", None, ["x"]), False))
+    assert len(column.cache) <= limits.MAX_CACHED_VALUES
+    assert len(entries) <= limits.MAX_CACHED_ENTRIES
+    assert len(entries.at("")) == len(entries)
 
 
 @settings(max_examples=25, deadline=None)

@@ -87,6 +87,19 @@ def test_parts_of_unlike_columns_become_one_schema(dataset):
     assert before == [("1", None, "B30f", 20), (None, "SCT", None, 20), (None, None, None, 80)]
 
 
+def test_parts_with_and_without_empty_elements_unite(dataset):
+    add(dataset, "4", rows=2, empty_elements=pa.array([["PatientName"], []], pa.list_(pa.string())))
+    sql = "SELECT SOPInstanceUID, empty_elements FROM instances WHERE Modality = 'CT' ORDER BY 1"
+    nothing = [(f"CT.{shard}.{number:03}", None) for shard in range(4) for number in range(10)]
+    expected = [*nothing, ("CT.4.000", []), ("CT.4.001", ["PatientName"])]
+    assert asked(dataset, sql) == expected
+    compacted(dataset)
+    assert asked(dataset, sql) == expected
+    assert asked(
+        dataset, f"SELECT count(*) FROM ({sql}) WHERE list_contains(empty_elements, 'PatientName')"
+    ) == [(1,)]
+
+
 def test_a_second_time_nothing_is_left_to_do(dataset):
     compacted(dataset)
     before = files(dataset)
