@@ -20,6 +20,7 @@ from harvester.dicom import HeaderColumns, limits
 from harvester.dicom.budget import HeaderBudget
 from harvester.dicom.column_tree import Column, Level
 from harvester.dicom.context import HeaderContext
+from harvester.dicom.header import Header
 from harvester.dicom.other_columns import EntryCache, OtherColumns
 from harvester.errors import HeaderLimitError
 
