@@ -12,7 +12,7 @@ MAX_KEPT_VALUE: Final = 4 << 20  # bytes of any other value that is kept
 
 # The columns. Parquet costs some kilobytes a column, however short.
 MAX_ATTRIBUTES: Final = 5_000  # new columns that one header may add, at all levels
-MAX_CELLS: Final = 40_000_000  # items times attributes, most of them empty
+MAX_CELLS: Final = 30_000_000  # items times attributes, most of them empty
 COUNT_CELLS_AFTER: Final = 4096  # items: fewer cannot have too many cells
 MAX_COLUMNS: Final = 10_000  # of one part
 MAX_COLUMN_DEPTH: Final = 20  # pyarrow opens no file with more than 32 levels, and each costs DuckDB time
