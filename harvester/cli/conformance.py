@@ -89,11 +89,11 @@ def command(  # noqa: PLR0913  one for each option
     options = ConformanceOptions(
         sop_classes=tuple(map(_class, sop_class or ())),
         selection=Selection(
-            frozenset(kind or ()),
-            frozenset(module or ()),
-            _severities(severity),
-            frozenset(ignore or ()),
-            extended,
+            types=frozenset(kind or ()),
+            modules=frozenset(module or ()),
+            severities=_severities(severity),
+            ignore=frozenset(ignore or ()),
+            extended=extended,
         ),
     )
     if dataset is not None:

@@ -1,14 +1,10 @@
 """Conformance of instances to their IOD (PS3.3), checked by SQL over a dataset."""
 
-from harvester.audits.conformance.check import (
-    FINDING_COLUMNS,
-    ConformanceOptions,
-    ConformanceResult,
-    check_dataset,
-    check_table,
-)
+from harvester.audits.conformance.check import check_dataset, check_table
 from harvester.audits.conformance.checks import Check, Selection
 from harvester.audits.conformance.one_object import check_object
+from harvester.audits.conformance.plans import ConformanceOptions
+from harvester.audits.conformance.results import FINDING_COLUMNS, ConformanceResult
 
 __all__ = [
     "FINDING_COLUMNS",

@@ -30,7 +30,7 @@ class Translator:
     Args:
         value: Access to the attributes of the level.
         present: The SQL condition that an attribute of the level has a value.
-        outer: Translators of enclosing levels by name: `root`.
+        outer: Translators of enclosing levels by name: `root`; None: this is the top level.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Translator:
     ) -> None:
         self.value = value
         self.present = present
-        self._outer = outer or {}
+        self._outer = outer or {"root": self}
 
     def sql(self, expression: str) -> str:
         """The SQL condition; it is never NULL."""

@@ -2,7 +2,9 @@
 
 import pyarrow as pa
 
-from harvester.audits.conformance.check import ConformanceOptions, ConformanceResult, check_table
+from harvester.audits.conformance.check import check_table
+from harvester.audits.conformance.plans import ConformanceOptions
+from harvester.audits.conformance.results import ConformanceResult
 from harvester.dicom import HeaderColumns
 from harvester.fetch.headers import FetchedHeader, HeaderFetcher
 from harvester.model import ObjectRef

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from harvester.audits.conformance.check import ConformanceOptions, series_findings
+from harvester.audits.conformance.check import series_findings
 from harvester.audits.conformance.checks import Selection
+from harvester.audits.conformance.plans import ConformanceOptions
 from harvester.audits.rules.base import SEVERITIES, STANDARD_COLUMNS, Rule, Severity, Texts
 
 
@@ -43,11 +44,11 @@ class Conformance(Rule):
         """
         options = ConformanceOptions(
             selection=Selection(
-                frozenset(self.types),
-                frozenset(self.modules),
-                frozenset(SEVERITIES[SEVERITIES.index(self.least) :]),
-                frozenset(self.ignore),
-                self.extended,
+                types=frozenset(self.types),
+                modules=frozenset(self.modules),
+                severities=frozenset(SEVERITIES[SEVERITIES.index(self.least) :]),
+                ignore=frozenset(self.ignore),
+                extended=self.extended,
             ),
             where=self.scope(),
             memory=memory,

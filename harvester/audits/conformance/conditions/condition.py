@@ -1,0 +1,23 @@
+"""A condition of PS3.3: when an attribute or a module is required."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """When an attribute or a module is required.
+
+    Attributes:
+        expression: As in `expressions`.
+        otherwise: Whether the attribute may be present if the condition is false.
+        clause: Where the standard says so; empty: the table of the module.
+    """
+
+    expression: str
+    otherwise: bool = True
+    clause: str = ""
+
+
+CONTENT_ITEM: Final = "ContentSequence"
+"""Stands for the items of a content tree, and for its root."""

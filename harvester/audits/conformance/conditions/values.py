@@ -1,0 +1,42 @@
+"""Enumerated Values that later editions, or sections besides the tables, list."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from harvester.audits.conformance.standard import Attribute, Iod, Requirement, Values
+
+_VALUES: Final[Mapping[str, Values]] = {
+    "PhotometricInterpretation": Values(
+        enumerated=True,
+        texts=(
+            *("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422"),
+            *("YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT", "XYB"),
+        ),
+    ),
+    "ct-image/PhotometricInterpretation": Values(enumerated=True, texts=("MONOCHROME1", "MONOCHROME2")),
+    "ct-image/SamplesPerPixel": Values(enumerated=True, texts=("1",)),
+    "ct-image/BitsAllocated": Values(enumerated=True, texts=("16",)),
+    "mr-image/PhotometricInterpretation": Values(enumerated=True, texts=("MONOCHROME1", "MONOCHROME2")),
+    "mr-image/SamplesPerPixel": Values(enumerated=True, texts=("1",)),
+    "mr-image/BitsAllocated": Values(enumerated=True, texts=("16",)),
+    "positron-emission-tomography-image/PhotometricInterpretation": Values(
+        enumerated=True, texts=("MONOCHROME2",)
+    ),
+    "positron-emission-tomography-image/BitsAllocated": Values(enumerated=True, texts=("16",)),
+    "segmentation/SegmentationType": Values(enumerated=True, texts=("BINARY", "FRACTIONAL", "LABELMAP")),
+    "PixelRepresentation": Values(enumerated=True, texts=("0", "1")),
+    "PlanarConfiguration": Values(enumerated=True, texts=("0", "1")),
+    "LossyImageCompression": Values(enumerated=True, texts=("00", "01")),
+    "ImageLaterality": Values(enumerated=True, texts=("R", "L", "U", "B")),
+}
+
+
+def listed_values(attribute: Attribute, iod: Iod, parent: str) -> list[tuple[Values, Requirement]]:
+    """The lists of values of an attribute: those written here, else those of the tables of the modules."""
+    if parent == "PixelValueTransformationSequence":  # PS3.3 C.7.6.16.2.9.1: the values depend on the IOD
+        return []
+    written = None if parent else _VALUES.get(f"{iod.name}/{attribute.keyword}")
+    written = written or _VALUES.get(attribute.keyword)
+    if written is not None:
+        return [(written, attribute.requirements[0])]
+    return attribute.values

@@ -1,0 +1,185 @@
+"""Checks of presence: missing, empty and unexpected attributes and functional groups."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+from harvester.audits.conformance.checks import Case, Check, CheckList
+from harvester.audits.conformance.conditions import MODULE_CONDITIONS, Condition, condition_of, inclusion
+from harvester.audits.conformance.levels import PIXEL_DATA, DataSetLevel, item_fields
+from harvester.audits.conformance.standard import (
+    GROUP_SEQUENCES,
+    Attribute,
+    Iod,
+    Requirement,
+    strongest,
+    weakest,
+)
+from harvester.catalog.database import identifier, literal
+from harvester.dicom.dictionary import BINARY_VRS, attributes_by_keyword
+
+# Beyond the header, where the harvest stops reading.
+_AFTER_PIXEL_DATA: Final = frozenset({"DataSetTrailingPadding", "DigitalSignaturesSequence"})
+
+
+class RequiredAttributes:
+    """The checks of presence of an IOD.
+
+    Args:
+        iod: The IOD.
+        root: The top level.
+        checks: Where they are added.
+    """
+
+    def __init__(self, iod: Iod, root: DataSetLevel, checks: CheckList) -> None:
+        self._iod = iod
+        self._root = root
+        self._checks = checks
+        self._guards: dict[str, str] = {}
+        self._knows_empty = "empty_elements" in root.columns
+
+    def cases(self, level: DataSetLevel) -> Iterator[Case]:
+        """Missing, empty and unexpected attributes of a level."""
+        for attribute in level.level.values():
+            if attribute.keyword in _AFTER_PIXEL_DATA or level.parent in GROUP_SEQUENCES:
+                continue
+            for requirement, guard in self._demands(level, attribute):
+                if requirement.type != "3":
+                    yield from self._demand(level, attribute.keyword, requirement, guard)
+
+    def _demands(self, level: DataSetLevel, attribute: Attribute) -> list[tuple[Requirement, str]]:
+        """The requirements that count, each with the SQL condition that its module applies."""
+        if level.path:
+            return [(weakest(attribute), "true")]
+        always = [one for one in attribute.requirements if one.usage == "M"]
+        demands = [(strongest(always), "true")] if always else []
+        if demands and demands[0][0].type in ("1", "2"):
+            return demands
+        for requirement in attribute.requirements:
+            if requirement.usage == "M" or requirement.type == "3":
+                continue
+            guard = self._guards.get(requirement.module)
+            if guard is None:
+                guard = self._guards[requirement.module] = self._applies(requirement)
+            if guard != "false":
+                demands.append((requirement, guard))
+        return demands
+
+    def _applies(self, requirement: Requirement) -> str:
+        """The SQL condition that a module of usage C or U applies: required, or in use."""
+        required = MODULE_CONDITIONS.get(f"{self._iod.name}/{requirement.module}") or MODULE_CONDITIONS.get(
+            requirement.module
+        )
+        if requirement.usage == "C" and required is None:
+            self._checks.unchecked[f"module {requirement.module}"] = "condition"
+        if requirement.usage == "C" and required is not None:
+            return self._root.translator.sql(required.expression)
+        markers = [
+            self._root.has_value(attribute.keyword)
+            for attribute in self._iod.attributes.values()
+            if attribute.keyword in self._root.fields
+            and all(one.module == requirement.module for one in attribute.requirements)
+            and attribute.requirements[0].type != "3"
+        ]
+        cases = [f"COALESCE({marker}, false)" for marker in markers]
+        return f"({' OR '.join(cases)})" if cases else "false"
+
+    def _demand(
+        self, level: DataSetLevel, keyword: str, requirement: Requirement, guard: str
+    ) -> Iterator[Case]:
+        kind, module = requirement.type, requirement.module
+        name = f"{level.name(keyword)} (Type {kind})"
+        presence = self._presence(level, keyword)
+        if presence is None or (kind in ("2", "2C") and not self._knows_empty):
+            self._checks.unchecked[name] = "presence"
+            return
+        absent, there = presence
+        check = Check("missing", "error", level.name(keyword), keyword, kind, module, requirement.clause)
+        if kind in ("1", "1C") and self._knows_empty:  # PS3.5 7.4.1: present with a value, if present
+            empty = self._is_empty(level, keyword)
+            yield from self._checks.case(replace(check, kind="empty"), absent, empty)
+        condition = inclusion(keyword, level.parent, module)
+        if kind.endswith("C") and condition is None:
+            condition = condition_of(keyword, level.parent, module)
+            if condition is None:
+                self._checks.unchecked[name] = "condition"
+                return
+        required = guard
+        if condition is not None:
+            check = replace(check, clause=condition.clause or requirement.clause)
+            yield from self._unexpected(level, check, condition, guard)
+            translated = level.translator.sql(condition.expression)
+            required = translated if guard == "true" else f"({guard} AND {translated})"
+        flag = absent if required == "true" else f"({required} AND {absent})"
+        yield from self._checks.case(check, flag, "true" if there == "false" else f"NOT {there}")
+
+    def _unexpected(
+        self, level: DataSetLevel, check: Check, condition: Condition, guard: str
+    ) -> Iterator[Case]:
+        """The attribute is there although its condition does not hold and forbids it then."""
+        if not condition.otherwise and level.column(check.keyword) is not None:
+            translated = level.translator.sql(condition.expression)
+            flag = f"{guard} AND NOT {translated} AND {level.has_value(check.keyword)}"
+            yield from self._checks.case(replace(check, kind="unexpected", severity="warning"), flag)
+
+    def _presence(self, level: DataSetLevel, keyword: str) -> tuple[str, str] | None:
+        """The SQL conditions that a column has no value, and that the attribute is there all the same."""
+        name = level.sql_name(keyword)
+        if keyword in PIXEL_DATA:
+            return f"pixel_data_keyword IS DISTINCT FROM {literal(keyword)}", "false"
+        known = attributes_by_keyword().get(keyword.lower())
+        if known is None or known.repeating:
+            return None
+        column = level.column(keyword)
+        if known.vr in BINARY_VRS or (column is None and "OW" in known.vr):
+            if level.path:
+                return None
+            places = ["bulk_paths"]
+            absent = "true"
+        else:
+            places = []
+            absent = "true" if column is None else f"NOT COALESCE({level.has_value(keyword)}, false)"
+        places.append("invalid_paths")
+        there = [f"list_contains({one}, {name})" for one in places]
+        if self._knows_empty:
+            there.append(self._is_empty(level, keyword))
+        joined = " OR ".join(f"COALESCE({one}, false)" for one in there)
+        return absent, f"({joined})"
+
+    def _is_empty(self, level: DataSetLevel, keyword: str) -> str:
+        return f"COALESCE(list_contains(empty_elements, {level.sql_name(keyword)}), false)"
+
+    def groups(self) -> Iterator[Case]:
+        """Functional groups that the IOD demands, neither shared nor in all frames (PS3.3 C.7.6.16.1)."""
+        shared, frames = GROUP_SEQUENCES
+        if frames not in self._root.fields:
+            return
+        for keyword, usage in self._iod.groups.items():
+            condition = MODULE_CONDITIONS.get(f"{self._iod.name}/{keyword}")
+            if usage == "C" and condition is None:
+                self._checks.unchecked[f"functional group {keyword}"] = "condition"
+            if usage == "U" or (usage == "C" and condition is None):
+                continue
+            in_shared = self._in_group(shared, keyword, "len(list_filter({0}, x -> len(x.{1}) > 0)) > 0")
+            in_frames = self._in_group(
+                frames, keyword, "len({0}) > 0 AND len(list_filter({0}, x -> len(x.{1}) > 0)) = len({0})"
+            )
+            required = "true" if condition is None else self._root.translator.sql(condition.expression)
+            required = f"len({identifier(frames)}) > 0 AND {required}"
+            check = Check(
+                "missing",
+                "error",
+                f"{shared}[0].{keyword}",
+                keyword,
+                "1" if usage == "M" else "1C",
+                "multi-frame-functional-groups",
+                "PS3.3 C.7.6.16",
+            )
+            found = f"COALESCE({in_shared}, false) OR COALESCE({in_frames}, false)"
+            yield from self._checks.case(check, f"{required} AND NOT ({found})")
+
+    def _in_group(self, sequence: str, keyword: str, template: str) -> str:
+        kind = self._root.fields.get(sequence)
+        if kind is None or keyword not in item_fields(kind):
+            return "false"
+        return template.format(identifier(sequence), identifier(keyword))

@@ -1,0 +1,107 @@
+"""Checks of values: Enumerated Values, Defined Terms, multiplicity and representation."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+from pydicom.datadict import dictionary_VM
+
+from harvester.audits.conformance.checks import Case, Check, CheckList
+from harvester.audits.conformance.conditions import listed_values
+from harvester.audits.conformance.levels import DataSetLevel
+from harvester.audits.conformance.standard import Attribute, Iod, Requirement, Values, weakest
+from harvester.catalog.database import literal
+from harvester.dicom.dictionary import attributes_by_keyword
+
+# The SQL condition that a value is not one of its VR (PS3.5 table 6.2-1).
+_INVALID_TEXT: Final = {
+    "AS": r"NOT regexp_full_match({0}, '[0-9]{{3}}[DWMY]')",
+    "CS": r"NOT regexp_full_match({0}, '[A-Z0-9 _]{{0,16}}')",
+    "LO": "length({0}) > 64",
+    "SH": "length({0}) > 16",
+    "UI": r"NOT regexp_full_match({0}, '(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*') OR length({0}) > 64",
+}
+
+
+def value_cases(level: DataSetLevel, iod: Iod, checks: CheckList) -> Iterator[Case]:
+    """The checks of the values of a level."""
+    for attribute in level.level.values():
+        column = level.column(attribute.keyword)
+        if column is not None:
+            yield from _listed(attribute, column, level, iod, checks)
+            yield from _of_dictionary(attribute, column, level, checks)
+
+
+def _listed(
+    attribute: Attribute, column: str, level: DataSetLevel, iod: Iod, checks: CheckList
+) -> Iterator[Case]:
+    """Values outside of Enumerated Values or Defined Terms."""
+    many = level.fields[attribute.keyword].id == "list"
+    numeric = str(level.fields[attribute.keyword]).rstrip("[]") != "VARCHAR"
+    for values, requirement in _strictest(listed_values(attribute, iod, level.parent)):
+        if numeric and not all(re.fullmatch(r"-?\d+", text) for text in values.texts):
+            continue
+        texts = ", ".join(text if numeric else literal(text) for text in values.texts)
+        condition = f"NOT list_has_all([{texts}], {column})" if many else f"{column} NOT IN ({texts})"
+        check = Check(
+            "not_allowed" if values.enumerated else "not_defined",
+            "error" if values.enumerated else "info",
+            level.name(attribute.keyword),
+            attribute.keyword,
+            requirement.type,
+            requirement.module,
+            requirement.clause,
+        )
+        yield from checks.case(check, condition)
+
+
+def _strictest(lists: list[tuple[Values, Requirement]]) -> list[tuple[Values, Requirement]]:
+    """Lists of Enumerated Values, else the Defined Terms of all modules together."""
+    enumerated = [one for one in lists if one[0].enumerated]
+    if enumerated or not lists:
+        return enumerated
+    texts = tuple(text for values, _ in lists for text in values.texts)
+    return [(Values(enumerated=False, texts=texts), lists[0][1])]
+
+
+def _of_dictionary(
+    attribute: Attribute, column: str, level: DataSetLevel, checks: CheckList
+) -> Iterator[Case]:
+    """Numbers of values that the VM does not allow, and values that are not of the VR."""
+    keyword = attribute.keyword
+    known = attributes_by_keyword().get(keyword.lower())
+    if known is None or known.vr == "SQ":
+        return
+    one = weakest(attribute)
+    check = Check("multiplicity", "error", level.name(keyword), keyword, one.type, one.module, "PS3.6 6")
+    condition = _wrong_count(f"len({column})", dictionary_VM(known.tag)) if known.many else None
+    if condition is not None:
+        yield from checks.case(check, f"(len({column}) > 0 AND {condition})")
+    test = _INVALID_TEXT.get(known.vr)
+    if test is not None:
+        many = level.fields[keyword].id == "list"
+        wrong = f"len(list_filter({column}, v -> {test.format('v')})) > 0" if many else test.format(column)
+        yield from checks.case(replace(check, kind="representation", clause="PS3.5 6.2"), f"({wrong})")
+
+
+def _wrong_count(count: str, vm: str) -> str | None:
+    """The SQL condition that a number of values is not in a VM such as `3`, `1-2`, `2-n` or `3-3n`."""
+    least, _, most = vm.partition("-")
+    if not most:
+        return f"{count} <> {least}"
+    if most == "n":
+        return f"{count} < {least}" if int(least) > 1 else None
+    if most.endswith("n"):
+        return f"{count} % {most[:-1]} <> 0"
+    return f"{count} NOT BETWEEN {least} AND {most}"
+
+
+def invalid_cases(checks: CheckList) -> dict[str, int]:
+    """Checks of values that did not fit their column, by an SQL condition on the entry `e`."""
+    conditions = {
+        "e.reason LIKE '% values where %'": Check("multiplicity", "error", clause="PS3.6 6"),
+        "e.reason NOT LIKE '% values where %'": Check("representation", "error", clause="PS3.5 6.2"),
+    }
+    numbers = {condition: checks.add(check) for condition, check in conditions.items()}
+    return {condition: number for condition, number in numbers.items() if number is not None}
