@@ -201,7 +201,7 @@ class _Summary:
             change = changes.get(outcome.name)
             numbers = (change.new, change.gone, change.still) if change else (0, 0, 0)
             table.add_row(
-                Text(outcome.level or outcome.severity, style),
+                Text(outcome.level or ("tolerated" if outcome.findings else outcome.severity), style),
                 Text(printable(outcome.name, 40), style),
                 "-" if outcome.skipped else f"{outcome.violations:,}",
                 "" if outcome.checked is None else f"{outcome.checked:,}",

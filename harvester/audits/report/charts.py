@@ -6,6 +6,7 @@ pixels wide, as on a phone, and scales up. Only elements and attributes on an al
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree as ET
 
@@ -29,7 +30,16 @@ _ATTRIBUTES: Final = frozenset(
 )
 _WIDTH: Final = 360
 _STEP: Final = 22
-_LABEL: Final = 22  # characters
+_LABEL: Final = 22  # characters a line
+_LINES: Final = 5
+_LINE: Final = 14  # pixels
+_LONGEST: Final = _LABEL * _LINES
+_COUNTS: Final[Mapping[str, Any]] = {
+    "tickCount": 4,
+    "tickMinStep": 1,
+    "format": ",d",
+    "labelOverlap": True,
+}
 _CHARACTER: Final = 7.2  # pixels, the average width at a font size of 12
 
 _CONFIG: Final[Mapping[str, Any]] = {
@@ -75,13 +85,13 @@ def bars(
         "type": "quantitative",
         # Room for the number behind the longest bar.
         "scale": {"domain": [0, widest * 1.35]},
-        "axis": {"title": unit, "tickCount": 4, "format": "~s"},
+        "axis": {"title": unit, **_COUNTS},
     }
     y = {"field": "label", "type": "nominal", "sort": None, "axis": _label_axis(names)}
     return _draw(
         {
             "data": {"values": values},
-            "height": {"step": _STEP},
+            "height": {"step": _step(names)},
             "encoding": {"y": y, "x": x},
             "layer": [
                 {"mark": {"type": "bar", "height": {"band": 0.7}}},
@@ -107,7 +117,7 @@ def histogram(rows: Iterable[Mapping[str, Any]], *, title: str, axis: str) -> st
         "field": "least",
         "type": "quantitative",
         "bin": {"binned": True},
-        "axis": {"title": axis, "tickCount": 5, "format": "~g"},
+        "axis": {"title": axis, "tickCount": 5, "format": ",.6~r", "labelOverlap": True},
         "scale": {"zero": False, "nice": False},
     }
     mark = {"type": "bar", "stroke": "var(--page)", "strokeWidth": 1}
@@ -116,7 +126,7 @@ def histogram(rows: Iterable[Mapping[str, Any]], *, title: str, axis: str) -> st
 
 def columns(rows: Iterable[Mapping[str, Any]], *, title: str, axis: str) -> str:
     """Vertical bars, one per row with `label` and `instances`, in order."""
-    values = [{**row, "label": _short(row["label"])} for row in rows]
+    values = list(rows)
     x = {
         "field": "label",
         "type": "ordinal",
@@ -132,7 +142,7 @@ def _vertical(
     y = {
         "field": "instances",
         "type": "quantitative",
-        "axis": {"title": "instances", "tickCount": 4, "format": "~s"},
+        "axis": {"title": "instances", **_COUNTS},
     }
     values = {"values": [dict(row) for row in rows]}
     return _draw({"data": values, "height": 170, "mark": mark, "encoding": {**x, "y": y}}, title)
@@ -146,7 +156,15 @@ def heat_map(rows: Iterable[Mapping[str, Any]], order: Iterable[str], *, title: 
         order: The columns.
         title: The accessible name of the chart.
     """
-    values = [{**row, "row": _short(row["row"])} for row in rows]
+    rows = list(rows)
+    names = dict(
+        zip(
+            dict.fromkeys(row["row"] for row in rows),
+            _unique_labels(dict.fromkeys(row["row"] for row in rows)),
+            strict=True,
+        )
+    )
+    values = [{**row, "row": names[row["row"]]} for row in rows]
     x = {
         "field": "column",
         "type": "nominal",
@@ -164,12 +182,12 @@ def heat_map(rows: Iterable[Mapping[str, Any]], order: Iterable[str], *, title: 
         "field": "row",
         "type": "nominal",
         "sort": None,
-        "axis": {**_label_axis(row["row"] for row in values), "domain": False, "ticks": False},
+        "axis": {**_label_axis(names.values()), "domain": False, "ticks": False},
     }
     return _draw(
         {
             "data": {"values": values},
-            "height": {"step": 26},
+            "height": {"step": _step(names.values()) + 4},
             "encoding": {"x": x, "y": y},
             "layer": [
                 {
@@ -197,26 +215,41 @@ def heat_map(rows: Iterable[Mapping[str, Any]], order: Iterable[str], *, title: 
     )
 
 
-def _short(value: object) -> str:
-    text = "(none)" if value is None else str(value)
-    return text if len(text) <= _LABEL else f"{text[: _LABEL - 9]}…{text[-8:]}"
-
-
 def _unique_labels(values: Iterable[object]) -> list[str]:
-    """Names short enough for the chart; different names stay different."""
+    """Names in lines that fit beside the chart; different names stay different."""
     names: dict[str, None] = {}
     for value in values:
-        name = _short(value)
-        while name in names:
-            name += "\u200b"
+        text = "(none)" if value is None else str(value)
+        if len(text) > _LONGEST:
+            text = f"{text[: _LONGEST - 26]}…{text[-20:]}"
+        number = 1
+        while (name := _lines(text if number == 1 else f"{text} ({number})")) in names:
+            number += 1
         names[name] = None
     return list(names)
 
 
-def _label_axis(labels: Iterable[str]) -> dict[str, Any]:
-    """An axis of names with room for the longest: the font of the browser is unknown here."""
-    room = 8 + _CHARACTER * max(map(len, labels), default=1)
-    return {"title": None, "labelLimit": 0, "minExtent": room, "maxExtent": room}
+def _lines(text: str) -> str:
+    return "\n".join(wrap(text, _LABEL)) or " "
+
+
+def _step(names: Iterable[str]) -> int:
+    """The height of a row: that of its label."""
+    return _STEP + _LINE * max((name.count("\n") for name in names), default=0)
+
+
+def _label_axis(names: Iterable[str]) -> dict[str, Any]:
+    """An axis of names with room for the longest line: the font of the browser is unknown here."""
+    longest = max((len(line) for name in names for line in name.split("\n")), default=1)
+    room = 8 + _CHARACTER * longest
+    return {
+        "title": None,
+        "labelLimit": 0,
+        "minExtent": room,
+        "maxExtent": room,
+        "labelExpr": "split(datum.label, '\\n')",
+        "labelLineHeight": _LINE,
+    }
 
 
 def _draw(spec: Mapping[str, Any], title: str) -> str:

@@ -28,6 +28,9 @@ DEFAULT_ATTRIBUTES: Final = (
     "ObjectiveLensPower",
 )
 MAX_COLLECTIONS: Final = 40
+# An object without a series or a study counts as one of its own.
+_SERIES: Final = "COALESCE(SeriesInstanceUID, instance_url)"
+_STUDY: Final = "COALESCE(StudyInstanceUID, instance_url)"
 _MAX_VALUES: Final = 12
 _BINS: Final = 20
 _MAX_RUNS: Final = 40
@@ -53,14 +56,18 @@ class Distribution:
     Attributes:
         attribute: The keyword.
         rows: `value` and `instances`; in a histogram `least`, `most` and `instances`.
-        others: Instances with other values.
+        others: Instances with other values; of a histogram those that are no finite numbers.
         absent: Instances without a value.
+        below: Of a histogram, instances with values below the first bin.
+        above: Of a histogram, instances with values above the last bin.
     """
 
     attribute: str
     rows: tuple[Row, ...]
     others: int
     absent: int
+    below: int = 0
+    above: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,9 @@ class Facts:
     Attributes:
         dataset: The location of the dataset.
         totals: Sums over all instances.
-        groups: Sums by collection and modality.
+        groups: Sums by collection and modality, largest first.
+        collections: Sums by collection, largest first.
+        modalities: Sums by modality, largest first.
         coverage: Multi-frame objects by collection and offset table.
         without: By collection, some series without any offset table.
         headers: Histogram of header sizes, by powers of two.
@@ -84,6 +93,8 @@ class Facts:
     dataset: str
     totals: Row
     groups: tuple[Row, ...]
+    collections: tuple[Row, ...]
+    modalities: tuple[Row, ...]
     coverage: tuple[Row, ...]
     without: tuple[Row, ...]
     headers: tuple[Row, ...]
@@ -114,32 +125,37 @@ def gather(path: str, attributes: Iterable[str] = (), memory: str = "2500MB") ->
         queries = _Queries(connection)
         coverage = queries.rows(f"""
             SELECT collection_id, {_TABLE} AS source, count(*) AS instances,
-                   count(DISTINCT SeriesInstanceUID) AS series
+                   count(DISTINCT {_SERIES}) AS series
             FROM instances WHERE {_FRAMES} GROUP BY ALL ORDER BY ALL""")
         without = queries.rows(f"""
             SELECT * FROM (
-                SELECT collection_id, SeriesInstanceUID, min(instance_url) AS instance_url,
-                       count(*) AS instances
-                FROM instances WHERE {_FRAMES} AND {_TABLE} = 'none' GROUP BY collection_id, SeriesInstanceUID
+                SELECT collection_id, min(SeriesInstanceUID) AS SeriesInstanceUID, min(Modality) AS Modality,
+                       min(instance_url) AS instance_url, count(*) AS instances
+                FROM instances WHERE {_FRAMES} AND {_TABLE} = 'none' GROUP BY collection_id, {_SERIES}
             ) AS series
-            QUALIFY row_number() OVER (PARTITION BY collection_id ORDER BY instances DESC, SeriesInstanceUID)
+            QUALIFY row_number() OVER (PARTITION BY collection_id ORDER BY instances DESC, instance_url)
                     <= {_MAX_SERIES}
-            ORDER BY collection_id, instances DESC, SeriesInstanceUID LIMIT {20 * _MAX_SERIES}""")
-        groups = queries.rows("""
-            SELECT collection_id, Modality, count(*) AS series, count(DISTINCT StudyInstanceUID) AS studies,
-                   sum(instances)::BIGINT AS instances, sum(bytes)::BIGINT AS bytes
-            FROM (SELECT any_value(collection_id) AS collection_id, any_value(Modality) AS Modality,
-                         any_value(StudyInstanceUID) AS StudyInstanceUID, count(*) AS instances,
-                         COALESCE(sum(instance_size), 0) AS bytes
-                  FROM instances GROUP BY SeriesInstanceUID)
-            GROUP BY ALL ORDER BY instances DESC""")
+            ORDER BY collection_id, instances DESC, instance_url LIMIT {20 * _MAX_SERIES}""")
+        sums = queries.rows(f"""
+            SELECT collection_id, Modality, grouping(collection_id, Modality) AS summed,
+                   count(DISTINCT study) AS studies, count(DISTINCT series) AS series,
+                   COALESCE(sum(instances), 0)::BIGINT AS instances, COALESCE(sum(bytes), 0)::BIGINT AS bytes
+            FROM (SELECT collection_id, Modality, {_STUDY} AS study, {_SERIES} AS series,
+                         count(*) AS instances, COALESCE(sum(instance_size), 0) AS bytes
+                  FROM instances GROUP BY ALL)
+            GROUP BY GROUPING SETS ((collection_id, Modality), (collection_id), (Modality), ())
+            ORDER BY instances DESC, collection_id, Modality""")
+        groups, collections, modalities, whole = (
+            tuple(row for row in sums if row["summed"] == level) for level in range(4)
+        )
         (totals,) = queries.rows("""
-            SELECT count(*) AS instances, COALESCE(sum(instance_size), 0)::BIGINT AS bytes,
+            SELECT count(DISTINCT collection_id) AS collections,
                    COALESCE(sum(header_bytes), 0)::BIGINT AS header_bytes,
                    COALESCE(sum(bytes_fetched), 0)::BIGINT AS bytes_fetched,
                    COALESCE(sum(requests), 0)::BIGINT AS requests,
                    CAST(min(harvested_at) AS VARCHAR) AS first, CAST(max(harvested_at) AS VARCHAR) AS last
             FROM instances""")
+        totals |= {name: whole[0][name] for name in ("instances", "series", "studies", "bytes")}
         headers = queries.rows("""
             SELECT CAST(floor(log2(greatest(header_bytes, 1))) AS BIGINT) AS power, count(*) AS instances
             FROM instances WHERE header_bytes IS NOT NULL GROUP BY ALL ORDER BY ALL""")
@@ -156,6 +172,8 @@ def gather(path: str, attributes: Iterable[str] = (), memory: str = "2500MB") ->
         dataset=dataset.storage.folder,
         totals=totals,
         groups=groups,
+        collections=collections,
+        modalities=modalities,
         coverage=coverage,
         without=without,
         headers=headers,
@@ -212,22 +230,42 @@ class _Queries:
             ORDER BY instances DESC, value LIMIT {_MAX_VALUES}""")
         present = rows[0]["present"] if rows else 0
         if rows and rows[0]["kinds"] > _MAX_VALUES and attribute.vr in ("DS", "FD", "FL", "IS", "US", "UL"):
-            rows = self._bins(value)
+            bins, below, above = self._bins(value)
+            others = present - below - above - sum(row["instances"] for row in bins)
+            return Distribution(name, bins, others, instances - present, below, above)
         others = present - sum(row["instances"] for row in rows)
         return Distribution(name, rows, others, instances - present)
 
-    def _bins(self, value: str) -> tuple[Row, ...]:
-        """Equal bins between the 0.5th and the 99.5th percentile: one outlier must not hide the rest."""
-        return self.rows(f"""
-            WITH v AS (SELECT CAST({value} AS DOUBLE) AS v FROM instances WHERE {value} IS NOT NULL),
-            edges AS (SELECT approx_quantile(v, 0.005) AS low, approx_quantile(v, 0.995) AS high FROM v
-                      WHERE isfinite(v))
-            SELECT low + (high - low) * bin / {_BINS} AS least,
-                   low + (high - low) * (bin + 1) / {_BINS} AS most, count(*) AS instances
-            FROM (SELECT low, high, CASE WHEN high > low THEN
-                         greatest(0, least({_BINS - 1}, floor((v - low) / (high - low) * {_BINS})))
-                         ELSE 0 END AS bin FROM v, edges WHERE isfinite(v))
-            GROUP BY low, high, bin ORDER BY least""")
+    def _bins(self, value: str) -> tuple[tuple[Row, ...], int, int]:
+        """Equal bins, and how many values lie below and above them: outliers must not hide the rest.
+
+        An outlier lies further from the middle nine tenths of the values than these are wide.
+        """
+        rows = self.rows(f"""
+            WITH counts AS (SELECT CAST({value} AS DOUBLE) AS v, count(*) AS n FROM instances
+                            WHERE isfinite(CAST({value} AS DOUBLE)) GROUP BY v),
+            upto AS (SELECT v, sum(n) OVER (ORDER BY v) AS upto, sum(n) OVER () AS total FROM counts),
+            middle AS (SELECT min(v) FILTER (upto >= 0.05 * total) AS low,
+                              min(v) FILTER (upto >= 0.95 * total) AS high FROM upto),
+            edges AS (SELECT min(v) AS low, max(v) AS high FROM counts, middle
+                      WHERE middle.low = middle.high
+                         OR v BETWEEN 2 * middle.low - middle.high AND 2 * middle.high - middle.low)
+            SELECT CASE WHEN v < low THEN -1 WHEN v > high THEN {_BINS}
+                        ELSE least({_BINS - 1}, floor((v - low) / (high - low) * {_BINS}))
+                   END::INTEGER AS bin,
+                   any_value(low) AS low, any_value(high) AS high, sum(n)::BIGINT AS instances
+            FROM counts, edges GROUP BY bin ORDER BY bin""")
+        outside = {row["bin"]: row["instances"] for row in rows if row["bin"] in (-1, _BINS)}
+        bins = tuple(
+            {
+                "least": row["low"] + (row["high"] - row["low"]) * row["bin"] / _BINS,
+                "most": row["low"] + (row["high"] - row["low"]) * (row["bin"] + 1) / _BINS,
+                "instances": row["instances"],
+            }
+            for row in rows
+            if row["bin"] not in outside
+        )
+        return bins, outside.get(-1, 0), outside.get(_BINS, 0)
 
 
 def _runs(dataset: Dataset) -> tuple[Row, ...]:

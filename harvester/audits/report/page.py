@@ -25,7 +25,6 @@ _VIEWER: Final = "https://viewer.imaging.datacommons.cancer.gov"
 _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB", "PB")
 _MAX_TEXT: Final = 300
 _MAX_SQL: Final = 4000
-_SUMMED: Final = ("series", "instances", "bytes")
 _MAX_BARS: Final = 15
 _MAX_ROWS: Final = 200
 _MAX_GROUPS: Final = 1000
@@ -70,7 +69,7 @@ def render(facts: Facts, title: str = "") -> str:
         "counted": _counted,
         "plain": partial(printable, longest=_MAX_TEXT),
         "whole": partial(printable, longest=_MAX_SQL),
-        "words": _words,
+        "words": words,
     }
     template = environment.from_string(sources.joinpath("report.html.j2").read_text(encoding="utf-8"))
     return template.render(
@@ -105,25 +104,23 @@ def _figure(caption: str, drawing: str, table: Table) -> Figure:
 def _cohort(facts: Facts) -> list[Figure]:
     """Instances by modality and by collection, largest first, the rest as one bar."""
     figures = []
-    for caption, key in (("Instances by modality", "Modality"), ("Instances by collection", "collection_id")):
-        sums: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(_SUMMED, 0))
-        for row in facts.groups:
-            for name in _SUMMED:
-                sums[_name(row[key])][name] += row[name] or 0
-        ordered = sorted(sums, key=lambda name: -sums[name]["instances"])
-        shown: list[Row] = [{"label": name, **sums[name]} for name in ordered[:_MAX_BARS]]
-        if rest := ordered[_MAX_BARS:]:
-            instances = sum(sums[name]["instances"] for name in rest)
-            shown.append({"label": f"{len(rest)} others", "instances": instances})
+    for what, key, rows in (
+        ("modality", "Modality", facts.modalities),
+        ("collection", "collection_id", facts.collections),
+    ):
+        caption = f"Instances by {what}"
+        shown: list[Row] = [{"label": _name(row[key]), "instances": row["instances"]} for row in rows]
+        if rest := shown[_MAX_BARS:]:
+            others = {"label": f"{len(rest)} others", "instances": sum(row["instances"] for row in rest)}
+            shown = [*shown[:_MAX_BARS], others]
         table = Table(
-            (caption.rpartition(" ")[2], "series", "instances", "size"),
+            (what, "series", "instances", "size"),
             tuple(
-                (name, sums[name]["series"], sums[name]["instances"], _size(sums[name]["bytes"]))
-                for name in ordered[:_MAX_ROWS]
+                (_name(row[key]), row["series"], row["instances"], _size(row["bytes"]))
+                for row in rows[:_MAX_ROWS]
             ),
         )
-        drawing = charts.bars(shown, title=caption, unit="instances")
-        figures.append(_figure(caption, drawing, table))
+        figures.append(_figure(caption, charts.bars(shown, title=caption, unit="instances"), table))
     return figures
 
 
@@ -239,11 +236,16 @@ def _runs(runs: Iterable[Row]) -> Figure | None:
 
 
 def _distribution(one: Distribution) -> Figure:
+    binned = bool(one.rows) and "least" in one.rows[0]
     notes = [f"{one.absent:,} without"] if one.absent else []
     if one.others:
-        notes.append(f"{one.others:,} with other values")
+        notes.append(f"{one.others:,} {'not a number' if binned else 'with other values'}")
+    if one.below:
+        notes.append(f"not drawn: {one.below:,} below {one.rows[0]['least']:.6g}")
+    if one.above:
+        notes.append(f"not drawn: {one.above:,} above {one.rows[-1]['most']:.6g}")
     caption = one.attribute + (f" ({', '.join(notes)})" if notes else "")
-    if one.rows and "least" in one.rows[0]:
+    if binned:
         table = Table(
             ("from", "to", "instances"),
             tuple((f"{row['least']:.6g}", f"{row['most']:.6g}", row["instances"]) for row in one.rows),
@@ -272,7 +274,7 @@ def _viewer(studies: Mapping[str, str], series: str | None, modality: str | None
     return None if study is None or series is None else viewer_url(study, series, modality)
 
 
-def _words(shown: str) -> str:
+def words(shown: str) -> str:
     """The values of an example, which are stored as JSON, as words."""
     try:
         values: Any = json.loads(shown)

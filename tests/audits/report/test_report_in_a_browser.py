@@ -133,3 +133,12 @@ def test_on_paper_it_is_dark_on_white_and_its_examples_are_there(opened: Opened)
     assert opened.ask("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert opened.ask("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
     assert opened.page.locator("details.rule li").first.bounding_box()["height"] > 0
+
+
+def test_a_wide_screen_is_used(browser: "playwright.Browser", file: Path) -> None:
+    page = browser.new_page(viewport={"width": 2560, "height": 1440})
+    page.goto(file.as_uri())
+    boxes = "[...document.querySelectorAll('main > section')].map(one => one.getBoundingClientRect())"
+    assert page.evaluate(f"Math.max(...{boxes}.map(one => one.right))") > 2400
+    assert page.evaluate(f"new Set({boxes}.map(one => one.left)).size") >= 3
+    page.close()
