@@ -13,6 +13,7 @@ from harvester.audits.run import AUDITS, FINDINGS, file_name
 from harvester.dataset import Dataset
 from harvester.dataset.bucket import BucketAddress, BucketStorage
 from harvester.dataset.bucket.address import is_bucket_address
+from harvester.dataset.paths import is_owned
 from harvester.errors import ConfigError
 from harvester.messages import one_line
 
@@ -94,7 +95,9 @@ def read_previous(given: str, dataset: str, name: str) -> PreviousAudit:
     if given == LATEST:
         opened = Dataset.open(dataset)
         ending = f"Z-{file_name(name)}/{FINDINGS}"
-        known = sorted(path for path in opened.storage.list_files(AUDITS) if path.endswith(ending))
+        known = sorted(
+            path for path in opened.storage.list_files(AUDITS) if path.endswith(ending) and is_owned(path)
+        )
         if not known:
             raise ConfigError(f"--against latest: {dataset} has no earlier audit called {name!r}")
         content = opened.storage.read(known[-1])

@@ -8,7 +8,8 @@ from pydantic import TypeAdapter, ValidationError
 from harvester.audits.findings import RuleOutcome
 from harvester.audits.run import AUDITS, RECORD
 from harvester.dataset import Dataset
-from harvester.errors import DatasetError
+from harvester.dataset.paths import is_owned
+from harvester.messages import first_problem
 
 _MAX_BYTES: Final = 64 << 20
 
@@ -35,19 +36,18 @@ def latest_audit(dataset: Dataset) -> StoredAudit | None:
     Raises:
         DatasetError: Its record cannot be read.
     """
-    known = [path for path in dataset.storage.list_files(AUDITS) if path.endswith(f"/{RECORD}")]
-    if not known:
+    sizes = {
+        path: size
+        for path, (size, _) in dataset.storage.stamps(AUDITS).items()
+        if path.endswith(f"/{RECORD}") and is_owned(path)
+    }
+    if not sizes:
         return None
-    path = max(known)
-    content = dataset.storage.read(path)
-    if len(content) > _MAX_BYTES:
-        raise DatasetError(f"{dataset.storage.folder}/{path}: too large for the record of an audit")
+    path = max(sizes)
+    if sizes[path] > _MAX_BYTES:
+        raise dataset.storage.error(path, "too large for the record of an audit")
     try:
-        return _RECORD_TYPE.validate_json(content)
+        return _RECORD_TYPE.validate_json(dataset.storage.read(path))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise DatasetError(
-            f"{dataset.storage.folder}/{path}: corrupt record of an audit ({where}: {first['msg']}); "
-            "delete its folder, or run the audit again"
-        ) from error
+        what = f"corrupt record of an audit ({first_problem(error)})"
+        raise dataset.storage.error(path, f"{what}; delete its folder, or run the audit again") from error

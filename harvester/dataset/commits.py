@@ -7,11 +7,22 @@ from datetime import datetime
 from functools import partial
 from typing import Final, Literal
 
+import pyarrow as pa
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
-from harvester.dataset.paths import COMMITS, TABLES, TableName, commit_path, is_part_path
+from harvester.dataset.paths import (
+    COMMITS,
+    TABLES,
+    TableName,
+    commit_path,
+    is_part_path,
+    require_name,
+    shard_of_part,
+)
+from harvester.dataset.schema import FAILURE_COLUMNS
 from harvester.dataset.storage import Storage
 from harvester.errors import DatasetError
+from harvester.messages import first_problem
 
 _CONCURRENT_READS: Final = 64
 
@@ -28,6 +39,8 @@ class Part:
     def __post_init__(self) -> None:
         if not is_part_path(self.path):
             raise ValueError(f"{self.path!r} is not the path of a part")
+        if self.rows < 0 or self.bytes < 0:
+            raise ValueError(f"{self.path}: its rows or bytes are negative")
 
     @property
     def kind(self) -> TableName:
@@ -67,6 +80,14 @@ class Commit:
     counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     generation: int = 0
     format: Literal[1] = 1
+
+    def __post_init__(self) -> None:
+        shard = f"{require_name(self.crawl)}.{require_name(self.shard)}"
+        others = [part.path for part in self.parts if shard_of_part(part.path) != shard]
+        if others or len({part.path for part in self.parts}) < len(self.parts):
+            raise ValueError(f"{(others or ['a part'])[0]} is another shard's, or named twice")
+        if self.generation < 0 or min(map(min, self.counts.values()), default=0) < 0:
+            raise ValueError("a number of rows or retries is negative")
 
     @property
     def instances(self) -> int:
@@ -135,6 +156,20 @@ def read_commit(storage: Storage, crawl: str, shard: str) -> Commit | None:
     return _read_at(storage, path) if storage.exists(path) else None
 
 
+def read_failures(storage: Storage, parts: Iterable[Part]) -> pa.Table:
+    """The rows of `failures` in the parts of a commit.
+
+    Raises:
+        DatasetError: A part cannot be read.
+    """
+    tables = [FAILURE_COLUMNS.empty_table()]
+    for part in parts:
+        if part.kind == "failures":
+            with storage.part_reader(part.path) as file:
+                tables.append(file.read().cast(FAILURE_COLUMNS))
+    return pa.concat_tables(tables)
+
+
 def _read_at(storage: Storage, path: str) -> Commit:
     remedy = f"restore it from a copy, or run `harvester repair -d {storage.folder}`"
     try:
@@ -142,9 +177,7 @@ def _read_at(storage: Storage, path: str) -> Commit:
         if path == commit_path(commit.crawl, commit.shard):
             return commit
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(step) for step in first["loc"])
         raise DatasetError(
-            f"{storage.location}/{path}: corrupt commit record ({where or 'text'}: {first['msg']}); {remedy}"
+            f"{storage.location}/{path}: corrupt commit record ({first_problem(error)}); {remedy}"
         ) from error
     raise DatasetError(f"{storage.location}/{path}: is the record of {commit.crawl}.{commit.shard}; {remedy}")

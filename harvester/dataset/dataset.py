@@ -166,7 +166,7 @@ class Dataset:
         """Those of these objects that have a row in a table."""
         found: set[str] = set()
         for part in self.parts(kind):
-            with self.storage.parquet(part.path) as file:
+            with self.storage.part_reader(part.path) as file:
                 for batch in file.iter_batches(columns=["instance_url"]):
                     found |= urls & set(batch.column(0).to_pylist())
         return found

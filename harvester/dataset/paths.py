@@ -13,6 +13,7 @@ PRIVATE = "_harvest"
 TEMPORARY = f"{PRIVATE}/unfinished"
 COMMITS = f"{PRIVATE}/commits"
 PLANS = f"{PRIVATE}/plans"
+RUNS = f"{PRIVATE}/runs"
 MARKER = f"{PRIVATE}/dataset.json"
 LOCK = f"{PRIVATE}/lock"
 LEASE = f"{PRIVATE}/lock.json"  # the lock of a dataset in a bucket
@@ -48,7 +49,7 @@ _RECORDS = (MARKER, OPEN_RECORDED, LOCK, LEASE, SNAPSHOT, NEXT_SNAPSHOT, MARKS)
 _OWNED = re.compile(
     rf"""(?x) {COMMITS}/{_NAME.pattern}\.{_NAME.pattern}\.json | {PLANS}/{_NAME.pattern}\.plan
     | {OPEN}/{_SHARD}\.json | {TEMPORARY}/{_TEMPORARY.pattern} | {STAGED}/{_TEMPORARY.pattern}
-    | {PRIVATE}/runs/{_STAMPED}\.json | {PRIVATE}/audits/{_STAMPED}/[a-z]+\.(?:parquet|json)
+    | {RUNS}/{_STAMPED}\.json | {PRIVATE}/audits/{_STAMPED}/[a-z]+\.(?:parquet|json)
     | {GENERATIONS}/[0-9]{{1,9}}/(?:instances|frames)"""
 )
 

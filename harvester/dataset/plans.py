@@ -12,10 +12,11 @@ from typing import IO, Any, BinaryIO, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harvester.dataset.paths import plan_path
+from harvester.dataset.paths import plan_path, require_name
 from harvester.dataset.storage import Storage
-from harvester.errors import DatasetError
-from harvester.model import ListedObject, ObjectRef, Plan, Series, Shard
+from harvester.errors import ConfigError, DatasetError
+from harvester.messages import one_line, short_repr
+from harvester.model import SCHEMES, ListedObject, ObjectRef, Plan, Series, Shard
 
 _OBJECT: Final = pa.struct(
     [pa.field("address", pa.string()), pa.field("size", pa.int64()), pa.field("etag", pa.string())]
@@ -130,10 +131,12 @@ class StoredShards(Collection[Shard]):
             with self.storage.parquet(self.path) as file:
                 if not file.schema_arrow.equals(_SCHEMA):
                     raise pa.ArrowInvalid("another schema")
-                yield from _shards(file)
-        except (OSError, pa.ArrowException) as error:
+                for shard in _shards(file):
+                    _require_valid(shard)
+                    yield shard
+        except (OSError, pa.ArrowException, ConfigError, ValueError, TypeError) as error:
             raise DatasetError(
-                f"{self.storage.location}/{self.path}: corrupt plan ({type(error).__name__}); "
+                f"{self.storage.location}/{self.path}: corrupt plan ({one_line(error, 200)}); "
                 "delete it to plan anew"
             ) from error
 
@@ -256,6 +259,24 @@ def _shards(file: pq.ParquetFile) -> Iterator[Shard]:
         held.append(_series(*row[1:]))
     if name is not None:
         yield Shard(name, tuple(held))
+
+
+def _require_valid(shard: Shard) -> None:
+    """Check a shard of a stored plan, which can come from someone else.
+
+    Raises:
+        ValueError: Its name, a key, an address or a number is an impossible one.
+    """
+    require_name(shard.name)
+    for one in shard.series:
+        if not one.key:
+            raise ValueError(f"a series of shard {shard.name} has no key")
+        for ref in (*one.prefixes, *(listed.ref for listed in one.objects)):
+            if ref.scheme not in SCHEMES:  # the store checks buckets and hosts
+                raise ValueError(f"scheme {short_repr(ref.scheme)} of series {short_repr(one.key)}")
+        numbers = (one.instance_count, one.size, one.idc_version, *(listed.size for listed in one.objects))
+        if any(number is not None and number < 0 for number in numbers):
+            raise ValueError(f"a number of series {short_repr(one.key)} is negative")
 
 
 def _rows(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:

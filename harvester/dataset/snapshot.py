@@ -8,19 +8,28 @@ import base64
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from functools import partial
 from typing import Final, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic import AwareDatetime, ConfigDict, TypeAdapter, ValidationError, with_config
 
 from harvester.dataset.commits import Part, read_commits_at
-from harvester.dataset.paths import COMMITS, REPLACED, SNAPSHOT, TABLES, TableName, is_owned, is_part_path
+from harvester.dataset.paths import (
+    COMMITS,
+    REPLACED,
+    SNAPSHOT,
+    TABLES,
+    TableName,
+    generation_of_part,
+    is_owned,
+    is_part_path,
+)
 from harvester.dataset.schema_merge import foreign_column, unite
 from harvester.dataset.storage import Storage
 from harvester.errors import DatasetError
+from harvester.messages import first_problem, one_line
 
 # A part is missing while the dataset changes: it is read again, at most this often.
 _ATTEMPTS: Final = 20
@@ -56,7 +65,7 @@ class Record:
     merged: tuple[str, ...] = ()
     commits: Mapping[str, Committed] = field(default_factory=dict)
     columns: Mapping[TableName, str] = field(default_factory=dict)
-    kept: Mapping[int, datetime] = field(default_factory=dict)
+    kept: Mapping[int, AwareDatetime] = field(default_factory=dict)
     format: Literal[1] = 1
 
     def __post_init__(self) -> None:
@@ -66,8 +75,13 @@ class Record:
         ]
         if strangers:
             raise ValueError(f"{strangers[0]!r} is not the path of a part or a commit")
-        if self.generation < 0 or min(self.kept, default=0) < 0:
-            raise ValueError("a generation is negative")
+        parts = [*self.compacted, *(part for commit in self.commits.values() for part in commit.parts)]
+        if len({part.path for part in parts}) < len(parts):
+            raise ValueError("a part is named twice")
+        if any(not 0 < generation_of_part(part.path) <= self.generation for part in self.compacted):
+            raise ValueError(f"a part is not of a compaction before generation {self.generation}")
+        if self.generation < 0 or any(not 0 <= number < self.generation for number in self.kept):
+            raise ValueError("the number of a generation is negative, or none that was")
 
 
 _RECORD: Final = TypeAdapter(Record)
@@ -111,7 +125,7 @@ class Snapshot:
             DatasetError: A part cannot be read.
             FileNotFoundError: A part is missing.
         """
-        known = _decoded(self.record.columns.get(table))
+        known = _decoded(self.storage, self.record.columns.get(table))
         before = set(self.record.compacted).union(*(one.parts for one in self.record.commits.values()))
         fresh = [part.path for part in self.parts if part.kind == table and part not in before]
         with ThreadPoolExecutor() as threads:
@@ -223,21 +237,24 @@ def read_record(storage: Storage, path: str = SNAPSHOT) -> Record | None:
     try:
         return _RECORD.validate_json(storage.read(path), strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(step) for step in first["loc"])
         raise DatasetError(
-            f"{storage.location}/{path}: corrupt snapshot ({where or 'text'}: {first['msg']}); "
+            f"{storage.location}/{path}: corrupt snapshot ({first_problem(error)}); "
             f"restore it from a copy, or run `harvester repair -d {storage.folder}`"
         ) from error
 
 
-def _decoded(text: str | None) -> pa.Schema:
+def _decoded(storage: Storage, text: str | None) -> pa.Schema:
     if text is None:
         return pa.schema([])
     try:
-        return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
+        schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
+        problem: object = foreign_column(schema)
     except (ValueError, OSError, pa.ArrowException) as error:
-        raise DatasetError(f"{SNAPSHOT}: corrupt columns ({error})") from error
+        problem = error
+    if problem:
+        what = f"corrupt snapshot (columns: {one_line(problem)})"
+        raise storage.error(SNAPSHOT, f"{what}; run `harvester repair -d {storage.folder}`")
+    return schema
 
 
 def _schema(storage: Storage, path: str) -> pa.Schema:

@@ -2,10 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Self
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
@@ -139,6 +140,19 @@ class Storage(ABC):
             pyarrow.ArrowException: It is corrupt.
         """
         return pq.ParquetFile(self.file(path), filesystem=self.filesystem)
+
+    @contextmanager
+    def part_reader(self, path: str) -> Iterator[pq.ParquetFile]:
+        """Open a part to read it.
+
+        Raises:
+            DatasetError: It is missing, corrupt, or lacks a column; also for errors in the block.
+        """
+        try:
+            with self.parquet(path) as file:
+                yield file
+        except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+            raise self.error(path, "this part cannot be read", error) from error
 
     def require_owned(self, *paths: str) -> None:
         """Check that files may be written, moved or deleted.

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from harvester.dataset.paths import MARKS
 from harvester.dataset.storage import Storage
 from harvester.errors import DatasetError
+from harvester.messages import one_line, short_repr
 
 _RELEASE: Final = b"release"
 
@@ -110,6 +111,7 @@ def read_marks(storage: Storage) -> Tombstones:
         table = pq.read_table(pa.BufferReader(content))
         release = (table.schema.metadata or {}).get(_RELEASE)
         rows = table.select(_COLUMNS.names).cast(_COLUMNS).to_pylist()
+        _require_valid(rows)
         return Tombstones(
             None if release is None else int(release),
             {row["crdc_series_uuid"]: _mark(row) for row in rows if row["crdc_series_uuid"] is not None},
@@ -117,7 +119,7 @@ def read_marks(storage: Storage) -> Tombstones:
         )
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise DatasetError(
-            f"{storage.folder}/{MARKS}: corrupt ({' '.join(str(error).split())}); delete it, "
+            f"{storage.folder}/{MARKS}: corrupt ({one_line(error)}); delete it, "
             "and the next crawl makes it again"
         ) from error
 
@@ -133,6 +135,15 @@ def write_marks(storage: Storage, marks: Tombstones) -> None:
     storage.confirm()
     with storage.write(MARKS) as stream:
         pq.write_table(table, stream, compression="zstd")
+
+
+def _require_valid(rows: Iterable[Mapping[str, Any]]) -> None:
+    for row in rows:
+        is_of_object = row["instance_url"] is not None
+        if is_of_object == (row["crdc_series_uuid"] is not None):
+            raise ValueError("a row marks no series and no object, or both")
+        if is_of_object and row["superseded_at"] is None:
+            raise ValueError(f"no time for {short_repr(row['instance_url'])}")
 
 
 def _mark(row: Mapping[str, Any]) -> Tombstone:

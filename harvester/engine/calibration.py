@@ -1,21 +1,20 @@
 """How fast this machine harvests, from an earlier run's record or a short crawl of synthetic slices."""
 
-import json
 import tempfile
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import anyio
 
 from harvester.config import CrawlConfig
 from harvester.dataset import Dataset
+from harvester.dataset.runs import read_runs
 from harvester.demo.synthetic_bucket import SyntheticBucket
 from harvester.demo.synthetic_server import synthetic_server_process
 from harvester.engine.crawl import crawl
 from harvester.engine.estimate import Rates
-from harvester.engine.run_record import RUNS
 from harvester.engine.shard import CrawlProgress
-from harvester.errors import DatasetError
+from harvester.errors import DatasetError, WorkerError
 
 # A shorter run measures starting rather than harvesting.
 _LEAST_INSTANCES: Final = 1000
@@ -30,21 +29,13 @@ def recorded_rates(dataset: str) -> Rates | None:
         dataset: A directory or URL, which need not exist.
     """
     try:
-        opened = Dataset.open(dataset)
-        paths = sorted(opened.storage.list_files(RUNS), reverse=True)[:_RECORDS_READ]
-        records = [(path, _record(opened.storage.read(path))) for path in paths]
+        runs = list(read_runs(Dataset.open(dataset).storage, _RECORDS_READ))
     except DatasetError:
         return None
-    for path, record in records:
-        cpu, instances = record.get("cpu_seconds"), record.get("totals", {}).get("instances")
-        if (
-            isinstance(cpu, int | float)
-            and isinstance(instances, int)
-            and instances >= _LEAST_INSTANCES
-            and cpu
-        ):
-            basis = f"the run of {str(record.get('started_at'))[:10]}, {dataset}/{path}"
-            return Rates(instances / cpu, basis, of_selection=True)
+    for path, run in runs:
+        if run.cpu_seconds and run.totals.instances >= _LEAST_INSTANCES:
+            basis = f"the run of {run.started_at:%Y-%m-%d}, {dataset}/{path}"
+            return Rates(run.totals.instances / run.cpu_seconds, basis, of_selection=True)
     return None
 
 
@@ -70,17 +61,10 @@ def measured_rates() -> Rates:
             }
         )
         anyio.run(crawl, config, CrawlProgress())
-        (path,) = Path(folder, "data", RUNS).iterdir()
-        record = _record(path.read_bytes())
+        ((_, run),) = read_runs(Dataset.open(config.dataset).storage, 1)
+    if not run.cpu_seconds:
+        raise WorkerError("the trial crawl took no CPU time: this machine's clock does not count it")
     return Rates(
-        record["totals"]["instances"] / record["cpu_seconds"],
+        run.totals.instances / run.cpu_seconds,
         f"measured now, on {_SLICES:,} synthetic CT slices over loopback, without TLS",
     )
-
-
-def _record(content: bytes) -> dict[str, Any]:
-    try:
-        record = json.loads(content)
-    except ValueError:
-        return {}
-    return record if isinstance(record, dict) and isinstance(record.get("totals"), dict) else {}

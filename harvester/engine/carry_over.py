@@ -16,7 +16,6 @@ from harvester.catalog.clouds import is_series_uuid
 from harvester.dataset import FRAME_COLUMNS, INSTANCE_COLUMNS, Dataset, Partition, TableName
 from harvester.dataset.paths import encode_value
 from harvester.dataset.schema_merge import conform, unite
-from harvester.engine.increment.predecessors import open_part
 from harvester.model import ListedObject, Series
 
 _INSTANCE_FIELDS: Final = (
@@ -125,7 +124,7 @@ class ReusedRows:
                 yield table, partition, _united(pending)
 
     def _updated(self, table: TableName, path: str, group: int, chosen: Mapping[int, _Reuse]) -> pa.Table:
-        with open_part(self.dataset, path) as file:
+        with self.dataset.storage.part_reader(path) as file:
             rows = file.read_row_group(group)
         rows = rows.filter(pa.array([number in chosen for number in range(rows.num_rows)], pa.bool_()))
         facts = [_facts(chosen[number]) for number in sorted(chosen)]
@@ -185,7 +184,7 @@ def _rows_of(
     """Some columns of the rows of these SeriesInstanceUIDs; None for a column that the part lacks."""
     found: list[tuple[_RowPlace, dict[str, Any]]] = []
     missing = dict.fromkeys(names)
-    with open_part(dataset, path) as file:
+    with dataset.storage.part_reader(path) as file:
         present = [name for name in names if name in file.schema_arrow.names]
         if "SeriesInstanceUID" not in present:
             return []

@@ -6,7 +6,8 @@ from typing import Final
 
 import pyarrow as pa
 
-from harvester.dataset import FAILURE_COLUMNS, Commit, Dataset
+from harvester.dataset import Commit, Dataset
+from harvester.dataset.commits import read_failures
 from harvester.errors import HarvestError
 from harvester.model import Failure, ListedObject, ObjectRef, Series
 
@@ -87,7 +88,7 @@ def find_failed(
         DatasetError: A part cannot be read.
     """
     by_key = {one.key: one for one in series}
-    rows = _rows(dataset, commit)
+    rows = read_failures(dataset.storage, commit.parts)
     is_retried = []
     whole: set[str] = set()
     objects: dict[str, list[ListedObject]] = {}
@@ -118,15 +119,6 @@ def find_failed(
     )
 
 
-def _rows(dataset: Dataset, commit: Commit) -> pa.Table:
-    tables = [
-        dataset.storage.parquet(part.path).read().cast(FAILURE_COLUMNS)
-        for part in commit.parts
-        if part.kind == "failures"
-    ]
-    return pa.concat_tables([FAILURE_COLUMNS.empty_table(), *tables])
-
-
 def _known(dataset: Dataset, commit: Commit, series: Iterable[Series]) -> frozenset[str]:
     """URLs of these series' rows in `instances`, which compaction may have moved to other parts."""
     places = tuple(prefix.url for one in series for prefix in one.prefixes)
@@ -138,10 +130,10 @@ def _known(dataset: Dataset, commit: Commit, series: Iterable[Series]) -> frozen
     for path in current:
         if path not in committed and path.rpartition("/")[0] not in compacted:
             continue
-        file = dataset.storage.parquet(path)
-        for batch in file.iter_batches(columns=["instance_url"]):
-            urls = batch.column(0).to_pylist()
-            found.update(url for url in urls if url in named or url.startswith(places))
+        with dataset.storage.part_reader(path) as file:
+            for batch in file.iter_batches(columns=["instance_url"]):
+                urls = [url for url in batch.column(0).to_pylist() if url is not None]
+                found.update(url for url in urls if url in named or url.startswith(places))
     return frozenset(found)
 
 

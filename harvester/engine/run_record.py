@@ -8,12 +8,11 @@ from typing import Any, Final
 
 from harvester.config import CrawlConfig
 from harvester.dataset import Dataset
-from harvester.dataset.paths import PRIVATE, require_name
+from harvester.dataset.paths import RUNS, require_name
 from harvester.engine.shard import VERSIONS
 from harvester.messages import without_secrets
 from harvester.store.telemetry import Telemetry
 
-RUNS: Final = f"{PRIVATE}/runs"
 _LONGEST_LIST: Final = 20
 
 

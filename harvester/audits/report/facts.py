@@ -1,9 +1,8 @@
 """The content of a report: a few queries over a dataset, each with a bounded result."""
 
-import json
 from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import duckdb
@@ -12,9 +11,9 @@ from harvester.audits.history import StoredAudit, latest_audit
 from harvester.audits.vocabulary import attribute_of
 from harvester.catalog.database import identifier, literal
 from harvester.dataset import Dataset
-from harvester.dataset.paths import PRIVATE
+from harvester.dataset.runs import read_runs
 from harvester.dicom.schema import value_type
-from harvester.errors import ConfigError, DatasetError
+from harvester.errors import ConfigError
 from harvester.query import DatabaseOptions, open_dataset, run_query
 
 DEFAULT_ATTRIBUTES: Final = (
@@ -35,7 +34,6 @@ _MAX_VALUES: Final = 12
 _BINS: Final = 20
 _MAX_RUNS: Final = 40
 _MAX_SERIES: Final = 5
-_MAX_RECORD_BYTES: Final = 16 << 20
 
 Row = dict[str, Any]
 
@@ -270,27 +268,13 @@ class _Queries:
 
 def _runs(dataset: Dataset) -> tuple[Row, ...]:
     """The latest crawls, from their run records."""
-    found = []
-    paths = [path for path in dataset.storage.list_files(f"{PRIVATE}/runs") if path.endswith(".json")]
-    for path in sorted(paths)[-_MAX_RUNS:]:
-        content = dataset.storage.read(path)
-        try:
-            record: Any = json.loads(content) if len(content) <= _MAX_RECORD_BYTES else None
-            totals, rates = record["totals"], record["rates"]
-            found.append(
-                {
-                    "started_at": str(record["started_at"])[:19].replace("T", " "),
-                    "processes": int(record["processes"]),
-                    **{
-                        key: int(totals[key])
-                        for key in ("instances", "failures", "requests", "bytes_fetched")
-                    },
-                    "seconds": float(totals["seconds"]),
-                    "rate": float(rates["instances_per_second"] or 0),
-                }
-            )
-        except (ValueError, TypeError, KeyError) as error:
-            raise DatasetError(
-                f"{dataset.storage.folder}/{path}: corrupt record of a crawl ({error}); delete it"
-            ) from error
-    return tuple(found)
+    newest = [run for _, run in read_runs(dataset.storage, _MAX_RUNS)]
+    return tuple(
+        {
+            "started_at": f"{run.started_at:%Y-%m-%d %H:%M:%S}",
+            "processes": run.processes,
+            **asdict(run.totals),
+            "rate": run.totals.instances / run.totals.seconds if run.totals.seconds else 0.0,
+        }
+        for run in reversed(newest)
+    )

@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, PositiveInt, TypeAdapter, ValidationError
 
 from harvester.dataset.bucket.client import BucketAccess
 from harvester.dataset.bucket.conditional_put import (
@@ -36,6 +36,7 @@ from harvester.errors import DatasetBusyError, DatasetError
 LIFETIME: Final = 60.0
 """Seconds after which a lease that was not renewed is free."""
 
+_LONGEST: Final = 3600.0  # of another version's lease
 _RENEW: Final = 10.0
 _MARGIN: Final = 5.0
 _ATTEMPTS: Final = 5
@@ -59,11 +60,11 @@ class Owner:
     """
 
     token: str
-    process: int
+    process: PositiveInt
     host: str
     machine: str
     since: str
-    lifetime: float = LIFETIME
+    lifetime: Annotated[float, Field(gt=0, le=_LONGEST)] = LIFETIME
     released: bool = False
     renewals: int = 0
 

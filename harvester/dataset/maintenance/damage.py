@@ -13,6 +13,7 @@ from harvester.dataset.paths import (
     STAGED,
     TABLES,
     generation_of_part,
+    is_owned,
     is_part_path,
     number_of_part,
     shard_of_part,
@@ -147,7 +148,13 @@ def _is_retried(path: str, commits: Mapping[str, Commit]) -> bool:
 
 def _committed(storage: Storage, path: str) -> set[str]:
     """The parts of an open shard that were committed before, and stay."""
+    shard = path.removeprefix(f"{OPEN}/").removesuffix(".json")
     try:
-        return {part for part in json.loads(storage.read(path))["committed"] if is_part_path(part)}
+        record = json.loads(storage.read(path))
+        parts = set(record["committed"])
+        is_valid = is_owned(path) and set(record) == {"committed"}
+        if is_valid and all(is_part_path(part) and shard_of_part(part) == shard for part in parts):
+            return parts
     except (ValueError, KeyError, TypeError):
-        raise storage.error(path, "corrupt record of an open shard; move it away") from None
+        pass
+    raise storage.error(path, "corrupt record of an open shard; move it away")

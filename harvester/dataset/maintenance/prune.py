@@ -13,11 +13,10 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harvester.dataset.commits import Commit, Part, read_commits, write_commit
+from harvester.dataset.commits import Commit, Part, read_commits, read_failures, write_commit
 from harvester.dataset.lock import Lock
 from harvester.dataset.maintenance.compact import COMPACTED_TABLES, CompactionOptions, Rewriting, rewrite
 from harvester.dataset.paths import TableName, split_path
-from harvester.dataset.schema import FAILURE_COLUMNS
 from harvester.dataset.shard_writer import ShardWriter
 from harvester.dataset.snapshot import Snapshot, read_snapshot
 from harvester.dataset.storage import Storage
@@ -87,7 +86,7 @@ class _Removal:
 
     def _search_part(self, storage: Storage, part: Part, kind: TableName) -> bool:
         found = 0
-        with storage.parquet(part.path) as file:
+        with storage.part_reader(part.path) as file:
             columns = [name for name in _NAMED if name in file.schema_arrow.names]
             for batch in file.iter_batches(columns=columns):
                 rows = batch.filter(self._removed(kind, batch))
@@ -172,8 +171,7 @@ def _without_failures(storage: Storage, commit: Commit, series: frozenset[str]) 
     parts = [part for part in commit.parts if part.kind == "failures"]
     if not parts:
         return commit
-    tables = [storage.parquet(part.path).read().cast(FAILURE_COLUMNS) for part in parts]
-    rows = pa.concat_tables(tables)
+    rows = read_failures(storage, parts)
     stays = rows.filter(pa.array([key not in series for key in rows["series_key"].to_pylist()], pa.bool_()))
     if stays.num_rows == rows.num_rows:
         return commit

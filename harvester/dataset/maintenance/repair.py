@@ -210,16 +210,13 @@ class _Rebuilding:
         return rows == sum(instances for commit in self.commits for instances, _ in commit.counts.values())
 
     def _part(self, path: str) -> Part:
-        try:
-            with self.storage.parquet(path) as file:
-                rows = file.metadata.num_rows
-        except (OSError, ValueError) as error:
-            raise self.storage.error(path, "this part cannot be read", error) from error
+        with self.storage.part_reader(path) as file:
+            rows = file.metadata.num_rows
         size = self.storage.stamps(split_path(path)[0])[path][0]
         return Part(path, rows, size)
 
     def _keys(self, path: str) -> Iterator[tuple[str | None, ...]]:
-        with self.storage.parquet(path) as file:
+        with self.storage.part_reader(path) as file:
             columns = [name for name in _KEYS if name in file.schema_arrow.names]
             for batch in file.iter_batches(columns=columns):
                 yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
@@ -227,6 +224,6 @@ class _Rebuilding:
     def _columns(self, parts: Iterable[Part], table: TableName) -> pa.Schema:
         schemas = []
         for part in (part for part in parts if part.kind == table):
-            with self.storage.parquet(part.path) as file:
+            with self.storage.part_reader(part.path) as file:
                 schemas.append(file.schema_arrow)
         return unite(schemas)

@@ -59,7 +59,7 @@ def known_objects(
     tables: tuple[TableName, ...] = ("failures", "instances")
     for table in tables:
         for part in dataset.parts(table):
-            with dataset.storage.parquet(part.path) as file:
+            with dataset.storage.part_reader(part.path) as file:
                 columns = [name for name in _COLUMNS if name in file.schema_arrow.names]
                 for batch in file.iter_batches(columns=columns):
                     _add(batch, table, tombstones, wanted, found)

@@ -1,19 +1,15 @@
 """Finds the parts with rows of a revised series' earlier versions."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from harvester.catalog.clouds import canonical_key
 from harvester.dataset import Dataset, TableName, Tombstones
 from harvester.dataset.paths import split_path
-from harvester.errors import DatasetError
-from harvester.messages import one_line
 
 _TABLES: Final[tuple[TableName, ...]] = ("instances", "frames")
 
@@ -50,22 +46,6 @@ def find_predecessors(dataset: Dataset, tombstones: Tombstones) -> Mapping[str, 
     return {uid: tuple(parts) for uid, parts in found.items()}
 
 
-@contextmanager
-def open_part(dataset: Dataset, path: str) -> Iterator[pq.ParquetFile]:
-    """Open a part for reading.
-
-    Raises:
-        DatasetError: The part cannot be read; also for errors inside the block.
-    """
-    try:
-        with dataset.storage.parquet(path) as file:
-            yield file
-    except (OSError, pa.ArrowException) as error:
-        raise DatasetError(
-            f"{dataset.storage.folder}/{path}: cannot be read ({one_line(str(error))})"
-        ) from error
-
-
 def _parts_of(dataset: Dataset, series: set[str]) -> Mapping[TableName, list[str]]:
     """The parts that can hold rows of these series, by table."""
     committed = {
@@ -89,7 +69,7 @@ def _series_in(dataset: Dataset, path: str, column: str, values: pa.Array) -> It
     """The SeriesInstanceUIDs of a part's rows that have one of these values in a column."""
     found: set[str] = set()
     columns = {"SeriesInstanceUID", column}
-    with open_part(dataset, path) as file:
+    with dataset.storage.part_reader(path) as file:
         if columns <= set(file.schema_arrow.names):
             for batch in file.iter_batches(columns=sorted(columns)):
                 rows = batch.filter(pc.is_in(batch.column(column), value_set=values))

