@@ -14,6 +14,7 @@ from harvester.audits.config import AuditConfig, AuditSettings, audit_config
 from harvester.audits.output import as_json, json_bytes
 from harvester.audits.run import AuditResult, check_rules, run_audit
 from harvester.config import ConfigLike, document_from
+from harvester.dataset.output_file import replaced_file
 from harvester.errors import ConfigError
 from harvester.messages import count, pip_install, span
 from harvester.query.api import TableResult
@@ -121,10 +122,8 @@ class ReportPage:
         Raises:
             ConfigError: It can't be written.
         """
-        try:
-            Path(path).write_text(self.html, encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror or error}") from error
+        with replaced_file(Path(path)) as stream:
+            stream.write(self.html)
 
     def _repr_html_(self) -> str:
         frame = 'sandbox="" style="width:100%;height:40em;border:0"'

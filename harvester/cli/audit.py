@@ -31,7 +31,8 @@ from harvester.audits.comparison import LATEST, Comparison, compare, read_previo
 from harvester.audits.output import as_json, as_junit, findings_sql, json_bytes, printable, show_command
 from harvester.audits.rules.sql import SqlRule
 from harvester.cli.crawl import crawl_missing
-from harvester.cli.options import JsonOption, file_errors
+from harvester.cli.options import JsonOption
+from harvester.dataset.output_file import replaced_file
 from harvester.errors import ConfigError
 from harvester.messages import count, did_you_mean, size, span
 
@@ -106,8 +107,8 @@ def command(  # noqa: PLR0913  one for each option
     document = as_json(result, comparison)
     result.keep(json_bytes(document))
     if junit is not None:
-        with file_errors(junit, "--junit"):
-            junit.write_text(as_junit(result, comparison if only_new else None), encoding="utf-8")
+        with replaced_file(junit, option="--junit") as stream:
+            stream.write(as_junit(result, comparison if only_new else None))
     if as_object:
         typer.echo(json.dumps(document))
     else:

@@ -24,7 +24,8 @@ from harvester.audits.conformance import (
 from harvester.audits.output import printable
 from harvester.audits.rules.base import SEVERITIES
 from harvester.audits.vocabulary import uid_name, uid_of
-from harvester.cli.options import EndpointOption, JsonOption, file_errors
+from harvester.cli.options import EndpointOption, JsonOption
+from harvester.dataset.output_file import replaced_file
 from harvester.errors import ConfigError
 from harvester.messages import count, did_you_mean
 
@@ -102,8 +103,8 @@ def command(  # noqa: PLR0913  one for each option
     else:
         result, findings = check_object(url or "", options, endpoint)
         if output is not None:
-            with file_errors(output):
-                pq.write_table(findings, output)
+            with replaced_file(output, binary=True, option="--output") as stream:
+                pq.write_table(findings, stream)
     if as_json:
         typer.echo(json.dumps(_document(result)))
     else:

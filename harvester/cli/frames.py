@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from harvester.cli.options import EndpointOption, ObjectArgument, file_errors
+from harvester.dataset.output_file import replaced_file
 from harvester.dicom import Header
 from harvester.dicom.frames import FrameIndex
 from harvester.errors import ConfigError
@@ -138,7 +139,8 @@ def _write(opened: OpenedFrames, numbers: list[int], folder: Path, *, decode: bo
     with file_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in _files(opened, numbers, decode=decode):
-            (folder / name).write_bytes(content)
+            with replaced_file(folder / name, binary=True, option="--output") as stream:
+                stream.write(content)
             total += len(content)
     return total
 

@@ -6,6 +6,7 @@ from typing import Annotated, Final
 import typer
 
 from harvester.cli.options import DatasetOption, file_errors
+from harvester.dataset.output_file import replaced_file
 from harvester.errors import ConfigError
 from harvester.query import INDEX_NAMES, build_index, open_dataset, write_result
 
@@ -44,6 +45,6 @@ def command(
             result = build_index(connection, one)
             with file_errors(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("wb") as stream:
-                    write_result(result, "parquet", stream)
+            with replaced_file(path, binary=True, option="--output") as stream:
+                write_result(result, "parquet", stream)
             typer.echo(str(path))

@@ -1,10 +1,9 @@
 """The arguments and options that several commands have, and the error of a file that can't be written."""
 
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -36,28 +35,6 @@ KeepHoursOption = Annotated[
     float,
     typer.Option(min=0, help="Hours before replaced files are deleted, for readers that have them open."),
 ]
-
-
-@contextmanager
-def replaced_file(path: Path, *, binary: bool) -> Iterator[IO[Any]]:
-    """Open a file to write that replaces the one of that name when the block ends, and not after an error.
-
-    What is not a regular file, such as a pipe, is written directly.
-    """
-    path = path.resolve() if path.is_symlink() else path
-    target = path
-    if path.is_file() or not path.exists():
-        target = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.tmp")
-    try:
-        with target.open("wb") if binary else target.open("w", encoding="utf-8") as stream:
-            yield stream
-        if target != path:
-            if path.exists():
-                target.chmod(path.stat().st_mode)
-            target.replace(path)
-    finally:
-        if target != path:
-            target.unlink(missing_ok=True)
 
 
 @contextmanager

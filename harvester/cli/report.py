@@ -6,7 +6,8 @@ from typing import Annotated, Final
 import typer
 
 from harvester.audits.api import report
-from harvester.cli.options import DatasetOption, file_errors
+from harvester.cli.options import DatasetOption
+from harvester.dataset.output_file import replaced_file
 from harvester.messages import size
 
 EPILOG: Final = "Example: `harvester report -d data/idc-sm -o slides.html`"
@@ -33,6 +34,6 @@ def command(
     crawl rates and values of attributes, with links to IDC's viewer, on screens of any size and on paper.
     """
     page = report(dataset, attributes=attribute or (), title=title)
-    with file_errors(output):
-        output.write_text(page.html, encoding="utf-8")
+    with replaced_file(output, option="--output") as stream:
+        stream.write(page.html)
     typer.echo(f"{output} ({size(len(page.html.encode()))})")

@@ -9,8 +9,8 @@ from typing import IO, Annotated, Any, Final, cast
 
 import typer
 
-from harvester.cli.options import file_errors, replaced_file
 from harvester.cli.query_progress import BarHidingStream, run_watched
+from harvester.dataset.output_file import replaced_file
 from harvester.errors import ConfigError
 from harvester.query import Dialect, Format, Result, open_dataset, open_release, run_query, write_result
 from harvester.query.manifest_writer import MANIFESTS, manifest, manifest_urls
@@ -142,10 +142,10 @@ def save_or_print(
     """
     if output is not None and output.suffix in MANIFESTS:
         urls = manifest_urls(result)
-        with file_errors(output), replaced_file(output, binary=False) as stream:
+        with replaced_file(output, option="--output") as stream:
             stream.write(manifest(urls, output))
     elif output is not None:
-        with file_errors(output), replaced_file(output, binary=form == "parquet") as stream:
+        with replaced_file(output, binary=form == "parquet", option="--output") as stream:
             write(result, form, stream)
     elif sys.stdout.isatty():
         write(result, form, cast("IO[str]", BarHidingStream(sys.stdout, hide_bar)))

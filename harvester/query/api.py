@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from anyio import to_thread
 
+from harvester.dataset.output_file import replaced_file
 from harvester.errors import ConfigError, HarvesterError, without_frames
 from harvester.query import connection as sql_connection
 from harvester.query.bigquery.script import NO_PARAMETERS, Parameters
@@ -72,11 +73,8 @@ class TableResult:
         if form not in FORMATS or form == "table":
             raise ConfigError(f"{path}: name a file *.parquet, *.csv or *.json")
         table = self.arrow()
-        try:
-            with path.open("wb") if form == "parquet" else path.open("w", encoding="utf-8") as stream:
-                write_result(Result(tuple(table.column_names), table.to_reader()), form, stream)
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror or error}") from error
+        with replaced_file(path, binary=form == "parquet") as stream:
+            write_result(Result(tuple(table.column_names), table.to_reader()), form, stream)
 
     def _summary(self) -> str:
         return ""
@@ -181,6 +179,19 @@ class OpenDataset:
             name: As `harvester index` lists them: `ct_index`, `sm_instance_index`, ...
         """
         return Table(self._lock, lambda: build_index(self._connection, name))
+
+    def register(self, name: str, table: "pa.Table | pd.DataFrame | pl.DataFrame") -> None:
+        """Make a table of your own that queries can read beside the dataset's, such as a cohort or labels.
+
+        Args:
+            name: Its name in SQL; a table registered before under this name is replaced.
+            table: Arrow, pandas or Polars; it is copied into memory.
+
+        Raises:
+            QueryError: The dataset has a table of this name, or the columns have no place in SQL.
+        """
+        with self._lock:
+            sql_connection.register(self._connection, name, pa.table(table))
 
     @property
     def instances(self) -> Table:

@@ -17,6 +17,7 @@ from harvester.catalog.release import index_tables
 from harvester.dataset import INSTANCE_COLUMNS, TABLES, Dataset, Snapshot, TableName
 from harvester.dataset.paths import REPLACED
 from harvester.errors import DatasetError, QueryError
+from harvester.query.idc_tables import INDEX_NAMES
 from harvester.query.part_files import define_files, files_by_table
 from harvester.query.run import plain_message
 from harvester.query.supersession import add_marks, marked
@@ -100,6 +101,27 @@ def open_dataset(path: str | Path, options: DatabaseOptions = _DEFAULT_OPTIONS) 
             if snapshot == before:
                 raise QueryError(f"{dataset.location}: {plain_message(error)}") from error
     raise DatasetError(f"{dataset.location}: changes faster than it can be read; try again")
+
+
+def register(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
+    """Add a table of the user's, or replace one of this name.
+
+    Args:
+        connection: From `open_dataset`.
+        name: Its name.
+        table: Its rows, which are copied.
+
+    Raises:
+        QueryError: The name is one of the dataset's tables or views, or DuckDB cannot hold a column.
+    """
+    views = connection.execute("SELECT lower(view_name) FROM duckdb_views() WHERE NOT internal").fetchall()
+    if name.lower() in {view for (view,) in views} | {*TABLES, *DICOM_TABLES, *INDEX_NAMES}:
+        raise QueryError(f"{name!r} is a table of the dataset; register yours under another name")
+    try:
+        connection.execute(f"DROP TABLE IF EXISTS {identifier(name)}")
+        add_table(connection, name, table)
+    except duckdb.Error as error:
+        raise QueryError(f"table {name!r}: {plain_message(error)}") from error
 
 
 def open_release() -> duckdb.DuckDBPyConnection:

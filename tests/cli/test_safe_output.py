@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,10 @@ import pytest
 from harvester_program import COMMAND, run
 from hex_names import hex_name
 
+import harvester
 from harvester.dataset import Dataset, Partition
+from harvester.dataset.output_file import replaced_file
+from harvester.errors import QueryError
 from harvester.messages import printable, printable_json
 
 EVIL = "a\x1b]0;owned\x07\x9b31m\u202eb"
@@ -77,6 +81,30 @@ def test_an_output_that_fails_leaves_the_earlier_file(dataset: Path, tmp_path: P
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ds", "out"]
     assert run("sql", "-d", dataset, "SELECT 1 AS x", "--format", "csv", "-o", output).status == 0
     assert output.read_text() == "x\n1\n"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("binary", [False, True])
+def test_a_file_is_replaced_when_it_is_whole(tmp_path: Path, *, binary: bool, fails: bool) -> None:
+    target, link = tmp_path / "out", tmp_path / "link"
+    target.write_text("earlier")
+    target.chmod(0o640)
+    link.symlink_to(target)
+    with suppress(QueryError), replaced_file(link, binary=binary) as stream:
+        stream.write(b"new" if binary else "new")
+        assert target.read_text() == "earlier"
+        if fails:
+            raise QueryError("late")
+    assert target.read_text() == ("earlier" if fails else "new")
+    assert link.is_symlink()
+    assert target.stat().st_mode & 0o777 == 0o640
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "out"]
+
+
+def test_every_command_with_an_output_file_replaces_it_whole() -> None:
+    sources = {path.name: path.read_text() for path in Path(harvester.__file__).parent.glob("cli/*.py")}
+    others = [name for name, text in sources.items() if re.search(r"write_(text|bytes)|open\(.w", text)]
+    assert others == ["init.py"]  # which never replaces a file
 
 
 def test_a_query_that_is_not_utf_8_is_an_error_of_one_line(dataset: Path) -> None:

@@ -14,6 +14,7 @@ from harvester.audits.conformance.plans import ClassPlan, ConformanceOptions, cl
 from harvester.audits.conformance.results import FINDING_COLUMNS, ConformanceResult, Count
 from harvester.audits.conformance.scan import ClassScan, findings, read
 from harvester.audits.conformance.standard import edition
+from harvester.dataset.output_file import replaced_file
 from harvester.query import DatabaseOptions, open_dataset, run_query
 
 _IDENTITY: Final = (
@@ -46,7 +47,10 @@ def check_dataset(
         plans = class_plans(connection, options)
         result = _check(connection, plans, on_class)
         if output is not None:
-            with pq.ParquetWriter(output, FINDING_COLUMNS, compression="zstd") as writer:
+            with (
+                replaced_file(output, binary=True) as stream,
+                pq.ParquetWriter(stream, FINDING_COLUMNS, compression="zstd") as writer,
+            ):
                 for plan in plans:
                     for batch in findings(connection, plan):
                         writer.write_batch(batch, row_group_size=_GROUP_ROWS)

@@ -1,0 +1,96 @@
+"""The dataset that Python opens is read only, and takes tables of the user's own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hex_names import hex_name
+
+import harvester
+from harvester.dataset import Dataset, Partition
+from harvester.errors import ConfigError, QueryError
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("api") / "ds"
+    writer = Dataset.create(place).shard_writer(hex_name("crawl"), hex_name("s"))
+    table = pa.table({"PatientID": ["p", "q"], "SOPInstanceUID": ["1.2", "1.3"]})
+    writer.write_instances(table, Partition("c", "CT"))
+    writer.commit(["s"], requests=1, bytes_fetched=1, seconds=1, versions={})
+    return place
+
+
+@pytest.fixture
+def opened(place: Path) -> Iterator[harvester.OpenDataset]:
+    with harvester.open_dataset(place) as dataset:
+        yield dataset
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "COPY (SELECT 1 AS x) TO '{part}'",
+        "COPY (SELECT 1 AS x) TO '{part}' (FORMAT parquet, USE_TMP_FILE false)",
+        "EXPLAIN ANALYZE COPY (SELECT 1 AS x) TO '{part}' (FORMAT parquet, USE_TMP_FILE false)",
+        "COPY (SELECT 1 AS x) TO '{outside}/x.csv'",
+        "EXPORT DATABASE '{outside}/x'",
+        "ATTACH '{outside}/x.db'",
+        "ATTACH '{part}' AS part",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "SET enable_external_access = true",
+        "CREATE TABLE mine AS SELECT 1",
+        "DROP VIEW instances",
+        "SELECT 1; COPY (SELECT 1 AS x) TO '{part}'",
+        "SELECT * FROM enable_logging(storage = 'file', storage_path = '{outside}/log')",
+        "SELECT * FROM read_text('{outside}/secret.txt')",
+    ],
+)
+def test_python_overwrites_and_opens_no_file(
+    opened: harvester.OpenDataset, place: Path, tmp_path: Path, statement: str
+) -> None:
+    (tmp_path / "secret.txt").write_text("secret")
+    (part,) = Dataset.open(place).parts("instances")
+    before = (place / part.path).read_bytes()
+    with pytest.raises(QueryError):
+        opened.sql(statement.format(part=place / part.path, outside=tmp_path)).arrow()
+    assert (place / part.path).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["secret.txt"]
+    assert opened.instances.arrow().num_rows == 2
+
+
+@pytest.mark.parametrize("kind", ["arrow", "pandas", "polars"])
+def test_a_table_of_the_users_own_is_joined(opened: harvester.OpenDataset, kind: str) -> None:
+    table = pa.table({"PatientID": ["q", "r"], "label": [1, 2]})
+    for rows in (table.slice(0, 0), table):
+        own = rows if kind == "arrow" else rows.to_pandas() if kind == "pandas" else pl_frame(rows)
+        opened.register("labels", own)
+    joined = opened.sql("SELECT SOPInstanceUID, label FROM instances JOIN labels USING (PatientID)")
+    assert joined.arrow().to_pylist() == [{"SOPInstanceUID": "1.3", "label": 1}]
+    assert isinstance(joined.df(), pd.DataFrame)
+
+
+def pl_frame(table: pa.Table) -> object:
+    return pytest.importorskip("polars").from_arrow(table)
+
+
+@pytest.mark.parametrize("name", ["instances", "Failures", "dicom_all", "idc_index"])
+def test_no_table_of_the_dataset_is_replaced(opened: harvester.OpenDataset, name: str) -> None:
+    with pytest.raises(QueryError, match="is a table of the dataset; register yours under another name"):
+        opened.register(name, pa.table({"x": [1]}))
+    assert opened.instances.arrow().num_rows == 2
+
+
+def test_a_file_that_fails_leaves_the_earlier_one(opened: harvester.OpenDataset, tmp_path: Path) -> None:
+    output = tmp_path / "rows.csv"
+    opened.instances.write(output)
+    before = output.read_bytes()
+    with pytest.raises(QueryError):
+        opened.sql("SELECT error('late') FROM instances").write(output)
+    assert output.read_bytes() == before
+    with pytest.raises(ConfigError, match=r"none/rows\.csv: No such file"):
+        opened.instances.write(tmp_path / "none" / "rows.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
