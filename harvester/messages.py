@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-_USER_INFO: Final = re.compile(r"([a-z0-9]+://)[^/\s@'\"]+@")
-_QUERY: Final = re.compile(r"([a-z0-9]+://[^\s?'\"]+)\?[^\s'\"]+")
+_USER_INFO: Final = re.compile(r"([a-z0-9]+://)[^/?\s'\"]*@", re.IGNORECASE)
+_QUERY: Final = re.compile(r"([a-z0-9]+://[^\s?'\"]+)\?[^\s'\"]+", re.IGNORECASE)
 
+_SECRET_KEYS: Final = ("webhook", "command")
 _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -84,7 +85,7 @@ def invalid_setting(
     problem = error.errors(include_url=False)[0]
     location = [str(part) for part in problem["loc"] if part != "columns" and not isinstance(part, int)]
     key = ".".join(location)
-    message = one_line(problem["msg"].removeprefix("Value error, "))
+    message = one_line(without_secrets(problem["msg"].removeprefix("Value error, ")))
     if problem["type"] == "extra_forbidden":
         return f"{key}: unknown {noun}{did_you_mean(location[-1], keys(location[:-1]))}"
     if problem["type"] == "missing":
@@ -94,12 +95,13 @@ def invalid_setting(
         return f"{key}: {short_repr(value)} is not valid{did_you_mean(str(value), words(location))}"
     if problem["type"] == "value_error":
         return message if message.startswith(("select", "limits.")) or not key else f"{key}: {message}"
-    return f"{key}: {message}, not {short_repr(problem['input'])}"
+    hides = key.endswith(_SECRET_KEYS)
+    return f"{key}: {message}" + ("" if hides else f", not {short_repr(problem['input'])}")
 
 
 def short_repr(value: object) -> str:
-    """A value as Python writes it, on one line of at most 60 characters."""
-    text = one_line(repr(value))
+    """A value as Python writes it, without secrets of addresses, on one line of at most 60 characters."""
+    text = one_line(without_secrets(repr(value)))
     return text if len(text) <= 60 else text[:57] + "..."
 
 

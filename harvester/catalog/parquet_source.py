@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harvester.config import CrawlConfig
+from harvester.config.address import Address
 from harvester.errors import ConfigError
 
 MAX_DOWNLOAD_BYTES = 4 * 1024**3
@@ -63,7 +64,7 @@ def find_parquet(config: CrawlConfig) -> ParquetSource:
         path = Path(folder.name, "catalog.parquet")
         try:
             _download(catalog, path)
-            _check_parquet(path, catalog)
+            _check_parquet(path, str(catalog))
         except (OSError, HTTPException) as error:
             folder.cleanup()
             reason = error.reason if isinstance(error, URLError) else error
@@ -73,15 +74,15 @@ def find_parquet(config: CrawlConfig) -> ParquetSource:
         except ConfigError as error:
             folder.cleanup()
             raise ConfigError(f"{config.name}: source.catalog: {error}") from None
-        return ParquetSource(catalog, path, folder=folder)
-    path = Path(catalog)
+        return ParquetSource(str(catalog), path, folder=folder)
+    path = Path(catalog.whole)
     try:
         _check_parquet(path, catalog)
     except OSError as error:
         raise ConfigError(f"{config.name}: source.catalog: {catalog}: {error.strerror}") from None
     except ConfigError as error:
         raise ConfigError(f"{config.name}: source.catalog: {error}") from None
-    return ParquetSource(catalog, path)
+    return ParquetSource(str(catalog), path)
 
 
 def _installed() -> ParquetSource:
@@ -113,10 +114,10 @@ def _check_parquet(path: Path, name: str) -> None:
         raise ConfigError(f"{name}: is not a Parquet file, or not a whole one") from None
 
 
-def _download(url: str, path: Path) -> None:
+def _download(url: Address, path: Path) -> None:
     """Fetch a URL into a file, bounded in bytes, in time and in silence."""
     deadline = monotonic() + MAX_DOWNLOAD_SECONDS
-    with build_opener(_NoFtp).open(url, timeout=SILENCE_SECONDS) as response, path.open("wb") as file:
+    with build_opener(_NoFtp).open(url.whole, timeout=SILENCE_SECONDS) as response, path.open("wb") as file:
         promised = response.headers.get("Content-Length")
         total = 0
         while block := response.read1(1 << 20):
@@ -135,4 +136,4 @@ class _NoFtp(FTPHandler):
     """Refuses redirects to ftp, the only other scheme that urllib follows."""
 
     def ftp_open(self, req: Request) -> NoReturn:
-        raise URLError(f"redirected to {req.full_url[:100]!r}, which is not http(s)")
+        raise URLError(f"redirected to {str(Address(req.full_url))[:100]!r}, which is not http(s)")

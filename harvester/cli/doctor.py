@@ -21,6 +21,7 @@ from harvester import __version__
 from harvester.catalog import open_catalog
 from harvester.cli.options import JsonOption
 from harvester.config import CrawlConfig, load
+from harvester.config.address import Address
 from harvester.errors import HarvesterError
 from harvester.messages import DISTRIBUTION, one_line, size
 from harvester.store.diagnosis import Check, check_series
@@ -100,7 +101,7 @@ def _local_checks() -> Iterator[Check]:
     detail = ", ".join(found) or "none; public buckets need none"
     yield Check("credentials", "environment", passed=None, detail=detail)
     for scheme, proxy in sorted(getproxies().items()):
-        yield Check("proxy", scheme, passed=None, detail=_without_password(proxy))
+        yield Check("proxy", scheme, passed=None, detail=str(Address(proxy)))
     for name in _TRUST:
         path = os.environ.get(name)
         if path:
@@ -160,12 +161,6 @@ async def _check_scheduler(address: str) -> Check:
     except (OSError, TimeoutError) as error:
         detail = f"{one_line(error) or 'no response'}; start it, or correct limits.scheduler"
         return Check("Dask scheduler", address, passed=False, detail=detail)
-
-
-def _without_password(address: str) -> str:
-    scheme, separator, rest = address.rpartition("://")
-    user, at, host = rest.rpartition("@")
-    return f"{scheme}{separator}{'***@' if at or user else ''}{host}"
 
 
 def _rows(checks: list[Check]) -> Iterator[str]:

@@ -93,6 +93,8 @@ def _toml_hint(content: bytes, error: tomllib.TOMLDecodeError) -> str:
         hint = "; a list has both brackets, as in [1, 2]"
     else:
         return ""
+    if "://" in line or "command" in line:  # it can hold a secret
+        line = f"{line.partition('=')[0].strip()} = ..."
     return f"{hint} (line {number}: {short_repr(line)})"
 
 

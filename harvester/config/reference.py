@@ -143,7 +143,10 @@ def _kind(annotation: Any) -> str:
     if get_origin(annotation) is tuple:
         return f"{_kind(get_args(annotation)[0])}, or a list"
     options = [one for one in get_args(annotation) if one is not NoneType]
-    return _kind(options[0]) if options else _TYPES.get(annotation, "value")
+    if options:
+        return _kind(options[0])
+    is_text = isinstance(annotation, type) and issubclass(annotation, str)
+    return _TYPES.get(str if is_text else annotation, "value")
 
 
 def to_toml(value: Any) -> str:
@@ -153,7 +156,7 @@ def to_toml(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
         return '"' + "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in escaped) + '"'
     if isinstance(value, list | tuple):
         return f"[{', '.join(to_toml(one) for one in value)}]" if len(value) != 1 else to_toml(value[0])

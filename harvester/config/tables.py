@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from harvester.config.address import Address, CommandWord, WebhookAddress
 from harvester.messages import did_you_mean
 
 MiB = 1024 * 1024
@@ -58,17 +59,17 @@ class SourceConfig(_Table):
     requests with what botocore and google-auth find; `requester_pays` lets them be billed to its owner.
     """
 
-    catalog: str = "idc"
+    catalog: Address = Address("idc")
     provider: Annotated[tuple[Provider, ...], BeforeValidator(_as_tuple), Field(strict=False)] = ("aws",)
     failover: bool | None = None
-    endpoint: str | None = None
+    endpoint: Address | None = None
     ca_bundle: str | None = None
     credentials: Literal["none", "environment"] = "none"
     requester_pays: bool = False
 
     @field_validator("catalog")
     @classmethod
-    def _check_catalog(cls, value: str) -> str:
+    def _check_catalog(cls, value: Address) -> Address:
         scheme, separator, _ = value.partition("://")
         if not value:
             raise ValueError(f"is empty; expected {', '.join(WORDS)}, a path or an http(s) URL")
@@ -85,7 +86,7 @@ class SourceConfig(_Table):
 
     @field_validator("endpoint")
     @classmethod
-    def _check_endpoint(cls, value: str | None) -> str | None:
+    def _check_endpoint(cls, value: Address | None) -> Address | None:
         if value is None:
             return None
         try:
@@ -97,7 +98,7 @@ class SourceConfig(_Table):
             raise ValueError(f"{value!r} is not http://HOST[:PORT] or https://HOST[:PORT]")
         if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
             raise ValueError(f"{value!r} has more than a host and a port; use {parts.scheme}://HOST:PORT")
-        return f"{parts.scheme}://{parts.netloc}"
+        return Address(f"{parts.scheme}://{parts.netloc}")
 
     @property
     def providers(self) -> tuple[Provider, ...]:
@@ -232,8 +233,8 @@ class ScheduleConfig(_Table):
 
     cron: str
     time_zone: str = "UTC"
-    webhook: str | None = None
-    command: Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(strict=False)] = ()
+    webhook: WebhookAddress | None = None
+    command: Annotated[tuple[CommandWord, ...], BeforeValidator(_as_tuple), Field(strict=False)] = ()
     notify_on: Literal["finish", "failure"] = "finish"
 
     @field_validator("cron")
@@ -261,7 +262,7 @@ class ScheduleConfig(_Table):
 
     @field_validator("webhook")
     @classmethod
-    def _check_webhook(cls, value: str | None) -> str | None:
+    def _check_webhook(cls, value: WebhookAddress | None) -> WebhookAddress | None:
         if value is None:
             return None
         try:

@@ -59,11 +59,7 @@ class RunRecord:
             "crawl": self.crawl,
             "started_at": self.started_at.isoformat(),
             "versions": VERSIONS,
-            "configuration": _short(
-                self.config.model_dump(
-                    mode="json", exclude_defaults=True, exclude={"schedule": {"webhook", "command"}}
-                )
-            ),
+            "configuration": _short(self.config.model_dump(mode="json", exclude_defaults=True)),
             "processes": self.processes,
             "cpu_seconds": self.cpu_seconds,
             "totals": dict(self.totals),

@@ -30,9 +30,9 @@ async def notify(schedule: ScheduleConfig, facts: Mapping[str, Any]) -> None:
         return
     body = json.dumps(facts)
     if schedule.webhook is not None:
-        await _post(schedule.webhook, body)
+        await _post(schedule.webhook.whole, body)
     if schedule.command:
-        await _run(schedule.command, body)
+        await _run([word.whole for word in schedule.command], body)
 
 
 async def _post(url: str, body: str) -> None:
@@ -53,16 +53,16 @@ async def _post(url: str, body: str) -> None:
         _logger.warning("schedule.webhook: %s", type(error).__name__)  # without the URL: it may hold a secret
 
 
-async def _run(command: tuple[str, ...], body: str) -> None:
+async def _run(command: list[str], body: str) -> None:
     try:
         with anyio.fail_after(_TIMEOUT_SECONDS):
             process = await anyio.run_process(
-                list(command), input=body.encode(), stdout=subprocess.DEVNULL, stderr=None, check=False
+                command, input=body.encode(), stdout=subprocess.DEVNULL, stderr=None, check=False
             )
     except TimeoutError:
-        _logger.warning("schedule.command: %s stopped after %.0f s", command[0], _TIMEOUT_SECONDS)
+        _logger.warning("schedule.command: stopped after %.0f s", _TIMEOUT_SECONDS)
     except OSError as error:
-        _logger.warning("schedule.command: %s: %s", command[0], error.strerror or error)
+        _logger.warning("schedule.command: %s", error.strerror or type(error).__name__)
     else:
         if process.returncode:
-            _logger.warning("schedule.command: %s ended with status %d", command[0], process.returncode)
+            _logger.warning("schedule.command: ended with status %d", process.returncode)
