@@ -26,6 +26,7 @@ from harvester.dataset.snapshot import Snapshot, read_columns, read_snapshot, wr
 from harvester.dataset.storage import Storage
 from harvester.dataset.tombstones import Tombstones, read_marks, write_marks
 from harvester.errors import DatasetError
+from harvester.messages import short_repr
 from harvester.model import Plan
 
 _FORMAT: Final = {"format": "harvester dataset", "version": 1}
@@ -59,13 +60,8 @@ class Dataset:
                 or f"{storage.folder}: not a dataset ({MARKER} is missing); name the directory that "
                 "the crawl's configuration calls `dataset`"
             )
-        where = f"{storage.folder}/{MARKER}"
-        try:
-            marker = json.loads(text)
-        except ValueError as error:
-            raise DatasetError(f"{where}: corrupt ({error}); it should be {_FORMAT}") from error
-        if marker != _FORMAT:
-            raise DatasetError(f"{where}: this version of harvester reads {_FORMAT}, not {marker}")
+        if _is_corrupt(storage, text):
+            raise storage.error(MARKER, f"corrupt; run `harvester repair -d {storage.folder}`")
         return cls(storage)
 
     @classmethod
@@ -100,7 +96,8 @@ class Dataset:
             DatasetError: There is no dataset, or it cannot be read or written.
         """
         storage = _storage(path)
-        marked = storage.find(MARKER) is not None
+        text = storage.find(MARKER)
+        marked = text is not None and not _is_corrupt(storage, text)
         if not marked and not any(True for _ in storage.list_files(COMMITS)):
             raise DatasetError(storage.missing() or f"{storage.folder}: not a dataset ({COMMITS} is empty)")
         with storage.lock() as lock:
@@ -212,6 +209,24 @@ class Dataset:
     def compact(self, lock: Lock, options: CompactionOptions | None = None) -> Compaction:
         """Merge the small parts of each partition into large ones, sorted by series."""
         return compact(self.under(lock).storage, lock, options or CompactionOptions())
+
+
+def _is_corrupt(storage: Storage, text: bytes) -> bool:
+    """Whether the file that marks a dataset is corrupt.
+
+    Raises:
+        DatasetError: It is another version's.
+    """
+    try:
+        marker = json.loads(text)
+    except ValueError:
+        return True
+    if not isinstance(marker, dict) or marker.get("format") != _FORMAT["format"]:
+        return True
+    if marker != _FORMAT:
+        what = f"this version of harvester reads {_FORMAT}, not {short_repr(marker)}"
+        raise storage.error(MARKER, what)
+    return False
 
 
 def _mark(storage: Storage) -> None:

@@ -3,7 +3,7 @@
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import BinaryIO, Self
 
 from harvester.dataset.lock import Lock, confirm_lock, hold_lock
 from harvester.dataset.no_follow import exchange_folders, is_link, list_names, open_folder, open_parent
-from harvester.dataset.paths import GENERATIONS, TEMPORARY, is_owned, is_part_path
+from harvester.dataset.paths import GENERATIONS, TEMPORARY, is_owned
 from harvester.dataset.storage import Storage
 from harvester.errors import DatasetError
 
@@ -181,7 +181,9 @@ class LocalStorage(Storage):
         except OSError as error:
             raise self._refused(path, "cannot be renamed", error) from error
 
-    def replace_folder(self, staged: str, folder: str, parts: Sequence[str]) -> None:
+    def replace_folder(
+        self, staged: str, folder: str, parts: Sequence[str], replaced: Container[str]
+    ) -> None:
         """Exchange the two folders, so that a reader finds the old parts or the new ones.
 
         A folder that holds other things as well stays: the parts are renamed into it one by one.
@@ -189,7 +191,7 @@ class LocalStorage(Storage):
         self.require_owned(*(f"{place}/{part}" for place in (staged, folder) for part in parts))
         try:
             names = self._names(folder)
-            if all(is_part_path(f"{folder}/{name}") for name in names):
+            if all(name in parts or f"{folder}/{name}" in replaced for name in names):
                 if parts[0] not in names:
                     exchange_folders(self.root, staged, folder)
             else:

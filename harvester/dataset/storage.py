@@ -1,7 +1,7 @@
 """The file operations that a dataset needs, in a directory or in a bucket."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -113,7 +113,9 @@ class Storage(ABC):
         """Rename a file atomically, replacing the target."""
 
     @abstractmethod
-    def replace_folder(self, staged: str, folder: str, parts: Sequence[str]) -> None:
+    def replace_folder(
+        self, staged: str, folder: str, parts: Sequence[str], replaced: Container[str]
+    ) -> None:
         """Move staged parts to their folder; may be interrupted, and run again.
 
         The old parts can stay until they are deleted: the snapshot says which parts count.
@@ -122,6 +124,7 @@ class Storage(ABC):
             staged: The folder that holds the new parts, and nothing else.
             folder: The folder that they belong to.
             parts: Their names.
+            replaced: The paths of parts that count no longer; what else is in the folder stays.
         """
 
     @abstractmethod

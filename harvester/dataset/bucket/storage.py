@@ -3,7 +3,7 @@
 import mmap
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -173,8 +173,11 @@ class BucketStorage(Storage):
         self.copy(path, target)
         self.delete(path)
 
-    def replace_folder(self, staged: str, folder: str, parts: Sequence[str]) -> None:
+    def replace_folder(
+        self, staged: str, folder: str, parts: Sequence[str], replaced: Container[str]
+    ) -> None:
         """Copy the staged parts to their folder; the old ones stay until they are deleted."""
+        del replaced
         present = set(self.list_files(staged))
         pairs = ((f"{staged}/{part}", f"{folder}/{part}") for part in parts)
         with ThreadPoolExecutor(_CONCURRENT_COPIES) as threads:

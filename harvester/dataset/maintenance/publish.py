@@ -41,11 +41,12 @@ def publish(storage: Storage) -> bool:
     following = read_record(storage, NEXT_SNAPSHOT)
     if following is not None:
         current = read_record(storage) or Record()
+        replaced = _replaced(current, following)
         for folder, names in _new_parts(current, following).items():
-            storage.replace_folder(f"{STAGED}/{folder}", folder, names)
+            storage.replace_folder(f"{STAGED}/{folder}", folder, names, frozenset(replaced))
         storage.confirm()
         storage.rename(NEXT_SNAPSHOT, SNAPSHOT)
-        for path in _replaced(current, following):
+        for path in replaced:
             storage.delete(path)  # where it did not go with its folder; else the next sweep does
     storage.delete_folder(STAGED)
     _delete_expired(storage, read_record(storage) or Record())

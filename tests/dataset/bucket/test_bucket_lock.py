@@ -5,11 +5,14 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import Self
 
 import pyarrow as pa
 import pytest
-from bucket_servers import Bucket, gcs_bucket
+from bucket_servers import CREDENTIALS, Bucket, gcs_bucket
 from hex_names import hex_name
 
 from harvester.dataset import Dataset, Partition
@@ -104,6 +107,41 @@ def test_a_holder_elsewhere_loses_it_when_it_has_not_renewed_it(dataset: Dataset
     with pytest.raises(DatasetError, match=r"process 7 on elsewhere.* loses the lock in 3[56]\d\d s"):
         dataset.lock().__enter__()
     someone_else(dataset, lifetime=-1)  # as if that time were over
+    with dataset.lock():
+        pass
+
+
+@pytest.mark.parametrize("minutes", [-10, 10])
+def test_clocks_ten_minutes_apart_change_nothing(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, minutes: int
+) -> None:
+    """The age of a lease is the difference of two times of the server."""
+    offset, now = timedelta(minutes=minutes), time.time
+
+    class OtherClock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) + offset
+
+    with dataset.lock() as lock:
+        for module in ("lease", "conditional_put"):
+            monkeypatch.setattr(f"harvester.dataset.bucket.{module}.datetime", OtherClock)
+        monkeypatch.setattr("time.time", lambda: now() + offset.total_seconds())
+        with pytest.raises(DatasetError, match=r"it loses the lock in (5|6)\d s"):
+            dataset.lock().__enter__()
+        dataset.under(lock).storage.confirm()
+    with dataset.lock() as lock:  # by the other clock
+        monkeypatch.undo()
+        for name, value in CREDENTIALS.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(DatasetError, match=r"it loses the lock in (5|6)\d s"):
+            dataset.lock().__enter__()
+        dataset.under(lock).storage.confirm()
+
+
+@pytest.mark.parametrize("facts", [{"lifetime": 1e300}, {"lifetime": "long"}, {"process": -1}])
+def test_a_lock_of_impossible_numbers_is_free(dataset: Dataset, facts: dict[str, object]) -> None:
+    someone_else(dataset, **facts)
     with dataset.lock():
         pass
 
