@@ -23,7 +23,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def opened(place: Path) -> Iterator[harvester.OpenDataset]:
     with harvester.open_dataset(place) as dataset:
         yield dataset
