@@ -9,7 +9,17 @@ from harvester.errors import HarvesterError, without_frames
 from harvester.model import VERSION as __version__  # noqa: N811
 
 if TYPE_CHECKING:
-    from harvester.audits.api import AuditSummary, ReportPage, aaudit, areport, audit, report
+    from harvester.audits.api import (
+        AuditSummary,
+        ConformanceSummary,
+        ReportPage,
+        aaudit,
+        aconformance,
+        areport,
+        audit,
+        conformance,
+        report,
+    )
     from harvester.engine.api import CrawlSummary, PlanSummary, acrawl, aheaders, aplan, crawl, headers, plan
     from harvester.query.api import OpenDataset, Table, aindex, aopen_dataset, index, open_dataset
     from harvester.reader import (
@@ -34,7 +44,10 @@ if TYPE_CHECKING:
 
 # The module of each public name, imported at its first use: `import harvester` itself loads nothing.
 _MODULES: Final = {
-    "harvester.audits.api": ("AuditSummary", "ReportPage", "aaudit", "areport", "audit", "report"),
+    "harvester.audits.api": (
+        *("AuditSummary", "ConformanceSummary", "ReportPage", "aaudit", "aconformance"),
+        *("areport", "audit", "conformance", "report"),
+    ),
     "harvester.engine.api": (
         *("CrawlSummary", "PlanSummary", "acrawl", "aheaders", "aplan"),
         *("crawl", "headers", "plan"),
@@ -50,6 +63,7 @@ _MODULES: Final = {
 __all__ = [
     "AsyncObjectFile",
     "AuditSummary",
+    "ConformanceSummary",
     "CrawlSummary",
     "DiskCache",
     "ObjectFile",
@@ -59,6 +73,7 @@ __all__ = [
     "Table",
     "__version__",
     "aaudit",
+    "aconformance",
     "acrawl",
     "aheaders",
     "aindex",
@@ -72,6 +87,7 @@ __all__ = [
     "aread_headers",
     "areport",
     "audit",
+    "conformance",
     "crawl",
     "headers",
     "index",

@@ -40,7 +40,7 @@ A name in parentheses is a further base class.
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 
 class HarvesterError(Exception):
@@ -293,6 +293,9 @@ class ListingError(StoreError):
     reason = "listing"
 
 
+E = TypeVar("E", bound=HarvesterError)
+
+
 @contextmanager
 def ungrouped() -> Iterator[None]:
     """Raise the single error of nested task groups without the exception groups around it.
@@ -316,7 +319,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
             yield error
 
 
-def without_frames(error: HarvesterError) -> HarvesterError:
+def without_frames(error: E) -> E:
     """The error without its traceback of event loops, threads and queries, also in its causes."""
     one: BaseException | None = error
     while one is not None:

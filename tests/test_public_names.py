@@ -11,6 +11,7 @@ import harvester
 PROMISED = [
     "AsyncObjectFile",
     "AuditSummary",
+    "ConformanceSummary",
     "CrawlSummary",
     "DiskCache",
     "ObjectFile",
@@ -20,6 +21,7 @@ PROMISED = [
     "Table",
     "__version__",
     "aaudit",
+    "aconformance",
     "acrawl",
     "aheaders",
     "aindex",
@@ -33,6 +35,7 @@ PROMISED = [
     "aread_headers",
     "areport",
     "audit",
+    "conformance",
     "crawl",
     "headers",
     "index",

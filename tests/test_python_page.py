@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from checkout import ROOT
 from recorded_demo import recorded_demo
+from upath import UPath
 
 import harvester
 from harvester.errors import ConfigError, HarvestError, QueryError, SelectionError
@@ -31,7 +32,11 @@ def demo():
 def names(demo, tmp_path_factory):
     """The variables that the page's code leaves behind."""
     folder = tmp_path_factory.mktemp("python")
-    names = {"configs_quickstart": demo.toml(folder, limits="processes = 1"), "folder": folder}
+    names = {
+        "configs_quickstart": demo.toml(folder, limits="processes = 1"),
+        "folder": folder,
+        "endpoint": demo.address.endpoint,
+    }
     code = "".join(re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
     exec(compile(code, "docs/python.md", "exec"), names)
     return names
@@ -74,6 +79,9 @@ def test_results_show_themselves(names):
 
 
 def test_audits_and_index_tables(names):
+    checked = names["checked"]
+    assert checked.passed is (len(checked.df()) == 0)
+    assert "PS3.3" in str(checked)
     assert len(names["findings"]) == sum(names["audit"].rules()["violations"].to_pylist())
     assert pq.read_metadata(names["folder"] / "ct_index.parquet").num_rows > 0
     assert "<html" in (names["folder"] / "report.html").read_text()
@@ -110,12 +118,47 @@ def test_an_object_that_fails_is_a_row_or_an_error(tmp_path):
     (tmp_path / "text").write_text("no DICOM at all" * 20)
     cohort = harvester.headers(urls=[str(tmp_path / "text")], progress=False)
     assert (cohort.instances, cohort.failed()["reason"].to_pylist()) == (0, ["not_dicom"])
+    listed = harvester.headers(urls=[tmp_path / "text"], progress=False, errors="return").df()
+    assert listed["reason"].tolist() == ["not_dicom"]
     with pytest.raises(HarvestError, match="not_dicom"):
         harvester.headers(urls=[str(tmp_path / "text")], progress=False, errors="raise")
 
 
+def test_an_object_of_many_that_cannot_be_read_is_what_the_caller_asks_for(names):
+    assert [type(one).__name__ for one in names["found"]] == ["FileDataset", "FileDataset", "NotFoundError"]
+    options = {"endpoint": names["endpoint"]}
+    assert len(harvester.read_headers(names["urls"], errors="skip", **options)) == 2
+    with pytest.raises(FileNotFoundError):
+        harvester.read_headers(names["urls"], **options)
+    for policy, count in (("return", 3), ("skip", 2)):
+        assert len(list(harvester.iter_headers(names["urls"], errors=policy, **options))) == count
+    returned = asyncio.run(harvester.aread_headers(names["urls"], errors="return", **options))
+    assert isinstance(returned[2], FileNotFoundError)
+    with pytest.raises(ConfigError, match="'raise', 'return' or 'skip'"):
+        harvester.read_headers(names["urls"], errors="ignore", **options)
+
+
+def test_results_are_polars_frames(names):
+    frame = names["cohort"].pl()
+    assert frame["SOPInstanceUID"].n_unique() == names["cohort"].instances
+    assert names["dataset"].sql("SELECT 1 AS one").pl()["one"].to_list() == [1]
+    assert names["audit"].pl().height == len(names["findings"])
+
+
+def test_paths_of_universal_pathlib_are_paths(names, tmp_path):
+    folder = UPath(names["folder"])
+    with harvester.open_dataset(folder / "data") as dataset:
+        assert dataset.sql("SELECT count(*) AS n FROM instances").arrow()["n"].to_pylist() != [0]
+    (tmp_path / "text").write_text("no DICOM at all" * 20)
+    result = harvester.crawl(root=UPath(tmp_path), dataset=UPath(tmp_path / "ds"), progress=False)
+    assert (result.instances, result.failures) == (0, 1)
+    harvester.report(UPath(tmp_path / "ds"), UPath(tmp_path / "report.html"))
+    assert (tmp_path / "report.html").stat().st_size > 0
+    assert harvester.read_headers([UPath(tmp_path / "text")], errors="skip") == []
+
+
 def test_each_function_with_input_and_output_has_an_asynchronous_twin():
-    for name in ("audit", "crawl", "headers", "index", "open_dataset", "plan", "report"):
+    for name in ("audit", "conformance", "crawl", "headers", "index", "open_dataset", "plan", "report"):
         function, twin = getattr(harvester, name), getattr(harvester, f"a{name}")
         assert inspect.iscoroutinefunction(twin)
         assert str(inspect.signature(twin)) == str(inspect.signature(function))

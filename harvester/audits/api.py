@@ -1,8 +1,9 @@
-"""The public functions `audit` and `report`, blocking and asynchronous, and their results."""
+"""The public functions `audit`, `conformance` and `report`, blocking and asynchronous, and their results."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
 from html import escape
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,21 @@ from anyio import to_thread
 
 from harvester.audits.comparison import Comparison, compare, read_previous
 from harvester.audits.config import AuditConfig, AuditSettings, audit_config
+from harvester.audits.conformance import (
+    ConformanceOptions,
+    ConformanceResult,
+    Selection,
+    check_dataset,
+    check_object,
+)
 from harvester.audits.output import as_json, json_bytes
+from harvester.audits.rules.base import SEVERITIES, Severity
 from harvester.audits.run import AuditResult, check_rules, run_audit
+from harvester.audits.vocabulary import uid_of
 from harvester.config import ConfigLike, document_from
 from harvester.dataset.output_file import replaced_file
 from harvester.errors import ConfigError
-from harvester.messages import count, pip_install, span
+from harvester.messages import count, did_you_mean, pip_install, span
 from harvester.query.api import TableResult
 
 
@@ -104,6 +114,98 @@ async def aaudit(
         UserError: As `audit`.
     """
     return await to_thread.run_sync(partial(audit, config, against=against, rules=rules, **keys))
+
+
+class ConformanceSummary(TableResult):
+    """The result of `conformance`; as a table, the findings of one object, or their counts in a dataset.
+
+    Attributes:
+        result: The counts, and what was not checked.
+    """
+
+    def __init__(self, result: ConformanceResult, findings: pa.Table | None) -> None:
+        self.result = result
+        self._findings = findings
+
+    @property
+    def passed(self) -> bool:
+        """Whether there is no finding of severity `error`."""
+        return not self.result.total("error")
+
+    def arrow(self) -> pa.Table:
+        """Of one object its findings; of a dataset their counts by SOP class, attribute and kind."""
+        return self.result.summary() if self._findings is None else self._findings
+
+    def _summary(self) -> str:
+        totals = ", ".join(f"{self.result.total(one):,} {one}" for one in reversed(SEVERITIES))
+        checked = count(sum(self.result.instances.values()), "instance")
+        return f"{checked} checked against PS3.3 {self.result.edition}: {totals}"
+
+
+def conformance(
+    dataset: str | PathLike[str] | None = None,
+    *,
+    url: str | PathLike[str] | None = None,
+    sop_class: Sequence[str] = (),
+    severity: Severity = "info",
+    output: str | PathLike[str] | None = None,
+    endpoint: str | None = None,
+) -> ConformanceSummary:
+    """Check the instances of a dataset, or one object, against their IOD in PS3.3.
+
+    Args:
+        dataset: Directory or URL of the dataset.
+        url: An object, instead of a dataset; only its header is read.
+        sop_class: UIDs or keywords of the SOP classes to check; all by default.
+        severity: The lowest severity that is reported.
+        output: A Parquet file for all findings of a dataset, one row each.
+        endpoint: Replaces the cloud's address for `url`.
+
+    Raises:
+        UserError: The dataset can't be read, or an argument is not valid.
+        HarvestError: The object can't be read.
+    """
+    if (dataset is None) == (url is None):
+        raise ConfigError("name either a dataset, or an object with url=")
+    if severity not in SEVERITIES:
+        raise ConfigError(f"severity: {severity!r} is not valid{did_you_mean(severity, SEVERITIES)}")
+    try:
+        classes = tuple(uid_of(one, "SOP Class") for one in sop_class)
+    except ValueError as error:
+        raise ConfigError(f"sop_class: {error}") from None
+    severities = frozenset(SEVERITIES[SEVERITIES.index(severity) :])
+    options = ConformanceOptions(sop_classes=classes, selection=Selection(severities=severities))
+    if url is not None:
+        return ConformanceSummary(*check_object(str(url), options, endpoint))
+    file = None if output is None else Path(output)
+    return ConformanceSummary(check_dataset(str(dataset), options, file), None)
+
+
+async def aconformance(
+    dataset: str | PathLike[str] | None = None,
+    *,
+    url: str | PathLike[str] | None = None,
+    sop_class: Sequence[str] = (),
+    severity: Severity = "info",
+    output: str | PathLike[str] | None = None,
+    endpoint: str | None = None,
+) -> ConformanceSummary:
+    """Check conformance as `conformance` does, for asynchronous callers.
+
+    Raises:
+        HarvesterError: As `conformance`.
+    """
+    return await to_thread.run_sync(
+        partial(
+            conformance,
+            dataset,
+            url=url,
+            sop_class=sop_class,
+            severity=severity,
+            output=output,
+            endpoint=endpoint,
+        )
+    )
 
 
 class ReportPage:

@@ -1,11 +1,14 @@
 """The program `harvester`: its commands and its exit statuses."""
 
+import ast
+import io
 import logging
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.resources import files
 from typing import Annotated, Any, Final
 
 import typer
@@ -24,6 +27,8 @@ INTERRUPTED: Final = 130
 
 # typer has its own copy of click, and does not export the base class of usage errors.
 _USAGE_ERROR: Final[Any] = next(one for one in typer.BadParameter.__mro__ if one.__name__ == "ClickException")
+
+_COMPLETION: Final = "_HARVESTER_COMPLETE"  # set by the shell while it completes a command line
 
 # In the order of the help; each is a module of this package with `command` and `EPILOG`.
 _COMMANDS: Final = (
@@ -49,11 +54,12 @@ _COMMANDS: Final = (
 )
 
 
-def application(arguments: Sequence[str] = ()) -> typer.Typer:
+def application(arguments: Sequence[str] | None = None) -> typer.Typer:
     """The program with all of its commands, or only the one that is called, which starts faster.
 
     Args:
-        arguments: The command line, without the program's name.
+        arguments: The command line, without the program's name; None loads every command. Without a command
+            its list is all that is needed: the commands are then known by name and help only.
     """
     app = typer.Typer(
         name="harvester",
@@ -68,12 +74,23 @@ def application(arguments: Sequence[str] = ()) -> typer.Typer:
             "130 interrupted, what was committed stays."
         ),
     )
-    called = _called(arguments)
+    called = _called(arguments or ())
+    listed = arguments is not None and called not in _COMMANDS and _COMPLETION not in os.environ
     for name in (called,) if called in _COMMANDS else _COMMANDS:
+        if listed:
+            app.command(name, help=_help(name))(lambda: None)
+            continue
         module = import_module(f"harvester.cli.{name}")
         app.command(name, epilog=module.EPILOG)(module.command)
     app.callback()(_options)
     return app
+
+
+def _help(name: str) -> str | None:
+    """The help of a command, read from its source without importing it."""
+    source = files("harvester.cli").joinpath(f"{name}.py").read_text(encoding="utf-8")
+    functions = (one for one in ast.parse(source).body if isinstance(one, ast.FunctionDef))
+    return ast.get_docstring(next(one for one in functions if one.name == "command"))
 
 
 def _called(arguments: Sequence[str]) -> str | None:
@@ -111,6 +128,9 @@ def main(busy: int = USAGE) -> None:
     Args:
         busy: The exit status if another process is writing the dataset; a schedule needs to know.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a character that the locale lacks is written escaped
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(_status(busy))
 
 

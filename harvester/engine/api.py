@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -37,9 +38,13 @@ from harvester.engine.workers.choose import cores
 from harvester.errors import HarvestError
 from harvester.messages import count, size, span
 from harvester.model import Summary
-from harvester.query.api import OpenDataset, TableResult, open_dataset
+from harvester.query.api import OpenDataset, Table, TableResult, open_dataset
 
 T = TypeVar("T")
+
+_WITH_FAILURES: Final = """
+    SELECT * FROM instances UNION ALL BY NAME
+    SELECT instance_url, collection_id, Modality, SeriesInstanceUID, reason, message FROM failures"""
 
 _BOTTLENECKS: Final = {
     "cpu": "the CPU is the bottleneck: use more cores, or more machines",
@@ -76,7 +81,11 @@ class CrawlSummary(TableResult):
         requests: Requests sent, retries included.
         bytes_fetched: Bytes of response bodies received.
         seconds: From the start to the last commit.
+        with_failures: Whether the table has a row for each failure, too: its `instance_url`, `reason`
+            and `message`.
     """
+
+    with_failures = False
 
     def __init__(self, result: CrawlResult) -> None:
         self.dataset = result.dataset
@@ -97,12 +106,15 @@ class CrawlSummary(TableResult):
     def arrow(self) -> pa.Table:
         """The rows of `instances` as an Arrow table: one row per object, one column per attribute."""
         with self.open() as opened:
-            return opened.instances.arrow()
+            return self._table(opened).arrow()
 
     def head(self, rows: int = 10) -> pa.Table:
         """The first rows of `instances` as an Arrow table."""
         with self.open() as opened:
-            return opened.instances.head(rows)
+            return self._table(opened).head(rows)
+
+    def _table(self, opened: OpenDataset) -> Table:
+        return opened.sql(_WITH_FAILURES) if self.with_failures else opened.instances
 
     def failed(self) -> pa.Table:
         """The rows of `failures`: each object that could not be harvested, and why."""
@@ -169,8 +181,8 @@ async def _crawl(config: CrawlConfig, options: CrawlOptions, *, progress: bool) 
 async def aheaders(
     config: ConfigLike = None,
     *,
-    urls: Iterable[str] | None = None,
-    errors: Literal["raise", "skip"] = "skip",
+    urls: Iterable[str | PathLike[str]] | None = None,
+    errors: Literal["raise", "return", "skip"] = "skip",
     progress: bool = True,
     **keys: Any,
 ) -> CrawlSummary:
@@ -183,12 +195,14 @@ async def aheaders(
     try:
         if urls is not None:
             listed = folder / "urls.txt"
-            listed.write_text("\n".join([urls] if isinstance(urls, str) else urls), encoding="utf-8")
+            several = [urls] if isinstance(urls, str | PathLike) else urls
+            listed.write_text("\n".join(map(str, several)), encoding="utf-8")
             keys["urls"] = listed
         settings = config_from(config, {"dataset": folder / "dataset", **keys})
         summary = await _crawl(settings, CrawlOptions(), progress=progress)
         if errors == "raise" and summary.failures:
             raise _first_failure(summary)  # noqa: TRY301
+        summary.with_failures = errors == "return"
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -204,8 +218,8 @@ def _first_failure(summary: CrawlSummary) -> HarvestError:
 def headers(
     config: ConfigLike = None,
     *,
-    urls: Iterable[str] | None = None,
-    errors: Literal["raise", "skip"] = "skip",
+    urls: Iterable[str | PathLike[str]] | None = None,
+    errors: Literal["raise", "return", "skip"] = "skip",
     progress: bool = True,
     **keys: Any,
 ) -> CrawlSummary:
@@ -216,8 +230,9 @@ def headers(
     Args:
         config: As in `crawl`.
         urls: The objects' URLs, instead of a selection.
-        errors: `raise`: the first object that fails raises an error. `skip`: it is left out; the result's
-            `failures` counts such objects, and `failed()` lists them.
+        errors: `raise`: the first object that fails raises an error. `return`: it is a row with its `reason`
+            and `message`. `skip`: it is left out; the result's `failures` counts such objects, and `failed()`
+            lists them.
         progress: As in `crawl`.
         keys: As in `crawl`.
 

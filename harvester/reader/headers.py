@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
 from itertools import islice
-from typing import Final, TypeAlias, Unpack
+from typing import Final, Literal, TypeAlias, Unpack, get_args, overload
 
 import anyio
 import pydicom
@@ -14,7 +14,7 @@ from pydicom.dataset import FileDataset
 from pydicom.tag import BaseTag, Tag
 
 from harvester.dicom.dictionary import attributes_by_keyword
-from harvester.errors import ConfigError, NotDicomError, ungrouped
+from harvester.errors import ConfigError, HarvestError, NotDicomError, ungrouped, without_frames
 from harvester.fetch.window_predictor import WindowPredictor
 from harvester.messages import did_you_mean
 from harvester.model import ObjectRef
@@ -27,6 +27,10 @@ from harvester.reader.header_lengths import RECENT_LENGTHS
 from harvester.reader.view import open_view
 
 Attributes: TypeAlias = Iterable[str | int | BaseTag] | None
+Policy: TypeAlias = Literal["raise", "return", "skip"]
+"""What becomes of an object that cannot be read: an error, its place holds the error, or it is left out."""
+
+Found: TypeAlias = FileDataset | HarvestError
 _AT_ONCE: Final = 64  # objects
 _FIRST_WINDOW: Final = 64 << 10  # bytes, of the first of many objects
 
@@ -37,7 +41,7 @@ def read_header(
     *,
     dataset: DatasetLike = None,
     **options: Unpack[AccessOptions],
-) -> pydicom.FileDataset:
+) -> FileDataset:
     """Read an object's metadata: everything before its pixel data, as `pydicom.dcmread` reads it.
 
     Args:
@@ -55,19 +59,44 @@ def read_header(
     return header
 
 
+@overload
 def read_headers(
     urls: Iterable[Address],
     attributes: Attributes = None,
     *,
     dataset: DatasetLike = None,
+    errors: Literal["raise", "skip"] = "raise",
     **options: Unpack[AccessOptions],
-) -> list[pydicom.FileDataset]:
+) -> list[FileDataset]: ...
+
+
+@overload
+def read_headers(
+    urls: Iterable[Address],
+    attributes: Attributes = None,
+    *,
+    dataset: DatasetLike = None,
+    errors: Literal["return"],
+    **options: Unpack[AccessOptions],
+) -> list[Found]: ...
+
+
+def read_headers(
+    urls: Iterable[Address],
+    attributes: Attributes = None,
+    *,
+    dataset: DatasetLike = None,
+    errors: Policy = "raise",
+    **options: Unpack[AccessOptions],
+) -> list[FileDataset] | list[Found]:
     """Read the metadata of many objects at once, in the order of their addresses.
 
     Args:
         urls: The objects' addresses.
         attributes: Keywords or tags of the attributes to read; all by default.
         dataset: A dataset that may hold the lengths of the headers.
+        errors: `raise`: the first object that cannot be read raises its error. `return`: the list has the
+            error in its place. `skip`: it is left out.
         options: As in `read_header`.
 
     Raises:
@@ -76,8 +105,10 @@ def read_headers(
         ConfigError: An argument is not valid, or there is no such attribute.
     """
     access, tags = Access(**options), _tags(attributes)
+    _check_policy(errors)
     refs = [object_ref(url) for url in _many(urls)]
-    return LOOP.call(_read_all, access.shared_store(), refs, look_up_hints(dataset, refs), tags)
+    hints = look_up_hints(dataset, refs)
+    return _by_policy(LOOP.call(_read_all, access.shared_store(), refs, hints, tags, errors), errors)
 
 
 async def aread_header(
@@ -86,7 +117,7 @@ async def aread_header(
     *,
     dataset: DatasetLike = None,
     **options: Unpack[AccessOptions],
-) -> pydicom.FileDataset:
+) -> FileDataset:
     """Read an object's metadata as `read_header` does, for asynchronous callers.
 
     Without a `store` each call has a connection pool of its own.
@@ -98,13 +129,36 @@ async def aread_header(
     return header
 
 
+@overload
 async def aread_headers(
     urls: Iterable[Address],
     attributes: Attributes = None,
     *,
     dataset: DatasetLike = None,
+    errors: Literal["raise", "skip"] = "raise",
     **options: Unpack[AccessOptions],
-) -> list[pydicom.FileDataset]:
+) -> list[FileDataset]: ...
+
+
+@overload
+async def aread_headers(
+    urls: Iterable[Address],
+    attributes: Attributes = None,
+    *,
+    dataset: DatasetLike = None,
+    errors: Literal["return"],
+    **options: Unpack[AccessOptions],
+) -> list[Found]: ...
+
+
+async def aread_headers(
+    urls: Iterable[Address],
+    attributes: Attributes = None,
+    *,
+    dataset: DatasetLike = None,
+    errors: Policy = "raise",
+    **options: Unpack[AccessOptions],
+) -> list[FileDataset] | list[Found]:
     """Read the metadata of many objects at once as `read_headers` does, for asynchronous callers.
 
     Without a `store` each call has a connection pool of its own.
@@ -113,15 +167,40 @@ async def aread_headers(
         HarvesterError: As `read_headers`.
     """
     access, tags = Access(**options), _tags(attributes)
+    _check_policy(errors)
     refs = [object_ref(url) for url in _many(urls)]
     hints = await to_thread.run_sync(look_up_hints, dataset, refs)
     async with access.own_store() as store:
-        return await _read_all(store, refs, hints, tags)
+        return _by_policy(await _read_all(store, refs, hints, tags, errors), errors)
+
+
+@overload
+def iter_headers(
+    urls: Iterable[Address],
+    attributes: Attributes = None,
+    *,
+    errors: Literal["raise", "skip"] = "raise",
+    **options: Unpack[AccessOptions],
+) -> Iterator[tuple[Address, FileDataset]]: ...
+
+
+@overload
+def iter_headers(
+    urls: Iterable[Address],
+    attributes: Attributes = None,
+    *,
+    errors: Literal["return"],
+    **options: Unpack[AccessOptions],
+) -> Iterator[tuple[Address, Found]]: ...
 
 
 def iter_headers(
-    urls: Iterable[Address], attributes: Attributes = None, **options: Unpack[AccessOptions]
-) -> Iterator[tuple[Address, pydicom.FileDataset]]:
+    urls: Iterable[Address],
+    attributes: Attributes = None,
+    *,
+    errors: Policy = "raise",
+    **options: Unpack[AccessOptions],
+) -> Iterator[tuple[Address, FileDataset]] | Iterator[tuple[Address, Found]]:
     """Read the metadata of any number of objects, each as soon as it is there.
 
     At most 64 objects are read or held at once; `urls` may have no end.
@@ -129,6 +208,7 @@ def iter_headers(
     Args:
         urls: The objects' addresses.
         attributes: Keywords or tags of the attributes to read; all by default.
+        errors: As in `read_headers`; `return` yields the error with its address.
         options: As in `read_header`.
 
     Yields:
@@ -138,24 +218,52 @@ def iter_headers(
         HarvesterError: As `read_header`; it ends the iteration.
     """
     store, tags, places = Access(**options).shared_store(), _tags(attributes), iter(_many(urls))
+    _check_policy(errors)
     expected, portal = (NO_HINTS, WindowPredictor(_FIRST_WINDOW)), LOOP.portal()
-    running: dict[Future[FileDataset], Address] = {}
+    running: dict[Future[Found], Address] = {}
     try:
         while True:
             for url in islice(places, _AT_ONCE - len(running)):
-                running[portal.start_task_soon(_read_one, store, object_ref(url), expected, tags)] = url
+                one = (store, object_ref(url), expected, tags, errors)
+                running[portal.start_task_soon(_read_by_policy, *one)] = url
             if not running:
                 return
             for done in wait(running, return_when=FIRST_COMPLETED).done:
-                yield running.pop(done), done.result()
+                url, found = running.pop(done), done.result()
+                if errors != "skip" or isinstance(found, FileDataset):
+                    yield url, found
     finally:
         for future in running:
             future.cancel()
 
 
+@overload
+def aiter_headers(
+    urls: Iterable[Address],
+    attributes: Attributes = None,
+    *,
+    errors: Literal["raise", "skip"] = "raise",
+    **options: Unpack[AccessOptions],
+) -> AsyncIterator[tuple[Address, FileDataset]]: ...
+
+
+@overload
+def aiter_headers(
+    urls: Iterable[Address],
+    attributes: Attributes = None,
+    *,
+    errors: Literal["return"],
+    **options: Unpack[AccessOptions],
+) -> AsyncIterator[tuple[Address, Found]]: ...
+
+
 async def aiter_headers(
-    urls: Iterable[Address], attributes: Attributes = None, **options: Unpack[AccessOptions]
-) -> AsyncIterator[tuple[Address, pydicom.FileDataset]]:
+    urls: Iterable[Address],
+    attributes: Attributes = None,
+    *,
+    errors: Policy = "raise",
+    **options: Unpack[AccessOptions],
+) -> AsyncIterator[tuple[Address, Found]]:
     """Read the metadata of any number of objects as `iter_headers` does, for asynchronous callers.
 
     Requests run in the reader's own thread; a `store` must not belong to the caller's event loop.
@@ -163,27 +271,48 @@ async def aiter_headers(
     Raises:
         HarvesterError: As `read_header`; it ends the iteration.
     """
-    async for found in in_thread(iter_headers(urls, attributes, **options)):
-        yield found
+    found: Iterator[tuple[Address, Found]] = iter_headers(urls, attributes, errors=errors, **options)
+    async for one in in_thread(found):
+        yield one
 
 
 async def _read_all(
-    store: ReaderStore, refs: Sequence[ObjectRef], hints: Sequence[ObjectHints], tags: list[int] | None
-) -> list[FileDataset]:
-    headers: dict[int, FileDataset] = {}
+    store: ReaderStore,
+    refs: Sequence[ObjectRef],
+    hints: Sequence[ObjectHints],
+    tags: list[int] | None,
+    policy: Policy,
+) -> list[Found]:
+    headers: dict[int, Found] = {}
     # In a series the first header predicts the lengths of the others.
     predictor = WindowPredictor(_FIRST_WINDOW) if len(refs) > 1 else RECENT_LENGTHS
     places = iter(range(len(refs)))
 
     async def read_some() -> None:
         for place in places:
-            headers[place] = await _read_one(store, refs[place], (hints[place], predictor), tags)
+            expected = (hints[place], predictor)
+            headers[place] = await _read_by_policy(store, refs[place], expected, tags, policy)
 
     with ungrouped():
         async with anyio.create_task_group() as tasks:
             for _ in range(min(_AT_ONCE, len(refs))):
                 tasks.start_soon(read_some)
     return [headers[place] for place in range(len(refs))]
+
+
+async def _read_by_policy(
+    store: ReaderStore,
+    ref: ObjectRef,
+    expected: tuple[ObjectHints, WindowPredictor],
+    tags: list[int] | None,
+    policy: Policy,
+) -> Found:
+    try:
+        return await _read_one(store, ref, expected, tags)
+    except HarvestError as error:
+        if policy == "raise":
+            raise
+        return without_frames(error)
 
 
 async def _read_one(
@@ -202,6 +331,17 @@ def _parsed(file: ObjectFile, tags: list[int] | None) -> FileDataset:
     header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=tags)
     header.buffer = None  # everything is read; a data set with a buffer cannot be pickled
     return header
+
+
+def _check_policy(errors: Policy) -> None:
+    if errors not in get_args(Policy):
+        raise ConfigError(f"errors={errors!r}: it is 'raise', 'return' or 'skip'")
+
+
+def _by_policy(found: list[Found], errors: Policy) -> list[FileDataset] | list[Found]:
+    if errors == "return":
+        return found
+    return [one for one in found if isinstance(one, FileDataset)]
 
 
 def _many(urls: Iterable[Address]) -> Iterable[Address]:

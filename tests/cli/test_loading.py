@@ -1,8 +1,10 @@
+import os
 import subprocess
 import sys
 
 import pytest
 import typer
+from harvester_program import COMMAND
 
 from harvester.cli import application
 from harvester.dataset import Dataset
@@ -40,3 +42,43 @@ def test_without_a_command_all_are_known(arguments):
 @pytest.mark.parametrize("arguments", [["sql", "-d", "crawl"], ["--verbose", "sql"]])
 def test_of_a_command_that_is_called_its_module_is_loaded_alone(arguments):
     assert list(typer.main.get_command(application(arguments)).commands) == ["sql"]
+
+
+HEAVY = {"aiohttp", "anyio", "duckdb", "numpy", "pandas", "pyarrow", "pydantic", "pydicom", "sqlglot"}
+
+
+def test_the_help_loads_no_command():
+    packages = loaded("--help")
+    assert packages & HEAVY == set()
+
+
+def test_the_help_of_a_command_is_the_same_without_loading_it():
+    listed = typer.main.get_command(application([])).commands
+    every = typer.main.get_command(application()).commands
+    assert {name: one.help for name, one in listed.items()} == {name: one.help for name, one in every.items()}
+
+
+def test_objects_are_opened_without_pandas():
+    code = "import sys, harvester; harvester.open_object; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert {"pandas", "duckdb"} & set(done.stdout.split()) == set()
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_a_locale_without_a_character_ends_in_no_traceback(tmp_path, encoding):
+    Dataset.create(tmp_path)
+
+    def said(*arguments):
+        environment = {**os.environ, "PYTHONIOENCODING": encoding}
+        return subprocess.run(
+            [*COMMAND, *arguments], capture_output=True, check=False, env=environment, timeout=60
+        )
+
+    done = said("sql", "-d", tmp_path, "SELECT '\u4e2d' AS \"Größe\"")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\\u4e2d" in done.stdout
+    failed = said("sql", "-d", tmp_path / "\u4e2d", "SELECT 1")
+    assert failed.returncode == 2
+    assert b"Traceback" not in failed.stderr
