@@ -44,6 +44,7 @@ _SEGMENT: Final = range(SEGMENT_ELEMENTS)
 _ENDLESS: Final = repeat(None)
 _FAR: Final = 1 << 62  # behind the end of every object
 _PADDING: Final = bytes(8)
+_NO_VR: Final = bytes(2)
 _MANY_ZEROS: Final = 1 << 16  # bytes
 _MAX_SHORT_FORM: Final = 0xFFFF  # bytes of a value, PS3.5 7.1.2: always kept
 _IMAGE_STORAGE: Final = re.compile(r"Image|Segmentation Storage|Parametric Map|RT Dose Storage|Video").search
@@ -435,6 +436,16 @@ class Walker:
                             if not length and value + 4 + long_length(buffer, value)[0] <= bound:
                                 length = long_length(buffer, value)[0]
                                 value += 4
+                        elif (
+                            not short
+                            and not length
+                            and (long := self._is_long_form(_View(buffer, base, swapped), position, end))
+                        ):
+                            if isinstance(long, NeedMore):
+                                step = long
+                                break
+                            length = long_length(buffer, value)[0]
+                            value += 4
                         elif not short:
                             # PS3.5 has no implicit element among explicit ones, but files do.
                             implicit = not elements
@@ -442,10 +453,15 @@ class Walker:
                         if not stack:
                             cache = self._cache = None  # its segments are in the usual encoding
                         vr = self._unknown_vr(tag, length, elements) if raw_vr.isalpha() else standard(tag)
-            if not tag and lower == 1 and buffer[position : position + 8] == _PADDING:
-                after = self._behind_padding(
-                    _View(buffer, base, swapped), position, min(stop, bound), elements, items
-                )
+            no_vr = buffer[position + 4 : position + 6] if not tag and lower == 1 else b"UL"
+            if no_vr == _NO_VR or not (implicit or no_vr in _VRS):
+                try:
+                    after = self._behind_padding(
+                        _View(buffer, base, swapped), position, min(stop, bound), elements, items
+                    )
+                except MalformedError as error:
+                    failure = error
+                    continue
                 if not isinstance(after, int):
                     step = after
                     break
@@ -478,7 +494,11 @@ class Walker:
                 # With undefined length, the bytes behind decide whether it is a sequence.
                 vr = "UN" if length == UNDEFINED_LENGTH else self._unknown_vr(tag, 0, elements)
 
-            if (tag >= upper or tag < lower) and (tag in PIXEL_DATA_TAGS or upper != _FIRST_PIXEL_DATA):
+            if (
+                not stack
+                and (tag >= upper or tag < lower)
+                and (tag in PIXEL_DATA_TAGS or upper != _FIRST_PIXEL_DATA)
+            ):
                 step = Stopped(base + position, tag, vr, base + value, length)
                 break
 
@@ -591,6 +611,29 @@ class Walker:
             return NeedMore(base + len(buffer), base + at + 12)
         length = structs[2](buffer, at + 8)[0]
         return length == UNDEFINED_LENGTH or bool(at + 12 + length <= end)
+
+    def _is_long_form(self, view: _View, at: int, end: int) -> bool | NeedMore:
+        """Whether an element with no letters for a VR has the long form, because it cannot be implicit."""
+        buffer, base, swapped = view
+        structs = _BIG_ENDIAN if swapped else _LITTLE_ENDIAN
+        end = min(end, self.size - base)
+        if at + 12 > end:
+            return False
+        if at + 20 > len(buffer) and len(buffer) < end:
+            return NeedMore(base + len(buffer), base + min(at + 20, end))
+        group, element, implicit_length = structs[1](buffer, at)
+        tag = group << 16 | element
+        for implicit in (False, True):
+            begins = self._begins_element(view, at + 8 + implicit_length, tag, end, implicit=implicit)
+            if begins:
+                return begins if isinstance(begins, NeedMore) else False
+        length = structs[2](buffer, at + 8)[0]
+        if length == UNDEFINED_LENGTH:
+            group, element, _ = structs[1](buffer, at + 12) if at + 20 <= end else (0, 0, 0)
+            return group << 16 | element in (ITEM, SEQUENCE_DELIMITATION)
+        if at + 12 + length > end or length > limits.MAX_KEPT_BINARY:
+            return bool(at + 12 + length <= end)
+        return self._begins_element(view, at + 12 + length, tag, end)
 
     def _behind_padding(
         self, view: _View, position: int, end: int, elements: list[RawElement], items: Items | None

@@ -166,6 +166,31 @@ def test_zeros_between_elements_are_passed_over_and_noted() -> None:
     assert outcome(part10(INSTANCE, MODALITY, bytes(64), b"\1\2\3\4garbage")) is MalformedError
 
 
+@pytest.mark.parametrize("zeros", [4, 6, 8, 10, 128])
+@pytest.mark.parametrize("close", [item, open_item])
+def test_zeros_in_an_item_are_passed_over_and_noted(close, zeros: int) -> None:
+    padding = bytes(zeros)
+    for ending in ((padding,), (padding, element(0x00080104, "LO", b"B "))):
+        row = row_of(part10(open_sequence(REFERENCES, close(CODE, *ending), item(CODE)), PATIENT))
+        assert [one["CodeValue"] for one in row["ReferencedImageSequence"]] == ["T-1", "T-1"]
+        assert row["ReferencedImageSequence"][0].get("CodeMeaning") == (None if len(ending) == 1 else "B")
+        assert row["PatientID"] == "id"
+        assert [one["path"] for one in row["invalid_elements"]] == [
+            "ReferencedImageSequence[0].CommandGroupLength"
+        ]
+
+
+@pytest.mark.parametrize("close", [item, open_item])
+def test_a_command_element_in_an_item_does_not_end_the_header(close) -> None:
+    command = element(0, "UL", bytes(4))
+    row = row_of(part10(sequence(REFERENCES, close(command, CODE)), PATIENT))
+    assert row["ReferencedImageSequence"][0]["CodeValue"] == "T-1"
+    assert row["PatientID"] == "id"
+    unlike = implicit(0, b"\1\0\0\0")
+    raw = part10(implicit(REFERENCES, close(unlike, implicit(0x00080100, b"T-1 "))), transfer_syntax=IMPLICIT)
+    assert row_of(raw)["ReferencedImageSequence"][0]["CodeValue"] == "T-1"
+
+
 def test_nine_megabytes_of_zeros_are_not_read_as_elements() -> None:
     raw = part10(BASIC_TEXT_SR, INSTANCE, MODALITY) + bytes(9 << 20)
     header = read(raw, 16 << 10)
@@ -201,6 +226,24 @@ def test_an_element_without_a_vr_is_read_by_what_follows(blank: bytes) -> None:
     inner = sequence(REFERENCES, item(without_vr(0x00080100, b"A "), element(0x00080104, "LO", b"B ")))
     row = row_of(part10(MODALITY, inner, PATIENT))
     assert row["ReferencedImageSequence"] == [{"CodeValue": "A", "CodeMeaning": "B"}]
+
+
+@pytest.mark.parametrize("blank", [b"  ", b"\0\0", b"??"])
+def test_a_long_form_without_a_vr_is_read_by_what_follows(blank: bytes) -> None:
+    def without_vr(tag: int, value: bytes, length: int | None = None) -> bytes:
+        size = len(value) if length is None else length
+        return struct.pack("<HH2sHL", tag >> 16, tag & 0xFFFF, blank, 0, size) + value
+
+    coded = without_vr(REFERENCES, item(CODE))
+    open_ended = without_vr(REFERENCES, item(CODE) + SEQUENCE_END + bytes(4), UNDEFINED)
+    for references in (coded, open_ended):
+        nested = sequence(CODES, item(references))
+        row = row_of(part10(nested, without_vr(0x00081199, b""), PATIENT))
+        assert row["AnatomicRegionSequence"][0]["ReferencedImageSequence"] == [{"CodeValue": "T-1"}]
+        assert row["PatientID"] == "id"
+    text = without_vr(0x00081190, b"http://a")
+    assert row_of(part10(MODALITY, text, PATIENT))["RetrieveURL"] == "http://a"
+    assert row_of(part10(MODALITY, text))["RetrieveURL"] == "http://a"
 
 
 def test_elements_that_are_implicit_among_explicit_ones_are_read_as_such() -> None:
