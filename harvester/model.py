@@ -4,11 +4,12 @@ import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Final, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from harvester.errors import ConfigError
+from harvester.operating_system import is_windows
 
 VERSION: Final = "0.1.0"  # of this package, as in pyproject.toml
 
@@ -58,6 +59,8 @@ class ObjectRef:
     def url(self) -> str:
         """The object's URL, as in the column `instance_url`."""
         if self.scheme == "file":
+            if is_windows() and self.key[1:2] == ":":
+                return "file:///" + quote(self.key, safe="/:", errors="surrogateescape")
             return "file://" + quote(self.key, errors="surrogateescape")
         if self.scheme in ("s3", "gs") or PLAIN_KEY.fullmatch(self.key):
             return f"{self.scheme}://{self.bucket}/{self.key}"
@@ -79,7 +82,8 @@ class ObjectRef:
         """
         scheme, separator, rest = url.partition("://")
         if not separator:
-            return cls(bucket="", key=str(PurePosixPath(url)), scheme="file")
+            path = PureWindowsPath(url) if is_windows() else PurePosixPath(url)
+            return cls(bucket="", key=path.as_posix(), scheme="file")
         scheme = scheme.lower()
         if scheme not in SCHEMES:
             if scheme in _AZURE_SCHEMES:
@@ -89,7 +93,10 @@ class ObjectRef:
                 )
             raise ConfigError(f"{url!r}: scheme {scheme!r} is none of {', '.join(SCHEMES)}")
         if scheme == "file":
-            return cls(bucket="", key=unquote(urlsplit(url).path, errors="surrogateescape"), scheme="file")
+            key = unquote(urlsplit(url).path, errors="surrogateescape")
+            if is_windows() and key[2:3] == ":":  # /C:/folder
+                key = key[1:]
+            return cls(bucket="", key=key, scheme="file")
         bucket, _, key = rest.partition("/")
         if not bucket or not key:
             raise ConfigError(f"{url!r}: expected {scheme}://BUCKET/KEY")

@@ -20,8 +20,13 @@ class Ended:
 
 def start(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> "subprocess.Popen[str]":
     """Start the program."""
+    return start_command([*COMMAND, *map(str, arguments)], cwd=cwd, **environment)
+
+
+def start_command(command: list[str], cwd: Path | None = None, **environment: str) -> "subprocess.Popen[str]":
+    """Start a command that contains the program."""
     return subprocess.Popen(
-        [*COMMAND, *map(str, arguments)],
+        command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -5,15 +5,17 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 from time import monotonic
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.error import HTTPError, URLError
-from urllib.request import FTPHandler, Request, build_opener
+from urllib.request import FTPHandler, HTTPSHandler, ProxyHandler, Request, build_opener
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harvester.config import CrawlConfig
 from harvester.config.address import Address
+from harvester.config.certificates import trusted_certificates
+from harvester.config.proxies import Proxies
 from harvester.errors import ConfigError
 
 MAX_DOWNLOAD_BYTES = 4 * 1024**3
@@ -63,7 +65,7 @@ def find_parquet(config: CrawlConfig) -> ParquetSource:
         folder = tempfile.TemporaryDirectory(prefix="harvester-catalog-", ignore_cleanup_errors=True)
         path = Path(folder.name, "catalog.parquet")
         try:
-            _download(catalog, path)
+            _download(catalog, path, config.source.ca_bundle)
             _check_parquet(path, str(catalog))
         except (OSError, HTTPException) as error:
             folder.cleanup()
@@ -114,10 +116,15 @@ def _check_parquet(path: Path, name: str) -> None:
         raise ConfigError(f"{name}: is not a Parquet file, or not a whole one") from None
 
 
-def _download(url: Address, path: Path) -> None:
+def _download(url: Address, path: Path, ca_bundle: str | None) -> None:
     """Fetch a URL into a file, bounded in bytes, in time and in silence."""
     deadline = monotonic() + MAX_DOWNLOAD_SECONDS
-    with build_opener(_NoFtp).open(url.whole, timeout=SILENCE_SECONDS) as response, path.open("wb") as file:
+    opener = build_opener(
+        _NoFtp,
+        _EnvironmentsProxies(Proxies.of_environment()),
+        HTTPSHandler(context=trusted_certificates(ca_bundle)),
+    )
+    with opener.open(url.whole, timeout=SILENCE_SECONDS) as response, path.open("wb") as file:
         promised = response.headers.get("Content-Length")
         total = 0
         while block := response.read1(1 << 20):
@@ -130,6 +137,25 @@ def _download(url: Address, path: Path) -> None:
             file.write(block)
         if promised is not None and promised.isdigit() and int(promised) != total:
             raise ConfigError(f"{url}: the connection broke after {total} of {promised} bytes")
+
+
+class _EnvironmentsProxies(ProxyHandler):
+    """Chooses the proxy of each request, also of redirected ones, as for objects."""
+
+    def __init__(self, proxies: Proxies) -> None:
+        super().__init__({})
+        self._proxies = proxies
+
+    def http_open(self, req: Request) -> Any:
+        return self._open(req)
+
+    def https_open(self, req: Request) -> Any:
+        return self._open(req)
+
+    def _open(self, req: Request) -> Any:
+        proxy = self._proxies.of(req.full_url)
+        # None: another handler opens the request.
+        return None if proxy is None else self.proxy_open(req, str(proxy), req.type)
 
 
 class _NoFtp(FTPHandler):

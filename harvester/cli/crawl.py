@@ -16,7 +16,7 @@ from harvester.engine.crawl import CrawlOptions, CrawlResult, crawl
 from harvester.engine.progress import crawl_progress
 from harvester.engine.shard import CrawlProgress
 from harvester.engine.shard_task import collect_garbage_rarely
-from harvester.engine.stop_signals import stop_signals
+from harvester.engine.stop_signals import received_stop_signals
 from harvester.errors import ungrouped
 
 EPILOG: Final = "Example: `harvester crawl lung-ct.toml`"
@@ -53,7 +53,7 @@ def command(
     output = _Output(in_json=log_format is LogFormat.JSON, metrics_port=metrics_port)
     result = _run(settings, CrawlOptions(limit_series, retry_failed=retry_failed), output)
     facts = dataclasses.asdict(result)
-    del facts["stopped"], facts["carried"]
+    del facts["stopped"], facts["carried"], facts["commonest_failure"]
     output.print_result(result, facts)
     if as_json:
         typer.echo(json.dumps(facts))
@@ -88,6 +88,8 @@ class _Output:
 
     def print_result(self, result: CrawlResult, facts: dict[str, Any]) -> None:
         if self.in_json:
+            if result.commonest_failure:
+                _logger.warning("every object failed; the commonest reason: %s", result.commonest_failure)
             _logger.info("done", extra={"facts": facts})
         else:
             typer.echo(result.summary(), err=True)
@@ -112,7 +114,7 @@ async def _crawl_until_signal(
         async with anyio.create_task_group() as tasks:
 
             async def stop_on_signals() -> None:
-                with anyio.open_signal_receiver(*stop_signals()) as signals:
+                with received_stop_signals() as signals:
                     async for _ in signals:
                         if stop.is_set():
                             tasks.cancel_scope.cancel()

@@ -5,7 +5,6 @@ import json
 import os
 import platform
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -24,7 +23,9 @@ from harvester.config import CrawlConfig, load
 from harvester.config.address import Address
 from harvester.errors import HarvesterError
 from harvester.messages import DISTRIBUTION, one_line, size
+from harvester.operating_system import descriptor_limits
 from harvester.store.diagnosis import Check, check_series
+from harvester.store.open import StoreSettings
 
 EPILOG: Final = "Examples: `harvester doctor`, `harvester doctor configs/idc-sm.toml --json`"
 _PACKAGES: Final = ("aiohttp", "duckdb", "idc-index-data", "pyarrow", "pydicom")
@@ -113,14 +114,13 @@ def _local_checks() -> Iterator[Check]:
 def _limits(settings: CrawlConfig) -> Iterator[Check]:
     if "://" not in settings.dataset:
         yield _free_space("disk", Path(settings.dataset))
-    if sys.platform == "win32":
+    limits = descriptor_limits()
+    if limits is None:
         return
-    import resource  # noqa: PLC0415  not on Windows
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = limits
     needed = settings.limits.concurrency + _OTHER_DESCRIPTORS
-    is_enough = hard == resource.RLIM_INFINITY or hard >= needed
-    detail = f"{soft}, at most {hard}; {needed} are needed"
+    is_enough = hard >= needed
+    detail = f"{soft:.0f}, at most {hard:.0f}; {needed} are needed"
     if not is_enough:
         detail += "; raise it (ulimit -n), or lower limits.concurrency"
     yield Check("open files", "limit", passed=is_enough, detail=detail)
@@ -143,10 +143,12 @@ async def _network_checks(settings: CrawlConfig) -> list[Check]:
     with open_catalog(settings) as catalog:
         series = next(catalog.series(1))
         checks.append(Check("catalog", catalog.name, passed=True, detail=f"the first series is {series.key}"))
+    source = settings.source
+    store = StoreSettings(
+        ca_bundle=source.ca_bundle, credentials=source.credentials, requester_pays=source.requester_pays
+    )
     for prefix in series.prefixes:
-        checks += await check_series(
-            prefix, endpoint=settings.source.endpoint, ca_bundle=settings.source.ca_bundle
-        )
+        checks += await check_series(prefix, store, endpoint=source.endpoint)
     if not series.prefixes:
         checks.append(Check("source", series.key, passed=None, detail="names single objects; none is read"))
     return checks

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from harvester.cli.options import EndpointOption, ObjectArgument, file_errors
+from harvester.cli.options import CredentialsOption, EndpointOption, ObjectArgument, file_errors
 from harvester.dataset.output_file import replaced_file
 from harvester.dicom import Header
 from harvester.dicom.frames import FrameIndex
@@ -67,6 +67,7 @@ def command(  # noqa: PLR0913  one for each option
         bool, typer.Option("--json", help="Print the frame index as one JSON object.")
     ] = False,
     endpoint: EndpointOption = None,
+    credentials: CredentialsOption = "none",
 ) -> None:
     """Read single frames of an object, fetching only their bytes.
 
@@ -77,7 +78,7 @@ def command(  # noqa: PLR0913  one for each option
     ref = ObjectRef.parse(url)
     (hints,) = look_up_hints(dataset, [ref])
     with _scan_status():
-        opened = LOOP.call(open_frames, Access(endpoint).shared_store(), ref, hints)
+        opened = LOOP.call(open_frames, Access(endpoint, credentials=credentials).shared_store(), ref, hints)
     if frames is None or output is None:
         LOOP.call(opened.verify)
         typer.echo(_summary(opened, as_json=as_json))

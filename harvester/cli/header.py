@@ -10,13 +10,13 @@ import anyio
 import pyarrow as pa
 import typer
 
-from harvester.cli.options import EndpointOption, JsonOption, ObjectArgument
+from harvester.cli.options import CredentialsOption, EndpointOption, JsonOption, ObjectArgument
 from harvester.dicom import HeaderColumns
 from harvester.fetch.headers import FetchedHeader, HeaderFetcher
 from harvester.messages import count, printable, printable_json, size
 from harvester.model import ObjectRef
 from harvester.store.cost import RequestCost
-from harvester.store.open import open_store
+from harvester.store.open import StoreSettings, open_store
 
 EPILOG: Final = "Example: `harvester header s3://idc-open-data/SERIES/INSTANCE.dcm --json`"
 _LONGEST_VALUE: Final = 100
@@ -32,14 +32,20 @@ _HARVEST_COLUMNS: Final = (
 )
 
 
-def command(url: ObjectArgument, *, as_json: JsonOption = False, endpoint: EndpointOption = None) -> None:
+def command(
+    url: ObjectArgument,
+    *,
+    as_json: JsonOption = False,
+    endpoint: EndpointOption = None,
+    credentials: CredentialsOption = "none",
+) -> None:
     """Print the header of one DICOM object, read with as few bytes as possible.
 
     With --json: the row that `instances` would have.
     """
     ref = ObjectRef.parse(url)
     cost = RequestCost()
-    fetched = anyio.run(partial(_fetch, ref, endpoint, cost))
+    fetched = anyio.run(partial(_fetch, ref, StoreSettings(credentials=credentials), endpoint, cost))
     columns = HeaderColumns()
     columns.append(fetched.header)
     row = _without_nulls(pa.table(columns.finish()).to_pylist()[0])
@@ -64,8 +70,10 @@ def command(url: ObjectArgument, *, as_json: JsonOption = False, endpoint: Endpo
     )
 
 
-async def _fetch(ref: ObjectRef, endpoint: str | None, cost: RequestCost) -> FetchedHeader:
-    async with open_store(endpoint=endpoint) as store:
+async def _fetch(
+    ref: ObjectRef, settings: StoreSettings, endpoint: str | None, cost: RequestCost
+) -> FetchedHeader:
+    async with open_store(settings, endpoint=endpoint) as store:
         return await HeaderFetcher(store).fetch([ref], cost)
 
 

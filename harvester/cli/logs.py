@@ -1,7 +1,10 @@
-"""Log lines on stderr: text, or one JSON object a line."""
+"""Log lines on stderr: text, or one JSON object a line; output in any encoding."""
 
+import codecs
+import io
 import json
 import logging
+import sys
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -40,6 +43,23 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
+
+
+def print_any_text() -> None:
+    """Let stdout and stderr write characters that their encoding lacks as JSON's escapes.
+
+    That is so on Windows, in files and pipes (cp1252), and where PYTHONIOENCODING says so.
+    """
+
+    def escaped(error: UnicodeError) -> tuple[str, int]:
+        if not isinstance(error, UnicodeEncodeError):
+            raise error
+        return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+    codecs.register_error("harvester_escape", escaped)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and not codecs.lookup(stream.encoding).name.startswith("utf"):
+            stream.reconfigure(errors="harvester_escape")
 
 
 def log_as(form: LogFormat) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from harvester.cli.logs import TextFormatter
+from harvester.cli.logs import TextFormatter, print_any_text
 from harvester.engine.workers.memory import keep_small
 from harvester.errors import DatasetBusyError, HarvesterError, HarvestError, UserError
 from harvester.messages import printable
@@ -135,6 +135,7 @@ def main(busy: int = USAGE) -> None:
 
 
 def _status(busy: int) -> int:  # noqa: PLR0911  one for each exit status
+    print_any_text()
     if _called(sys.argv[1:]) == "crawl":
         keep_small()
     try:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -30,6 +30,10 @@ ObjectArgument = Annotated[
 EndpointOption = Annotated[
     str | None,
     typer.Option(help="Replaces the cloud's endpoint: http://HOST:PORT.", show_default=False),
+]
+CredentialsOption = Annotated[
+    Literal["none", "environment"],
+    typer.Option(help="environment: requests are signed with what botocore and google-auth find."),
 ]
 KeepHoursOption = Annotated[
     float,

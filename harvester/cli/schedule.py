@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from harvester.engine.stop_signals import stop_signals
+from harvester.engine.stop_signals import received_stop_signals
 from harvester.errors import ungrouped
 from harvester.schedule import FinishedRun, Job, State, load_job, run_due, run_forever
 
@@ -60,7 +60,7 @@ async def _run_until_signal(jobs: list[Job], state: State) -> None:
     with ungrouped():
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run_forever, jobs, state)
-            with anyio.open_signal_receiver(*stop_signals()) as signals:
+            with received_stop_signals() as signals:
                 async for _ in signals:
                     tasks.cancel_scope.cancel()
                     return

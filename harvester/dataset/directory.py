@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from harvester.dataset.lock import Lock, confirm_lock, hold_lock
-from harvester.dataset.no_follow import exchange_folders, is_link, list_names, open_folder, open_parent
+from harvester.dataset.no_follow import Folder, exchange_folders, open_folder, open_parent
 from harvester.dataset.paths import GENERATIONS, TEMPORARY, is_owned
 from harvester.dataset.storage import Storage
 from harvester.errors import DatasetError
@@ -100,11 +100,11 @@ class LocalStorage(Storage):
                         stream.flush()
                         os.fsync(stream.fileno())
                     with open_parent(self.root, path, create=True) as (parent, name):
-                        os.rename(temporary, name, src_dir_fd=unfinished, dst_dir_fd=parent)
-                        os.fsync(parent)
+                        unfinished.rename(temporary, parent, name)
+                        parent.sync()
                 finally:
                     with suppress(FileNotFoundError):
-                        os.unlink(temporary, dir_fd=unfinished)
+                        unfinished.remove(temporary)
         except OSError as error:
             raise self._refused(path, "cannot be written", error, "; what was committed stays") from error
 
@@ -131,7 +131,7 @@ class LocalStorage(Storage):
         while pending:
             current = pending.pop()
             try:
-                with open_folder(self.root, current) as descriptor, os.scandir(descriptor) as entries:
+                with open_folder(self.root, current) as opened, opened.scan() as entries:
                     for entry in entries:
                         path = f"{current}/{entry.name}".removeprefix("/")
                         if entry.is_dir(follow_symlinks=False):
@@ -155,9 +155,9 @@ class LocalStorage(Storage):
                 open_parent(self.root, target, create=True) as (folder, new),
             ):
                 with suppress(FileNotFoundError):
-                    os.unlink(new, dir_fd=folder)
+                    folder.remove(new)
                 try:
-                    os.link(name, new, src_dir_fd=parent, dst_dir_fd=folder, follow_symlinks=False)
+                    parent.link(name, folder, new)
                 except FileNotFoundError:
                     raise
                 except OSError:
@@ -176,8 +176,8 @@ class LocalStorage(Storage):
                 open_parent(self.root, path) as (parent, name),
                 open_parent(self.root, target) as (folder, new),
             ):
-                os.rename(name, new, src_dir_fd=parent, dst_dir_fd=folder)
-                os.fsync(folder)
+                parent.rename(name, folder, new)
+                folder.sync()
         except OSError as error:
             raise self._refused(path, "cannot be renamed", error) from error
 
@@ -199,8 +199,8 @@ class LocalStorage(Storage):
                     if self.exists(f"{staged}/{part}"):
                         self.rename(f"{staged}/{part}", f"{folder}/{part}")
             for place in (folder, folder.rpartition("/")[0]):
-                with open_folder(self.root, place) as descriptor:
-                    os.fsync(descriptor)
+                with open_folder(self.root, place) as opened:
+                    opened.sync()
         except OSError as error:
             raise self._refused(folder, "cannot be replaced", error) from error
 
@@ -209,7 +209,7 @@ class LocalStorage(Storage):
         self.require_owned(path)
         try:
             with open_parent(self.root, path) as (parent, name):
-                os.unlink(name, dir_fd=parent)
+                parent.remove(name)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -218,20 +218,20 @@ class LocalStorage(Storage):
     def delete_folder(self, path: str) -> None:
         """Delete harvester's files below a folder, and folders that become empty."""
         try:
-            with open_folder(self.root, path) as descriptor:
-                with os.scandir(descriptor) as found:
+            with open_folder(self.root, path) as folder:
+                with folder.scan() as found:
                     entries = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in found)
                 for name, is_folder in entries:
                     inner = f"{path}/{name}"
                     if is_folder:
                         self.delete_folder(inner)
                     # Of links only those go that earlier versions made.
-                    elif is_owned(inner) and (inner.startswith(GENERATIONS) or not is_link(descriptor, name)):
-                        os.unlink(name, dir_fd=descriptor)
-                empty = not list_names(descriptor)
+                    elif is_owned(inner) and (inner.startswith(GENERATIONS) or not folder.is_link(name)):
+                        folder.remove(name)
+                empty = not folder.names()
             if empty:
                 with open_parent(self.root, path) as (parent, name):
-                    os.rmdir(name, dir_fd=parent)
+                    parent.remove_folder(name)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -239,19 +239,18 @@ class LocalStorage(Storage):
 
     def _names(self, folder: str) -> list[str]:
         try:
-            with open_folder(self.root, folder) as descriptor:
-                return list_names(descriptor)
+            with open_folder(self.root, folder) as opened:
+                return opened.names()
         except FileNotFoundError:
             return []
 
     @staticmethod
-    def _open(parent: int, name: str) -> BinaryIO:
-        return os.fdopen(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent), "rb")
+    def _open(parent: Folder, name: str) -> BinaryIO:
+        return os.fdopen(parent.open(name, "O_RDONLY"), "rb")
 
     @staticmethod
-    def _create(parent: int, name: str) -> BinaryIO:
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.fdopen(os.open(name, flags, 0o666, dir_fd=parent), "w+b")
+    def _create(parent: Folder, name: str) -> BinaryIO:
+        return os.fdopen(parent.open(name, "O_RDWR", "O_CREAT", "O_EXCL"), "w+b")
 
     def _refused(self, path: str, what: str, error: OSError, after: str = "") -> DatasetError:
         return DatasetError(f"{self.root}/{path}: {what} ({error.strerror or error}){after}")

@@ -1,6 +1,5 @@
 """The lock of a dataset in a directory: one writer at a time, released by the kernel when its holder ends."""
 
-import fcntl
 import os
 import re
 import socket
@@ -16,6 +15,7 @@ from typing import Final
 from harvester.dataset.no_follow import open_parent
 from harvester.dataset.paths import LOCK
 from harvester.errors import DatasetBusyError, DatasetError
+from harvester.operating_system import has_ended, lock_file, read_at
 
 _MAXIMUM_NOTE: Final = 1000
 _HOLDER: Final = re.compile(r"process (\d+) on (\S+) since")
@@ -71,7 +71,8 @@ def hold_lock(root: Path) -> Iterator[Lock]:
         token = _identity(os.fstat(descriptor))
         confirm_lock(root, token)  # before anything is written into the file
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, note.encode(), 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        os.write(descriptor, note.encode())
         yield Lock(str(root), descriptor, token)
     finally:
         os.close(descriptor)
@@ -85,7 +86,7 @@ def confirm_lock(root: Path, token: str) -> None:
     """
     try:
         with open_parent(root, LOCK) as (parent, name):
-            found = _identity(os.stat(name, dir_fd=parent, follow_symlinks=False))
+            found = _identity(parent.status(name))
     except OSError as error:
         found = error.strerror or str(error)
     if found != token:
@@ -95,22 +96,10 @@ def confirm_lock(root: Path, token: str) -> None:
         )
 
 
-def is_gone(process: int) -> bool:
-    """Whether a process of this machine has ended."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
-        return False  # another user's
-    return _is_zombie(process)
-
-
 def _open(root: Path) -> int:
     try:
         with open_parent(root, LOCK, create=True) as (parent, name):
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            descriptor = os.open(name, flags, 0o644, dir_fd=parent)
+            descriptor = parent.open(name, "O_RDWR", "O_CREAT", "O_NONBLOCK", mode=0o644)
     except OSError as error:
         raise DatasetError(f"{root / LOCK}: cannot be opened ({error.strerror})") from error
     note = _note(descriptor) if stat.S_ISREG(os.fstat(descriptor).st_mode) else "not a file"
@@ -129,7 +118,7 @@ def _acquire(descriptor: int) -> None:
     deadline = time.monotonic() + ORPHANS_SECONDS
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(descriptor)
         except BlockingIOError:
             if time.monotonic() > deadline or not _holder_is_gone(_note(descriptor)):
                 raise
@@ -139,7 +128,7 @@ def _acquire(descriptor: int) -> None:
 
 
 def _note(descriptor: int) -> str:
-    return os.pread(descriptor, _MAXIMUM_NOTE, 0).decode("utf-8", "replace").strip()
+    return read_at(descriptor, _MAXIMUM_NOTE, 0).decode("utf-8", "replace").strip()
 
 
 def _holder_is_gone(note: str) -> bool:
@@ -147,12 +136,4 @@ def _holder_is_gone(note: str) -> bool:
     holder = _HOLDER.match(note)
     if holder is None or holder[2] != socket.gethostname():
         return False
-    return is_gone(int(holder[1]))
-
-
-def _is_zombie(process: int) -> bool:
-    try:
-        status = Path(f"/proc/{process}/stat").read_bytes()
-    except OSError:
-        return False  # not Linux
-    return status.rpartition(b")")[2].split()[:1] == [b"Z"]
+    return has_ended(int(holder[1]))

@@ -17,6 +17,7 @@ from harvester.dataset.storage import Storage
 from harvester.errors import ConfigError, DatasetError
 from harvester.messages import one_line, short_repr
 from harvester.model import SCHEMES, ListedObject, ObjectRef, Plan, Series, Shard
+from harvester.operating_system import read_at
 
 _OBJECT: Final = pa.struct(
     [pa.field("address", pa.string()), pa.field("size", pa.int64()), pa.field("etag", pa.string())]
@@ -72,7 +73,7 @@ class _Reader(RawIOBase):
         return offset
 
     def readinto(self, buffer: Any) -> int:
-        data = os.pread(self._descriptor, len(buffer), self._at)
+        data = read_at(self._descriptor, len(buffer), self._at)
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)

@@ -1,7 +1,6 @@
 """Runs a crawl: from a configuration to committed shards in a dataset."""
 
 import logging
-import resource
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ from harvester.config import CrawlConfig, LimitsConfig
 from harvester.dataset import Dataset, Lock
 from harvester.dataset.plans import SpooledShards, spool
 from harvester.engine.bucket_listing import BucketName, FoundObjects, choose_buckets, list_buckets
+from harvester.engine.commonest_failure import commonest_failure
 from harvester.engine.increment import CommittedSeries, Done, Increment
 from harvester.engine.plan import in_order, make_shards, plan_name
 from harvester.engine.poison_tasks import PoisonTaskIsolation
@@ -36,6 +36,7 @@ from harvester.errors import ungrouped
 from harvester.fetch.series_listing import list_series
 from harvester.messages import count, size, span
 from harvester.model import ListedObject, Plan, Shard
+from harvester.operating_system import cpu_seconds
 from harvester.store.telemetry import Telemetry
 
 _logger = logging.getLogger("harvester")
@@ -78,6 +79,7 @@ class CrawlResult:
         seconds: From the start to the last commit.
         stopped: Whether the crawl was stopped before it was done.
         carried: Instances whose earlier row was reused because a revision left the object unchanged.
+        commonest_failure: The commonest reason and its message, if every object failed.
     """
 
     dataset: str
@@ -90,6 +92,7 @@ class CrawlResult:
     seconds: float
     stopped: bool = False
     carried: int = 0
+    commonest_failure: str | None = None
 
     def summary(self) -> str:
         """The result in a few lines, for a person."""
@@ -101,6 +104,8 @@ class CrawlResult:
             lines.append(f"{count(self.carried, 'instance')} of them copied from unrevised rows")
         if self.skipped:
             lines.append(f"{count(self.skipped, 'object')} skipped, harvested before")
+        if self.commonest_failure:
+            lines.append(f"every object failed; the commonest reason: {self.commonest_failure}")
         if self.failures:
             lines.append(
                 f"{count(self.failures, 'failure')}: harvester sql -d {self.dataset} "
@@ -133,12 +138,6 @@ async def crawl(
     with ungrouped(), ExitStack() as held:
         await run.until_stopped(held)
         return await anyio.to_thread.run_sync(run.conclude)
-
-
-def cpu_seconds() -> float:
-    """CPU time of this process and of its children that have ended."""
-    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 @dataclass(slots=True)
@@ -180,12 +179,14 @@ class _Run:
     def conclude(self) -> CrawlResult:
         """Remove the remains of dead workers, count the committed rows, save the run record."""
         dataset, workers, before = self._dataset, self._workers, self.before
-        after = before
+        after, commonest = before, None
         if dataset is not None and self._lock is not None and workers is not None:
             if workers.deaths or self.stop.is_set():
                 dataset.sweep(self._lock)
             after = Done.of(CommittedSeries.of(dataset.commits()), self._plan).plus(self._increment.elsewhere)
             dataset.checkpoint(self._lock)
+            if after.failures and not after.instances:
+                commonest = commonest_failure(dataset, self._plan.name)
         result = CrawlResult(
             dataset=self.config.dataset,
             series=self.series,
@@ -197,6 +198,7 @@ class _Run:
             seconds=time.monotonic() - self._started,
             stopped=self.stop.is_set(),
             carried=self.progress.carried,
+            commonest_failure=commonest,
         )
         if dataset is not None and workers is not None:
             RunRecord(
@@ -263,7 +265,7 @@ class _Run:
     async def _harvest(self, runner: TaskRunner, workers: Workers, totals: _Totals) -> None:
         """Harvest the rest of the plan, or retry failures."""
         isolation = PoisonTaskIsolation(
-            workers, partial(_objects, runner), partial(_committed, runner.dataset)
+            workers, partial(_objects, runner), partial(_committed, runner.dataset, self.progress)
         )
         if self.options.retry_failed:
             tasks = await anyio.to_thread.run_sync(self._failed, runner.dataset)
@@ -363,12 +365,17 @@ async def _objects(runner: TaskRunner, task: ShardTask) -> Sequence[ListedObject
     return [listed for one in series for listed in (await list_series(one, runner.store)).objects]
 
 
-async def _committed(dataset: Dataset, task: ShardTask) -> ShardResult | None:
-    """The result of a task that was committed before its worker died; None if it was not."""
+async def _committed(dataset: Dataset, progress: CrawlProgress, task: ShardTask) -> ShardResult | None:
+    """The result of a task committed before its worker died, which is then counted; None if it was not."""
     if task.retry is not None or task.trial:
         return None
     commit = await anyio.to_thread.run_sync(dataset.find_commit, task.crawl, task.shard.name)
-    return None if commit is None else ShardResult(len(commit.series), may_pass=commit.failures)
+    if commit is None:
+        return None
+    progress.series += len(commit.series)
+    progress.instances += commit.instances
+    progress.failures += commit.failures
+    return ShardResult(len(commit.series), may_pass=commit.failures)
 
 
 def _planned_shards(catalog: Catalog, limit: int | None, limits: LimitsConfig) -> SpooledShards:

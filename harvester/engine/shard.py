@@ -16,7 +16,7 @@ from harvester.engine.batch_queue import BatchQueue
 from harvester.engine.carry_over import ReusedRows
 from harvester.engine.retry_failed import RetriedFailures, may_pass
 from harvester.engine.row_buffer import RowBuffer
-from harvester.errors import EndpointUnreachableError, HarvestError, HeaderLimitError
+from harvester.errors import HarvestError, HeaderLimitError, UserError
 from harvester.fetch.frame_index import FrameSearch
 from harvester.fetch.headers import FetchedHeader, HeaderFetcher
 from harvester.fetch.series_listing import ListedSeries, list_series, surplus
@@ -269,8 +269,8 @@ class ShardHarvest:
             index = None if frames is None else await frames.find(fetched, cost)
             partition = Partition(series.collection_id, series.modality or _modality(fetched))
             full = self._add(partition, series, fetched, cost, index)
-        except EndpointUnreachableError:
-            raise  # the same would happen to every object
+        except UserError:
+            raise  # the same would happen to every object: no server, no credentials
         except HarvestError as error:
             self._fail(series, _failure(error, series, listed))
         except Exception as error:  # a bug met in one object must not end the crawl

@@ -3,7 +3,7 @@
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache as remember
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias, TypedDict, runtime_checkable
@@ -15,7 +15,7 @@ from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse
 from harvester.reader.disk_cache import CachedRange, DiskCache
 from harvester.reader.event_loop import LOOP, SETTINGS
 from harvester.store.base import Store
-from harvester.store.open import open_store
+from harvester.store.open import Credentials, open_store
 
 _SCHEME: Final = "harvester://"
 
@@ -40,12 +40,15 @@ class AccessOptions(TypedDict, total=False):
 
     Attributes:
         endpoint: Replaces the cloud's address: `http://HOST:PORT`, with the bucket in the path.
+        credentials: "environment" signs requests to S3 and Cloud Storage with what botocore and google-auth
+            find; the default is the variable HARVESTER_CREDENTIALS, else "none".
         store: Replaces the shared store (`harvester.store.open.open_store`).
         cache: A `DiskCache` or its folder; off by default.
         progress: Called with the bytes searched and the object's size while frames are searched.
     """
 
     endpoint: str | None
+    credentials: Credentials
     store: Store | None
     cache: DiskCache | str | Path | None
     progress: Progress | None
@@ -59,6 +62,7 @@ class Access:
     store: Store | None = None
     cache: DiskCache | str | Path | None = None
     progress: Progress | None = None
+    credentials: Credentials = "none"
 
     def shared_store(self) -> "ReaderStore":
         """The store for blocking callers.
@@ -66,7 +70,9 @@ class Access:
         Raises:
             ConfigError: The endpoint or the cache's folder is not valid.
         """
-        return self._wrapped(LOOP.store(self.endpoint) if self.store is None else self.store)
+        return self._wrapped(
+            LOOP.store(self.endpoint, self.credentials) if self.store is None else self.store
+        )
 
     @asynccontextmanager
     async def own_store(self) -> AsyncIterator["ReaderStore"]:
@@ -78,7 +84,8 @@ class Access:
         if self.store is not None:
             yield self._wrapped(self.store)
             return
-        async with open_store(SETTINGS, endpoint=self.endpoint) as store:
+        settings = replace(SETTINGS, credentials=self.credentials)
+        async with open_store(settings, endpoint=self.endpoint) as store:
             yield self._wrapped(store)
 
     def _wrapped(self, store: Store) -> "ReaderStore":

@@ -1,15 +1,16 @@
 """The event loop and the connection pools that all readers of a process share."""
 
-import os
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Final, ParamSpec, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from harvester.operating_system import after_fork_in_child
 from harvester.store.base import Store
-from harvester.store.open import StoreSettings, open_store
+from harvester.store.open import Credentials, StoreSettings, open_store
 from harvester.store.resilience.retrying_store import RetryPolicy
 
 P = ParamSpec("P")
@@ -35,7 +36,7 @@ class LoopThread:
         self._lock = threading.Lock()
         self._stack = ExitStack()
         self._portal: BlockingPortal | None = None
-        self._stores: dict[str | None, Store] = {}
+        self._stores: dict[tuple[str | None, Credentials], Store] = {}
         self._inherited: list[ExitStack] = []
 
     def call(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -51,17 +52,19 @@ class LoopThread:
         with self._lock:
             return self._started()
 
-    def store(self, endpoint: str | None) -> Store:
-        """The store of an endpoint, with its connection pool; it is opened once.
+    def store(self, endpoint: str | None, credentials: Credentials = "none") -> Store:
+        """The store of an endpoint, with or without credentials, and its connection pool; it is opened once.
 
         Raises:
             ConfigError: The endpoint is not a valid address.
         """
         with self._lock:
-            if endpoint not in self._stores:
-                opening = self._started().wrap_async_context_manager(open_store(SETTINGS, endpoint=endpoint))
-                self._stores[endpoint] = self._stack.enter_context(opening)
-            return self._stores[endpoint]
+            key = (endpoint, credentials)
+            if key not in self._stores:
+                settings = replace(SETTINGS, credentials=credentials)
+                opening = self._started().wrap_async_context_manager(open_store(settings, endpoint=endpoint))
+                self._stores[key] = self._stack.enter_context(opening)
+            return self._stores[key]
 
     def close(self) -> None:
         """End the loop and close the connections; the next use starts a new loop."""
@@ -95,4 +98,4 @@ class LoopThread:
 
 
 LOOP: Final = LoopThread()
-os.register_at_fork(after_in_child=LOOP.reset_after_fork)
+after_fork_in_child(LOOP.reset_after_fork)

@@ -2,7 +2,6 @@
 
 import io
 import operator
-import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any, Final, Self
 from harvester.dicom import Header
 from harvester.errors import ConfigError, ObjectChangedError
 from harvester.model import ObjectRef
+from harvester.operating_system import after_fork_in_child
 from harvester.reader.access import Access
 from harvester.reader.dataset_hints import ObjectHints, header_window
 from harvester.reader.event_loop import LOOP
@@ -232,7 +232,7 @@ def _unlock_all() -> None:
         file._unlock_after_fork()  # noqa: SLF001
 
 
-os.register_at_fork(after_in_child=_unlock_all)
+after_fork_in_child(_unlock_all)
 
 
 @dataclass(frozen=True, slots=True)

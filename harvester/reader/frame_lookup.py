@@ -1,7 +1,6 @@
 """Finds where the frames of an opened object lie, and remembers it by ETag."""
 
 import logging
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -16,6 +15,7 @@ from harvester.errors import FrameIndexError
 from harvester.fetch.frame_index import run_steps, search, warn_of_refused
 from harvester.fetch.headers import FetchedHeader
 from harvester.model import ByteRange
+from harvester.operating_system import after_fork_in_child
 from harvester.reader.dataset_hints import ObjectHints
 from harvester.reader.offset_table import own_table
 from harvester.reader.read_ahead import reading_ahead
@@ -68,7 +68,7 @@ class FrameIndexCache:
 
 
 FRAME_INDEXES: Final = FrameIndexCache()
-os.register_at_fork(after_in_child=FRAME_INDEXES.unlock_after_fork)
+after_fork_in_child(FRAME_INDEXES.unlock_after_fork)
 
 
 async def find_index(source: ObjectSource) -> FrameIndex:

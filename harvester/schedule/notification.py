@@ -10,9 +10,9 @@ import aiohttp
 import anyio
 
 from harvester.config import ScheduleConfig
+from harvester.config.certificates import trusted_certificates
+from harvester.config.proxies import Proxies
 from harvester.errors import ConfigError
-from harvester.store.http.certificates import trusted_certificates
-from harvester.store.http.proxies import Proxies
 
 _logger = logging.getLogger("harvester")
 

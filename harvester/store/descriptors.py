@@ -1,8 +1,9 @@
 """Fits the concurrency to the file descriptors that the operating system allows."""
 
 import logging
-import sys
 from typing import Final
+
+from harvester.operating_system import descriptor_limits, raise_descriptor_limit
 
 _logger = logging.getLogger("harvester")
 
@@ -16,21 +17,17 @@ def affordable_concurrency(wanted: int) -> int:
     Args:
         wanted: The most requests at once; each needs a connection.
     """
-    if sys.platform == "win32":  # which has no such limit
+    limits = descriptor_limits()
+    if limits is None:
         return wanted
-    import resource  # noqa: PLC0415
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = limits
     needed = wanted + _RESERVED
-    if soft == resource.RLIM_INFINITY or soft >= needed:
+    if soft >= needed:
         return wanted
-    raised = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-    if raised > soft:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
-        except (OSError, ValueError):
-            raised = soft
-    affordable = max(1, min(wanted, raised - _RESERVED))
+    raised = min(needed, hard)
+    if raised > soft and not raise_descriptor_limit(int(raised)):
+        raised = soft
+    affordable = max(1, min(wanted, int(raised) - _RESERVED))
     if affordable < wanted:
         _logger.warning(
             "only %d file descriptors are allowed: %d requests at once instead of %d; raise it by ulimit -n",

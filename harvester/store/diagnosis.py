@@ -11,21 +11,19 @@ import anyio
 from anyio.streams.tls import TLSAttribute
 from yarl import URL
 
+from harvester.config.certificates import trusted_certificates
+from harvester.config.proxies import Proxies
 from harvester.errors import HarvesterError
 from harvester.messages import one_line
 from harvester.model import ByteRange, ListedObject, ObjectRef
 from harvester.store.base import Store
-from harvester.store.http.certificates import trusted_certificates
 from harvester.store.http.connection_errors import connection_error
-from harvester.store.http.proxies import Proxies
 from harvester.store.http.urls import object_url
-from harvester.store.open import StoreSettings, open_store
+from harvester.store.open import DEFAULT_SETTINGS, StoreSettings, open_store
 from harvester.store.resilience.retrying_store import RetryPolicy
 
 _STEP_SECONDS: Final = 10.0
-_ONCE: Final = StoreSettings(
-    concurrency=1, timeout_seconds=_STEP_SECONDS, retry=RetryPolicy(attempts=1, patience_seconds=0.0)
-)
+_ONCE: Final = RetryPolicy(attempts=1, patience_seconds=0.0)
 _RANGE: Final = ByteRange(0, 1024)
 
 
@@ -71,14 +69,14 @@ class _Checks:
 
 
 async def check_series(
-    prefix: ObjectRef, *, endpoint: str | None = None, ca_bundle: str | None = None
+    prefix: ObjectRef, settings: StoreSettings = DEFAULT_SETTINGS, *, endpoint: str | None = None
 ) -> list[Check]:
     """Check whether a series can be listed, and the first bytes of its first object can be read.
 
     Args:
         prefix: The series' prefix in one bucket.
+        settings: Certificates to trust, and credentials; each request is sent once.
         endpoint: Replaces the endpoints of S3 and GCS.
-        ca_bundle: Certificates to trust besides the system's.
 
     Returns:
         One result for each step, up to the first failure.
@@ -94,12 +92,13 @@ async def check_series(
     reached = proxy or url
     steps = [("name", lambda: _resolve(reached)), ("connection", lambda: _connect(reached))]
     if proxy is None and url.scheme == "https":
-        steps.append(("TLS", lambda: _handshake(url, ca_bundle)))
+        steps.append(("TLS", lambda: _handshake(url, settings.ca_bundle)))
     for name, step in steps:
         if not await checks.run(name, step):
             return checks.results
     checks.target = f"{prefix.scheme}://{prefix.bucket}"
-    async with open_store(replace(_ONCE, ca_bundle=ca_bundle), endpoint=endpoint) as store:
+    settings = replace(settings, concurrency=1, timeout_seconds=_STEP_SECONDS, retry=_ONCE)
+    async with open_store(settings, endpoint=endpoint) as store:
         found: list[ListedObject] = []
         if await checks.run("listing", lambda: _list(store.fail_fast, prefix, found)) and found:
             await checks.run("range", lambda: _read(store.fail_fast, found[0]))

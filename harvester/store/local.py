@@ -21,6 +21,7 @@ from harvester.errors import (
     StoreError,
 )
 from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse, file_etag
+from harvester.operating_system import open_flags, read_at
 
 _THREADS = 8
 _MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
@@ -80,7 +81,7 @@ def _read_range(ref: ObjectRef, wanted: ByteRange, etag: str | None) -> RangeRes
         raise RequestRejectedError(f"{ref.scheme}:// is not a local file", url=ref.url)
     try:
         # Without O_NONBLOCK, opening a pipe waits for its other end.
-        descriptor = os.open(ref.key, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(ref.key, open_flags("O_RDONLY", "O_NONBLOCK"))
         try:
             return _read_open(descriptor, ref, wanted, etag)
         finally:
@@ -101,7 +102,7 @@ def _read_open(descriptor: int, ref: ObjectRef, wanted: ByteRange, etag: str | N
         raise ObjectChangedError("the file was replaced", url=ref.url, offset=wanted.start)
     parts: list[bytes] = []
     position, stop = wanted.start, min(wanted.stop, before.st_size)
-    while position < stop and (part := os.pread(descriptor, stop - position, position)):
+    while position < stop and (part := read_at(descriptor, stop - position, position)):
         parts.append(part)
         position += len(part)
     if file_etag(os.fstat(descriptor)) != file_etag(before):

@@ -4,15 +4,15 @@ import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeAlias
 
+from harvester.config.certificates import trusted_certificates
+from harvester.config.proxies import Proxies
 from harvester.errors import ConfigError, ListingError, RequestRejectedError
 from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse
 from harvester.store.base import Store
 from harvester.store.descriptors import affordable_concurrency
-from harvester.store.http.certificates import trusted_certificates
 from harvester.store.http.connection_pool import HttpLimits
-from harvester.store.http.proxies import Proxies
 from harvester.store.http.signing import Signer
 from harvester.store.http.store import HttpStore, open_http_store
 from harvester.store.local import LocalStore
@@ -21,6 +21,8 @@ from harvester.store.resilience.endpoints import Endpoints
 from harvester.store.resilience.limited_store import LimitedStore
 from harvester.store.resilience.retrying_store import DEFAULT_RETRY, RetryingStore, RetryPolicy
 from harvester.store.telemetry import Telemetry
+
+Credentials: TypeAlias = Literal["none", "environment"]
 
 # https://cloud.google.com/storage/docs/request-rate: the first rate of a bucket's reads.
 _GCS_REQUESTS_PER_SECOND = 5000.0
@@ -54,7 +56,7 @@ class StoreSettings:
     hedge: bool = False
     processes: int = 1
     ca_bundle: str | None = None
-    credentials: Literal["none", "environment"] = "none"
+    credentials: Credentials = "none"
     requester_pays: bool = False
 
 

@@ -8,6 +8,8 @@ from threading import Thread
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from proxy_server import proxy
+from tls_servers import authority_file, server_context
 
 from harvester.catalog import open_catalog, parquet_source
 from harvester.config import CrawlConfig
@@ -21,8 +23,8 @@ def parquet() -> bytes:
 
 
 @contextmanager
-def server(answer):
-    """An HTTP server on loopback whose GET is `answer(handler)`."""
+def server(answer, tls=None):
+    """An HTTP server on loopback, over TLS if a context is given, whose GET is `answer(handler)`."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -35,10 +37,12 @@ def server(answer):
         daemon_threads = False  # closing waits for them
 
     with Server(("127.0.0.1", 0), Handler) as running:
+        if tls is not None:
+            running.socket = tls.wrap_socket(running.socket, server_side=True)
         thread = Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield f"http://127.0.0.1:{running.server_port}/catalog.parquet"
+            yield f"http{'s' if tls else ''}://127.0.0.1:{running.server_port}/catalog.parquet"
         finally:
             running.shutdown()
             thread.join()
@@ -55,8 +59,51 @@ def sends(body: bytes, status: int = 200, **headers):
     return answer
 
 
-def crawl(address: str) -> CrawlConfig:
-    return CrawlConfig.model_validate({"dataset": "d", "source": {"catalog": address}})
+def crawl(address: str, **source: str) -> CrawlConfig:
+    return CrawlConfig.model_validate({"dataset": "d", "source": {"catalog": address, **source}})
+
+
+@pytest.fixture
+def no_proxies(monkeypatch):
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.mark.usefixtures("no_proxies")
+def test_a_catalog_behind_an_authority_of_ones_own_is_read_with_the_bundle_and_not_without(tmp_path):
+    with server(sends(parquet()), server_context("127.0.0.1")) as address:
+        with open_catalog(crawl(address, ca_bundle=str(authority_file(tmp_path)))) as catalog:
+            assert catalog.summary().total.series == 1
+        with pytest.raises(ConfigError, match="certificate verify failed"):
+            open_catalog(crawl(address))
+
+
+@pytest.mark.usefixtures("no_proxies")
+def test_a_catalog_is_read_through_the_proxy_unless_its_network_is_excepted(tmp_path, monkeypatch):
+    with server(sends(parquet())) as address, proxy(tmp_path, "BasicAuth me secret") as running:
+        monkeypatch.setenv("ALL_PROXY", f"http://me:secret@127.0.0.1:{running.port}")
+        open_catalog(crawl(address)).close()
+        assert running.gets() == 1
+        monkeypatch.setenv("NO_PROXY", "127.0.0.0/8")
+        open_catalog(crawl(address)).close()
+        assert running.gets() == 1
+
+
+@pytest.mark.usefixtures("no_proxies")
+def test_a_catalog_over_tls_goes_through_the_tunnel(tmp_path, monkeypatch):
+    with server(sends(parquet()), server_context("127.0.0.1")) as address, proxy(tmp_path) as running:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{running.port}")
+        open_catalog(crawl(address, ca_bundle=str(authority_file(tmp_path)))).close()
+        assert running.connects() > 0
+
+
+def test_the_query_of_a_presigned_catalog_is_in_no_message():
+    with server(sends(b"nothing", 403)) as address, pytest.raises(ConfigError, match="Forbidden") as told:
+        open_catalog(crawl(f"{address}?X-Amz-Signature=secret"))
+    assert "secret" not in str(told.value)
+    with server(sends(parquet())) as address, open_catalog(crawl(f"{address}?sig=secret")) as catalog:
+        assert "secret" not in catalog.name
 
 
 def complaint(address: str) -> str:

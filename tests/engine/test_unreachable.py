@@ -2,30 +2,34 @@
 
 import logging
 import socket
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 from faulty_bucket import FaultyBucket, serving
+from private_buckets import NO_AWS
 from pydicom.data import get_testdata_file
 from tls_servers import lead_to_loopback, server_context
 
 from harvester.config import CrawlConfig
 from harvester.engine.crawl import CrawlResult, crawl
 from harvester.engine.shard import CrawlProgress
-from harvester.errors import EndpointUnreachableError, UserError
+from harvester.errors import ConfigError, EndpointUnreachableError, UserError
 
 CONTENT = Path(str(get_testdata_file("CT_small.dcm"))).read_bytes()
 KEYS = [f"{series}/{number}.dcm" for series in range(3) for number in range(10)]
 
 
-async def crawled(folder: Path, *bases: str, **limits: Any) -> CrawlResult:
+async def crawled(
+    folder: Path, *bases: str, source: dict[str, str] | None = None, **limits: Any
+) -> CrawlResult:
     urls = folder / "urls.txt"
     urls.write_text("".join(f"{base}/{key}\n" for base in bases for key in KEYS))
     config = {
         "dataset": str(folder / "dataset"),
-        "source": {"catalog": "listing"},
+        "source": {"catalog": "listing", **(source or {})},
         "select": {"urls": str(urls)},
         "limits": {"processes": 1, "shard_instances": 5, **limits},
     }
@@ -78,3 +82,22 @@ def test_a_host_that_cannot_be_reached_costs_no_object_of_another(tmp_path: Path
 
     result = anyio.run(run)
     assert (result.instances, result.failures) == (len(KEYS), len(KEYS))
+
+
+def test_missing_credentials_end_the_crawl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in NO_AWS.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match="no AWS credentials found; set AWS_ACCESS_KEY_ID"):
+        anyio.run(partial(crawled, tmp_path, "s3://hospital", source={"credentials": "environment"}))
+
+
+def test_credentials_that_cannot_be_fetched_end_the_crawl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name, value in NO_AWS.items():
+        monkeypatch.setenv(name, value)
+    role = f"http://127.0.0.1:{closed_port()}/role"
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", role)
+    monkeypatch.setattr("botocore.utils.ContainerMetadataFetcher.SLEEP_TIME", 0)
+    with pytest.raises(ConfigError, match="AWS credentials cannot be read: Error when retrieving"):
+        anyio.run(partial(crawled, tmp_path, "s3://hospital", source={"credentials": "environment"}))

@@ -29,9 +29,9 @@ from harvester.dataset.bucket.conditional_put import (
     conditional_object,
 )
 from harvester.dataset.bucket.errors import no_credentials
-from harvester.dataset.lock import is_gone
 from harvester.dataset.paths import LEASE
 from harvester.errors import DatasetBusyError, DatasetError
+from harvester.operating_system import has_ended
 
 LIFETIME: Final = 60.0
 """Seconds after which a lease that was not renewed is free."""
@@ -221,7 +221,7 @@ def _check_conditions(access: BucketAccess, place: ConditionalObject, owner: Own
 def _is_free(seen: StoredVersion, owner: Owner) -> bool:
     if owner.released or seen.age > owner.lifetime:
         return True
-    return owner.machine == _machine() and is_gone(owner.process)
+    return owner.machine == _machine() and has_ended(owner.process)
 
 
 def _left(seen: StoredVersion, owner: Owner) -> float:

@@ -12,6 +12,7 @@ from harvester.engine.shard import CrawlProgress
 from harvester.engine.workers.processes import WorkerPool, start_workers
 from harvester.errors import ConfigError
 from harvester.messages import pip_install
+from harvester.operating_system import is_windows
 
 if TYPE_CHECKING:
     from harvester.engine.workers.dask_cluster import ClusterWorkers
@@ -34,9 +35,19 @@ def processes_for(catalog: Catalog, limit_series: int | None, limits: LimitsConf
         catalog: The selection.
         limit_series: Harvest only this number of its series.
         limits: `processes` is used as it is, unless it is 0.
+
+    Raises:
+        ConfigError: This platform cannot run so many.
     """
     total = catalog.summary().total
     series = min(total.series, limit_series or total.series)
+    if is_windows():  # worker processes need UNIX sockets
+        if limits.processes > 1:
+            raise ConfigError(
+                f"limits.processes: {limits.processes}: on Windows a crawl runs in one process; set 1, or"
+                ' engine = "dask" with a cluster on other machines'
+            )
+        return 1
     if limits.processes:
         return max(1, min(limits.processes, series))
     instances = total.instances + total.uncounted * MEAN_SERIES_INSTANCES
@@ -56,8 +67,8 @@ async def start_crawl_workers(
         progress: Updated while they work.
 
     Raises:
-        ConfigError: Dask is not installed.
-        WorkerError: The workers cannot be started, or the cluster does not answer.
+        ConfigError: Dask is not installed, or the configured cluster cannot be used.
+        WorkerError: The workers cannot be started.
     """
     if limits.engine == "dask":
         async with _cluster(limits, processes, progress) as cluster:

@@ -6,10 +6,11 @@ import anyio
 from anyio import to_thread
 
 from harvester.errors import ConfigError
-from harvester.messages import pip_install
+from harvester.messages import one_line, pip_install
 from harvester.model import ObjectRef
 
 _GCS_SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_only"
+_LONGEST_CAUSE: Final = 300
 _DEFAULT_REGION: Final = "us-east-1"
 _MISSING: Final = f'credentials = "environment" needs boto3 and google-auth: {pip_install("buckets")}'
 
@@ -90,7 +91,7 @@ def _find_aws() -> tuple[Any, str]:
         session = Session()
         credentials, region = session.get_credentials(), session.get_config_variable("region")
     except BotoCoreError as error:
-        raise ConfigError(f"AWS credentials cannot be read: {error}") from None
+        raise ConfigError(f"AWS credentials cannot be read: {one_line(error, _LONGEST_CAUSE)}") from None
     if credentials is None:
         raise ConfigError(
             "no AWS credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE,"
@@ -104,8 +105,8 @@ def _renewed_aws(credentials: Any) -> Any:
 
     try:
         return credentials.get_frozen_credentials()
-    except BotoCoreError as error:
-        raise ConfigError(f"AWS credentials cannot be renewed: {error}") from None
+    except (BotoCoreError, RuntimeError) as error:  # the latter: the renewed ones have expired, too
+        raise ConfigError(f"AWS credentials cannot be renewed: {one_line(error, _LONGEST_CAUSE)}") from None
 
 
 def _find_gcs() -> Any:

@@ -10,6 +10,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
+from harvester.config.proxies import Proxies
 from harvester.errors import (
     AccessDeniedError,
     ConnectionFailedError,
@@ -17,6 +18,7 @@ from harvester.errors import (
     RequestRejectedError,
     StoreError,
 )
+from harvester.messages import without_secrets
 from harvester.model import VERSION, ByteRange, ObjectRef, RangeResponse
 from harvester.store.cost import RequestCost
 from harvester.store.http import urls
@@ -34,7 +36,6 @@ from harvester.store.http.listing import (
     parse_json_page,
     parse_xml_page,
 )
-from harvester.store.http.proxies import Proxies
 from harvester.store.http.range_response import if_match
 from harvester.store.http.response import (
     AiohttpResponse,
@@ -54,7 +55,10 @@ UrlOfRegion: TypeAlias = Callable[[str | None], str]
 _NO_JSON_LISTING: Final = frozenset({400, 404, 405, 501})
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS: Final = 3
-_ANONYMOUS: Final = ' without credentials: not public; [source] credentials = "environment" signs requests'
+_ANONYMOUS: Final = (
+    ' without credentials: not public; [source] credentials = "environment" signs requests (of one'
+    " object: --credentials environment)"
+)
 _SIGNED: Final = " with the credentials of the environment: they do not allow it"
 _USER_AGENT: Final = f"harvester/{VERSION}"
 
@@ -204,7 +208,8 @@ class HttpStore(PagedStore):
                     try:
                         return await read(response)
                     except AccessDeniedError as error:
-                        error.message += _SIGNED if self._signer else _ANONYMOUS
+                        if ref.scheme in ("s3", "gs"):
+                            error.message += _SIGNED if self._signer else _ANONYMOUS
                         raise
                 url = self._redirected(ref, url_of, response, url)
         raise RequestRejectedError(f"redirected more than {_MOST_REDIRECTS} times")
@@ -284,9 +289,10 @@ class HttpStore(PagedStore):
         location = headers.get("Location", "")
         target = urls.redirect_target(url, location) if location else None
         if target is None:
+            shown = without_secrets(location)[:200]
             raise RequestRejectedError(
-                f"the server redirects to {location[:200]!r}, which is not followed; use that URL"
-                " itself if you trust it",
+                f"the server redirects to {shown!r}, which is not followed; use that URL itself if you trust"
+                " it",
                 status=response.status,
             )
         return target

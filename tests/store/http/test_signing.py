@@ -1,17 +1,14 @@
 """Private buckets: moto, which verifies signatures, and a GCS stand-in that wants a bearer token."""
 
-import http.client
-import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import anyio
-import boto3
 import google.auth
 import google.oauth2.credentials
 import pytest
-from moto.server import ThreadedMotoServer
+from private_buckets import NO_AWS, PrivateS3, private_s3
 from retry_policies import NO_WAITING
 
 from harvester.errors import AccessDeniedError, ConfigError
@@ -19,47 +16,22 @@ from harvester.model import ByteRange, ObjectRef
 from harvester.store.http.signing import Signer
 from harvester.store.open import OpenedStore, StoreSettings, open_store
 
-POLICY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
 KEY = "series/a b+c.dcm"
 SIGNED = StoreSettings(retry=NO_WAITING, credentials="environment")
 
 
 @pytest.fixture(autouse=True)
-def no_credentials(monkeypatch, tmp_path):
+def no_credentials(monkeypatch):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    for name, value in NO_AWS.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(scope="module")
-def private_s3() -> Iterator[tuple[str, dict[str, str]]]:
-    """The endpoint of a private bucket `hospital`, and its owner's credentials as variables."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
-    anyone = {"endpoint_url": endpoint, "region_name": "us-east-1"}
-    anyone |= {"aws_access_key_id": "x", "aws_secret_access_key": "x"}
-    iam, s3 = boto3.client("iam", **anyone), boto3.client("s3", **anyone)
-    iam.create_user(UserName="curator")
-    iam.put_user_policy(UserName="curator", PolicyName="all", PolicyDocument=json.dumps(POLICY))
-    key = iam.create_access_key(UserName="curator")["AccessKey"]
-    s3.create_bucket(Bucket="hospital")
-    s3.put_object(Bucket="hospital", Key=KEY, Body=b"0123456789")
-    enforce(port, "0")
-    yield endpoint, {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
-    enforce(port, "inf")
-    server.stop()
-
-
-def enforce(port: int, allowed: str) -> None:
-    """Let moto check the signature and the policy of each request after so many."""
-    connection = http.client.HTTPConnection("127.0.0.1", port)
-    connection.request("POST", "/moto-api/reset-auth", allowed)
-    assert connection.getresponse().status == 200
-    connection.close()
+def hospital() -> Iterator[PrivateS3]:
+    with private_s3({KEY: b"0123456789"}) as bucket:
+        yield bucket
 
 
 async def listed_and_read(store: OpenedStore, prefix: ObjectRef) -> dict[str, bytes]:
@@ -71,8 +43,8 @@ async def listed_and_read(store: OpenedStore, prefix: ObjectRef) -> dict[str, by
     return found
 
 
-def test_a_private_s3_bucket_is_read_with_the_environments_keys(private_s3, monkeypatch):
-    endpoint, keys = private_s3
+def test_a_private_s3_bucket_is_read_with_the_environments_keys(hospital, monkeypatch):
+    endpoint, keys = hospital.endpoint, hospital.keys
     for name, value in keys.items():
         monkeypatch.setenv(name, value)
 
@@ -83,8 +55,8 @@ def test_a_private_s3_bucket_is_read_with_the_environments_keys(private_s3, monk
     anyio.run(main)
 
 
-def test_a_wrong_key_is_refused_and_in_no_message(private_s3, monkeypatch):
-    endpoint, keys = private_s3
+def test_a_wrong_key_is_refused_and_in_no_message(hospital, monkeypatch):
+    endpoint, keys = hospital.endpoint, hospital.keys
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", keys["AWS_ACCESS_KEY_ID"])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-secret")
 
@@ -98,9 +70,9 @@ def test_a_wrong_key_is_refused_and_in_no_message(private_s3, monkeypatch):
     anyio.run(main)
 
 
-def test_without_credentials_the_refusal_says_what_would_help(private_s3):
+def test_without_credentials_the_refusal_says_what_would_help(hospital):
     async def main() -> None:
-        async with open_store(StoreSettings(retry=NO_WAITING), endpoint=private_s3[0]) as store:
+        async with open_store(StoreSettings(retry=NO_WAITING), endpoint=hospital.endpoint) as store:
             with pytest.raises(AccessDeniedError, match=r"403.* without credentials: not public"):
                 await store.get_range(ObjectRef("hospital", KEY), ByteRange(0, 4))
 

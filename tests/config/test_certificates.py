@@ -3,9 +3,9 @@ import pytest
 from faulty_bucket import FaultyBucket, serving
 from tls_servers import authority_file, lead_to_loopback, server_context
 
+from harvester.config.certificates import trusted_certificates
 from harvester.errors import ConfigError, EndpointUnreachableError
 from harvester.model import ByteRange, ObjectRef
-from harvester.store.http.certificates import trusted_certificates
 from harvester.store.open import StoreSettings, open_store
 
 NAMES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE")

@@ -5,9 +5,9 @@ from proxy_server import proxy
 from retry_policies import NO_WAITING
 from tls_servers import authority_file, server_context
 
+from harvester.config.proxies import Proxies
 from harvester.errors import ConfigError, EndpointUnreachableError, StoreError
 from harvester.model import ByteRange, ObjectRef
-from harvester.store.http.proxies import Proxies
 from harvester.store.open import StoreSettings, open_store
 
 OBJECTS = {f"a/{number}": bytes([number]) * 300 for number in range(5)}
