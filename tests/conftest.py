@@ -61,6 +61,8 @@ def pytest_sessionstart() -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     """End the processes that a failed test has started and left running."""
+    if call.excinfo is not None and isinstance(call.excinfo.value, TestLimitError):
+        signal.setitimer(signal.ITIMER_REAL, 0)  # the limit has ended the test
     report = yield
     if call.when == "call" and report.failed:
         end_processes_of(item.nodeid)
