@@ -38,13 +38,32 @@ A name in parentheses is a further base class.
 """
 
 import errno
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ClassVar, TypeVar
+from pathlib import Path
+from typing import ClassVar, Final, TypeVar
+
+_SHELL: Final = "interactiveshell.py"  # IPython's file that runs a cell
+_MAX_LINES: Final = 3
 
 
 class HarvesterError(Exception):
     """The base class: catch it to catch everything that harvester raises on purpose."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython prints, in place of its traceback: the caller's lines, the causes and the message."""
+        package = str(Path(__file__).parent)
+        frames = traceback.extract_tb(self.__traceback__)
+        ours = (place for place, frame in enumerate(frames) if frame.filename.startswith(package))
+        callers = [one for one in frames[: next(ours, None)] if Path(one.filename).name != _SHELL]
+        lines = [f"{one.name}, line {one.lineno}: {one.line}" for one in callers[-_MAX_LINES:]]
+        cause = self.__cause__
+        while cause is not None and len(lines) < 2 * _MAX_LINES:
+            if str(cause) not in str(self):
+                lines.append(f"cause: {type(cause).__name__}: {' '.join(str(cause).split())[:300]}")
+            cause = cause.__cause__
+        return [*lines, f"{type(self).__name__}: {self}"]
 
 
 class UserError(HarvesterError):
@@ -324,6 +343,7 @@ def without_frames(error: E) -> E:
     one: BaseException | None = error
     while one is not None:
         one.__traceback__ = None
+        one.__context__ = None  # IPython prints all of it if it has an exception group
         one.__suppress_context__ = True
         one = one.__cause__
     return error

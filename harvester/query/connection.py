@@ -4,6 +4,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -170,11 +171,13 @@ def _opened(
         # DuckDB would use nine tenths of the free disk space; as an option of connect this has no effect.
         room = shutil.disk_usage(tempfile.gettempdir()).free // 2
         connection.execute(f"SET max_temp_directory_size = '{room // 1000}kB'")
-        # Makes `query_progress` available; DuckDB itself prints nothing.
-        connection.execute("SET enable_progress_bar = true")
+        # Makes `query_progress` available; DuckDB itself prints nothing. In a notebook without ipywidgets
+        # DuckDB refuses the settings.
+        with suppress(duckdb.InvalidInputException):
+            connection.execute("SET enable_progress_bar = true")
+            connection.execute("SET enable_progress_bar_print = false")
         if options.asked_often:
             connection.execute("SET parquet_metadata_cache = true")
-        connection.execute("SET enable_progress_bar_print = false")
         lock(
             connection,
             [*release, *chain.from_iterable(files.values())],
