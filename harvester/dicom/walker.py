@@ -453,8 +453,12 @@ class Walker:
                         if not stack:
                             cache = self._cache = None  # its segments are in the usual encoding
                         vr = self._unknown_vr(tag, length, elements) if raw_vr.isalpha() else standard(tag)
-            no_vr = buffer[position + 4 : position + 6] if not tag and lower == 1 else b"UL"
-            if no_vr == _NO_VR or not (implicit or no_vr in _VRS):
+            if (
+                not tag
+                and lower == 1
+                and ((found_vr := buffer[position + 4 : position + 6]) == _NO_VR or not implicit)
+                and found_vr not in _VRS
+            ):
                 try:
                     after = self._behind_padding(
                         _View(buffer, base, swapped), position, min(stop, bound), elements, items
