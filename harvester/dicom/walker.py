@@ -433,8 +433,11 @@ class Walker:
                             if not length and value + 4 > available:
                                 step = NeedMore(self.fed, base + value + 4)
                                 break
-                            if not length and value + 4 + long_length(buffer, value)[0] <= bound:
-                                length = long_length(buffer, value)[0]
+                            long_form = 0 if length else long_length(buffer, value)[0]
+                            if not length and (
+                                long_form == UNDEFINED_LENGTH or value + 4 + long_form <= bound
+                            ):
+                                length = long_form
                                 value += 4
                         elif (
                             not short

@@ -228,7 +228,7 @@ def test_an_element_without_a_vr_is_read_by_what_follows(blank: bytes) -> None:
     assert row["ReferencedImageSequence"] == [{"CodeValue": "A", "CodeMeaning": "B"}]
 
 
-@pytest.mark.parametrize("blank", [b"  ", b"\0\0", b"??"])
+@pytest.mark.parametrize("blank", [b"  ", b"\0\0", b"??", b"ZZ"])
 def test_a_long_form_without_a_vr_is_read_by_what_follows(blank: bytes) -> None:
     def without_vr(tag: int, value: bytes, length: int | None = None) -> bytes:
         size = len(value) if length is None else length
