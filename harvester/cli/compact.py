@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from harvester.cli.options import DatasetOption, JsonOption, KeepHoursOption
+from harvester.cli.options import DatasetOption, JsonOption, KeepHoursOption, show
 from harvester.dataset import Compaction, CompactionOptions, Dataset
 from harvester.messages import count, size, span
 
@@ -28,7 +28,7 @@ def command(dataset: DatasetOption, *, as_json: JsonOption = False, keep_hours: 
     opened = Dataset.open(dataset)
     with opened.lock() as lock, row_progress("compact") as report:
         done = opened.compact(lock, CompactionOptions(keep=timedelta(hours=keep_hours), report=report))
-    sys.stderr.write(f"{_summary(done)}\n")
+    show(_summary(done), err=True)
     if as_json:
         typer.echo(json.dumps({**dataclasses.asdict(done), "dataset": opened.location}))
 

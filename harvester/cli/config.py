@@ -8,7 +8,7 @@ import typer
 
 from harvester.audits import load_audit
 from harvester.catalog import open_catalog
-from harvester.cli.options import JsonOption
+from harvester.cli.options import JsonOption, show
 from harvester.config import CrawlConfig, load, read_toml
 from harvester.config.reference import json_schema, keys, to_toml
 from harvester.errors import ConfigError
@@ -46,13 +46,13 @@ def command(
         typer.echo(json.dumps(settings.model_dump(mode="json")))
         return
     for line in _lines(settings, document):
-        typer.echo(line)
+        show(line)
     if audit is not None:
-        typer.echo(f"\n# rules: {', '.join(rule.label for rule in audit.rules)}")
+        show(f"\n# rules: {', '.join(rule.label for rule in audit.rules)}")
     if audit is None or audit.selects:
         with open_catalog(settings) as catalog:
             selected = catalog.summary().total
-            typer.echo(
+            show(
                 f"\n# {catalog.name}: {count(selected.series, 'series')}, "
                 f"{count(selected.instances, 'instance')}, {size(selected.size)}"
             )

@@ -10,7 +10,7 @@ import typer
 
 from harvester.cli.logs import LogFormat, log_as
 from harvester.cli.metrics import served_metrics
-from harvester.cli.options import ConfigArgument, JsonOption
+from harvester.cli.options import ConfigArgument, JsonOption, show
 from harvester.config import CrawlConfig, load
 from harvester.engine.crawl import CrawlOptions, CrawlResult, crawl
 from harvester.engine.progress import crawl_progress
@@ -84,7 +84,7 @@ class _Output:
         if self.in_json:
             _logger.warning("%s", message)
         else:
-            typer.echo(f"harvester: {message}", err=True)
+            show(f"harvester: {message}", err=True)
 
     def print_result(self, result: CrawlResult, facts: dict[str, Any]) -> None:
         if self.in_json:
@@ -92,7 +92,7 @@ class _Output:
                 _logger.warning("every object failed; the commonest reason: %s", result.commonest_failure)
             _logger.info("done", extra={"facts": facts})
         else:
-            typer.echo(result.summary(), err=True)
+            show(result.summary(), err=True)
 
 
 def _run(settings: CrawlConfig, options: CrawlOptions, output: _Output) -> CrawlResult:

@@ -18,7 +18,7 @@ import typer
 
 from harvester import __version__
 from harvester.catalog import open_catalog
-from harvester.cli.options import JsonOption
+from harvester.cli.options import JsonOption, show
 from harvester.config import CrawlConfig, load
 from harvester.config.address import Address
 from harvester.errors import HarvesterError
@@ -78,7 +78,7 @@ def command(
         document = {"passed": passed, "checks": [dataclasses.asdict(check) for check in checks]}
         typer.echo(json.dumps(document))
     else:
-        typer.echo("\n".join(_rows(checks)))
+        show("\n".join(_rows(checks)))
     return 0 if passed else 2
 
 

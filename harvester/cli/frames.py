@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from harvester.cli.options import CredentialsOption, EndpointOption, ObjectArgument, file_errors
+from harvester.cli.options import CredentialsOption, EndpointOption, ObjectArgument, file_errors, show
 from harvester.dataset.output_file import replaced_file
 from harvester.dicom import Header
 from harvester.dicom.frames import FrameIndex
@@ -81,12 +81,12 @@ def command(  # noqa: PLR0913  one for each option
         opened = LOOP.call(open_frames, Access(endpoint, credentials=credentials).shared_store(), ref, hints)
     if frames is None or output is None:
         LOOP.call(opened.verify)
-        typer.echo(_summary(opened, as_json=as_json))
+        show(_summary(opened, as_json=as_json))
         return
     numbers = _numbers(frames, len(opened.index))
     written = _write(opened, numbers, output, decode=decode)
     cost = opened.source.cost
-    typer.echo(
+    show(
         f"{count(len(numbers), 'frame')}, {size(written)}, into {output}; read in "
         f"{count(cost.requests, 'request')} and {size(cost.bytes_fetched)}",
         err=True,

@@ -10,7 +10,7 @@ import anyio
 import pyarrow as pa
 import typer
 
-from harvester.cli.options import CredentialsOption, EndpointOption, JsonOption, ObjectArgument
+from harvester.cli.options import CredentialsOption, EndpointOption, JsonOption, ObjectArgument, show
 from harvester.dicom import HeaderColumns
 from harvester.fetch.headers import FetchedHeader, HeaderFetcher
 from harvester.messages import count, printable, printable_json, size
@@ -62,8 +62,8 @@ def command(
         typer.echo(printable_json(text))
         return
     for line in _lines(row, 0):
-        typer.echo(line)
-    typer.echo(
+        show(line)
+    show(
         f"the header is {size(fetched.header.header_bytes)} of {size(fetched.size)}; read in "
         f"{count(cost.requests, 'request')} and {size(cost.bytes_fetched)}",
         err=True,

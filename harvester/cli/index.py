@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
-from harvester.cli.options import DatasetOption, file_errors
+from harvester.cli.options import DatasetOption, file_errors, show
 from harvester.dataset.output_file import replaced_file
 from harvester.errors import ConfigError
 from harvester.query import INDEX_NAMES, build_index, open_dataset, write_result
@@ -47,4 +47,4 @@ def command(
                 path.parent.mkdir(parents=True, exist_ok=True)
             with replaced_file(path, binary=True, option="--output") as stream:
                 write_result(result, "parquet", stream)
-            typer.echo(str(path))
+            show(str(path))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 import typer
 
-from harvester.cli.options import file_errors
+from harvester.cli.options import file_errors, show
 from harvester.config import config_from
 from harvester.config.reference import keys, to_toml
 from harvester.errors import ConfigError
@@ -65,7 +65,7 @@ def command(  # noqa: PLR0913  one for each option
     with file_errors(file, "FILE"):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
-    typer.echo(f"{file}: check it with `harvester config {file}`, then `harvester plan {file}`")
+    show(f"{file}: check it with `harvester config {file}`, then `harvester plan {file}`")
 
 
 def crawl_toml(dataset: str, provider: str, select: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from harvester.errors import ConfigError, HarvesterError
+from harvester.messages import printable
 
 ConfigArgument = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="The TOML file of a crawl.", show_default=False)
@@ -39,6 +40,16 @@ KeepHoursOption = Annotated[
     float,
     typer.Option(min=0, help="Hours before replaced files are deleted, for readers that have them open."),
 ]
+
+
+def show(text: str, *, err: bool = False) -> None:
+    """Print lines on which a terminal cannot act: names in them come from files, catalogs and servers.
+
+    Args:
+        text: The lines.
+        err: Whether they go to stderr.
+    """
+    typer.echo(printable(text, keep="\n"), err=err)
 
 
 @contextmanager

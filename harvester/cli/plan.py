@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
-from harvester.cli.options import ConfigArgument, JsonOption
+from harvester.cli.options import ConfigArgument, JsonOption, show
 from harvester.engine.api import plan
 from harvester.engine.shard_task import collect_garbage_rarely
 
@@ -35,4 +35,4 @@ def command(
     """
     collect_garbage_rarely()
     expected = plan(config, processes=processes, measure=not assume)
-    typer.echo(json.dumps(expected.facts()) if as_json else str(expected))
+    show(json.dumps(expected.facts()) if as_json else str(expected))

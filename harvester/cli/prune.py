@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import sys
 from datetime import timedelta
 from typing import Annotated, Final
 from urllib.parse import unquote
@@ -10,7 +9,7 @@ from urllib.parse import unquote
 import typer
 
 from harvester.cli.compact import row_progress
-from harvester.cli.options import DatasetOption, JsonOption, KeepHoursOption
+from harvester.cli.options import DatasetOption, JsonOption, KeepHoursOption, show
 from harvester.dataset import CompactionOptions, Dataset, Pruned
 from harvester.messages import count, size
 
@@ -46,7 +45,7 @@ def command(
         with opened.lock() as lock, row_progress("prune") as report:
             options = CompactionOptions(keep=timedelta(hours=keep_hours), report=report)
             done = opened.prune(lock, options, before=superseded_before)
-    sys.stderr.write(f"{_summary(done, dry_run=dry_run)}\n")
+    show(_summary(done, dry_run=dry_run), err=True)
     if as_json:
         facts = {**dataclasses.asdict(done), "by_collection": _by_collection(done)}
         typer.echo(json.dumps({**facts, "dry_run": dry_run, "dataset": opened.location}))

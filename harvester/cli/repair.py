@@ -2,12 +2,11 @@
 
 import dataclasses
 import json
-import sys
 from typing import Annotated, Final
 
 import typer
 
-from harvester.cli.options import DatasetOption, JsonOption
+from harvester.cli.options import DatasetOption, JsonOption, show
 from harvester.dataset import Dataset, Repair
 
 EPILOG: Final = "Example: `harvester repair -d data/lung-ct --dry-run`"
@@ -25,7 +24,7 @@ def command(
     2): restore the file that is named from a copy.
     """
     done = Dataset.repair(dataset, dry_run=dry_run)
-    sys.stderr.write(f"{_summary(done, dry_run=dry_run)}\n")
+    show(_summary(done, dry_run=dry_run), err=True)
     if as_json:
         typer.echo(json.dumps({**dataclasses.asdict(done), "dry_run": dry_run, "dataset": dataset}))
     if done.undecided:

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 import typer
 
 from harvester.audits.api import report
-from harvester.cli.options import DatasetOption
+from harvester.cli.options import DatasetOption, show
 from harvester.dataset.output_file import replaced_file
 from harvester.messages import size
 
@@ -36,4 +36,4 @@ def command(
     page = report(dataset, attributes=attribute or (), title=title)
     with replaced_file(output, option="--output") as stream:
         stream.write(page.html)
-    typer.echo(f"{output} ({size(len(page.html.encode()))})")
+    show(f"{output} ({size(len(page.html.encode()))})")

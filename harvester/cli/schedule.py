@@ -12,6 +12,7 @@ from rich.table import Table
 
 from harvester.engine.stop_signals import received_stop_signals
 from harvester.errors import ungrouped
+from harvester.messages import printable
 from harvester.schedule import FinishedRun, Job, State, load_job, run_due, run_forever
 
 EPILOG: Final = "Examples: `harvester schedule *.toml`, `harvester schedule --status *.toml`"
@@ -88,7 +89,7 @@ def _print_status(jobs: list[Job], state: State) -> None:
             f"{job.schedule.cron} {job.schedule.time_zone}",
             "" if began is None else f"{began:%Y-%m-%d %H:%M} UTC",
             ended,
-            "" if last is None else last.summary,
+            "" if last is None else printable(last.summary),
             f"{job.due_after(now):%Y-%m-%d %H:%M} UTC",
         )
     Console(highlight=False, markup=False).print(table)

@@ -1,5 +1,7 @@
 """What goes to a terminal or a file: no control sequence, no half file, no formula."""
 
+import json
+import logging
 import os
 import pty
 import re
@@ -14,6 +16,8 @@ from harvester_program import COMMAND, run
 from hex_names import hex_name
 
 import harvester
+from harvester.cli.logs import JsonFormatter, TextFormatter
+from harvester.cli.options import show
 from harvester.dataset import Dataset, Partition
 from harvester.dataset.output_file import replaced_file
 from harvester.errors import QueryError
@@ -61,6 +65,31 @@ def test_an_error_that_quotes_a_query_is_escaped(dataset: Path) -> None:
     done = run("sql", "-d", dataset, f"SELECT '{EVIL}' + FROM")
     assert done.status == 2
     assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(done.stderr)
+
+
+def test_names_from_files_are_escaped_in_summaries(capsys: pytest.CaptureFixture[str]) -> None:
+    show(f"dataset: {EVIL}\nnext line", err=True)
+    assert capsys.readouterr().err == f"dataset: {ESCAPED}\nnext line\n"
+
+
+def test_logs_are_escaped_as_text_and_as_json() -> None:
+    record = logging.makeLogRecord({"msg": "%s cannot be listed", "args": (EVIL,), "levelname": "WARNING"})
+    assert TextFormatter("%(message)s").format(record) == f"{ESCAPED} cannot be listed"
+    line = JsonFormatter().format(record)
+    assert line.isascii()
+    assert line.isprintable()
+    assert json.loads(line)["message"] == f"{EVIL} cannot be listed"
+
+
+def test_no_command_prints_past_the_filter() -> None:
+    """Text goes through `show` or `printable`; `typer.echo` is for JSON, in which controls are escaped."""
+    folder = Path(harvester.__file__).parent / "cli"
+    lines = [
+        (path.name, line.strip()) for path in folder.glob("*.py") for line in path.read_text().splitlines()
+    ]
+    allowed = ("json.dumps(", "printable", "VERSION", "tables; .help", '"stopped"', "list_rules()")
+    past = [one for one in lines if "typer.echo(" in one[1] and not any(word in one[1] for word in allowed)]
+    assert past == [("demo.py", "typer.echo(")]  # its own addresses
 
 
 def test_csv_can_be_made_safe_for_spreadsheets(dataset: Path) -> None:
