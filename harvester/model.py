@@ -21,6 +21,11 @@ PLAIN_KEY = re.compile(r"[A-Za-z0-9_.~/-]*")
 BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,221}")
 """Valid names of S3 and GCS buckets; other characters could lead to another host."""
 
+# Parameters of signed URLs (S3, GCS, CloudFront, Azure), tokens and keys; others can name the object.
+_SECRET = re.compile(
+    r"(?i)x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|signature|expires|policy|key-pair-id|sig|se|st"
+    r"|.*(token|secret|password|credential|api[_-]?key).*"
+)
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -56,8 +61,29 @@ class ObjectRef:
         return ObjectRef, (self.bucket, self.key, self.scheme)
 
     @property
+    def public(self) -> "ObjectRef":
+        """The same object without what signs a URL and without user-info, which are secrets."""
+        if self.scheme not in ("http", "https") or not ("?" in self.key or "@" in self.bucket):
+            return self
+        _, at, host = self.bucket.rpartition("@")
+        path, _, query = self.key.partition("?")
+        pairs = query.split("&")
+        kept = [pair for pair in pairs if not _SECRET.fullmatch(unquote(pair.partition("=")[0]))]
+        if kept == pairs and not at:
+            return self
+        key = f"{path}?{'&'.join(kept)}" if any(kept) else path
+        return ObjectRef(f"...@{host}" if at else host, key, self.scheme)
+
+    @property
     def url(self) -> str:
-        """The object's URL, as in the column `instance_url`."""
+        """The object's URL without secrets, as in the column `instance_url` and in messages."""
+        if self.scheme in ("s3", "gs"):
+            return f"{self.scheme}://{self.bucket}/{self.key}"
+        return self.public.address
+
+    @property
+    def address(self) -> str:
+        """The object's whole URL, for a request."""
         if self.scheme == "file":
             if is_windows() and self.key[1:2] == ":":
                 return "file:///" + quote(self.key, safe="/:", errors="surrogateescape")

@@ -1,6 +1,6 @@
 """The catalog of listed URLs (`select.urls`) and prefixes (`select.prefixes`)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice, pairwise
 from pathlib import Path
@@ -25,9 +25,9 @@ class _Listed:
     count: int
 
     @classmethod
-    def of(cls, folder: str, names: Sequence[str]) -> Self:
+    def of(cls, folder: str, names: Sequence[str], addresses: Mapping[str, str]) -> Self:
         key = series_key(folder, ((folder + name, None, None) for name in names))
-        return cls(key, folder, "\n".join(names), len(names))
+        return cls(key, folder, "\n".join(addresses[name] for name in names), len(names))
 
     def series(self) -> Series:
         refs = (ObjectRef.parse(self.folder + name) for name in self.names.split("\n"))
@@ -103,19 +103,22 @@ def _of_urls(select: SelectConfig, prefixes: tuple[str, ...]) -> Iterator[_Liste
     if select.urls is None:
         return
     path = Path(select.urls)
-    folders: dict[str, set[str]] = {}
+    folders: dict[str, dict[str, str]] = {}
     for number, text in lines(path):
         try:
-            url = _object(text, path.parent).url
+            ref = _object(text, path.parent)
         except ConfigError as error:
             raise ConfigError(f"{path}:{number}: {error}") from None
+        url = ref.url
         if not url.startswith(prefixes):
             folder, slash, name = url.rpartition("/")
-            folders.setdefault(folder + slash, set()).add(name)
+            # A signed URL has its signature behind the name.
+            folders.setdefault(folder + slash, {})[name] = ref.address.removeprefix(folder + slash)
     for folder in sorted(folders):
-        names = sorted(folders.pop(folder))
+        addresses = folders.pop(folder)
+        names = sorted(addresses)
         for start in range(0, len(names), OBJECTS_PER_SERIES):
-            yield _Listed.of(folder, names[start : start + OBJECTS_PER_SERIES])
+            yield _Listed.of(folder, names[start : start + OBJECTS_PER_SERIES], addresses)
 
 
 def _object(text: str, folder: Path) -> ObjectRef:
@@ -128,6 +131,8 @@ def _object(text: str, folder: Path) -> ObjectRef:
     ref = ObjectRef.parse(text)
     if ref.scheme in ("s3", "gs"):
         ref = replace(parse_prefix(f"{ref.scheme}://{ref.bucket}/"), key=ref.key)  # checks the bucket name
+    if "@" in ref.bucket:
+        raise ConfigError(f"{ref.url!r}: a URL cannot hold a user and a password")
     if ref.key.endswith(("/", "*")):
-        raise ConfigError(f"{text!r} names a folder, not an object; put it in select.prefixes")
+        raise ConfigError(f"{ref.url!r} names a folder, not an object; put it in select.prefixes")
     return ref

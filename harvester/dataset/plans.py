@@ -4,7 +4,7 @@ import os
 import tempfile
 import weakref
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import RawIOBase, UnsupportedOperation
 from itertools import chain
 from typing import IO, Any, BinaryIO, Final
@@ -87,11 +87,13 @@ class SpooledShards(Collection[Shard]):
         names: The shards' names, in order.
         series: The number of their series.
         instances: The catalog's number of instances; None if it is unknown for a series.
+        has_secrets: Whether an address is a signed URL.
     """
 
     names: tuple[str, ...]
     series: int
     instances: int | None
+    has_secrets: bool
     _descriptor: int = field(repr=False)
 
     def __post_init__(self) -> None:
@@ -151,16 +153,17 @@ def spool(shards: Iterable[Shard]) -> SpooledShards:
     """
     names: list[str] = []
     series = instances = 0
-    counted = True
+    counted, has_secrets = True, False
 
     def counting() -> Iterator[Shard]:
-        nonlocal series, instances, counted
+        nonlocal series, instances, counted, has_secrets
         for shard in shards:
             names.append(shard.name)
             series += len(shard.series)
             for one in shard.series:
                 counted = counted and one.instance_count is not None
                 instances += one.instance_count or 0
+                has_secrets = has_secrets or _is_secret(one)
             yield shard
 
     try:
@@ -173,7 +176,7 @@ def spool(shards: Iterable[Shard]) -> SpooledShards:
             f"{tempfile.gettempdir()}: the plan cannot be kept there ({error.strerror or error}); "
             "set TMPDIR to a folder with room"
         ) from error
-    return SpooledShards(tuple(names), series, instances if counted else None, descriptor)
+    return SpooledShards(tuple(names), series, instances if counted else None, has_secrets, descriptor)
 
 
 def save_plan(storage: Storage, plan: Plan) -> None:
@@ -184,10 +187,10 @@ def save_plan(storage: Storage, plan: Plan) -> None:
             cannot be written.
     """
     with storage.write(plan_path(plan.name)) as stream:
-        if isinstance(plan.shards, SpooledShards):
+        if isinstance(plan.shards, SpooledShards) and not plan.shards.has_secrets:
             plan.shards.copy_to(stream)
         else:
-            _write(stream, plan.shards)
+            _write(stream, map(_public, plan.shards))
 
 
 def load_plan(storage: Storage, name: str) -> Plan | None:
@@ -225,6 +228,21 @@ def _batch(rows: list[dict[str, Any]]) -> pa.RecordBatch:
     except UnicodeEncodeError as error:
         name = error.object[:200].encode("utf-8", "backslashreplace").decode()
         raise DatasetError(f"a name in the plan is not UTF-8 ({name}); rename that file or object") from error
+
+
+def _public(shard: Shard) -> Shard:
+    """The shard as it is stored in a dataset, without signatures of URLs."""
+    if not any(map(_is_secret, shard.series)):
+        return shard
+    series = (
+        replace(one, objects=tuple(replace(listed, ref=listed.ref.public) for listed in one.objects))
+        for one in shard.series
+    )
+    return replace(shard, series=tuple(series))
+
+
+def _is_secret(series: Series) -> bool:
+    return any(listed.ref.public is not listed.ref for listed in series.objects)
 
 
 def _row(shard: str, one: Series) -> dict[str, Any]:
@@ -272,11 +290,11 @@ def _require_valid(shard: Shard) -> None:
     for one in shard.series:
         if not one.key:
             raise ValueError(f"a series of shard {shard.name} has no key")
-        for ref in (*one.prefixes, *(listed.ref for listed in one.objects)):
+        refs = (*one.prefixes, *(listed.ref for listed in one.objects)) if one.objects else one.prefixes
+        for ref in refs:
             if ref.scheme not in SCHEMES:  # the store checks buckets and hosts
                 raise ValueError(f"scheme {short_repr(ref.scheme)} of series {short_repr(one.key)}")
-        numbers = (one.instance_count, one.size, one.idc_version, *(listed.size for listed in one.objects))
-        if any(number is not None and number < 0 for number in numbers):
+        if min(one.instance_count or 0, one.size or 0, *(listed.size or 0 for listed in one.objects)) < 0:
             raise ValueError(f"a number of series {short_repr(one.key)} is negative")
 
 

@@ -88,6 +88,7 @@ def find_failed(
         DatasetError: A part cannot be read.
     """
     by_key = {one.key: one for one in series}
+    named = {listed.ref.url: listed.ref for one in by_key.values() for listed in one.objects}
     rows = read_failures(dataset.storage, commit.parts)
     is_retried = []
     whole: set[str] = set()
@@ -99,7 +100,8 @@ def find_failed(
         if retried and reason in _OF_A_SERIES:
             whole.add(key)
         elif retried:
-            ref = _preferred_copy(ObjectRef.parse(row["instance_url"]), by_key[key])
+            url = row["instance_url"]
+            ref = named.get(url) or _preferred_copy(ObjectRef.parse(url), by_key[key])
             objects.setdefault(key, []).append(ListedObject(ref, row["instance_size"]))
     # A series that is listed again includes its failed objects.
     keys = rows["series_key"].to_pylist()

@@ -46,9 +46,11 @@ def object_url(ref: ObjectRef, *, endpoint: str | None = None, region: str | Non
         raise RequestRejectedError("an object's URL needs a key", url=ref.url)
     if ref.scheme in ("http", "https"):
         if not _is_host(ref.bucket):
-            raise RequestRejectedError(f"{ref.bucket!r} is not a host name; write it in ASCII", url=ref.url)
+            raise RequestRejectedError(
+                f"{ref.public.bucket!r} is not a host name; write it in ASCII, without a user", url=ref.url
+            )
         _check_text(ref, ref.key)
-        return ref.url
+        return ref.address
     key = ref.key if PLAIN_KEY.fullmatch(ref.key) else _encoded(ref, ref.key, "/")
     return f"{_bucket_url(ref, endpoint, region)}/{key}"
 
