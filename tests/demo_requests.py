@@ -19,7 +19,7 @@ class Answer:
 
 def ask(address: DemoAddress, target: str, method: str = "GET", **headers: str) -> Answer:
     """Send a request line unchanged, without a client that normalises the path."""
-    connection = http.client.HTTPConnection(urlsplit(address.endpoint).netloc, timeout=20)
+    connection = http.client.HTTPConnection(urlsplit(address.endpoint).netloc, timeout=300)
     try:
         connection.putrequest(method, target, skip_accept_encoding=True)
         for name, value in headers.items():

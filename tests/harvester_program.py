@@ -38,7 +38,7 @@ def start_command(command: list[str], cwd: Path | None = None, **environment: st
 def ended(process: "subprocess.Popen[str]") -> Ended:
     """Wait for the end."""
     try:
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=300)
     except BaseException:
         process.kill()
         process.communicate()

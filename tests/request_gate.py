@@ -27,4 +27,4 @@ class Gate:
         if number > self.passing:
             self._limiter = self._limiter or anyio.CapacityLimiter(1000)
             self.reached.set()
-            await anyio.to_thread.run_sync(self.opened.wait, 100, limiter=self._limiter)
+            await anyio.to_thread.run_sync(self.opened.wait, 500, limiter=self._limiter)

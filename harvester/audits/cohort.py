@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
-import duckdb
 import pyarrow as pa
 
 from harvester.audits.config import AuditConfig
 from harvester.catalog import open_catalog
-from harvester.catalog.database import literal
+from harvester.catalog.database import in_memory, literal
 from harvester.catalog.release import index_tables
 from harvester.dataset import Dataset, TableName
 from harvester.dataset.paths import PLANS
@@ -132,7 +131,7 @@ def _with_studies(expected: pa.Table) -> pa.Table:
     path = index_tables()["idc_index"].path
     if path is None or expected.num_rows == 0 or expected["StudyInstanceUID"].null_count == 0:
         return expected
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.register("expected", expected)
         return connection.sql(f"""
             SELECT e.* REPLACE (COALESCE(e.StudyInstanceUID, r.StudyInstanceUID) AS StudyInstanceUID)

@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harvester.audits.findings import FINDING_COLUMNS, Finding
 from harvester.audits.run import AUDITS, FINDINGS, file_name
+from harvester.catalog.database import in_memory
 from harvester.dataset import Dataset
 from harvester.dataset.bucket import BucketAddress, BucketStorage
 from harvester.dataset.bucket.address import is_bucket_address
@@ -147,7 +147,7 @@ def compare(findings: pa.Table, previous: PreviousAudit, examples: int = 5) -> C
     """
     key = "rule, subject, problem"
     pairs = ", ".join(f"now.{name} AS {name}" for name in FINDING_COLUMNS.names)
-    with duckdb.connect(config={"memory_limit": "2GB"}) as connection:
+    with in_memory(memory_limit="2GB") as connection:
         connection.register("now", findings)
         connection.register("previous", previous.findings)
         rows = connection.execute(f"""

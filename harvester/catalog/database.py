@@ -15,15 +15,23 @@ MEMORY = "2GB"
 """A million series sort within 0.5 GB."""
 
 
+def in_memory(**settings: str | bool) -> duckdb.DuckDBPyConnection:
+    """An in-memory database that prints nothing.
+
+    In a notebook or an interactive Python, DuckDB would print a progress bar of its own to standard output.
+    """
+    connection = duckdb.connect(config={**settings})
+    connection.execute("SET enable_progress_bar = false")
+    return connection
+
+
 def connect() -> duckdb.DuckDBPyConnection:
     """An in-memory database without temporary files, extensions and access to Python variables."""
-    connection = duckdb.connect(
-        config={
-            "memory_limit": MEMORY,
-            "temp_directory": "",
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-        }
+    connection = in_memory(
+        memory_limit=MEMORY,
+        temp_directory="",
+        autoinstall_known_extensions=False,
+        autoload_known_extensions=False,
     )
     connection.execute("SET python_enable_replacements = false")
     return connection

@@ -13,7 +13,7 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
-from harvester.catalog.database import add_table, identifier, literal, lock
+from harvester.catalog.database import add_table, identifier, in_memory, literal, lock
 from harvester.catalog.release import index_tables
 from harvester.dataset import INSTANCE_COLUMNS, TABLES, Dataset, Snapshot, TableName
 from harvester.dataset.paths import REPLACED
@@ -140,16 +140,14 @@ def _opened(
 ) -> duckdb.DuckDBPyConnection:
     marks = dataset.marks()
     parts = {kind: table_view(kind, columns[kind], empty=not files[kind]) for kind in TABLES}
-    connection = duckdb.connect(
-        config={
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "allow_community_extensions": "false",
-            "python_enable_replacements": "false",
-            **options.settings,
-            # Made only when a query outgrows memory, and deleted with the connection.
-            "temp_directory": f"{tempfile.gettempdir()}/harvester-query-{secrets.token_hex(8)}",
-        }
+    connection = in_memory(
+        autoinstall_known_extensions="false",
+        autoload_known_extensions="false",
+        allow_community_extensions="false",
+        python_enable_replacements="false",
+        **options.settings,
+        # Made only when a query outgrows memory, and deleted with the connection.
+        temp_directory=f"{tempfile.gettempdir()}/harvester-query-{secrets.token_hex(8)}",
     )
     try:
         if dataset.storage.filesystem is not None:
@@ -171,13 +169,13 @@ def _opened(
         # DuckDB would use nine tenths of the free disk space; as an option of connect this has no effect.
         room = shutil.disk_usage(tempfile.gettempdir()).free // 2
         connection.execute(f"SET max_temp_directory_size = '{room // 1000}kB'")
+        if options.asked_often:
+            connection.execute("SET parquet_metadata_cache = true")
         # Makes `query_progress` available; DuckDB itself prints nothing. In a notebook without ipywidgets
         # DuckDB refuses the settings.
         with suppress(duckdb.InvalidInputException):
-            connection.execute("SET enable_progress_bar = true")
             connection.execute("SET enable_progress_bar_print = false")
-        if options.asked_often:
-            connection.execute("SET parquet_metadata_cache = true")
+            connection.execute("SET enable_progress_bar = true")
         lock(
             connection,
             [*release, *chain.from_iterable(files.values())],

@@ -20,7 +20,7 @@ print(*sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr
 
 def loaded(*arguments: str) -> set[str]:
     done = subprocess.run(
-        [sys.executable, "-c", ASKED, *arguments], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", ASKED, *arguments], capture_output=True, text=True, check=True, timeout=300
     )
     return set(done.stderr.split())
 
@@ -61,7 +61,7 @@ def test_the_help_of_a_command_is_the_same_without_loading_it():
 def test_objects_are_opened_without_pandas():
     code = "import sys, harvester; harvester.open_object; print(*sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
     )
     assert {"pandas", "duckdb"} & set(done.stdout.split()) == set()
 
@@ -73,7 +73,7 @@ def test_a_locale_without_a_character_ends_in_no_traceback(tmp_path, encoding):
     def said(*arguments):
         environment = {**os.environ, "PYTHONIOENCODING": encoding}
         return subprocess.run(
-            [*COMMAND, *arguments], capture_output=True, check=False, env=environment, timeout=60
+            [*COMMAND, *arguments], capture_output=True, check=False, env=environment, timeout=300
         )
 
     done = said("sql", "-d", tmp_path, "SELECT '\u4e2d' AS \"Größe\"")

@@ -322,4 +322,4 @@ def test_a_reader_that_has_seen_enough_ends_the_program_quietly(dataset: Path, f
             assert process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == ""
-        assert process.wait(60) == 0
+        assert process.wait(300) == 0

@@ -28,7 +28,7 @@ from harvester.query import open_dataset
 # Counts forever, as far as a test is concerned, in memory that does not grow.
 ENDLESS = "SELECT count(*) FROM range(1000000000000) a(x) WHERE hash(x) % 7 = 9"
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]|\x1b\][^\x07]*\x07|[\r\x00\x07]")
-PATIENCE = 30
+PATIENCE = 300
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_a_query_is_read_from_a_pipe(dataset: str, piped: str, status: int, answ
         input=piped,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert (done.returncode, done.stdout) == (status, answer)

@@ -97,7 +97,7 @@ def test_a_crawl_waits_for_the_processes_of_one_that_was_killed(dataset: Dataset
         left = threading.Event()
 
         def leave() -> None:
-            looked.wait(20)
+            looked.wait(300)
             left.set()
             parent.stdin.close()  # the orphan's end
 

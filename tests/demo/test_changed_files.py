@@ -74,7 +74,7 @@ def test_a_file_that_shrinks_while_it_is_sent_cuts_the_connection(tmp_path: Path
         portal.wrap_async_context_manager(demo_bucket(tmp_path)) as address,
     ):
         parts = urlsplit(address.endpoint)
-        with socket.create_connection((parts.hostname, parts.port), timeout=20) as connection:
+        with socket.create_connection((parts.hostname, parts.port), timeout=300) as connection:
             connection.sendall(f"GET /idc-open-data/{key} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             assert b"Content-Length: 1073741824" in connection.recv(4096)
             os.truncate(file, 1000)
@@ -98,7 +98,7 @@ def test_a_client_that_leaves_early_leaves_the_server_serving(tmp_path: Path) ->
     ):
         parts = urlsplit(address.endpoint)
         for _ in range(5):
-            with socket.create_connection((parts.hostname, parts.port), timeout=20) as connection:
+            with socket.create_connection((parts.hostname, parts.port), timeout=300) as connection:
                 connection.sendall(f"GET /idc-open-data/{key} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
                 assert connection.recv(100)
         assert ask(address, f"/idc-open-data/{key}", Range="bytes=5-9").body == bytes(5)

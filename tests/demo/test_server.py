@@ -225,7 +225,7 @@ def test_a_listing_starts_after_a_key(client: BaseClient, keys: dict[str, str]) 
 
 def test_a_request_line_of_raw_bytes_gets_a_response(address: DemoAddress) -> None:
     parts = urlsplit(address.endpoint)
-    with socket.create_connection((parts.hostname, parts.port), timeout=20) as connection:
+    with socket.create_connection((parts.hostname, parts.port), timeout=300) as connection:
         connection.sendall(b"GET /idc-open-data?list-type=2&prefix=\xff\xfe HTTP/1.0\r\nHost: x\r\n\r\n")
         answer = connection.recv(4096)
     assert answer.startswith((b"HTTP/1.0 200", b"HTTP/1.0 400", b"HTTP/1.1 400"))
@@ -246,11 +246,11 @@ def test_s5cmd_lists_and_copies_a_series(address: DemoAddress, keys: dict[str, s
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=300,
     )
     assert listed.stdout.split()[-1] == instance
     copy = [*s5cmd, "cp", f"s3://idc-open-data/{series}/*", f"{tmp_path}/"]
-    subprocess.run(copy, capture_output=True, check=True, timeout=60)
+    subprocess.run(copy, capture_output=True, check=True, timeout=300)
     assert (tmp_path / instance).read_bytes() == Path(str(get_testdata_file("CT_small.dcm"))).read_bytes()
 
 
@@ -353,7 +353,7 @@ def test_a_reader_that_stalls_does_not_hold_up_the_end(tmp_path: Path) -> None:
     with start_blocking_portal() as portal:
         with portal.wrap_async_context_manager(demo_bucket(tmp_path)) as address:
             parts = urlsplit(address.endpoint)
-            connection = socket.create_connection((parts.hostname, parts.port), timeout=20)
+            connection = socket.create_connection((parts.hostname, parts.port), timeout=300)
             connection.sendall(f"GET /idc-open-data/{key} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             assert connection.recv(100)
             started = time.monotonic()

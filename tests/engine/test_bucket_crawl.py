@@ -68,7 +68,7 @@ def test_a_crawl_that_was_killed_goes_on_and_everything_reads_what_it_brings(
     demo.forget()
     gate.close_at(60)
     process = start("crawl", toml, "--json")
-    assert gate.reached.wait(60)
+    assert gate.reached.wait(300)
     process.send_signal(signal.SIGKILL)
     assert ended(process).status == -signal.SIGKILL
     gate.open()

@@ -161,7 +161,7 @@ def test_a_second_crawl_of_the_same_dataset_is_refused(
     second = run("crawl", toml, "--json")
     assert second.status == 2
     assert second.stdout == ""
-    (line,) = second.stderr.splitlines()
+    *_, line = second.stderr.splitlines()  # above it, how long a busy machine waits
     assert f"process {first.pid}" in line
     assert str(dataset) in line
     gate.open()

@@ -129,7 +129,7 @@ def test_progress_is_served_as_metrics_while_a_crawl_runs(tmp_path: Path) -> Non
         process = start("crawl", toml, "--metrics-port", str(port))
         try:
             assert reached.wait()
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=300) as answer:
                 text = answer.read().decode()
         finally:
             opened.set()

@@ -32,7 +32,7 @@ class Frames:
 
 def work(data_set, indexes, results):
     """The loop of a loader's worker."""
-    while (place := indexes.get(timeout=60)) is not None:
+    while (place := indexes.get(timeout=300)) is not None:
         results.put(data_set[place])
 
 
@@ -62,7 +62,7 @@ def test_two_workers_read_two_hundred_objects(tmp_path, method):
                     worker.start()
             for place in [*range(COUNT), *[None] * WORKERS]:
                 indexes.put(place)
-            found = [results.get(timeout=100) for _ in range(COUNT)]
+            found = [results.get(timeout=550) for _ in range(COUNT)]
             for worker in workers:
                 worker.join(30)
             assert [worker.exitcode for worker in workers] == [0] * WORKERS

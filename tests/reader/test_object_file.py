@@ -266,7 +266,11 @@ def test_a_closed_loop_starts_anew():
 def test_a_program_that_read_an_object_ends():
     program = f"import harvester; print(len(harvester.open_object({str(CT)!r}).read()))"
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-W", "error", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
     )
     assert done.stdout.strip() == str(CT.stat().st_size)
     assert done.stderr == ""
@@ -281,4 +285,4 @@ def test_a_child_process_reads_with_its_own_loop():
         "if child == 0: os._exit(0 if size else 1)\n"
         "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
     )
-    subprocess.run([sys.executable, "-c", program], timeout=60, check=True)
+    subprocess.run([sys.executable, "-c", program], timeout=300, check=True)

@@ -54,7 +54,7 @@ def run(program, *arguments):
         [sys.executable, "-W", "error", "-c", textwrap.dedent(program), *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.stderr == ""
@@ -179,7 +179,7 @@ def test_a_spawned_process_reads_the_file_that_it_is_given(bucket, tmp_path):
         [sys.executable, program, url_of(demo), demo.address.endpoint],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
     )
     assert (done.stdout, done.stderr) == ("True\n", "")

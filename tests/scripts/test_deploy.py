@@ -38,13 +38,13 @@ def test_systemd_takes_the_service_and_the_timer(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
     complaints = [line for line in verified.stderr.splitlines() if "harvester" in line]
     assert complaints == []
     calendar = re.search(r"OnCalendar=(.*)", (DEPLOY / "harvester.timer").read_text())
     assert calendar is not None
-    subprocess.run(["systemd-analyze", "calendar", calendar[1]], capture_output=True, check=True, timeout=60)
+    subprocess.run(["systemd-analyze", "calendar", calendar[1]], capture_output=True, check=True, timeout=300)
 
 
 def test_the_service_types_a_command_that_parses() -> None:
@@ -69,7 +69,7 @@ def test_the_shell_takes_the_line_for_cron() -> None:
     command = line.split(maxsplit=6)[-1]
     checked = [str(SHELLCHECK), "--shell=sh", "--severity=style", "-"]
     said = subprocess.run(
-        checked, input=f"{command}\n", capture_output=True, text=True, check=False, timeout=60
+        checked, input=f"{command}\n", capture_output=True, text=True, check=False, timeout=300
     )
     assert (said.returncode, said.stdout) == (0, "")
 
@@ -116,7 +116,7 @@ def test_the_cronjob_has_what_kubernetes_asks_for() -> None:
 def test_the_container_file_is_as_its_linter_wants_it(tmp_path: Path) -> None:
     def complaints(file: Path) -> list[str]:
         told = subprocess.run(
-            [str(HADOLINT), "--no-color", str(file)], capture_output=True, text=True, check=False, timeout=60
+            [str(HADOLINT), "--no-color", str(file)], capture_output=True, text=True, check=False, timeout=300
         )
         assert not told.stderr
         return told.stdout.splitlines()

@@ -21,7 +21,7 @@ def made(tmp_path_factory):
     target = tmp_path_factory.mktemp("made") / "idc"
     size = ["--instances", "600", "--collections", "9", "--processes", "1"]
     command = [sys.executable, str(PROGRAM), str(target), *size]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=550, check=False)
     assert done.returncode == 0, done.stderr
     return target
 

@@ -16,7 +16,7 @@ pytestmark = [
 
 def benchmark(*arguments: str) -> str:
     command = [sys.executable, str(PROGRAM), "--runs", "1", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=550, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -14,6 +14,7 @@ from harvester.audits.conformance.plans import ClassPlan, ConformanceOptions, cl
 from harvester.audits.conformance.results import FINDING_COLUMNS, ConformanceResult, Count
 from harvester.audits.conformance.scan import ClassScan, findings, read
 from harvester.audits.conformance.standard import edition
+from harvester.catalog.database import in_memory
 from harvester.dataset.output_file import replaced_file
 from harvester.query import DatabaseOptions, open_dataset, run_query
 
@@ -70,7 +71,7 @@ def check_table(
         The result, and all findings.
     """
     options = options or ConformanceOptions()
-    with duckdb.connect(config={"memory_limit": options.memory}) as connection:
+    with in_memory(memory_limit=options.memory) as connection:
         for name in _IDENTITY:
             if name not in row.column_names:
                 row = row.append_column(name, pa.nulls(row.num_rows, pa.string()))

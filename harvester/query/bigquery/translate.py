@@ -5,11 +5,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 
-import duckdb
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import ErrorLevel, SqlglotError, UnsupportedError
 
+from harvester.catalog.database import in_memory
 from harvester.errors import QueryError
 from harvester.messages import one_line
 from harvester.query.bigquery.column_types import ColumnsOf
@@ -113,7 +113,7 @@ def _refuse_unknown_functions(translated: exp.Expr, query: exp.Expr) -> None:
 @lru_cache(maxsize=1)
 def _functions() -> frozenset[str]:
     """What DuckDB can call, and what is turned into something it can."""
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         rows = connection.execute("SELECT DISTINCT lower(function_name) FROM duckdb_functions()").fetchall()
     return frozenset(name for (name,) in rows) | {"error", "try"}
 

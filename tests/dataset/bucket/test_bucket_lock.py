@@ -72,7 +72,7 @@ def test_of_many_who_try_at_once_one_gets_it(dataset: Dataset) -> None:
         try:
             with dataset.lock() as lock:
                 got.append(str(lock.token))
-                done.wait(20)
+                done.wait(300)
         except DatasetError:
             got.append("")
         if len(got) == 6:

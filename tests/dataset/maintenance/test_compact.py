@@ -285,7 +285,11 @@ def test_a_full_disk_changes_nothing(dataset):
     before = asked(dataset)
     there = files(dataset)
     done = subprocess.run(
-        [sys.executable, "-c", FULL, dataset.location], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", FULL, dataset.location],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
     )
     assert done.stdout.count("\n") == 1
     assert "File too large" in done.stdout

@@ -31,7 +31,7 @@ def said(program: str, *arguments: str, **environment: str) -> list[str]:
         [sys.executable, "-c", program, *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
         env={**os.environ, **environment},
     )

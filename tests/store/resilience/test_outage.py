@@ -53,7 +53,7 @@ def data_of(responses: dict[str, RangeResponse]) -> dict[str, bytes]:
 @pytest.mark.parametrize("faults", [*((fault,) for fault in FAULTS), FAULTS], ids="+".join)
 async def test_every_object_comes_though_a_fifth_of_all_answers_is_spoilt(faults):
     slow = {"hang", "drip"}.intersection(faults)
-    settings = StoreSettings(timeout_seconds=0.2 if slow else 20.0, retry=INSISTENT)
+    settings = StoreSettings(timeout_seconds=1.0 if slow else 20.0, retry=INSISTENT)
     async with (
         serving(FaultyBucket(OBJECTS, faults, share=0.2)) as server,
         open_store(settings, endpoint=server.endpoint) as store,
@@ -73,7 +73,7 @@ async def test_every_object_comes_though_a_fifth_of_all_answers_is_spoilt(faults
 
 async def test_a_listing_comes_though_a_fifth_of_all_answers_is_spoilt():
     faults = tuple(set(FAULTS) - {"whole_object", "other_range", "short_body"})  # no lies for a page
-    settings = StoreSettings(timeout_seconds=0.2, retry=INSISTENT)
+    settings = StoreSettings(timeout_seconds=1.0, retry=INSISTENT)
     async with (
         serving(FaultyBucket(OBJECTS, faults, share=0.2)) as server,
         open_store(settings, endpoint=server.endpoint) as store,
