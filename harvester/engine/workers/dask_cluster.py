@@ -3,22 +3,26 @@
 import itertools
 import logging
 import os
+import pickle
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from secrets import token_hex
 from typing import Any, Final
 
 import anyio
-import dask
-from distributed import Client, LocalCluster
 
 from harvester.config import LimitsConfig
 from harvester.engine.run_record import WorkerExit
 from harvester.engine.shard import CrawlProgress, ShardResult
 from harvester.engine.shard_task import ShardTask, WorkerSettings
+from harvester.engine.workers.dask_client import (
+    CONNECT_SECONDS,
+    ClusterConnection,
+    connected,
+    incompatible,
+)
 from harvester.engine.workers.dask_worker import (
     HarvesterPlugin,
     harvest_here,
@@ -27,9 +31,8 @@ from harvester.engine.workers.dask_worker import (
     share_here,
     stop_here,
 )
-from harvester.engine.workers.memory import MEMORY
 from harvester.engine.workers.processes import AssignedTask
-from harvester.errors import HarvesterError, WorkerDiedError, WorkerError, ungrouped
+from harvester.errors import ConfigError, HarvesterError, WorkerDiedError, ungrouped
 from harvester.store.telemetry import Telemetry
 
 _logger = logging.getLogger("harvester")
@@ -38,25 +41,6 @@ _POLL_SECONDS: Final = 0.5
 _TASKS_AT_ONCE: Final = 2
 # A crawl gives up when its cluster has had no worker for this long.
 _PATIENCE_SECONDS: Final = 600.0
-CONNECT_SECONDS: Final = 30.0
-DASK_SETTINGS: Final[dict[str, Any]] = {
-    "distributed.admin.low-level-log-length": 10,
-    "distributed.admin.system-monitor.interval": "5s",
-    "distributed.admin.tick.cycle": "10s",
-    "distributed.admin.tick.interval": "1s",
-    "distributed.nanny.pre-spawn-environ": MEMORY,
-    "distributed.scheduler.active-memory-manager.start": False,
-    "distributed.scheduler.work-stealing": False,
-    "distributed.worker.profile.enabled": False,
-}
-"""Dask settings for a cluster that runs one crawl; applied to a cluster that the crawl starts itself.
-
-Monitoring takes CPU time from the harvest, so it is off or rare: stack samples every 10 ms, event loop
-ticks every 20 ms, work stealing and memory balancing (each task is bound to one worker). Each end of a
-connection keeps its last messages, by default 1000, which hold tasks of 200 kB each. The allocator is set as
-in the crawl's own processes.
-"""
-
 # Tasks that may wait for a worker; the cluster can grow to this many places while a crawl runs.
 _MOST_TASKS: Final = 512
 
@@ -81,9 +65,10 @@ class ClusterWorkers:
         deaths: The workers that were lost while they had tasks.
     """
 
-    def __init__(self, client: Any, progress: CrawlProgress, *, is_ours: bool) -> None:
+    def __init__(self, cluster: ClusterConnection, progress: CrawlProgress, *, is_ours: bool) -> None:
         self.deaths: list[WorkerExit] = []
-        self._client = client
+        self._cluster = cluster
+        self._client = cluster.client
         self._progress = progress
         self._is_ours = is_ours
         self._name = f"harvester-{token_hex(6)}"
@@ -142,22 +127,28 @@ class ClusterWorkers:
     async def stop(self, seconds: float) -> None:
         """Finish started series within `seconds`."""
         if self._registered:
-            await self._client.run(
-                stop_here, plugin=self._name, seconds=seconds, on_error="ignore", workers=[*self._workers]
-            )
+            with self._cluster.errors():
+                await self._client.run(
+                    stop_here, plugin=self._name, seconds=seconds, on_error="ignore", workers=[*self._workers]
+                )
 
     async def watch(self) -> None:
-        """Notice workers that join and leave, until cancelled."""
+        """Notice workers that join and leave, until cancelled.
+
+        Raises:
+            ConfigError: The scheduler is gone, there is no worker, or one cannot run this version's tasks.
+        """
         self._client.subscribe_topic(self._name, self._handle_report)
         empty_since: float | None = None
         while True:
-            present = set(await self._client.scheduler.ncores())
+            with self._cluster.errors():
+                present = set(await self._client.scheduler.ncores())
             now = anyio.current_time()
             empty_since = None if present else empty_since or now
             if empty_since is not None and now - empty_since > _PATIENCE_SECONDS:
-                raise WorkerError(
-                    f"the Dask cluster has had no worker for {_PATIENCE_SECONDS:.0f} s; start one, then run "
-                    "the crawl again"
+                raise ConfigError(
+                    f"{self._cluster.name} has had no worker for {_PATIENCE_SECONDS:.0f} s; start one,"
+                    " then run the crawl again"
                 )
             if present != self._workers.keys():
                 await self._update_workers(present)
@@ -165,11 +156,12 @@ class ClusterWorkers:
 
     async def prepare(self) -> None:
         """Import what the workers need, while the plan is made."""
-        await self._client.run(load_here, on_error="ignore")
+        with self._cluster.errors():
+            await self._client.run(load_here, on_error="ignore")
 
     async def end(self) -> None:
         """Unregister the crawl's plugin from the cluster."""
-        if self._registered:
+        if self._registered and self._cluster.is_connected:
             try:
                 with anyio.move_on_after(CONNECT_SECONDS):
                     await self._client.unregister_worker_plugin(self._name)
@@ -184,11 +176,13 @@ class ClusterWorkers:
                 self.deaths.append(WorkerExit(os.getpid(), f"{address} left the cluster", datetime.now(UTC)))
                 _logger.warning("worker %s left the cluster while it had %d shards", address, worker.tasks)
             worker.ended.set()
-        for address in present - self._workers.keys():
+        joined = present - self._workers.keys()
+        for address in await self._cluster.compared(joined) if joined else ():
             self._workers[address] = _RemoteWorker(address)
         self._signal_change()
         if self._registered and present:
-            await self._client.run(share_here, plugin=self._name, share=len(present), on_error="ignore")
+            with self._cluster.errors():
+                await self._client.run(share_here, plugin=self._name, share=len(present), on_error="ignore")
 
     def _signal_change(self) -> None:
         changed, self._changed = self._changed, anyio.Event()
@@ -209,8 +203,14 @@ class ClusterWorkers:
                 raise RuntimeError("tasks come after `begin`")
             if not self._registered:
                 plugin = HarvesterPlugin(self._name, self._settings, is_ours=self._is_ours)
-                await self._client.register_plugin(plugin, name=self._name)
-                self._registered = True
+                self._registered = True  # also if a worker cannot load it: `end` removes it
+                with self._cluster.errors():
+                    try:
+                        await self._client.register_plugin(plugin, name=self._name)
+                    except Exception as error:
+                        if isinstance(error, HarvesterError | OSError):
+                            raise
+                        raise incompatible("a worker of the Dask cluster", error) from error
 
     async def _harvest_on(self, worker: _RemoteWorker, task: ShardTask) -> ShardResult:
         number = next(self._numbers)
@@ -229,12 +229,16 @@ class ClusterWorkers:
         )
         try:
             await self._wait_for(future, worker)
+            if not self._cluster.is_connected:
+                raise self._cluster.lost()
             if not future.done() or future.cancelled():
                 assigned.take_back(self._progress)
                 raise WorkerDiedError(f"worker {worker.address} died or was taken away")
             error = await future.exception()
             if isinstance(error, HarvesterError):
                 raise error
+            if isinstance(error, ImportError | AttributeError | pickle.UnpicklingError):
+                raise incompatible(f"the Dask worker {worker.address}", error) from error
             if error is not None:
                 raise RuntimeError(f"on worker {worker.address}: {type(error).__name__}: {error}") from error
             finished = await future.result()
@@ -279,11 +283,15 @@ async def start_cluster(
         progress: Updated from the workers' reports.
 
     Raises:
-        WorkerError: The scheduler does not respond.
+        ConfigError: The scheduler does not respond, is gone, or a worker cannot run this version's tasks.
+        WorkerError: A cluster on this machine cannot be started.
     """
     with ungrouped():
-        async with _client(limits, processes) as client, anyio.create_task_group() as tasks:
-            workers = ClusterWorkers(client, progress, is_ours=limits.scheduler is None)
+        async with (
+            connected(limits, processes, _TASKS_AT_ONCE) as cluster,
+            anyio.create_task_group() as tasks,
+        ):
+            workers = ClusterWorkers(cluster, progress, is_ours=limits.scheduler is None)
             tasks.start_soon(workers.watch)
             tasks.start_soon(workers.prepare)
             try:
@@ -292,36 +300,3 @@ async def start_cluster(
                 tasks.cancel_scope.cancel()
                 with anyio.CancelScope(shield=True):
                     await workers.end()
-
-
-@asynccontextmanager
-async def _client(limits: LimitsConfig, processes: int) -> AsyncIterator[Any]:
-    # The crawl logs lost workers itself.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    cluster: Any = limits.scheduler
-    connect = partial(Client, asynchronous=True, timeout=CONNECT_SECONDS, set_as_default=False)
-    with dask.config.set({"distributed.comm.timeouts.connect": CONNECT_SECONDS, **DASK_SETTINGS}):
-        try:
-            if cluster is None:
-                cluster = await LocalCluster(  # type: ignore[no-untyped-call]
-                    n_workers=processes,
-                    threads_per_worker=_TASKS_AT_ONCE,
-                    processes=True,
-                    asynchronous=True,
-                    memory_limit=0,
-                    dashboard_address=None,
-                    silence_logs=logging.CRITICAL,
-                )
-            client = await connect(cluster)
-        except (OSError, TimeoutError) as error:
-            raise WorkerError(
-                f"{limits.scheduler or 'a Dask cluster on this machine'}: no scheduler answers ({error}); "
-                "check limits.scheduler"
-            ) from error
-        try:
-            yield client
-        finally:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(CONNECT_SECONDS):
-                await client.close()
-                if limits.scheduler is None:
-                    await cluster.close()

@@ -21,7 +21,7 @@ from harvester.engine.shard_task import (
     open_task_runner,
 )
 from harvester.engine.workers.memory import keep_small
-from harvester.errors import ungrouped
+from harvester.errors import ConfigError, ungrouped
 from harvester.store.telemetry import Telemetry
 
 _REPORT_SECONDS: Final = 0.5
@@ -162,7 +162,10 @@ def share_here(dask_worker: Any, plugin: str, share: int) -> None:
 
 
 def _plugin(worker: Any, name: str) -> HarvesterPlugin:
-    plugin = worker.plugins[name]
+    plugin = worker.plugins.get(name)
     if not isinstance(plugin, HarvesterPlugin):
-        raise TypeError(f"{name} is another plugin")
+        raise ConfigError(
+            f"the Dask worker {worker.address} does not hold this crawl's plugin: its scheduler was"
+            " restarted, or it could not load it; run the same command again"
+        )
     return plugin

@@ -3,10 +3,13 @@
 import os
 import pickle
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -29,14 +32,28 @@ from harvester.demo.synthetic_server import synthetic_server
 from harvester.engine.crawl import CrawlOptions, CrawlResult, crawl
 from harvester.engine.shard import CrawlProgress
 from harvester.engine.shard_task import ShardTask
-from harvester.engine.workers.dask_cluster import DASK_SETTINGS
-from harvester.engine.workers.dask_worker import packed
+from harvester.engine.workers.dask_client import DASK_SETTINGS
+from harvester.engine.workers.dask_worker import HarvesterPlugin, packed
 from harvester.engine.workers.memory import MEMORY
-from harvester.errors import ConfigError, WorkerError
+from harvester.errors import ConfigError
 from harvester.model import ListedObject, ObjectRef, Series, Shard
 from harvester.store.open import StoreSettings, open_store
 
-INSTANCES = 2000
+INSTANCES = 1000
+CLUSTER = """
+import sys
+from distributed import LocalCluster
+with LocalCluster(
+    n_workers=1, threads_per_worker=2, processes=False, protocol="tcp://", dashboard_address=None
+) as cluster:
+    print(cluster.scheduler_address, flush=True)
+    sys.stdin.read()
+"""
+WORKER = """
+import sys
+from distributed.cli.dask_worker import main
+main([sys.argv[1], "--no-nanny", "--no-dashboard", "--nthreads", "1", "--memory-limit", "0"])
+"""
 
 
 @contextmanager
@@ -46,6 +63,24 @@ def cluster(workers: int = 2) -> Iterator[Any]:
         n_workers=workers, threads_per_worker=2, memory_limit=0, dashboard_address=None, silence_logs=50
     ) as found:
         yield found
+
+
+@contextmanager
+def dask_process(program: str, *arguments: str, **environment: str) -> Iterator["subprocess.Popen[str]"]:
+    """A process that is a part of a cluster; it is killed at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", program, *arguments],  # not this folder's harvester
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -94,13 +129,13 @@ def test_a_cluster_of_this_machine_harvests_every_object_once(tmp_path: Path) ->
     assert uids(tmp_path / "data") == everything()
 
 
-def test_workers_that_are_killed_cost_no_row(shared: Any, tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_costs_no_row(shared: Any, tmp_path: Path) -> None:
     asked = 0
 
     def kill() -> None:
         nonlocal asked
         asked += 1
-        if asked in (300, 1000):
+        if asked == 300:
             os.kill(process_ids(shared)[0], signal.SIGKILL)
 
     result = anyio.run(partial(_crawled, tmp_path, {"scheduler": shared.scheduler_address}, kill))
@@ -178,10 +213,67 @@ def leaves(settings: dict[str, Any]) -> Iterator[Any]:
 
 
 def test_a_scheduler_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harvester.engine.workers.dask_cluster.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("harvester.engine.workers.dask_client.CONNECT_SECONDS", 0.5)
     config = configured(tmp_path, "http://127.0.0.1:9", scheduler="tcp://127.0.0.1:9")
-    with pytest.raises(WorkerError, match=r"tcp://127\.0\.0\.1:9: no scheduler answers"):
+    with pytest.raises(ConfigError, match=r"no Dask scheduler responds at tcp://127\.0\.0\.1:9 .*; start it"):
         anyio.run(crawl, config, CrawlProgress())
+
+
+def test_a_scheduler_that_goes_ends_the_crawl_and_is_named(tmp_path: Path) -> None:
+    asked = 0
+    with dask_process(CLUSTER) as process:
+        assert process.stdout is not None
+        scheduler = process.stdout.readline().strip()
+
+        def end_the_cluster() -> None:
+            nonlocal asked
+            asked += 1
+            if asked == 300:
+                process.kill()
+
+        with pytest.raises(
+            ConfigError, match=f"the Dask scheduler {scheduler} is gone.*run the same command"
+        ):
+            anyio.run(_crawled, tmp_path, {"scheduler": scheduler}, end_the_cluster)
+    found = uids(tmp_path / "data")
+    assert set(found.values()) <= {1}
+    assert len(found) < INSTANCES
+
+
+@pytest.mark.parametrize(
+    ("package", "complaint"),
+    [
+        ('__version__ = "0.0.9"', "has harvester 0.0.9, this crawl is of harvester .*on every worker"),
+        (
+            'raise ImportError("no pydicom")',
+            r"cannot run this crawl \(ImportError: no pydicom\); install the same versions on every worker",
+        ),
+    ],
+)
+def test_a_worker_of_another_version_is_named_when_it_joins(
+    tmp_path: Path, package: str, complaint: str
+) -> None:
+    (tmp_path / "other" / "harvester").mkdir(parents=True)
+    (tmp_path / "other" / "harvester" / "__init__.py").write_text(package)
+    with (
+        cluster(workers=0) as empty,
+        dask_process(WORKER, empty.scheduler_address, PYTHONPATH=str(tmp_path / "other")),
+        pytest.raises(ConfigError, match=f"the Dask worker tcp.* {complaint}.*: pip install"),
+    ):
+        anyio.run(_crawled, tmp_path, {"scheduler": empty.scheduler_address})
+
+
+def test_a_worker_that_cannot_load_the_plugin_is_named(shared: Any, tmp_path: Path) -> None:
+    class Elsewhere(HarvesterPlugin):
+        """A plugin whose class is only in this process."""
+
+        def __reduce__(self) -> Any:
+            return import_module, ("harvester.of_a_later_version",)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("harvester.engine.workers.dask_cluster.HarvesterPlugin", Elsewhere)
+        with pytest.raises(ConfigError, match=r"cannot run this crawl \(.*ModuleNotFoundError.*pip install"):
+            anyio.run(_crawled, tmp_path, {"scheduler": shared.scheduler_address})
 
 
 @pytest.mark.parametrize(
