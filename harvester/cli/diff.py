@@ -7,7 +7,7 @@ import typer
 from harvester.cli.options import DatasetOption
 from harvester.cli.sql import FormatOption, OutputOption, save_or_print
 from harvester.errors import ConfigError
-from harvester.query import changes, open_dataset
+from harvester.query import changes, crawled_releases, open_dataset
 
 EPILOG: Final = "Example: `harvester diff -d data/lung-ct --from 24 --to 25`"
 
@@ -31,5 +31,12 @@ def command(
     """
     if form == "parquet" and output is None:
         raise ConfigError("--format parquet needs a file: --output FILE.parquet")
+    known = crawled_releases(dataset)
+    for option, release in (("--from", before), ("--to", after)):
+        if release not in known:
+            has = ", ".join(map(str, known)) or "none"
+            raise ConfigError(
+                f"{option} {release}: the dataset has no crawl of this IDC release; it has {has}"
+            )
     with open_dataset(dataset) as connection:
         save_or_print(changes(connection, before, after), form, output)

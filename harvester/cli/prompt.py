@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import duckdb
 import typer
@@ -19,6 +19,7 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 from harvester.errors import HarvesterError
 from harvester.messages import one_line, printable
+from harvester.query import Format
 
 HELP: Final = """\
 A query ends with a semicolon and may have several lines; Tab completes names, Ctrl-C stops a query.
@@ -26,14 +27,23 @@ A query ends with a semicolon and may have several lines; Tab completes names, C
 .columns            list the columns of instances
 .columns WORD       list those with WORD in their name; * matches any letters, ? one letter
 .columns TABLE      list the columns of another table
+.mode FORMAT        print results as table, line (one whole value a line), csv or json
 .help               show this help
-.quit               end the session, as Ctrl-D does"""
+.quit               end the session, as Ctrl-D does
+Also: \\d, \\d TABLE, \\q, help, quit, exit."""
 
 _WORDS: Final = (
     *("SELECT", "FROM", "WHERE", "GROUP BY", "ORDER BY", "HAVING", "LIMIT", "DISTINCT", "count", "AS"),
     *("JOIN", "LEFT JOIN", "USING", "UNNEST", "WITH", "ILIKE", "BETWEEN", "IS NULL", "IS NOT NULL", "DESC"),
 )
-_COMMANDS: Final = (".columns", ".help", ".quit", ".tables")
+_COMMANDS: Final = (".columns", ".help", ".mode", ".quit", ".tables")
+# What people type who come from other clients.
+_ALIASES: Final = {
+    **dict.fromkeys(("help", "\\?", "\\h"), ".help"),
+    **dict.fromkeys(("quit", "exit", "\\q", ".exit"), ".quit"),
+    "\\dt": ".tables",
+}
+_MODES: Final = ("table", "line", "csv", "json")
 _LONGEST_TYPE: Final = 60
 
 
@@ -83,12 +93,17 @@ class NameCompleter(Completer):
                 yield Completion(word, start_position=-len(typed))
 
 
-def run_prompt(connection: duckdb.DuckDBPyConnection, run: Callable[[str], None]) -> None:
+def run_prompt(
+    connection: duckdb.DuckDBPyConnection,
+    run: Callable[[str, Format], None],
+    form: Format = "table",
+) -> None:
     """Read queries from the terminal and run them until `.quit` or Ctrl-D.
 
     Args:
         connection: From `open_dataset`.
-        run: Runs one query and prints its result. Its errors are printed; Ctrl-C stops it only.
+        run: Runs one query and prints its result in a format. Its errors are printed; Ctrl-C stops it only.
+        form: The format of the results until `.mode` names another.
     """
     names = Names(connection)
     session: PromptSession[str] = PromptSession(
@@ -108,17 +123,39 @@ def run_prompt(connection: duckdb.DuckDBPyConnection, run: Callable[[str], None]
             continue
         except EOFError:
             return
-        if text.rstrip("; ").lower() in {".quit", ".exit"}:
+        text = as_command(text)
+        if text == ".quit":
             return
         try:
-            if text.startswith("."):
+            if text.startswith(".mode"):
+                form = chosen_format(text, form)
+            elif text.startswith("."):
                 typer.echo(printable(_run_command(text, names), keep="\n"))
             elif text.strip("; \n"):
-                run(text)
+                run(text, form)
         except KeyboardInterrupt:
             typer.echo("stopped")
         except (HarvesterError, duckdb.Error) as error:
             typer.echo(f"harvester: {printable(one_line(error))}")
+
+
+def as_command(text: str) -> str:
+    """A text with the other clients' names of commands replaced by the prompt's own."""
+    typed = text.rstrip("; \n")
+    if typed.startswith("\\d") and typed[2:3] in {"", " "}:
+        table = typed[2:].strip()
+        return f".columns {table}" if table else ".tables"
+    known = _ALIASES.get(typed.lower())
+    return known or (typed.lower() if typed.lower() in _COMMANDS else text)
+
+
+def chosen_format(command: str, form: Format) -> Format:
+    """The format that `.mode FORMAT` names; an unknown one is printed, and the format stays."""
+    name = command.removeprefix(".mode").strip("; ")
+    if name in _MODES:
+        return cast("Format", name)
+    typer.echo(f".mode {printable(name)}: one of {', '.join(_MODES)}; it is {form}")
+    return form
 
 
 def _keys() -> KeyBindings:
@@ -139,7 +176,7 @@ def _keys() -> KeyBindings:
 def is_complete(text: str) -> bool:
     """Whether a text ends with a semicolon, is a command or is empty."""
     text = text.strip()
-    return not text or text.endswith(";") or text.startswith(".")
+    return not text or text.endswith(";") or as_command(text).startswith((".", "\\"))
 
 
 def _run_command(command: str, names: Names) -> str:

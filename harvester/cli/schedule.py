@@ -1,8 +1,9 @@
 """`harvester schedule`: runs crawls and audits at the times of their configuration."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import anyio
 import typer
@@ -10,8 +11,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from harvester.cli.options import JsonOption
 from harvester.engine.stop_signals import received_stop_signals
-from harvester.errors import ungrouped
+from harvester.errors import ConfigError, ungrouped
 from harvester.messages import printable
 from harvester.schedule import FinishedRun, Job, State, load_job, run_due, run_forever
 
@@ -25,6 +27,7 @@ def command(
     ],
     *,
     status: Annotated[bool, typer.Option("--status", help="Show the last run of each and the next.")] = False,
+    as_object: JsonOption = False,
     once: Annotated[bool, typer.Option("--once", help="Run what is due or was missed, then exit.")] = False,
     state: Annotated[
         Path | None,
@@ -41,8 +44,14 @@ def command(
     """
     jobs = [load_job(config) for config in configs]
     recorded = State.open(state)
+    if as_object and not status:
+        raise ConfigError("--json goes with --status")
     if status:
-        _print_status(jobs, recorded)
+        facts = [_facts(job, recorded) for job in jobs]
+        if as_object:
+            typer.echo(json.dumps({"jobs": facts}))
+        else:
+            _print_status(facts)
         return 0
     if once:
         ran = anyio.run(run_due, jobs, recorded)
@@ -67,29 +76,48 @@ async def _run_until_signal(jobs: list[Job], state: State) -> None:
                     return
 
 
-def _print_status(jobs: list[Job], state: State) -> None:
+def _facts(job: Job, state: State) -> dict[str, Any]:
+    """The last and the next run of a job, as plain values."""
+    last = state.runs.get(str(job.path))
+    if last is None or last.started is None:
+        outcome = "never ran"
+    elif last.ended is None:
+        outcome = "running, or was killed"
+    elif last.busy:
+        outcome = "waiting for the dataset"
+    else:
+        outcome = "failed" if last.status else "done"
+    times = {name: getattr(last, name, None) for name in ("started", "ended")}
+    return {
+        "configuration": str(job.path),
+        "runs": job.command,
+        "cron": job.schedule.cron,
+        "time_zone": job.schedule.time_zone,
+        **{name: None if time is None else time.isoformat() for name, time in times.items()},
+        "status": None if last is None or last.busy else last.status,
+        "outcome": outcome,
+        "summary": "" if last is None else last.summary,
+        "next": job.due_after(datetime.now(UTC)).isoformat(),
+    }
+
+
+def _print_status(facts: list[dict[str, Any]]) -> None:
     table = Table(box=SIMPLE_HEAD)
-    for heading in ("configuration", "runs", "at", "last", "status", "summary", "next"):
+    for heading in ("configuration", "runs", "at", "last", "outcome", "status", "summary", "next"):
         table.add_column(heading, overflow="fold")
-    now = datetime.now(UTC)
-    for job in jobs:
-        last = state.runs.get(str(job.path))
-        began = None if last is None else last.started
-        if last is None or began is None:
-            ended = "never ran"
-        elif last.ended is None:
-            ended = "running, or was killed"
-        elif last.busy:
-            ended = "waiting for the dataset"
-        else:
-            ended = str(last.status)
+    for one in facts:
         table.add_row(
-            str(job.path),
-            job.command,
-            f"{job.schedule.cron} {job.schedule.time_zone}",
-            "" if began is None else f"{began:%Y-%m-%d %H:%M} UTC",
-            ended,
-            "" if last is None else printable(last.summary),
-            f"{job.due_after(now):%Y-%m-%d %H:%M} UTC",
+            one["configuration"],
+            one["runs"],
+            f"{one['cron']} {one['time_zone']}",
+            _minute(one["started"]),
+            one["outcome"],
+            "" if one["status"] is None else str(one["status"]),
+            printable(one["summary"]),
+            _minute(one["next"]),
         )
     Console(highlight=False, markup=False).print(table)
+
+
+def _minute(time: str | None) -> str:
+    return "" if time is None else f"{datetime.fromisoformat(time).astimezone(UTC):%Y-%m-%d %H:%M} UTC"

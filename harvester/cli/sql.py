@@ -87,20 +87,20 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
     values = dict(map(_parameter, parameters or ()))
     connection = open_release() if dataset is None else open_dataset(dataset)
 
-    def run_and_print(sql: str, hide_bar: Callable[[], None]) -> None:
+    def run_and_print(sql: str, form: Format, hide_bar: Callable[[], None]) -> None:
         write = partial(write_result, csv_safe=csv_safe)
         save_or_print(run_query(connection, sql, dialect, values), form, output, hide_bar, write)
 
-    def run(sql: str) -> None:
-        run_watched(connection, partial(run_and_print, sql))
+    def run(sql: str, form: Format) -> None:
+        run_watched(connection, partial(run_and_print, sql, form))
 
     try:
         if text is None:
             from harvester.cli.prompt import run_prompt  # noqa: PLC0415  most queries need no prompt
 
-            run_prompt(connection, run)
+            run_prompt(connection, run, form)
         else:
-            run(text)
+            run(text, form)
     finally:
         connection.close()
 

@@ -16,12 +16,13 @@ from rich.progress import Progress as Bar
 
 from harvester.engine.shard import CrawlProgress
 from harvester.errors import ungrouped
-from harvester.messages import count, size
+from harvester.messages import count, size, span
 
 _logger = logging.getLogger("harvester")
 
 _REDRAW_SECONDS: Final = 0.2
 _LINE_SECONDS: Final = 5.0
+_BAR_COLUMNS: Final = 16  # short, so that the line still fits a terminal that was made narrower
 
 
 @asynccontextmanager
@@ -46,18 +47,20 @@ def _can_draw() -> bool:
 async def _draw_bar(progress: CrawlProgress) -> None:
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.completed:,.0f} instances"),
-        BarColumn(),
+        TextColumn("{task.fields[counted]}"),
+        BarColumn(bar_width=_BAR_COLUMNS),
         TextColumn("{task.fields[rates]}"),
         TimeRemainingColumn(),
     )
     started = time.monotonic()
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("crawl", total=None, rates="")
+        task = bar.add_task("crawl", total=None, rates="", counted="")
         while True:
             done = progress.instances + progress.failures + progress.skipped
-            rates = _rates(progress, time.monotonic() - started)
-            bar.update(task, completed=done, total=progress.expected_instances, rates=rates)
+            failures = f", {count(progress.failures, 'failure')}" if progress.failures else ""
+            rates = f"{progress.instances / max(time.monotonic() - started, 0.001):,.0f}/s{failures}"
+            total = progress.expected_instances
+            bar.update(task, completed=done, total=total, rates=rates, counted=_counted(done, total))
             await anyio.sleep(_REDRAW_SECONDS)
 
 
@@ -65,9 +68,7 @@ async def _write_lines(progress: CrawlProgress) -> None:
     started = time.monotonic()
     while True:
         await anyio.sleep(_LINE_SECONDS)
-        of = "" if progress.expected_instances is None else f" of {progress.expected_instances:,}"
-        done = progress.instances + progress.skipped
-        sys.stderr.write(f"{done:,}{of} instances, {_rates(progress, time.monotonic() - started)}\n")
+        sys.stderr.write(f"{progress_line(progress, time.monotonic() - started)}\n")
         sys.stderr.flush()
 
 
@@ -75,6 +76,30 @@ async def _log(progress: CrawlProgress) -> None:
     while True:
         await anyio.sleep(_LINE_SECONDS)
         _logger.info("progress", extra={"facts": asdict(progress)})
+
+
+def progress_line(progress: CrawlProgress, seconds: float) -> str:
+    """The progress as one line: done and total, rates, failures, and the time left.
+
+    Args:
+        progress: The counts.
+        seconds: How long the crawl has run.
+    """
+    done = progress.instances + progress.failures + progress.skipped
+    counted = _counted(done, progress.expected_instances)
+    return f"{counted}, {_rates(progress, seconds)}{_time_left(progress, seconds)}"
+
+
+def _counted(done: int, total: int | None) -> str:
+    return f"{done:,}{'' if total is None else f' of {total:,}'} instances"
+
+
+def _time_left(progress: CrawlProgress, seconds: float) -> str:
+    """The time left at the rate so far; empty if the total or the rate is unknown."""
+    done, total = progress.instances + progress.failures, progress.expected_instances
+    if total is None or not done:
+        return ""
+    return f", {span(max(0, total - done - progress.skipped) / done * seconds)} left"
 
 
 def _rates(progress: CrawlProgress, seconds: float) -> str:

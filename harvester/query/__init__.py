@@ -4,7 +4,7 @@ from harvester.query.bigquery.translate import translate
 from harvester.query.connection import DatabaseOptions, open_dataset, open_release
 from harvester.query.idc_tables import INDEX_NAMES, index_query
 from harvester.query.output import FORMATS, Format, write_result
-from harvester.query.release_diff import changes
+from harvester.query.release_diff import changes, crawled_releases
 from harvester.query.run import DIALECTS, Dialect, Result, build_index, run_query
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Result",
     "build_index",
     "changes",
+    "crawled_releases",
     "index_query",
     "open_dataset",
     "open_release",

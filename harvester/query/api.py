@@ -16,7 +16,7 @@ from harvester.dataset.output_file import replaced_file
 from harvester.errors import ConfigError, HarvesterError, without_frames
 from harvester.query import connection as sql_connection
 from harvester.query.bigquery.script import NO_PARAMETERS, Parameters
-from harvester.query.output import FORMATS, write_result
+from harvester.query.output import write_result
 from harvester.query.run import Dialect, Result, build_index, run_query
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class TableResult:
         """
         path = Path(path)
         form = path.suffix.removeprefix(".")
-        if form not in FORMATS or form == "table":
+        if form not in {"parquet", "csv", "json"}:
             raise ConfigError(f"{path}: name a file *.parquet, *.csv or *.json")
         table = self.arrow()
         with replaced_file(path, binary=form == "parquet") as stream:

@@ -1,4 +1,4 @@
-"""A query's answer on a terminal or in a file: table, CSV, JSON lines or Parquet."""
+"""A query's answer on a terminal or in a file: table, lines, CSV, JSON lines or Parquet."""
 
 import base64
 import csv
@@ -23,7 +23,7 @@ from harvester.errors import QueryError
 from harvester.messages import printable, printable_json
 from harvester.query.run import Result
 
-Format = Literal["table", "csv", "json", "parquet"]
+Format = Literal["table", "line", "csv", "json", "parquet"]
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 
@@ -43,7 +43,8 @@ def write_result(result: Result, form: str, stream: IO[Any], *, csv_safe: bool =
 
     Args:
         result: From `run_query`; it is read to its end (a table: up to 100,000 rows).
-        form: `table` fits the terminal, shortens values and says what is left out; `csv` has a
+        form: `table` fits the terminal, shortens values and says what is left out; `line` has one whole
+            value a line; `csv` has a
             header line and nested values as JSON; `json` is one object a line; `parquet` is a file.
         stream: A text stream; for `parquet` a binary one, or a text stream with a `buffer`.
         csv_safe: In CSV, put an apostrophe before texts that a spreadsheet takes for a formula.
@@ -53,6 +54,8 @@ def write_result(result: Result, form: str, stream: IO[Any], *, csv_safe: bool =
     """
     if form == "table":
         _write_table(result, stream)
+    elif form == "line":
+        _write_lines(result, stream)
     elif form == "csv":
         _write_csv(result, stream, safe=csv_safe)
     elif form == "json":
@@ -91,6 +94,15 @@ def _write_csv(result: Result, stream: IO[str], *, safe: bool) -> None:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(map(cell, result.columns))
     writer.writerows(map(cell, row) for row in _rows(result))
+
+
+def _write_lines(result: Result, stream: IO[str]) -> None:
+    width = max(map(cell_len, result.columns), default=0)
+    for number, row in enumerate(_rows(result)):
+        stream.write("\n" if number else "")
+        for name, value in zip(result.columns, row, strict=True):
+            text = "NULL" if value is None else _text(value)
+            stream.write(f"{printable(name)}{' ' * (width - cell_len(name))} = {printable(text)}\n")
 
 
 def _write_json(result: Result, stream: IO[str]) -> None:
@@ -250,5 +262,5 @@ def _summary(rows: int, left_out: int, columns_left_out: int) -> str:
     else:
         text = f"{rows:,} rows; more than {MAXIMUM_COUNTED_ROWS:,} left out"
     if columns_left_out:
-        text += f"; {columns_left_out:,} columns have no room (name fewer, or take another format)"
+        text += f"; {columns_left_out:,} columns have no room (name fewer, or take --format line)"
     return text

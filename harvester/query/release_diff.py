@@ -4,6 +4,8 @@ from typing import Final
 
 import duckdb
 
+from harvester.dataset import Dataset
+from harvester.dataset.paths import PLANS
 from harvester.errors import QueryError
 from harvester.query.run import Result, run_query
 
@@ -55,6 +57,19 @@ FROM series_changes AS s JOIN instance_changes AS i ON s.collection_id IS NOT DI
 WHERE series_new + series_revised + series_gone + series_moved_here
       + instances_new + instances_revised + instances_gone > 0
 ORDER BY collection_id NULLS LAST"""
+
+
+def crawled_releases(path: str) -> list[int]:
+    """The IDC releases that a dataset's crawls selected from, in order.
+
+    Raises:
+        DatasetError: The dataset or a plan cannot be read.
+    """
+    dataset = Dataset.open(path)
+    names = [file.rpartition("/")[2].partition(".")[0] for file in dataset.storage.list_files(PLANS)]
+    plans = [plan for plan in map(dataset.load_plan, names) if plan is not None]
+    series = (one for plan in plans for shard in plan.shards for one in shard.series)
+    return sorted({one.idc_version for one in series if one.idc_version is not None})
 
 
 def changes(connection: duckdb.DuckDBPyConnection, before: int, after: int) -> Result:

@@ -37,6 +37,14 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> int:
     return 60
 
 
+def test_lines_have_whole_values(connection: duckdb.DuckDBPyConnection, narrow: int) -> None:
+    url = f"s3://bucket/{'a' * 2 * narrow}/1.dcm"
+    text = written(
+        connection, f"SELECT '{url}' AS url, NULL AS n UNION ALL SELECT 'b', 2 ORDER BY n NULLS LAST", "line"
+    )
+    assert text == f"url = b\nn   = 2\n\nurl = {url}\nn   = NULL\n"
+
+
 def test_json_is_one_object_a_line(connection: duckdb.DuckDBPyConnection) -> None:
     sql = """SELECT * FROM (VALUES
         (1, 'a"ü', DATE '2020-01-31', TIMESTAMP '2020-01-31 10:11:12.5', TIME '10:00', true,

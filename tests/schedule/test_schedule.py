@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from harvester_program import run
 
+from harvester.cli.schedule import command
 from harvester.config import ScheduleConfig, load
 from harvester.dataset import Dataset
 from harvester.errors import ConfigError
@@ -100,6 +101,25 @@ def test_a_run_that_was_missed_is_caught_up_and_told_of(tmp_path: Path) -> None:
     shown = run("schedule", "--status", config, "--state", state).stdout
     assert "crawl" in shown
     assert "* * * * *" in shown
+
+
+def test_the_status_is_one_json_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = configured(tmp_path)
+    state = State(tmp_path / "state.json")
+    then = at("2026-01-01T00:00:00")
+    state.record(config.resolve(), LastRun(then, then, then, 3, "1 failure"))
+    assert command([config], status=True, as_object=True, state=state.path) == 0
+    (shown,) = json.loads(capsys.readouterr().out)["jobs"]
+    assert (shown["status"], shown["outcome"], shown["summary"], shown["runs"]) == (
+        3,
+        "failed",
+        "1 failure",
+        "crawl",
+    )
+    assert datetime.fromisoformat(shown["started"]) == then
+    assert datetime.fromisoformat(shown["next"]) > then
+    with pytest.raises(ConfigError, match="--json goes with --status"):
+        command([config], as_object=True)
 
 
 def test_a_schedule_runs_again_and_again_until_it_is_stopped(tmp_path: Path) -> None:

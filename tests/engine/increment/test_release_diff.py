@@ -10,11 +10,12 @@ import pytest
 from changing_bucket import ChangingBucket, MadeSeries, changing_bucket, put, release, toml, uuid
 from harvester_program import run as program
 
+from harvester.cli.diff import command as diff
 from harvester.config import load
 from harvester.dataset import CompactionOptions, Dataset
 from harvester.engine.crawl import CrawlResult, crawl
 from harvester.engine.shard import CrawlProgress
-from harvester.errors import QueryError
+from harvester.errors import ConfigError, QueryError
 from harvester.query import changes, open_dataset, run_query
 
 KEPT = MadeSeries("2.1", uuid(1), {"3.1": uuid(101), "3.2": uuid(102)})
@@ -129,6 +130,12 @@ def test_a_selection_that_left_series_out_marks_none(
     catalog = release(tmp_path / "25.parquet", 25, KEPT, REVISED, REMOVED, MOVED)
     crawled(bucket, tmp_path, catalog, 'collection_id = "one"')
     assert asked(first, "SELECT count(superseded_in), count(*) FROM instances") == [(0, 6)]
+
+
+def test_the_diff_knows_the_releases_of_the_dataset(second: Path) -> None:
+    for option, before, after in (("--from 23", 23, 25), ("--to 26", 24, 26)):
+        with pytest.raises(ConfigError, match=f"{option}: .* it has 24, 25"):
+            diff(str(second), before, after)
 
 
 def test_the_diff_counts_by_collection(second: Path) -> None:
