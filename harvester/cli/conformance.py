@@ -15,19 +15,18 @@ from rich.table import Table
 from rich.text import Text
 
 from harvester.audits.conformance import (
-    ConformanceOptions,
     ConformanceResult,
-    Selection,
     check_dataset,
     check_object,
 )
+from harvester.audits.conformance.options import conformance_options
 from harvester.audits.output import printable
 from harvester.audits.rules.base import SEVERITIES
-from harvester.audits.vocabulary import uid_name, uid_of
+from harvester.audits.vocabulary import uid_name
 from harvester.cli.options import EndpointOption, JsonOption
 from harvester.dataset.output_file import replaced_file
 from harvester.errors import ConfigError
-from harvester.messages import count, did_you_mean
+from harvester.messages import count
 
 EPILOG: Final = (
     "Examples: `harvester conformance -d data/lung-ct -o findings.parquet`, "
@@ -52,6 +51,10 @@ def command(  # noqa: PLR0913  one for each option
         list[str] | None,
         typer.Option(metavar="UID|KEYWORD", help="Check these SOP classes only.", show_default=False),
     ] = None,
+    iod: Annotated[
+        list[str] | None,
+        typer.Option(metavar="IOD", help="IODs such as `ct-image` only.", show_default=False),
+    ] = None,
     kind: Annotated[
         list[str] | None,
         typer.Option("--type", metavar="TYPE", help="1, 1C, 2, 2C or 3 only.", show_default=False),
@@ -69,6 +72,7 @@ def command(  # noqa: PLR0913  one for each option
             metavar="ATTRIBUTE", help="A keyword or (gggg,eeee), optionally @MODULE.", show_default=False
         ),
     ] = None,
+    private: Annotated[bool, typer.Option(help="Report private SOP classes as unknown.")] = True,
     extended: Annotated[
         bool, typer.Option(help="Report attributes that the IOD does not have (Standard Extended).")
     ] = True,
@@ -87,15 +91,15 @@ def command(  # noqa: PLR0913  one for each option
     """
     if (url is None) == (dataset is None):
         raise ConfigError("name either an object, or a dataset with -d")
-    options = ConformanceOptions(
-        sop_classes=tuple(map(_class, sop_class or ())),
-        selection=Selection(
-            types=frozenset(kind or ()),
-            modules=frozenset(module or ()),
-            severities=_severities(severity),
-            ignore=frozenset(ignore or ()),
-            extended=extended,
-        ),
+    options = conformance_options(
+        sop_classes=sop_class or (),
+        iods=iod or (),
+        types=kind or (),
+        modules=module or (),
+        severity=severity,
+        ignore=ignore or (),
+        private=private,
+        extended=extended,
     )
     if dataset is not None:
         result = check_dataset(dataset, options, output)
@@ -110,19 +114,6 @@ def command(  # noqa: PLR0913  one for each option
     else:
         _print(result, findings)
     return 3 if result.total("error") else 0
-
-
-def _class(text: str) -> str:
-    try:
-        return uid_of(text, "SOP Class")
-    except ValueError as error:
-        raise ConfigError(f"--sop-class: {error}") from None
-
-
-def _severities(least: str) -> frozenset[str]:
-    if least not in SEVERITIES:
-        raise ConfigError(f"--severity: {least!r} is not valid{did_you_mean(least, SEVERITIES)}")
-    return frozenset(SEVERITIES[SEVERITIES.index(least) :])
 
 
 def _document(result: ConformanceResult) -> dict[str, object]:

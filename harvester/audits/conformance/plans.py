@@ -30,7 +30,7 @@ class ConformanceOptions:
     selection: Selection = field(default_factory=Selection)
     private: bool = True
     where: str = "true"
-    memory: str = "1500MB"
+    memory: str = "2GB"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Finds the findings of a SOP class: one pass over its instances, and one for each suspected sequence."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import duckdb
@@ -16,6 +16,7 @@ from harvester.messages import one_line
 
 _BATCH_ROWS: Final = 65_536
 _BITS: Final = 62
+_SEQUENCES: Final = 24
 _PATHS: Final = ("empty_elements", "bulk_paths", "invalid_paths")
 
 
@@ -35,8 +36,9 @@ class ClassScan:
         self._connection = connection
         self._plan = plan
         self._keys = keys
-        flags = [*(case.flag for case in plan.top), *(one.flag for one in plan.items)]
-        flags += ["len(invalid_paths) > 0"] if plan.invalid else []
+        flags = [case.flag for case in plan.top]
+        flags.append("len(invalid_paths) > 0" if plan.invalid else "false")
+        flags += [one.flag for one in plan.items[:_SEQUENCES]]
         columns = _bit_columns(flags)
         names = ", ".join(columns)
         bits = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
@@ -49,11 +51,22 @@ class ClassScan:
                 SELECT {keys}, {names}, {grouped}, count(*) AS n, min(instance_url) AS instance_url
                 FROM ({inner}) GROUP BY {keys}, {names}, hash({", ".join(_PATHS)})""",
         )
+        self._flagged = self._which(flags, columns, "FROM scanned")
+        # Many nested columns at once would outgrow the memory limit: others have queries of their own.
+        for start in range(_SEQUENCES, len(plan.items), _SEQUENCES):
+            some = [one.flag for one in plan.items[start : start + _SEQUENCES]]
+            parts = _bit_columns(some)
+            inner = f"SELECT {', '.join(f'{sql} AS {name}' for name, sql in parts.items())} {plan.source}"
+            found = self._which(some, parts, f"FROM ({inner})")
+            self._flagged |= {len(flags) + start - _SEQUENCES + number: "true" for number in found}
+
+    def _which(self, flags: Sequence[str], columns: Mapping[str, str], source: str) -> dict[int, str]:
+        """The flags that any row has, by number, each with the SQL condition on the column of its bit."""
         ors = ", ".join(f"bit_or({name})" for name in columns)
-        row = execute(connection, f"SELECT {ors} FROM scanned").fetchone() or ()
-        names_of = list(columns)
-        self._flagged = {
-            number: f"{names_of[number // _BITS]} & {1 << number % _BITS} <> 0"
+        row = execute(self._connection, f"SELECT {ors} {source}").fetchone() or ()
+        names = list(columns)
+        return {
+            number: f"{names[number // _BITS]} & {1 << number % _BITS} <> 0"
             for number in range(len(flags))
             if (row[number // _BITS] or 0) >> number % _BITS & 1
         }
@@ -61,13 +74,13 @@ class ClassScan:
     @property
     def suspected(self) -> list[ItemChecks]:
         """The sequences that may have findings."""
-        start = len(self._plan.top)
+        start = len(self._plan.top) + 1
         return [one for number, one in enumerate(self._plan.items, start) if number in self._flagged]
 
     @property
     def has_invalid(self) -> bool:
         """Whether any value did not fit its column."""
-        return len(self._plan.top) + len(self._plan.items) in self._flagged
+        return len(self._plan.top) in self._flagged
 
     def queries(self) -> Iterator[str]:
         """Queries of the findings by keys and check: `id`, `instances`, `findings`, `instance_url`."""

@@ -99,7 +99,7 @@ def tables() -> dict[str, Any]:
 
 
 def edition() -> str:
-    """The edition of PS3.3, such as `2024e`."""
+    """The edition of PS3.3, such as `2026b`."""
     return str(tables()["edition"])
 
 
@@ -145,22 +145,11 @@ def strongest(requirements: list[Requirement]) -> Requirement:
     return max(requirements, key=lambda one: _STRENGTH.index(one.type))
 
 
-# A query over all IODs would name a thousand columns.
-_FREQUENT: Final = frozenset(
-    {
-        *("computed-radiography-image", "ct-image", "mr-image", "positron-emission-tomography-image"),
-        *("secondary-capture-image", "vl-whole-slide-microscopy-image", "segmentation"),
-    }
-)
-
-
 @lru_cache(maxsize=1)
 def type_1_attributes() -> dict[tuple[str, ...], tuple[str, ...]]:
-    """The top-level attributes of Type 1 of frequent IODs that have a column, by SOP classes."""
+    """The top-level attributes of Type 1 of all IODs that have a column, by SOP classes."""
     classes: dict[str, list[str]] = {}
     for uid, name in tables()["classes"].items():
-        if name not in _FREQUENT:
-            continue
         classes.setdefault(name, []).append(uid)
     known = attributes_by_keyword()
     return {

@@ -6,7 +6,6 @@ from typing import ClassVar
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field
 
 from harvester.audits.conformance.check import series_findings
 from harvester.audits.conformance.checks import Selection
@@ -17,8 +16,9 @@ from harvester.audits.rules.base import SEVERITIES, STANDARD_COLUMNS, Rule, Seve
 class Conformance(Rule):
     """Every instance conforms to the IOD of its SOP class (PS3.3).
 
-    docs/conformance.md lists the checks. `least` is the lowest severity that is reported; `types`, `modules`
-    and `ignore` select attributes; `extended` also reports attributes that the IOD does not have.
+    docs/conformance.md lists the checks. `least` is the lowest severity that is reported; `iods`, `types`,
+    `modules` and `ignore` select attributes; `private` also reports private SOP classes, and `extended`
+    attributes that the IOD does not have.
     """
 
     kind: ClassVar[str] = "conformance"
@@ -26,10 +26,12 @@ class Conformance(Rule):
 
     severity: Severity = "warning"
     least: Severity = "error"
+    iods: Texts = ()
     types: Texts = ()
     modules: Texts = ()
     ignore: Texts = ()
-    extended: bool = Field(default=False)
+    private: bool = True
+    extended: bool = False
 
     def query(self) -> str:
         """Not one query: `batches` returns the findings."""
@@ -44,12 +46,14 @@ class Conformance(Rule):
         """
         options = ConformanceOptions(
             selection=Selection(
+                iods=frozenset(self.iods),
                 types=frozenset(self.types),
                 modules=frozenset(self.modules),
                 severities=frozenset(SEVERITIES[SEVERITIES.index(self.least) :]),
                 ignore=frozenset(self.ignore),
                 extended=self.extended,
             ),
+            private=self.private,
             where=self.scope(),
             memory=memory,
         )

@@ -67,8 +67,8 @@ Value = str | int | float
 class RequiredAttributes(InstanceRule):
     """Every instance has a value for each required attribute.
 
-    `attributes` are keywords. The default is the top-level attributes of Type 1 in PS3.3 of CT, MR, PET, CR,
-    secondary capture, whole slide and segmentation objects; `conformance` checks all IODs in full.
+    `attributes` are keywords. The default is the top-level attributes of Type 1 that PS3.3 demands of the
+    instance's SOP class in modules of usage M; `conformance` also checks items, conditions and values.
     """
 
     kind: ClassVar[str] = "required_attributes"

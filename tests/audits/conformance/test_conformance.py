@@ -16,6 +16,7 @@ from planted_faults import BASES, Fault, faults
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 
+import harvester
 from harvester.audits.conformance import (
     FINDING_COLUMNS,
     ConformanceOptions,
@@ -28,6 +29,7 @@ from harvester.audits.conformance.conditions import expressions
 from harvester.audits.conformance.expressions import Translator
 from harvester.audits.conformance.standard import edition, iod, iod_name
 from harvester.dicom import HeaderColumns
+from harvester.errors import ConfigError
 
 FAULTS = tuple(faults())
 Finding = tuple[str, str]
@@ -145,7 +147,7 @@ def test_the_tables_have_the_classes_that_idc_holds() -> None:
         name = iod_name(f"1.2.840.10008.5.1.4.1.1.{number}")
         assert name is not None, number
         assert "SOPInstanceUID" in iod(name).attributes
-    assert edition()
+    assert edition() == "2026b"
 
 
 @pytest.fixture(scope="module")
@@ -186,3 +188,29 @@ def test_one_object_is_checked(dataset: str) -> None:
     assert done.status == 3
     assert "Rows" in done.stdout
     assert check_object(path)[1].num_rows == 1
+
+
+def test_python_selects_checks(dataset: str) -> None:
+    checked = harvester.conformance(dataset)
+    assert not checked.passed
+    assert checked.df()["path"].tolist() == ["Rows"]
+    assert harvester.conformance(dataset, iods=["mr-image"]).passed
+    file = Path(dataset).parent / "files/faulty.dcm"
+    assert harvester.conformance(url=file, types=["2"]).passed
+    assert harvester.conformance(url=file).arrow().schema == FINDING_COLUMNS
+    with pytest.raises(ConfigError, match="severity"):
+        harvester.conformance(dataset, severity="worst")  # type: ignore[arg-type]
+
+
+def test_attributes_of_items_that_the_iod_does_not_have_are_info() -> None:
+    other = BASES["CT"]()
+    other.ReferencedStudySequence = [Dataset()]
+    other.ReferencedStudySequence[0].ReferencedSOPClassUID = "1.2.840.10008.3.1.2.3.1"
+    other.ReferencedStudySequence[0].ReferencedSOPInstanceUID = "1.2.3"
+    other.ReferencedStudySequence[0].KVP = 120
+    (one,) = check_table(table([other]))[1].to_pylist()
+    assert (one["kind"], one["path"], one["severity"]) == (
+        "unexpected",
+        "ReferencedStudySequence[0].KVP",
+        "info",
+    )
