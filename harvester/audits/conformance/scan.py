@@ -78,6 +78,11 @@ class ClassScan:
         return [one for number, one in enumerate(self._plan.items, start) if number in self._flagged]
 
     @property
+    def top(self) -> list[Case]:
+        """The cases of the top level that may have findings."""
+        return [case for number, case in enumerate(self._plan.top) if number in self._flagged]
+
+    @property
     def has_invalid(self) -> bool:
         """Whether any value did not fit its column."""
         return len(self._plan.top) in self._flagged
@@ -139,10 +144,11 @@ def findings(connection: duckdb.DuckDBPyConnection, plan: ClassPlan) -> Iterator
     """All findings of a SOP class, one row each, in `FINDING_COLUMNS`."""
     keep = "SOPInstanceUID, instance_url"
     scan = ClassScan(connection, plan, "collection_id")
-    queries = [
-        f"""SELECT {keep}, unnest(found) AS id, CAST(NULL AS VARCHAR) AS path
-            FROM (SELECT {keep}, {numbers(plan.top)} AS found {plan.source}) WHERE len(found) > 0"""
-    ]
+    queries = []
+    if scan.top:
+        queries.append(
+            f"SELECT {keep}, unnest({numbers(scan.top)}) AS id, CAST(NULL AS VARCHAR) AS path {plan.source}"
+        )
     queries += [
         f"SELECT {keep}, unnest(found) AS id, path FROM ({one.unnested(plan.source, keep)})"
         for one in scan.suspected
