@@ -152,8 +152,10 @@ class RequiredAttributes:
     def groups(self) -> Iterator[Case]:
         """Functional groups that the IOD demands, neither shared nor in all frames (PS3.3 C.7.6.16.1)."""
         shared, frames = GROUP_SEQUENCES
-        if frames not in self._root.fields:
+        there = [one for one in GROUP_SEQUENCES if one in self._root.fields]
+        if not there:
             return
+        in_use = " OR ".join(f"COALESCE(len({identifier(one)}) > 0, false)" for one in there)
         for keyword, usage in self._iod.groups.items():
             condition = MODULE_CONDITIONS.get(f"{self._iod.name}/{keyword}")
             if usage == "C" and condition is None:
@@ -165,7 +167,7 @@ class RequiredAttributes:
                 frames, keyword, "len({0}) > 0 AND len(list_filter({0}, x -> len(x.{1}) > 0)) = len({0})"
             )
             required = "true" if condition is None else self._root.translator.sql(condition.expression)
-            required = f"len({identifier(frames)}) > 0 AND {required}"
+            required = f"({in_use}) AND {required}"
             check = Check(
                 "missing",
                 "error",

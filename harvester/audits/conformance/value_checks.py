@@ -10,7 +10,7 @@ from pydicom.datadict import dictionary_VM
 from harvester.audits.conformance.checks import Case, Check, CheckList
 from harvester.audits.conformance.conditions import listed_values
 from harvester.audits.conformance.levels import DataSetLevel
-from harvester.audits.conformance.standard import Attribute, Iod, Requirement, Values, weakest
+from harvester.audits.conformance.standard import Attribute, Iod, weakest
 from harvester.catalog.database import literal
 from harvester.dicom.dictionary import attributes_by_keyword
 
@@ -39,10 +39,12 @@ def _listed(
     """Values outside of Enumerated Values or Defined Terms."""
     many = level.fields[attribute.keyword].id == "list"
     numeric = str(level.fields[attribute.keyword]).rstrip("[]") != "VARCHAR"
-    for values, requirement in _strictest(listed_values(attribute, iod, level.parent)):
+    for values, requirement in listed_values(attribute, iod, level.parent):
         if numeric and not all(re.fullmatch(r"-?\d+", text) for text in values.texts):
             continue
-        texts = ", ".join(text if numeric else literal(text) for text in values.texts)
+        # Tags are listed as `00181063H`.
+        allowed = [re.sub(r"^([0-9A-F]{8})H$", r"\1", text) for text in values.texts]
+        texts = ", ".join(text if numeric else literal(text) for text in allowed)
         condition = f"NOT list_has_all([{texts}], {column})" if many else f"{column} NOT IN ({texts})"
         check = Check(
             "not_allowed" if values.enumerated else "not_defined",
@@ -54,15 +56,6 @@ def _listed(
             requirement.clause,
         )
         yield from checks.case(check, condition)
-
-
-def _strictest(lists: list[tuple[Values, Requirement]]) -> list[tuple[Values, Requirement]]:
-    """Lists of Enumerated Values, else the Defined Terms of all modules together."""
-    enumerated = [one for one in lists if one[0].enumerated]
-    if enumerated or not lists:
-        return enumerated
-    texts = tuple(text for values, _ in lists for text in values.texts)
-    return [(Values(enumerated=False, texts=texts), lists[0][1])]
 
 
 def _of_dictionary(

@@ -214,3 +214,21 @@ def test_attributes_of_items_that_the_iod_does_not_have_are_info() -> None:
         "ReferencedStudySequence[0].KVP",
         "info",
     )
+
+
+def test_a_tag_among_the_enumerated_values_is_allowed() -> None:
+    rows = table([BASES["CT"]()])
+    uid = "1.2.840.10008.5.1.4.1.1.12.1"
+    rows = rows.set_column(rows.column_names.index("SOPClassUID"), "SOPClassUID", pa.array([uid]))
+    for value, kinds in (("00181063", set()), ("00181064", {"not_allowed"})):
+        with_pointer = rows.append_column("FrameIncrementPointer", pa.array([[value]]))
+        found = check_table(with_pointer)[1].to_pylist()
+        assert {one["kind"] for one in found if one["path"] == "FrameIncrementPointer"} == kinds
+
+
+def test_enumerated_values_of_modules_that_may_not_apply_count_together() -> None:
+    uid = "1.2.840.10008.5.1.4.1.1.30"
+    rows = table([BASES["CT"]()])
+    rows = rows.set_column(rows.column_names.index("SOPClassUID"), "SOPClassUID", pa.array([uid]))
+    found = check_table(rows)[1].to_pylist()
+    assert not [one for one in found if one["keyword"] == "BitsAllocated"]

@@ -8,6 +8,9 @@ from harvester.audits.conformance.conditions.condition import Condition
 _ORIGINAL: Final = 'ImageType[1] in ("ORIGINAL", "MIXED")'
 _OF_ORIGINAL: Final = 'root.ImageType[1] == "ORIGINAL"'
 _NOT_TILED_FULL: Final = 'not DimensionOrganizationType == "TILED_FULL"'
+_ENHANCED: Final = (
+    '("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.130")'
+)
 _GATED: Final = 'SeriesType[1] == "GATED"'
 
 ACQUISITION: Final[Mapping[str, Condition]] = {
@@ -59,11 +62,23 @@ ACQUISITION: Final[Mapping[str, Condition]] = {
             *("ContentQualification", "AcquisitionDateTime", "AcquisitionDuration", "ResonantNucleus"),
             *("KSpaceFiltering", "MagneticFieldStrength", "ApplicableSafetyStandardAgency"),
             *("LossyImageCompression", "BurnedInAnnotation", "ComplexImageComponent", "AcquisitionContrast"),
-            *("PulseSequenceName", "EchoPulseSequence", "MultipleSpinEcho", "MultiPlanarExcitation"),
+            *("PulseSequenceName", "EchoPulseSequence", "MultiPlanarExcitation"),
             *("PhaseContrast", "TimeOfFlightContrast", "SteadyStatePulseSequence", "SaturationRecovery"),
             *("EchoPlanarPulseSequence", "SpectrallySelectedSuppression", "OversamplingPhase"),
             *("GeometryOfKSpaceTraversal", "SegmentedKSpaceTraversal", "NumberOfKSpaceTrajectories"),
         )
+    },
+    "mr-pulse-sequence/MultipleSpinEcho": Condition(
+        f'{_ORIGINAL} and EchoPulseSequence in ("SPIN", "BOTH")', clause="PS3.3 Table C.8-87"
+    ),
+    "mr-pulse-sequence/CoverageOfKSpace": Condition(
+        f'{_ORIGINAL} and MRAcquisitionType == "3D"', clause="PS3.3 Table C.8-87"
+    ),
+    **{
+        f"FrameContentSequence/{name}": Condition(
+            f"{_OF_ORIGINAL} and root.SOPClassUID in {_ENHANCED}", clause="PS3.3 C.7.6.16.2.2"
+        )
+        for name in ("FrameReferenceDateTime", "FrameAcquisitionDateTime", "FrameAcquisitionDuration")
     },
     # Projection X-ray
     "x-ray-acquisition/ExposureTime": Condition("not present(Exposure)"),

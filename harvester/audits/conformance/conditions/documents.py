@@ -9,6 +9,12 @@ _CONTENT: Final = "PS3.3 C.17.3.2"
 
 DOCUMENTS: Final[Mapping[str, Condition]] = {
     # Whole slide images, segmentations, annotations
+    **{
+        f"whole-slide-microscopy-image/{name}": Condition(
+            'PhotometricInterpretation == "MONOCHROME2"', clause="PS3.3 C.8.12.4"
+        )
+        for name in ("RescaleIntercept", "RescaleSlope")
+    },
     "ImagedVolumeWidth": Condition('ImageType[3] in ("VOLUME", "THUMBNAIL")'),
     "ImagedVolumeHeight": Condition('ImageType[3] in ("VOLUME", "THUMBNAIL")'),
     "ImagedVolumeDepth": Condition('ImageType[3] in ("VOLUME", "THUMBNAIL")'),

@@ -51,7 +51,7 @@ GENERAL: Final[Mapping[str, Condition]] = {
     ),
     "general-image/PatientOrientation": Condition(
         'SOPClassUID in ("1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.7", '
-        '"1.2.840.10008.5.1.4.1.1.12.1")'
+        '"1.2.840.10008.5.1.4.1.1.12.1", "1.2.840.10008.5.1.4.1.1.6.1", "1.2.840.10008.5.1.4.1.1.3.1")'
     ),
     "ClinicalTrialSubjectID": Condition("not present(ClinicalTrialSubjectReadingID)"),
     "ClinicalTrialSubjectReadingID": Condition("not present(ClinicalTrialSubjectID)"),

@@ -32,6 +32,9 @@ MODULE_CONDITIONS: Final[Mapping[str, Condition]] = {
     "vl-whole-slide-microscopy-image/PlanePositionSlideSequence": Condition(
         'not DimensionOrganizationType == "TILED_FULL"'
     ),
+    "vl-whole-slide-microscopy-image/OpticalPathIdentificationSequence": Condition(
+        'not DimensionOrganizationType == "TILED_FULL"'
+    ),
     "segmentation/SegmentIdentificationSequence": Condition(
         f'{_NOT_TILED_FULL} and SegmentationType in ("BINARY", "FRACTIONAL")'
     ),

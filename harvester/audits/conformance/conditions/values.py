@@ -23,6 +23,12 @@ _VALUES: Final[Mapping[str, Values]] = {
         enumerated=True, texts=("MONOCHROME2",)
     ),
     "positron-emission-tomography-image/BitsAllocated": Values(enumerated=True, texts=("16",)),
+    # PS3.3 C.8.12.4.1.5
+    "vl-whole-slide-microscopy-image/PhotometricInterpretation": Values(
+        enumerated=True, texts=("MONOCHROME2", "RGB", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "XYB")
+    ),
+    # PS3.3 C.8.32.2: by the kind of pixel data.
+    "parametric-map/BitsAllocated": Values(enumerated=True, texts=("8", "16", "32", "64")),
     "segmentation/SegmentationType": Values(enumerated=True, texts=("BINARY", "FRACTIONAL", "LABELMAP")),
     "PixelRepresentation": Values(enumerated=True, texts=("0", "1")),
     "PlanarConfiguration": Values(enumerated=True, texts=("0", "1")),
@@ -32,11 +38,23 @@ _VALUES: Final[Mapping[str, Values]] = {
 
 
 def listed_values(attribute: Attribute, iod: Iod, parent: str) -> list[tuple[Values, Requirement]]:
-    """The lists of values of an attribute: those written here, else those of the tables of the modules."""
+    """The lists of values of an attribute: those written here, else those of the tables of the modules.
+
+    Enumerated Values of modules of usage M count each; other lists count together.
+    """
     if parent == "PixelValueTransformationSequence":  # PS3.3 C.7.6.16.2.9.1: the values depend on the IOD
         return []
     written = None if parent else _VALUES.get(f"{iod.name}/{attribute.keyword}")
     written = written or _VALUES.get(attribute.keyword)
     if written is not None:
         return [(written, attribute.requirements[0])]
-    return attribute.values
+    enumerated = [one for one in attribute.values if one[0].enumerated]
+    always = [one for one in enumerated if one[1].usage == "M"]
+    if always:
+        return always
+    if enumerated and len(attribute.values) < len(attribute.requirements):
+        return []  # the list of a module that may not apply
+    if not attribute.values:
+        return []
+    texts = tuple(text for values, _ in attribute.values for text in values.texts)
+    return [(Values(enumerated=bool(enumerated), texts=texts), attribute.values[0][1])]
