@@ -113,11 +113,11 @@ def test_a_crawl_killed_three_times_has_every_instance_once(
     assert_whole(dataset, expected)
 
 
-@pytest.mark.parametrize("toml", [1, 2], indirect=True, ids=["one process", "two processes"])
+@pytest.mark.parametrize(("toml", "by"), [(1, signal.SIGINT), (2, signal.SIGHUP)], indirect=["toml"])
 def test_an_interrupted_crawl_says_so_and_goes_on_later(
-    demo: RecordedDemo, gate: Gate, expected: set[str], toml: Path, dataset: Path
+    demo: RecordedDemo, gate: Gate, expected: set[str], toml: Path, dataset: Path, by: signal.Signals
 ) -> None:
-    result = stopped(demo, gate, toml, 40, signal.SIGINT)
+    result = stopped(demo, gate, toml, 40, by)
     assert result.status == 130
     assert result.stdout == ""
     said = [line for line in result.stderr.splitlines() if line.startswith("harvester:")]
