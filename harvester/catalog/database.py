@@ -1,7 +1,7 @@
 """A sandboxed DuckDB, and the quoting of identifiers and literals in its SQL."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Timer
 
@@ -21,7 +21,8 @@ def in_memory(**settings: str | bool) -> duckdb.DuckDBPyConnection:
     In a notebook or an interactive Python, DuckDB would print a progress bar of its own to standard output.
     """
     connection = duckdb.connect(config={**settings})
-    connection.execute("SET enable_progress_bar = false")
+    with suppress(duckdb.InvalidInputException):  # in a notebook without ipywidgets there is no bar
+        connection.execute("SET enable_progress_bar = false")
     return connection
 
 
