@@ -65,7 +65,7 @@ def printable_json(text: str) -> str:
 def first_problem(error: "ValidationError") -> str:
     """The first problem of a record: where it is and what it is, without the value."""
     problem = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, problem['loc'])) or 'text'}: {problem['msg']}"
+    return f"{'.'.join(map(str, problem['loc'])) or 'text'}: {problem['msg'].removeprefix('Value error, ')}"
 
 
 def invalid_setting(

@@ -27,7 +27,7 @@ from harvester.operating_system import descriptor_limits
 from harvester.store.diagnosis import Check, check_series
 from harvester.store.open import StoreSettings
 
-EPILOG: Final = "Examples: `harvester doctor`, `harvester doctor configs/idc-sm.toml --json`"
+EPILOG: Final = "Examples: `harvester doctor`, `harvester doctor crawl.toml --json`"
 _PACKAGES: Final = ("aiohttp", "duckdb", "idc-index-data", "pyarrow", "pydicom")
 _LEAST_FREE_BYTES: Final = 1 << 30
 # Connections, and the files of parts, of the database and of the program itself.

@@ -1,5 +1,6 @@
 """`harvester init`: writes the configuration of a crawl."""
 
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -54,8 +55,9 @@ def command(  # noqa: PLR0913  one for each option
     """
     if file.exists():
         raise ConfigError(f"{file}: exists already; name another file")
+    beside: list[Path] = []
     if example is not None:
-        text = _example(example)
+        text, beside = _example(example)
     else:
         if not (collection or modality or where) and sys.stdin.isatty():
             collection = _ask("collection_id, as in nlst (empty: all of IDC)")
@@ -65,6 +67,9 @@ def command(  # noqa: PLR0913  one for each option
     with file_errors(file, "FILE"):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
+        for one in beside:
+            if not (file.parent / one.name).exists():
+                shutil.copyfile(one, file.parent / one.name)
     show(f"{file}: check it with `harvester config {file}`, then `harvester plan {file}`")
 
 
@@ -104,11 +109,13 @@ def _ask(question: str) -> list[str]:
     return [word for word in text.replace(",", " ").split() if word]
 
 
-def _example(name: str) -> str:
+def _example(name: str) -> tuple[str, list[Path]]:
+    """The text of an example, and the files that it names."""
     folder = next(folder for folder in _EXAMPLES if folder.is_dir())
     names = sorted(path.stem for path in folder.glob("*.toml"))
     if name not in names:
         raise ConfigError(
             f"--example {name}: no such example{did_you_mean(name, names)}; there are {', '.join(names)}"
         )
-    return (folder / f"{name}.toml").read_text(encoding="utf-8")
+    text = (folder / f"{name}.toml").read_text(encoding="utf-8")
+    return text, [one for one in folder.iterdir() if one.suffix != ".toml" and f'"{one.name}"' in text]

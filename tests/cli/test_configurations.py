@@ -1,7 +1,9 @@
 """`harvester init` and `harvester config`: files that other commands take, and their documentation."""
 
 import json
+import re
 import tomllib
+from importlib import import_module
 
 import pytest
 from checkout import ROOT
@@ -54,6 +56,18 @@ def test_an_example_is_copied_and_a_file_is_never_replaced(tmp_path, capsys):
         init.command(file, example="idc-sm")
     with pytest.raises(ConfigError, match="did you mean idc-sm"):
         init.command(tmp_path / "other.toml", example="idc-sn")
+
+
+def test_an_example_brings_the_manifest_that_it_names(tmp_path):
+    init.command(tmp_path / "mine.toml", example="idc-manifest")
+    assert load(tmp_path / "mine.toml").select.manifest == str(tmp_path / "cohort.s5cmd")
+    assert (tmp_path / "cohort.s5cmd").stat().st_size > 0
+
+
+@pytest.mark.parametrize("name", ["init", "audit", "doctor", "crawl", "config", "catalog"])
+def test_no_help_names_a_path_that_an_installed_user_lacks(name):
+    module = import_module(f"harvester.cli.{name}")
+    assert not re.search(r"\b(configs|scripts|docs|tests)/", f"{module.EPILOG} {module.command.__doc__}")
 
 
 def test_every_key_has_a_meaning_and_an_example():

@@ -89,5 +89,5 @@ def _error_text(error: ValidationError, rule: type[Rule]) -> str:
         return f"{key}: missing"
     message = one_line(problem["msg"].removeprefix("Value error, "))
     if problem["type"] == "value_error":
-        return f"{key}: {message}"
+        return f"{key}: {message}" if key else message
     return f"{key}: {message}, not {one_line(repr(problem['input']))[:60]}"

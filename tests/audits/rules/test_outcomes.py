@@ -94,7 +94,7 @@ def test_a_built_in_rule_has_a_threshold_of_its_own_unit(audit: Audit) -> None:
         ("rule = 'failures'\nat_most = 'few'", "expected a count such as 5 or a share"),
         ("rule = 'failures'\nat_most = '101%'", "expected a count such as 5 or a share"),
         ("rule = 'failures'\nat_most = -1", "expected a count such as 5 or a share"),
-        ("rule = 'failures'\nwarn_at = 1", "warn_at: needs at_most and severity = 'error'"),
+        ("rule = 'failures'\nwarn_at = 1", "(failures): warn_at: needs at_most and severity = 'error'"),
         ("name = 'own'\nsql = 'SELECT 1'\nat_most = '1%'", "a share needs `of`"),
     ],
 )
