@@ -103,6 +103,14 @@ def test_the_summary(page: BeautifulSoup, sql: Callable[[str], Rows]) -> None:
     ]
 
 
+def test_failures(page: BeautifulSoup, sql: Callable[[str], Rows]) -> None:
+    reasons = sql("SELECT count(*), reason FROM failures GROUP BY reason")
+    cards = {one.dt.get_text(): one.dd.get_text() for one in page.select(".cards div")}
+    assert _value(cards["failures"]) == sum(number for number, _reason in reasons)
+    told = page.select_one("#summary p").get_text().removeprefix("Not harvested: ").removesuffix(".")
+    assert sorted(told.split(", ")) == sorted(f"{number} {reason}" for number, reason in reasons)
+
+
 def test_modalities_and_collections(page: BeautifulSoup, sql: Callable[[str], Rows]) -> None:
     for name, column in (("modality", "Modality"), ("collection", "collection_id")):
         expected = sql(f"""
