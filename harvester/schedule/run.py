@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import anyio
 
+from harvester.messages import count
 from harvester.schedule.job import Job
 from harvester.schedule.notification import notify
 from harvester.schedule.state import LastRun, State
@@ -105,8 +106,8 @@ async def _run(job: Job, moment: datetime, state: State) -> LastRun:
     state.record(job.path, LastRun(moment, started))
     _logger.info("%s %s starts, due at %s", job.command, job.path, moment.isoformat())
     status, output, errors = await _execute(job)
-    lines = errors.strip().splitlines()
-    summary = (lines[-1] if lines else "")[:_MAX_SUMMARY]
+    result = _json_object(output)
+    summary = _summary(result, errors)[:_MAX_SUMMARY]
     busy = status == _BUSY
     run = LastRun(before.due if busy else moment, started, datetime.now(UTC), status, summary, busy)
     state.record(job.path, run)
@@ -123,7 +124,7 @@ async def _run(job: Job, moment: datetime, state: State) -> LastRun:
         "command": job.command,
         "dataset": job.dataset,
         "failed": failed,
-        "result": _json_object(output),
+        "result": result,
     }
     await notify(job.schedule, facts)
     return run
@@ -151,6 +152,18 @@ async def _execute(job: Job) -> tuple[int, bytes, str]:
                     await process.wait()
             raise
     return status, bytes(output["out"]), output["err"].decode("utf-8", "replace")
+
+
+def _summary(result: dict[str, Any] | None, errors: str) -> str:
+    """What a run did, by its `--json`; without one, its last line on stderr."""
+    if result is not None and isinstance(result.get("rules"), list):
+        violated = [f"{one['name']} ({one['violations']:,})" for one in result["rules"] if one.get("level")]
+        return f"violated: {', '.join(violated)}" if violated else "no rule is violated"
+    if result is not None and {"instances", "failures", "skipped"} <= result.keys():
+        done = f"{count(result['instances'], 'instance')}, {count(result['failures'], 'failure')}"
+        return f"{done}, {result['skipped']:,} already there"
+    lines = errors.strip().splitlines()
+    return lines[-1] if lines else ""
 
 
 def _json_object(output: bytes) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ class LastRun:
         started: Start time.
         ended: End time; None while it runs, or if it was killed.
         status: Exit status.
-        summary: Its last line on stderr.
+        summary: What it did: counts of a crawl, violated rules of an audit, else its last line on stderr.
         busy: Whether another process held the lock of the dataset, so that nothing was done.
     """
 

@@ -97,6 +97,7 @@ def test_a_run_that_was_missed_is_caught_up_and_told_of(tmp_path: Path) -> None:
     facts = json.loads(told.read_text())
     assert (facts["status"], facts["failed"], facts["command"]) == (3, True, "crawl")
     assert facts["result"]["failures"] == 1
+    assert facts["summary"] == "0 instances, 1 failure, 0 already there"
     assert run("schedule", config, "--once", "--state", state).status in (0, 3)  # a minute may have begun
     shown = run("schedule", "--status", config, "--state", state).stdout
     assert "crawl" in shown
