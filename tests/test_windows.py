@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import anyio
 import pytest
@@ -59,6 +60,23 @@ def test_a_crawl_in_one_process_and_its_dataset_work(demo: RecordedDemo, tmp_pat
     assert first["instances"] == second["skipped"] > 0
     assert r"\u65e5\u672c" in output  # cp1252 has no such character
     assert (tmp_path / "report.html").stat().st_size > 1000
+
+
+def test_the_demo_serves_until_ctrl_c() -> None:
+    with subprocess.Popen(
+        [sys.executable, str(ROOT / "tests" / "simulated_windows.py"), '[["demo", "--port", "0"]]'],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)},
+    ) as process:
+        assert process.stdout is not None
+        lines = dict(
+            line.split(maxsplit=1) for line in iter(process.stdout.readline, "Stop it with Ctrl-C.\n")
+        )
+        with urlopen(lines["catalog"].strip()) as catalog:
+            assert catalog.read(4) == b"PAR1"
+        process.send_signal(signal.SIGINT)
+        assert "== demo: 130" in process.stdout.read()
 
 
 def test_more_than_one_process_is_refused_in_one_line(demo: RecordedDemo, tmp_path: Path) -> None:
