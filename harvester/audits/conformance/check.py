@@ -42,7 +42,7 @@ def check_dataset(
         UserError: The dataset cannot be read, or a condition is not SQL.
     """
     options = options or ConformanceOptions()
-    with closing(open_dataset(dataset, DatabaseOptions(options.memory))) as connection:
+    with closing(open_dataset(dataset, DatabaseOptions(options.memory, asked_often=True))) as connection:
         # Adds columns that no part has, and refuses a condition that is not SQL.
         run_query(connection, f"SELECT {', '.join(_IDENTITY)} FROM instances WHERE {options.where} LIMIT 0")
         plans = class_plans(connection, options)
