@@ -18,11 +18,12 @@ from reading.far_bucket import FarBucket, Spent
 
 BUCKET = "bucket"
 BLOB_READER, SMART_OPEN = "google-cloud-storage BlobReader", "smart_open"
-OBSTORE = "obstore's fsspec store"
+OBSTORE, ASYNC_TIFF = "obstore's fsspec store", "async-tiff"
 NEEDED = {
     BLOB_READER: ("google-cloud-storage",),
     SMART_OPEN: ("smart_open", "boto3"),
     OBSTORE: ("obstore",),
+    ASYNC_TIFF: ("async-tiff", "obstore"),
 }
 
 

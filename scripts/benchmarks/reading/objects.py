@@ -3,6 +3,7 @@
 import io
 import json
 import random
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -41,26 +42,72 @@ _DELIMITER = b"\xfe\xff\xdd\xe0" + bytes(4)
 class Slide:
     """A slide of JPEG tiles without an offset table: the bytes before its tiles, and the tiles.
 
+    As IDC's slides, it is a TIFF file, too: the preamble names a TIFF directory that a private element
+    behind the pixel data holds.
+
     Attributes:
         head: All up to the first tile's item.
         tiles: The different compressed tiles; they take turns.
-        frames: How many there are.
+        rows: Of tiles.
+        columns: Of tiles.
     """
 
     head: bytes
     tiles: list[bytes]
-    frames: int
+    rows: int
+    columns: int
+
+    @property
+    def frames(self) -> int:
+        """How many tiles there are."""
+        return self.rows * self.columns
 
     def write(self, path: Path) -> int:
         """Write the slide, tile by tile; return its size in bytes."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as stream:
             stream.write(self.head)
+            starts, lengths = [], []
             for number in range(self.frames):
                 tile = self.tiles[number % len(self.tiles)]
-                stream.write(_ITEM + len(tile).to_bytes(4, "little") + tile)
+                stream.write(_ITEM + len(tile).to_bytes(4, "little"))
+                starts.append(stream.tell())
+                lengths.append(len(tile))
+                stream.write(tile)
             stream.write(_DELIMITER)
-            return stream.tell()
+            # A Data Set Trailing Padding element, whose value is the TIFF directory.
+            place = stream.tell() + 12
+            directory = self._tiff_directory(place, starts, lengths)
+            stream.write(struct.pack("<HH2sHL", 0xFFFC, 0xFFFC, b"OB", 0, len(directory)) + directory)
+            size = stream.tell()
+            stream.seek(0)
+            stream.write(struct.pack("<2sHHHQ", b"II", 43, 8, 0, place))  # BigTIFF
+        return size
+
+    def _tiff_directory(self, place: int, starts: list[int], lengths: list[int]) -> bytes:
+        """A BigTIFF directory of JPEG tiles at the offset `place`, followed by its long values."""
+        short, long = (3, "H"), (16, "Q")
+        entries = {
+            254: (long, [0]),  # not a reduced image
+            256: (long, [self.columns * TILE]),
+            257: (long, [self.rows * TILE]),
+            258: (short, [8, 8, 8]),
+            259: (short, [7]),  # JPEG
+            262: (short, [6]),  # YCbCr
+            277: (short, [3]),
+            322: (long, [TILE]),
+            323: (long, [TILE]),
+            324: (long, starts),
+            325: (long, lengths),
+        }
+        body, values = struct.pack("<Q", len(entries)), b""
+        behind = place + 8 + 20 * len(entries) + 8
+        for tag, ((kind, letter), numbers) in entries.items():
+            raw = struct.pack(f"<{len(numbers)}{letter}", *numbers)
+            body += struct.pack("<HHQ", tag, kind, len(numbers))
+            body += raw.ljust(8, b"\0") if len(raw) <= 8 else struct.pack("<Q", behind + len(values))
+            values += raw if len(raw) > 8 else b""
+        return body + bytes(8) + values
 
 
 def made_slide(
@@ -115,7 +162,7 @@ def made_slide(
     dataset.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8\xff\xd9"], has_bot=False)
     head = _encoded(dataset)
     head = head[: head.rindex(_ITEM + (4).to_bytes(4, "little"))]
-    return Slide(head, list(islice(_tiles(noise), DIFFERENT_TILES)), rows * columns)
+    return Slide(head, list(islice(_tiles(noise), DIFFERENT_TILES)), rows, columns)
 
 
 def made_segmentation(
