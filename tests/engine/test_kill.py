@@ -89,7 +89,7 @@ def expected(demo: RecordedDemo, tmp_path_factory: pytest.TempPathFactory) -> se
 
 @pytest.mark.parametrize(
     ("toml", "points"),
-    [(1, (13, 29, 37)), (2, (1, 8, 64))],
+    [pytest.param(1, (13, 29, 37), marks=pytest.mark.slow), (2, (1, 8, 64))],
     indirect=["toml"],
     ids=["one process", "two processes"],
 )

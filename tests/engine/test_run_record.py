@@ -50,7 +50,7 @@ def records(dataset: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted((dataset / "_harvest/runs").iterdir())]
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_crawl_leaves_a_record_of_what_it_did_and_how_it_was_answered(
     demo: RecordedDemo, hold: Hold, tmp_path: Path, processes: int
 ) -> None:

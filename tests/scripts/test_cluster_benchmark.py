@@ -10,6 +10,7 @@ from checkout import ROOT
 PROGRAM = ROOT / "scripts" / "benchmarks" / "cluster.py"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="CPU is counted by Linux's /proc")
 def test_a_short_run_tells_rates_costs_and_what_the_start_takes() -> None:
     command = [sys.executable, str(PROGRAM), "--instances", "10000", "--runs", "1"]

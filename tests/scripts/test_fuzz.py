@@ -28,11 +28,11 @@ def fuzz():
         yield module
 
 
-def test_five_thousand_mutated_headers_give_headers_or_our_errors(tmp_path) -> None:
-    command = [sys.executable, SCRIPT, "--cases", "5000", "--seed", "1", "--findings", tmp_path]
+def test_two_thousand_mutated_headers_give_headers_or_our_errors(tmp_path) -> None:
+    command = [sys.executable, SCRIPT, "--cases", "2000", "--seed", "1", "--findings", tmp_path]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("5000 cases")
+    assert done.stdout.startswith("2000 cases")
     assert "header" in done.stdout
     assert list(tmp_path.iterdir()) == []
 

@@ -10,6 +10,7 @@ PROGRAM = ROOT / "scripts" / "benchmarks" / "sql.py"
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the benchmark asks Linux what is read")
 
 
+@pytest.mark.slow
 def test_a_short_run_asks_parts_compacted_parts_and_json_texts_the_same(tmp_path):
     size = ["--instances", "600", "--collections", "2", "--shard-instances", "40"]
     command = [sys.executable, str(PROGRAM), *size, "--runs", "1", "--folder", str(tmp_path)]

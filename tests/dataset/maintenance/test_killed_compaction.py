@@ -135,8 +135,15 @@ print(json.dumps(told))
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("every", [11, pytest.param(1, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("exchange", ["atomic", "renames"])
-@pytest.mark.parametrize(("keep", "before"), [("24", "first"), ("0", "again")])
+@pytest.mark.parametrize(
+    ("keep", "before", "exchange"),
+    [
+        ("24", "first", "atomic"),
+        ("0", "again", "renames"),
+        pytest.param("24", "first", "renames", marks=pytest.mark.slow),
+        pytest.param("0", "again", "atomic", marks=pytest.mark.slow),
+    ],
+)
 def test_a_compaction_killed_at_any_moment_loses_and_doubles_nothing(tmp_path, keep, before, every, exchange):
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(tmp_path), keep, before, str(every), exchange],
