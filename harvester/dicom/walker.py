@@ -518,7 +518,11 @@ class Walker:
                 if length:
                     header = _LITTLE_ENDIAN[1] if unknown else implicit_header
                     group, element, _ = header(buffer, value) if length >= 8 else (0, 0, 0)
-                    vr = self._vr_of_items(vr, group << 16 | element, length)
+                    expected, vr = vr, self._vr_of_items(vr, group << 16 | element, length)
+                    complete = end <= within or max_binary < length <= bound - value  # else read again
+                    if expected == "SQ" and vr == "UN" and complete:
+                        self._note(tag, f"kept as UN: no item ({group:04X},{element:04X})", items)
+                        cache = None
                     if vr is None:
                         failure = MalformedError(
                             f"undefined length, but no item ({group:04X},{element:04X})", offset=base + value
@@ -727,7 +731,7 @@ class Walker:
 
     def _vr_of_items(self, vr: str, tag: int, length: int) -> str | None:
         """The VR of a value that should be items and begins with `tag`: SQ, a fragments' VR, UN, or None."""
-        if tag in (ITEM, SEQUENCE_DELIMITATION):
+        if tag in (ITEM, SEQUENCE_DELIMITATION) or (tag == ITEM_DELIMITATION and vr == "SQ"):
             return "SQ" if vr in ("SQ", "UN") else vr
         if length == UNDEFINED_LENGTH:
             return None

@@ -298,6 +298,7 @@ def test_a_sequence_of_defined_length_that_cannot_be_followed_is_kept_as_bytes()
         sequence(REFERENCES, item(CODE), CODE),
         sequence(REFERENCES, item(element(CODES, "SQ", b"ABCDABCD", UNDEFINED))),
         sequence(REFERENCES, open_item(item(CODE))),
+        sequence(REFERENCES, bytes(2), item(CODE)),
     ):
         raw = part10(MODALITY, broken, PATIENT)
         row = row_of(raw)
@@ -391,6 +392,10 @@ def test_a_stray_delimitation_in_a_sequence_of_defined_length_is_passed_over() -
         assert row["PatientID"] == "id"
         between = sequence(REFERENCES, item(CODE), stray + bytes(4), item(CODE))
         assert len(row_of(part10(between, PATIENT))["ReferencedImageSequence"]) == 2
+        first = sequence(REFERENCES, stray + bytes(4), item(CODE))
+        assert row_of(part10(first, PATIENT))["ReferencedImageSequence"] == [{"CodeValue": "T-1"}]
+    opened = open_sequence(REFERENCES, ITEM_END + bytes(4), item(CODE))
+    assert row_of(part10(opened, PATIENT))["ReferencedImageSequence"] == [{"CodeValue": "T-1"}]
     behind = open_sequence(REFERENCES, item(CODE) + ITEM_END + bytes(4), item(CODE) + ITEM_END + bytes(4))
     assert len(row_of(part10(behind, PATIENT))["ReferencedImageSequence"]) == 2
 
