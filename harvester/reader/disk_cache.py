@@ -7,6 +7,7 @@ import os
 import re
 import struct
 import tempfile
+import time
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ _logger = logging.getLogger("harvester")
 
 _ROOT: Final = "harvester-ranges-1"  # everything below it is harvester's; the number is the format's
 _INDEX: Final = "index"
+_ABANDONED: Final = 3600  # seconds without a write, of a file that was never renamed
 _RANGE_NAME: Final = re.compile(r"(\d{1,19})-(\d{1,19})-(\d{1,19})")
 _SOURCES: Final[tuple[FrameSource, ...]] = get_args(FrameSource)
 _FRAGMENTED: Final = (None, False, True)
@@ -124,7 +126,11 @@ class DiskCache:
             _logger.warning("%s: not cached: %s", self.folder, error.strerror or error)
 
     def _trim(self) -> None:
-        """Delete the least recently used files above the limit."""
+        """Delete the least recently used files above the limit, and what processes that died left behind."""
+        for left in self._root.glob("new-*"):
+            with contextlib.suppress(OSError):  # another process renamed it
+                if time.time() - left.stat().st_mtime > _ABANDONED:
+                    left.unlink()
         files = sorted(self._files())
         total = sum(size for _, size, _ in files)
         for _, size, path in files:

@@ -176,6 +176,8 @@ class ObjectFile(_OpenedObject, io.BufferedIOBase):
     def readinto(self, buffer: Any, /) -> int:
         """Read the next bytes into a contiguous buffer of any type; returns their number."""
         whole = memoryview(buffer)
+        if whole.readonly:
+            raise TypeError("the buffer is read-only")
         if not whole.nbytes:
             return 0
         with whole.cast("B") as target:
@@ -307,13 +309,13 @@ class AsyncObjectFile(_OpenedObject):
         self._position = _position(offset, whence, self._position, self.size)
         return self._position
 
-    async def read(self, size: int = -1) -> bytes:
+    async def read(self, size: int | None = -1) -> bytes:
         """The next `size` bytes, or all that are left.
 
         Raises:
             StoreError: The object cannot be read, or was replaced since it was opened.
         """
-        start, size = self._position, operator.index(size)
+        start, size = self._position, -1 if size is None else operator.index(size)
         stop = self.size if size < 0 else start + size
         data = await self.view.read(start, stop)
         self._position = start + len(data)

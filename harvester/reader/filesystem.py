@@ -61,16 +61,25 @@ class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
         self.endpoint = endpoint
         self.options: AccessOptions = {"endpoint": endpoint, "cache": cache}
 
-    def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:  # noqa: FBT001, FBT002
-        """The entries of a folder; of a file, the file itself.
+    def ls(self, path: str, detail: bool = True, *, refresh: bool = False, **_: Any) -> list[Any]:  # noqa: FBT001, FBT002
+        """The entries of a folder; of a file, the file itself. `refresh` lists a known folder again.
 
         Raises:
             NotFoundError: There is neither; it is a FileNotFoundError.
             ListingError: The bucket cannot be listed, or there are too many objects below the folder.
         """
         path = self._strip_protocol(path)
+        if refresh:
+            self.dircache.pop(path, None)
         entries = self._listed(path) or [self.info(path)]
         return entries if detail else [entry["name"] for entry in entries]
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        """Forget the listings of a folder and those below it, or all."""
+        path = None if path is None else self._strip_protocol(path)
+        for known in list(self.dircache):
+            if path is None or known == path or known.startswith(f"{path}/"):
+                self.dircache.pop(known, None)
 
     def info(self, path: str, **_: Any) -> Entry:
         """The name and type of an entry; of a file also its size in bytes and its ETag.

@@ -117,6 +117,8 @@ def iter_frames(
     Raises:
         HarvesterError: As `read_frames`.
     """
+    if frame_numbers is not None:
+        _check_numbers(frame_numbers)
     opened = _opened(url, dataset, Access(**options))
     numbers = iter(range(1, len(opened.index) + 1) if frame_numbers is None else frame_numbers)
     portal, read = LOOP.portal(), opened.decoded if decode else opened.raw
@@ -161,6 +163,10 @@ def _opened(url: Address, dataset: DatasetLike, access: Access) -> OpenedFrames:
 
 
 def _numbers(frame_numbers: Iterable[int]) -> list[int]:
+    _check_numbers(frame_numbers)
+    return list(frame_numbers)
+
+
+def _check_numbers(frame_numbers: object) -> None:
     if isinstance(frame_numbers, str | bytes) or not isinstance(frame_numbers, Iterable):
         raise ConfigError(f"frame_numbers={frame_numbers!r}: it is a list of numbers, such as [1, 2]")
-    return list(frame_numbers)

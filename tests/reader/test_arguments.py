@@ -159,3 +159,21 @@ def test_frame_numbers_are_taken_from_an_iterator():
     read = harvester.read_frames(URL, (number for number in (5, 1)), False, store=STORE)
     assert read == [IMAGES[4], IMAGES[0]]
     assert harvester.read_frames(URL, np.array([2, 3], "u1"), False, store=STORE) == IMAGES[1:3]
+
+
+@pytest.mark.parametrize("numbers", ["12", b"12", 3])
+def test_frame_numbers_of_an_iterator_are_a_list_too(numbers):
+    with pytest.raises(ConfigError, match="it is a list of numbers"):
+        next(harvester.iter_frames(URL, numbers, False, store=STORE))
+
+
+def test_a_read_of_none_is_a_read_to_the_end_and_a_read_only_buffer_moves_nothing(file):
+    with pytest.raises(TypeError):
+        file.readinto(bytes(10))
+    assert file.tell() == 0
+
+    async def read():
+        async with harvester.aopen_object(URL, store=STORE, offset_table="none") as one:
+            return await one.read(None)
+
+    assert anyio.run(read) == RAW

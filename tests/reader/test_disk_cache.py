@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import pickle
+import time
 from array import array
 
 import pytest
@@ -158,3 +159,14 @@ def test_processes_share_a_folder(tmp_path):
 def test_a_cache_can_be_pickled(tmp_path):
     cache = pickle.loads(pickle.dumps(DiskCache(tmp_path, 5000)))
     assert (cache.folder, cache.most_bytes) == (tmp_path, 5000)
+
+
+def test_what_a_dead_process_left_is_deleted(tmp_path):
+    cache = DiskCache(tmp_path, 10_000)
+    put(cache, 1)
+    (root,) = tmp_path.iterdir()
+    for name, age in (("new-dead", 7200), ("new-alive", 0)):
+        (root / name).write_bytes(bytes(1000))
+        os.utime(root / name, (time.time() - age,) * 2)
+    put(cache, 2)
+    assert [one.name for one in root.glob("new-*")] == ["new-alive"]

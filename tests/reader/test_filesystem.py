@@ -220,3 +220,11 @@ def test_tifffile_reads_the_pixels_of_a_file_that_is_both():
         place, length = page.dataoffsets[3], page.databytecounts[3]
         ((tile, _),) = tiff.filehandle.read_segments([place], [length])
     assert tile == original.read_bytes()[place : place + length]
+
+
+def test_a_listing_is_made_again_when_wanted(tmp_path):
+    files = fsspec.filesystem("harvester")
+    folder = f"file{tmp_path}"
+    for number, again in enumerate((dict, lambda: {"refresh": True}, files.invalidate_cache)):
+        (tmp_path / f"{number}.dcm").touch()
+        assert len(files.ls(folder, **(again() or {}))) == number + 1
