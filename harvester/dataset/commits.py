@@ -15,6 +15,7 @@ from harvester.dataset.paths import (
     TABLES,
     TableName,
     commit_path,
+    is_owned,
     is_part_path,
     require_name,
     shard_of_part,
@@ -130,7 +131,12 @@ def read_commits(storage: Storage) -> Iterator[Commit]:
     Raises:
         DatasetError: A record is corrupt; the message names its file.
     """
-    return read_commits_at(storage, sorted(storage.list_files(COMMITS)))
+    return read_commits_at(storage, sorted(commit_stamps(storage)))
+
+
+def commit_stamps(storage: Storage) -> dict[str, tuple[int, int]]:
+    """Size and modification time (ns) of each record, by its path; files of anyone else are left out."""
+    return {path: stamp for path, stamp in storage.stamps(COMMITS).items() if is_owned(path)}
 
 
 def read_commits_at(storage: Storage, paths: Iterable[str]) -> Iterator[Commit]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from harvester.dataset.bucket import BucketStorage
 from harvester.dataset.bucket.address import is_bucket_address
-from harvester.dataset.commits import Commit, Part, read_commit, read_commits
+from harvester.dataset.commits import Commit, Part, commit_stamps, read_commit, read_commits
 from harvester.dataset.directory import LocalStorage
 from harvester.dataset.lock import Lock
 from harvester.dataset.maintenance.compact import Compaction, CompactionOptions, compact
@@ -98,7 +98,7 @@ class Dataset:
         storage = _storage(path)
         text = storage.find(MARKER)
         marked = text is not None and not _is_corrupt(storage, text)
-        if not marked and not any(True for _ in storage.list_files(COMMITS)):
+        if not marked and not commit_stamps(storage):
             raise DatasetError(storage.missing() or f"{storage.folder}: not a dataset ({COMMITS} is empty)")
         with storage.lock() as lock:
             done = repair(storage.under(lock.token), dry_run=dry_run)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import AwareDatetime, ConfigDict, TypeAdapter, ValidationError, with_config
 
-from harvester.dataset.commits import Part, read_commits_at
+from harvester.dataset.commits import Part, commit_stamps, read_commits_at
 from harvester.dataset.paths import (
     COMMITS,
     REPLACED,
@@ -164,7 +164,7 @@ def read_snapshot(storage: Storage) -> Snapshot:
     merged = frozenset(record.merged)
     commits = {}
     fresh = {}
-    for path, (size, time) in sorted(storage.stamps(COMMITS).items()):
+    for path, (size, time) in sorted(commit_stamps(storage).items()):
         seen = record.commits.get(path)
         if seen is None or (seen.size, seen.time) != (size, time):
             fresh[path] = seen = Committed(size, time, ())

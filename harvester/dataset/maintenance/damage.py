@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 
-from harvester.dataset.commits import Commit, read_commits
+from harvester.dataset.commits import Commit, commit_stamps, read_commits
 from harvester.dataset.paths import (
     COMMITS,
     NEXT_SNAPSHOT,
@@ -57,16 +57,22 @@ def find_damage(storage: Storage, present: set[str]) -> list[str]:
         DatasetError: A record is corrupt.
     """
     record = read_record(storage) or Record()
-    lost = {path for path in record.commits if not storage.exists(path)} | lost_commits(storage, present)
-    problems = snapshot_damage(storage, present) + [f"{path} is missing" for path in sorted(lost)]
-    if problems or storage.exists(NEXT_SNAPSHOT):
+    lost = set(record.commits) - set(commit_stamps(storage)) | lost_commits(storage, present)
+    problems = snapshot_damage(storage, present) + [_missing(storage, path) for path in sorted(lost)]
+    if problems:
         return problems
     counted = {part.path for part in read_snapshot(storage).parts}
-    problems = [f"{path} is missing" for path in sorted(counted - present)]
+    if storage.exists(NEXT_SNAPSHOT):
+        return []
+    problems = [_missing(storage, path) for path in sorted(counted - present)]
     if storage.exists(OPEN_RECORDED):
         unexplained = present - counted - find_orphans(storage, present - counted)
         problems += [f"{path}: its shard's commit is older than it" for path in sorted(unexplained)]
     return problems
+
+
+def _missing(storage: Storage, path: str) -> str:
+    return f"{path} is " + ("a link, which is not followed" if storage.exists(path) else "missing")
 
 
 def lost_commits(storage: Storage, present: set[str]) -> set[str]:
@@ -122,7 +128,7 @@ def find_orphans(storage: Storage, uncounted: set[str]) -> set[str]:
     merged = set(record.merged)
     kept = {
         path.removeprefix(f"{OPEN}/").removesuffix(".json"): _committed(storage, path)
-        for path in storage.list_files(OPEN)
+        for path in filter(is_owned, storage.list_files(OPEN))
     }
     commits = {f"{commit.crawl}.{commit.shard}": commit for commit in read_commits(storage)}
 

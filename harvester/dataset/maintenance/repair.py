@@ -11,7 +11,7 @@ from itertools import chain
 
 import pyarrow as pa
 
-from harvester.dataset.commits import Commit, Part, read_commits_at, write_commit
+from harvester.dataset.commits import Commit, Part, commit_stamps, read_commits_at, write_commit
 from harvester.dataset.maintenance.damage import find_damage, lost_commits, present_parts, snapshot_damage
 from harvester.dataset.paths import (
     COMMITS,
@@ -107,7 +107,7 @@ class _Rebuilding:
             record = read_record(self.storage) or Record()
         except DatasetError:
             record = Record()
-        there = set(self.storage.list_files(COMMITS))
+        there = set(commit_stamps(self.storage))
         for path in sorted(there.union(record.commits, lost_commits(self.storage, self.present))):
             try:
                 if path not in there:

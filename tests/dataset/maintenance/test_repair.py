@@ -12,6 +12,7 @@ import pytest
 from hex_names import hex_name
 
 from harvester.dataset import CompactionOptions, Dataset, Partition
+from harvester.dataset.directory import LocalStorage
 from harvester.errors import DatasetError
 from harvester.model import Plan, Series, Shard
 
@@ -119,6 +120,48 @@ def test_a_commit_is_rebuilt_from_its_plan(dataset: Dataset) -> None:
         sweep(dataset)
     assert Dataset.repair(dataset.location).rebuilt == (name,)
     assert rows(dataset) == before
+
+
+@pytest.mark.parametrize("command", [sweep, compact])
+def test_a_commit_behind_a_link_is_not_a_missing_series(
+    dataset: Dataset, command: Callable[[Dataset], None], tmp_path: Path
+) -> None:
+    commit = path_of(dataset, f"_harvest/commits/{CRAWL}.{hex_name('one')}.json")
+    shutil.move(commit, tmp_path / "moved")
+    commit.symlink_to(tmp_path / "moved")
+    with pytest.raises(DatasetError, match=r"json is a link, which is not followed; nothing was changed"):
+        command(dataset)
+
+
+def test_a_commit_is_rebuilt_while_a_compaction_is_being_published(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = rows(dataset)
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStorage, "replace_folder", None)  # it ends where it would publish
+        with pytest.raises(TypeError):
+            compact(dataset)
+    name = f"_harvest/commits/{CRAWL}.{hex_name('three')}.json"
+    path_of(dataset, name).write_bytes(b"{}")
+    with pytest.raises(DatasetError, match="harvester repair"):
+        rows(dataset)
+    assert Dataset.repair(dataset.location).rebuilt == (name,)
+    sweep(dataset)
+    assert rows(dataset) == before
+
+
+@pytest.mark.parametrize("folder", ["commits", "open"])
+def test_a_file_of_anyone_else_among_the_records_stays_and_is_no_record(
+    dataset: Dataset, folder: str
+) -> None:
+    for name in (".DS_Store", "notes.json", f"{CRAWL}.{hex_name('one')}.json~"):
+        path_of(dataset, f"_harvest/{folder}/{name}").write_text("mine")
+    before = rows(dataset)
+    add(dataset, "four")
+    compact(dataset, 0)
+    assert Dataset.repair(dataset.location).undecided == ()
+    assert len(rows(dataset)) == len(before) + 3
+    assert path_of(dataset, f"_harvest/{folder}/notes.json").read_text() == "mine"
 
 
 def test_what_cannot_be_decided_is_named_and_stays(dataset: Dataset) -> None:
