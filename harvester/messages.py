@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-_USER_INFO: Final = re.compile(r"([a-z0-9]+://)[^/?\s'\"]*@", re.IGNORECASE)
+# The user-info of an address; one with a stray slash, space or question mark in its password, too.
+_USER_INFO: Final = re.compile(
+    r"([a-z0-9]+://)(?:[^/?\s'\"]*|[^/:@\[\s'\"]*:(?!\d+(?:[/?#:;,)\]\s'\"]|$))[^@\n]*)@", re.IGNORECASE
+)
 _QUERY: Final = re.compile(r"([a-z0-9]+://[^\s?'\"]+)\?[^\s'\"]+", re.IGNORECASE)
 
 _SECRET_KEYS: Final = ("webhook", "command")

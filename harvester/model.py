@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from harvester.errors import ConfigError
+from harvester.messages import without_secrets
 from harvester.operating_system import is_windows
 
 VERSION: Final = "0.1.0"  # of this package, as in pyproject.toml
@@ -111,13 +112,14 @@ class ObjectRef:
             path = PureWindowsPath(url) if is_windows() else PurePosixPath(url)
             return cls(bucket="", key=path.as_posix(), scheme="file")
         scheme = scheme.lower()
+        shown = without_secrets(url)
         if scheme not in SCHEMES:
             if scheme in _AZURE_SCHEMES:
                 raise ConfigError(
-                    f"{url!r}: Azure Blob Storage is not supported; use an S3 gateway in front of it as the"
+                    f"{shown!r}: Azure Blob Storage is not supported; use an S3 gateway in front of it as the"
                     " endpoint, or https URLs"
                 )
-            raise ConfigError(f"{url!r}: scheme {scheme!r} is none of {', '.join(SCHEMES)}")
+            raise ConfigError(f"{shown!r}: scheme {scheme!r} is none of {', '.join(SCHEMES)}")
         if scheme == "file":
             key = unquote(urlsplit(url).path, errors="surrogateescape")
             if is_windows() and key[2:3] == ":":  # /C:/folder
@@ -125,7 +127,9 @@ class ObjectRef:
             return cls(bucket="", key=key, scheme="file")
         bucket, _, key = rest.partition("/")
         if not bucket or not key:
-            raise ConfigError(f"{url!r}: expected {scheme}://BUCKET/KEY")
+            raise ConfigError(f"{shown!r}: expected {scheme}://BUCKET/KEY")
+        if scheme in ("s3", "gs") and "@" in bucket:
+            raise ConfigError(f"{shown!r}: a bucket has no user; credentials come from the environment")
         return cls(bucket=bucket, key=key, scheme=scheme)
 
 
@@ -135,15 +139,16 @@ def endpoint_url(text: str) -> str:
     Raises:
         ValueError: The text has another form.
     """
+    shown = without_secrets(text)
     try:
         parts = urlsplit(text)
         port = parts.port
-    except ValueError as error:
-        raise ValueError(f"{text!r} is not a URL: {error}") from None
+    except ValueError:
+        raise ValueError(f"{shown!r} is not a URL") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or re.search(r"[^!-~]", text):
-        raise ValueError(f"{text!r} is not http://HOST[:PORT] or https://HOST[:PORT]")
+        raise ValueError(f"{shown!r} is not http://HOST[:PORT] or https://HOST[:PORT]")
     if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
-        raise ValueError(f"{text!r} says more than a host and a port; give {parts.scheme}://HOST:PORT")
+        raise ValueError(f"{shown!r} says more than a host and a port; give {parts.scheme}://HOST:PORT")
     return f"{parts.scheme}://{parts.netloc}"
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from harvester.config import Provider
 from harvester.errors import ConfigError
+from harvester.messages import without_secrets
 from harvester.model import BUCKET_NAME, ObjectRef
 
 SCHEMES: dict[Provider, str] = {"aws": "s3", "gcs": "gs"}
@@ -51,9 +52,10 @@ def parse_prefix(address: str) -> ObjectRef:
     scheme, separator, rest = address.partition("://")
     bucket, _, key = rest.partition("/")
     if not separator or scheme not in ("s3", "gs"):
-        raise ConfigError(f"{address!r} is not s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
+        raise ConfigError(f"{without_secrets(address)!r} is not s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
     if not BUCKET_NAME.fullmatch(bucket):
-        raise ConfigError(f"{address!r}: {bucket!r} is not a valid bucket name")
+        shown = without_secrets(f"{scheme}://{bucket}").removeprefix(f"{scheme}://")
+        raise ConfigError(f"{without_secrets(address)!r}: {shown!r} is not a valid bucket name")
     key = key.removesuffix("*")
     if "*" in key or "?" in key:
         raise ConfigError(f"{address!r}: only a closing * is supported, as in {scheme}://{bucket}/FOLDER/*")

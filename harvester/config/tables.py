@@ -75,6 +75,12 @@ class SourceConfig(_Table):
             raise ValueError(f"is empty; expected {', '.join(WORDS)}, a path or an http(s) URL")
         if separator and scheme not in ("http", "https"):
             raise ValueError(f"{value!r} has scheme {scheme!r}; expected http, https or a path")
+        try:
+            port_is_bad = bool(separator) and urlsplit(value.whole).port == 0
+        except ValueError:
+            port_is_bad = True
+        if port_is_bad:
+            raise ValueError(f"{value!r} is not a URL; a user and a password are percent-encoded in it")
         return value
 
     @field_validator("provider")
@@ -92,8 +98,8 @@ class SourceConfig(_Table):
         try:
             parts = urlsplit(value)
             port_is_bad = parts.port == 0
-        except ValueError as error:
-            raise ValueError(f"{value!r} is not a URL: {error}") from None
+        except ValueError:
+            raise ValueError(f"{value!r} is not a URL") from None
         if parts.scheme not in ("http", "https") or not parts.hostname or port_is_bad:
             raise ValueError(f"{value!r} is not http://HOST[:PORT] or https://HOST[:PORT]")
         if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
@@ -303,6 +309,9 @@ class CrawlConfig(_Table):
     @classmethod
     def _check_dataset(cls, value: str) -> str:
         scheme, separator, rest = value.partition("://")
+        place, _, query = rest.partition("?")
+        if separator and ("@" in place.partition("/")[0] or "@" in query):
+            raise ValueError("holds a user or a password; credentials come from the environment")
         if separator and (scheme not in ("s3", "gs") or not rest.strip("/")):
             raise ValueError(f"{value!r} is not a directory, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
         return value

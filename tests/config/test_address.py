@@ -24,6 +24,9 @@ from harvester.store.telemetry import Telemetry
     [
         ("https://user:SECRET@host/a.parquet?sig=SECRET", "https://...@host/a.parquet?..."),
         ("HTTPS://user:SEC@RET@host:8080/a", "HTTPS://...@host:8080/a"),
+        ("http://user:SEC/RET@proxy:3128", "http://...@proxy:3128"),
+        ("http://user:SEC RET?@host/a", "http://...@host/a"),
+        ("http://host:80/a@b", "http://host:80/a@b"),
         ("user:SECRET@proxy:3128", "...@proxy:3128"),
         ("http://host/a#SECRET", "http://host/a#..."),
         ("https://host/a.parquet", "https://host/a.parquet"),
@@ -88,6 +91,9 @@ def test_no_command_shows_a_secret_of_its_configuration(
     "text",
     [
         '[source]\ncatalog = "ftp://user:SECRET@host/c?sig=SECRET"',
+        '[source]\ncatalog = "http://user:x/SECRET@host/c"',
+        '[source]\ncatalog = "http://[user:SECRET@host/c"',
+        '[source]\nendpoint = "http://user:x/SECRET@host"',
         '[source]\nendpoint = "http://user:SECRET@host"',
         '[source]\nendpoint = "http://host/?sig=SECRET"',
         '[source]\ncatalog = ["https://user:SECRETSECRETSECRETSECRETSECRETSECRETSECRETSECRET@host/c"]',
@@ -103,6 +109,15 @@ def test_an_error_of_a_configuration_shows_no_secret(tmp_path: Path, text: str) 
     path = tmp_path / "crawl.toml"
     path.write_text(f'dataset = "{tmp_path}/ds"\n{text}\n')
     with pytest.raises(ConfigError) as error:
+        load(path)
+    assert "SECRET" not in str(error.value)
+
+
+@pytest.mark.parametrize("place", ["s3://user:SECRET@b/p", "s3://b/p?endpoint=http://user:SECRET@host"])
+def test_a_dataset_with_a_secret_is_refused(tmp_path: Path, place: str) -> None:
+    path = tmp_path / "crawl.toml"
+    path.write_text(f'dataset = "{place}"\n')
+    with pytest.raises(ConfigError, match="dataset: holds a user or a password") as error:
         load(path)
     assert "SECRET" not in str(error.value)
 

@@ -6,6 +6,7 @@ from typing import Final, Self
 from urllib.parse import parse_qsl, quote
 
 from harvester.errors import DatasetError
+from harvester.messages import without_secrets
 from harvester.model import BUCKET_NAME, endpoint_url
 
 SCHEMES: Final = ("s3", "gs")
@@ -58,26 +59,28 @@ class BucketAddress:
         Raises:
             DatasetError: It is invalid.
         """
+        shown = without_secrets(text)
         place, _, query = text.partition("?")
         scheme, _, rest = place.partition("://")
         bucket, _, prefix = rest.partition("/")
         prefix = prefix.strip("/")
         if scheme not in SCHEMES:
             raise DatasetError(
-                f"{text}: a dataset is a local directory, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX; "
+                f"{shown}: a dataset is a local directory, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX; "
                 f"{scheme}:// is not supported"
             )
         if not BUCKET_NAME.fullmatch(bucket):
-            raise DatasetError(f"{text}: {bucket!r} is not a bucket name; expected {scheme}://BUCKET/PREFIX")
+            name = without_secrets(f"{scheme}://{bucket}").removeprefix(f"{scheme}://")
+            raise DatasetError(f"{shown}: {name!r} is not a bucket name; expected {scheme}://BUCKET/PREFIX")
         if not prefix or any(step in ("", ".", "..") for step in prefix.split("/")) or "\0" in prefix:
             raise DatasetError(
-                f"{text}: expected {scheme}://BUCKET/PREFIX, with a prefix of its own for the dataset"
+                f"{shown}: expected {scheme}://BUCKET/PREFIX, with a prefix of its own for the dataset"
             )
         options = dict(parse_qsl(query, keep_blank_values=True))
         if unknown := [name for name in options if name not in _OPTIONS]:
-            raise DatasetError(f"{text}: ?{unknown[0]}= is unknown; valid: {', '.join(_OPTIONS)}")
+            raise DatasetError(f"{shown}: ?{unknown[0]}= is unknown; valid: {', '.join(_OPTIONS)}")
         endpoint = options.get("endpoint") or _from_environment(scheme)
-        return cls(scheme, bucket, prefix, _checked(text, endpoint), options.get("region") or None)
+        return cls(scheme, bucket, prefix, _checked(shown, endpoint), options.get("region") or None)
 
 
 def is_bucket_address(path: object) -> bool:
@@ -92,10 +95,10 @@ def _from_environment(scheme: str) -> str | None:
     return None
 
 
-def _checked(text: str, endpoint: str | None) -> str | None:
+def _checked(shown: str, endpoint: str | None) -> str | None:
     if endpoint is None:
         return None
     try:
         return endpoint_url(endpoint)
     except ValueError as error:
-        raise DatasetError(f"{text}: the endpoint {error}") from None
+        raise DatasetError(f"{shown}: the endpoint {error}") from None

@@ -15,8 +15,28 @@ from harvester.errors import DatasetError
 def test_an_address_that_is_none_is_told_in_one_line(address: str) -> None:
     with pytest.raises(DatasetError) as error:
         Dataset.open(address)
-    assert str(error.value).startswith(f"{address}: ")
+    assert str(error.value).startswith(address.partition("?")[0])
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "s3://user:SECRET@b/x",
+        "http://user:SECRET@host/x",
+        "s3://bucket?endpoint=http://user:SECRET@host",
+        "gs://bucket/x?endpoint=http://user:SECRET@host",
+        "gs://bucket/x?endpoint=http://user:SEC/RET@host",
+        "gs://bucket/x?token=SECRET",
+    ],
+)
+def test_an_address_that_is_none_shows_no_secret(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DatasetError) as error:
+        Dataset.open(address)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://user:SECRET@host")
+    with pytest.raises(DatasetError) as other:
+        Dataset.open("s3://bucket/x")
+    assert "RET" not in f"{error.value} {other.value}"
 
 
 def test_an_address_comes_back_as_it_was() -> None:
