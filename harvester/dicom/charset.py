@@ -17,8 +17,12 @@ CONTROL_DELIMITERS: Final = b"\t\n\f\r"
 TEXT_DELIMITERS: Final = CONTROL_DELIMITERS + b"\\"
 NAME_DELIMITERS: Final = TEXT_DELIMITERS + b"^="
 _ESCAPE: Final = b"\x1b"
+# PS3.3 C.12.1.1.2 has Latin alphabet No. 9, which pydicom 3.0 does not know.
+_LATIN_9: Final = "iso8859_15"
+_LATIN_9_TERMS: Final = frozenset({"ISO_IR 203", "ISO 2022 IR 203"})
+_ENCODINGS: Final = {**CODES_TO_ENCODINGS, b"\x1b-b": _LATIN_9}  # by escape sequence
 # An escape sequence, if any, and what follows it.
-_SEGMENT: Final = re.compile(rb"(?s)((?:\x1b(?:\$[()]?[A-D]|[()-][A-Z])?)?)([^\x1b]*)").finditer
+_SEGMENT: Final = re.compile(rb"(?s)((?:\x1b(?:\$[()]?[A-D]|[()-][A-Zb])?)?)([^\x1b]*)").finditer
 _TO_ASCII: Final = b"\x1b(B"
 _TO_ROMAJI: Final = b"\x1b(J"
 _TWO_BYTE_LEFT: Final = frozenset({"iso2022_jp", "iso2022_jp_2"})
@@ -61,7 +65,7 @@ class CharacterSet:
         sequence = b""
         for match in _SEGMENT(raw):
             escape, segment = match.groups()
-            encoding = CODES_TO_ENCODINGS.get(escape)
+            encoding = _ENCODINGS.get(escape)
             if encoding is None or not self._declares(escape, encoding):
                 both, segment = "", escape + segment
             elif encoding in _TWO_BYTE_LEFT:
@@ -115,6 +119,7 @@ def character_set(raw: bytes) -> CharacterSet:
 @lru_cache(maxsize=256)
 def _character_set(raw: bytes) -> CharacterSet:
     values = [value.strip() for value in raw.decode("latin-1").rstrip(" \0").split("\\")]
+    values = [_LATIN_9 if value in _LATIN_9_TERMS else value for value in values]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

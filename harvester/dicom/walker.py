@@ -45,6 +45,7 @@ _ENDLESS: Final = repeat(None)
 _FAR: Final = 1 << 62  # behind the end of every object
 _PADDING: Final = bytes(8)
 _NO_VR: Final = bytes(2)
+_BIG_ENDIAN_ITEM: Final = struct.pack(">HH", ITEM >> 16, ITEM & 0xFFFF)
 _MANY_ZEROS: Final = 1 << 16  # bytes
 _MAX_SHORT_FORM: Final = 0xFFFF  # bytes of a value, PS3.5 7.1.2: always kept
 _IMAGE_STORAGE: Final = re.compile(r"Image|Segmentation Storage|Parametric Map|RT Dose Storage|Video").search
@@ -516,6 +517,7 @@ class Walker:
                     step = NeedMore(self.fed, base + value + 8)
                     break
                 if length:
+                    unknown = unknown and buffer[value : value + 4] != _BIG_ENDIAN_ITEM  # as some writers do
                     header = _LITTLE_ENDIAN[1] if unknown else implicit_header
                     group, element, _ = header(buffer, value) if length >= 8 else (0, 0, 0)
                     expected, vr = vr, self._vr_of_items(vr, group << 16 | element, length)

@@ -260,6 +260,13 @@ def test_a_caret_resets_the_character_set_of_a_name() -> None:
     assert row_of(raw)["PatientName"]["Alphabetic"] == "山田^太郎^ç"
 
 
+def test_latin_alphabet_9_is_known() -> None:
+    for term, name in ((b"ISO_IR 203", b"\xa4^\xa8 "), (b"\\ISO 2022 IR 203", b"\x1b-b\xa4^\x1b-b\xa8 ")):
+        raw = part10(element(0x00080005, "CS", term), element(0x00100010, "PN", name))
+        assert "¤" in str(pydicom_reads(raw).PatientName)
+        assert row_of(raw)["PatientName"]["Alphabetic"] == "€^š"
+
+
 def test_an_escape_sequence_that_is_left_makes_a_text_invalid() -> None:
     raw = part10(element(0x00100020, "LO", b"a\x1b[31mb "))
     assert "\x1b" in pydicom_reads(raw).PatientID

@@ -315,7 +315,10 @@ def test_un_in_big_endian_holds_little_endian() -> None:
     open_one = ITEM + struct.pack("<L", UNDEFINED) + inside + ITEM_END + bytes(4) + SEQUENCE_END + bytes(4)
     undefined = struct.pack(">HH2sHL", 0x0040, 0xA730, b"UN", 0, UNDEFINED) + open_one
     defined = big_endian(0x0040A730, "UN", item(inside))
-    for un in (undefined, defined):
+    swapped = big_endian(0x0040A040, "CS", b"TEXT") + big_endian(0x00280010, "US", b"\0\7")
+    swapped = struct.pack(">HHL", 0xFFFE, 0xE000, len(swapped)) + swapped
+    swapped = undefined[:12] + swapped + struct.pack(">HHL", 0xFFFE, 0xE0DD, 0)
+    for un in (undefined, defined, swapped):
         row = row_of(
             part10(
                 big_endian(0x00080060, "CS", b"OT"),
