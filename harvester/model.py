@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
@@ -10,7 +11,6 @@ from urllib.parse import quote, unquote, urlsplit
 
 from harvester.errors import ConfigError
 from harvester.messages import without_secrets
-from harvester.operating_system import is_windows
 
 VERSION: Final = "0.1.0"  # of this package, as in pyproject.toml
 
@@ -86,7 +86,7 @@ class ObjectRef:
     def address(self) -> str:
         """The object's whole URL, for a request."""
         if self.scheme == "file":
-            if is_windows() and self.key[1:2] == ":":
+            if sys.platform == "win32" and self.key[1:2] == ":":
                 return "file:///" + quote(self.key, safe="/:", errors="surrogateescape")
             return "file://" + quote(self.key, errors="surrogateescape")
         if self.scheme in ("s3", "gs") or PLAIN_KEY.fullmatch(self.key):
@@ -109,7 +109,7 @@ class ObjectRef:
         """
         scheme, separator, rest = url.partition("://")
         if not separator:
-            path = PureWindowsPath(url) if is_windows() else PurePosixPath(url)
+            path = PureWindowsPath(url) if sys.platform == "win32" else PurePosixPath(url)
             return cls(bucket="", key=path.as_posix(), scheme="file")
         scheme = scheme.lower()
         shown = without_secrets(url)
@@ -122,7 +122,7 @@ class ObjectRef:
             raise ConfigError(f"{shown!r}: scheme {scheme!r} is none of {', '.join(SCHEMES)}")
         if scheme == "file":
             key = unquote(urlsplit(url).path, errors="surrogateescape")
-            if is_windows() and key[2:3] == ":":  # /C:/folder
+            if sys.platform == "win32" and key[2:3] == ":":  # /C:/folder
                 key = key[1:]
             return cls(bucket="", key=key, scheme="file")
         bucket, _, key = rest.partition("/")

@@ -21,9 +21,9 @@ from harvester.catalog import open_catalog
 from harvester.cli.options import JsonOption, show
 from harvester.config import CrawlConfig, load
 from harvester.config.address import Address
+from harvester.config.operating_system import descriptor_limits
 from harvester.errors import HarvesterError
 from harvester.messages import DISTRIBUTION, one_line, size
-from harvester.operating_system import descriptor_limits
 from harvester.store.diagnosis import Check, check_series
 from harvester.store.open import StoreSettings
 

@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from harvester.config.operating_system import has_ended, lock_file, read_at
 from harvester.dataset.no_follow import open_parent
 from harvester.dataset.paths import LOCK
 from harvester.errors import DatasetBusyError, DatasetError
-from harvester.operating_system import has_ended, lock_file, read_at
 
 _MAXIMUM_NOTE: Final = 1000
 _HOLDER: Final = re.compile(r"process (\d+) on (\S+) since")

@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Self
 
-from harvester.operating_system import is_link as is_link_at
-from harvester.operating_system import is_windows, open_flags
+from harvester.config.operating_system import is_link as is_link_at
+from harvester.config.operating_system import is_windows, open_flags
 
 # RENAME_EXCHANGE of linux/fs.h, RENAME_SWAP of macOS's sys/stdio.h: the same number.
 _EXCHANGE: Final = 2

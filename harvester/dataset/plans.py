@@ -12,12 +12,12 @@ from typing import IO, Any, BinaryIO, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harvester.config.operating_system import read_at
 from harvester.dataset.paths import plan_path, require_name
 from harvester.dataset.storage import Storage
 from harvester.errors import ConfigError, DatasetError
 from harvester.messages import one_line, short_repr
 from harvester.model import SCHEMES, ListedObject, ObjectRef, Plan, Series, Shard
-from harvester.operating_system import read_at
 
 _OBJECT: Final = pa.struct(
     [pa.field("address", pa.string()), pa.field("size", pa.int64()), pa.field("etag", pa.string())]

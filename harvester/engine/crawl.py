@@ -14,6 +14,7 @@ import anyio
 from harvester.catalog import Catalog, open_catalog
 from harvester.catalog.clouds import schemes_of
 from harvester.config import CrawlConfig, LimitsConfig
+from harvester.config.operating_system import cpu_seconds
 from harvester.dataset import Dataset, Lock
 from harvester.dataset.plans import SpooledShards, spool
 from harvester.engine.bucket_listing import BucketName, FoundObjects, choose_buckets, list_buckets
@@ -36,7 +37,6 @@ from harvester.errors import ungrouped
 from harvester.fetch.series_listing import list_series
 from harvester.messages import count, size, span
 from harvester.model import ListedObject, Plan, Shard
-from harvester.operating_system import cpu_seconds
 from harvester.store.telemetry import Telemetry
 
 _logger = logging.getLogger("harvester")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import anyio
 
-from harvester.operating_system import is_windows
+from harvester.config.operating_system import is_windows
 
 
 @contextmanager

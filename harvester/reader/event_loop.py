@@ -8,7 +8,7 @@ from typing import Final, ParamSpec, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from harvester.operating_system import after_fork_in_child
+from harvester.config.operating_system import after_fork_in_child
 from harvester.store.base import Store
 from harvester.store.open import Credentials, StoreSettings, open_store
 from harvester.store.resilience.retrying_store import RetryPolicy

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Final, Self
 
+from harvester.config.operating_system import after_fork_in_child
 from harvester.dicom import Header
 from harvester.errors import ConfigError, ObjectChangedError
 from harvester.model import ObjectRef
-from harvester.operating_system import after_fork_in_child
 from harvester.reader.access import Access
 from harvester.reader.dataset_hints import ObjectHints, header_window
 from harvester.reader.event_loop import LOOP

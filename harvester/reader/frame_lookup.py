@@ -9,13 +9,13 @@ from typing import Final
 
 from anyio import to_thread
 
+from harvester.config.operating_system import after_fork_in_child
 from harvester.dicom import Header
 from harvester.dicom.frames import FrameIndex, PixelData, is_item, read_index
 from harvester.errors import FrameIndexError
 from harvester.fetch.frame_index import run_steps, search, warn_of_refused
 from harvester.fetch.headers import FetchedHeader
 from harvester.model import ByteRange
-from harvester.operating_system import after_fork_in_child
 from harvester.reader.dataset_hints import ObjectHints
 from harvester.reader.offset_table import own_table
 from harvester.reader.read_ahead import reading_ahead

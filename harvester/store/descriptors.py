@@ -3,7 +3,7 @@
 import logging
 from typing import Final
 
-from harvester.operating_system import descriptor_limits, raise_descriptor_limit
+from harvester.config.operating_system import descriptor_limits, raise_descriptor_limit
 
 _logger = logging.getLogger("harvester")
 

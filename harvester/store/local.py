@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 from anyio import to_thread
 
+from harvester.config.operating_system import open_flags, read_at
 from harvester.errors import (
     AccessDeniedError,
     ListingError,
@@ -21,7 +22,6 @@ from harvester.errors import (
     StoreError,
 )
 from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse, file_etag
-from harvester.operating_system import open_flags, read_at
 
 _THREADS = 8
 _MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})

@@ -21,6 +21,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, PositiveInt, TypeAdapter, ValidationError
 
+from harvester.config.operating_system import has_ended
 from harvester.dataset.bucket.client import BucketAccess
 from harvester.dataset.bucket.conditional_put import (
     ConditionalObject,
@@ -31,7 +32,6 @@ from harvester.dataset.bucket.conditional_put import (
 from harvester.dataset.bucket.errors import no_credentials
 from harvester.dataset.paths import LEASE
 from harvester.errors import DatasetBusyError, DatasetError
-from harvester.operating_system import has_ended
 
 LIFETIME: Final = 60.0
 """Seconds after which a lease that was not renewed is free."""

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from harvester.catalog import Catalog
 from harvester.config import LimitsConfig
+from harvester.config.operating_system import is_windows
 from harvester.engine.estimate import MEAN_SERIES_INSTANCES
 from harvester.engine.shard import CrawlProgress
 from harvester.engine.workers.processes import WorkerPool, start_workers
 from harvester.errors import ConfigError
 from harvester.messages import pip_install
-from harvester.operating_system import is_windows
 
 if TYPE_CHECKING:
     from harvester.engine.workers.dask_cluster import ClusterWorkers
