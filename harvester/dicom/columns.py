@@ -187,6 +187,7 @@ class HeaderColumns:
         columns = level.columns
         other, creators = self._other, None
         entries: dict[Any, OtherEntry] = {}
+        last = -1  # of the elements without a column: those with one are checked by their columns
         for element in elements:
             tag, vr, raw, _, length = element
             column = columns.get(tag)
@@ -208,6 +209,9 @@ class HeaderColumns:
                     self._fill_missing(values, missing)
                 self._fill_items(column, column.level, raw, elements)
             elif column is _NO_COLUMN:
+                if tag <= last:
+                    raise _OutOfOrderError
+                last = tag
                 if creators is None:
                     creators = private_creators(elements)
                     entries = other.known()

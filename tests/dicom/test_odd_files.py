@@ -271,6 +271,14 @@ def test_every_element_of_a_replaced_value_is_kept() -> None:
     assert all(entry["reason"].startswith("repeated") for entry in row["invalid_elements"])
 
 
+def test_a_repeated_element_without_a_column_is_marked() -> None:
+    creator, table = element(0x00090010, "LO", b"ACME"), element(0x00281201, "OW", b"\1\0")
+    private = sequence(0x00091001, item(PATIENT)), element(0x00091001, "SQ", b"")
+    row = row_of(part10(creator, *private, table, table))
+    assert invalid(row).keys() == {"00091001", "00091001[0].PatientID", "RedPaletteColorLookupTableData"}
+    assert [entry["path"] for entry in row["OtherElements"]] == ["00090010", "00091001"]
+
+
 def test_each_item_s_first_element_decides_its_encoding() -> None:
     creator = implicit(0x20050014, b"Philips MR Imaging DD 005 ")
     explicit_item = item(element(0x00189077, "CS", b"NO"), element(0x00189179, "CS", b"IEC_WHOLE_BODY"))
