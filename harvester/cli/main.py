@@ -1,6 +1,7 @@
 """The program `harvester`: its commands and its exit statuses."""
 
 import ast
+import errno
 import io
 import logging
 import os
@@ -24,6 +25,8 @@ BUG: Final = 1
 USAGE: Final = 2
 SOME_FAILED: Final = 3
 INTERRUPTED: Final = 130
+
+_DISK_IS_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 # typer has its own copy of click, and does not export the base class of usage errors.
 _USAGE_ERROR: Final[Any] = next(one for one in typer.BadParameter.__mro__ if one.__name__ == "ClickException")
@@ -157,17 +160,30 @@ def _status(busy: int) -> int:  # noqa: PLR0911  one for each exit status
             end.__context__, BrokenPipeError
         ):  # raised by typer
             raise
-        # The reader closed the pipe (`harvester sql ... | head`); Python must not flush again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader closed the pipe (`harvester sql ... | head`).
+        _drop_output()
         return DONE
     except _USAGE_ERROR as error:
         _print_usage_error(error)
         return USAGE
-    except Exception:  # noqa: BLE001  any other exception is a bug
-        sys.stderr.write(printable(traceback.format_exc(), keep="\n"))
-        _print_error("this is a bug in harvester; please report it with the lines above")
-        return BUG
+    except Exception as error:  # noqa: BLE001  any other exception is a bug
+        return _unexpected(error)
     return status if isinstance(status, int) else DONE
+
+
+def _unexpected(error: Exception) -> int:
+    if isinstance(error, OSError) and error.errno in _DISK_IS_FULL:  # for example `> file`
+        _drop_output()
+        _print_error(f"the output cannot be written: {error.strerror}")
+        return USAGE
+    sys.stderr.write(printable(traceback.format_exc(), keep="\n"))
+    _print_error("this is a bug in harvester; please report it with the lines above")
+    return BUG
+
+
+def _drop_output() -> None:
+    """Let Python's last flush of stdout go nowhere: it would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print_usage_error(error: Any) -> None:

@@ -136,6 +136,16 @@ def test_every_command_with_an_output_file_replaces_it_whole() -> None:
     assert others == ["init.py"]  # which never replaces a file
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_an_output_on_a_full_disk_is_an_error_of_one_line(dataset: Path) -> None:
+    for form in ("table", "csv", "json"):
+        command = [*COMMAND, "sql", "-d", str(dataset), "SELECT 1", "--format", form]
+        with Path("/dev/full").open("wb") as full:
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, timeout=300)
+        assert done.returncode == 2
+        assert done.stderr == b"harvester: the output cannot be written: No space left on device\n"
+
+
 def test_a_query_that_is_not_utf_8_is_an_error_of_one_line(dataset: Path) -> None:
     command = [*COMMAND, "sql", "-d", str(dataset)]
     for arguments, given in (([b"SELECT '\xff'"], None), ([], b"SELECT '\xff'")):
