@@ -1,4 +1,4 @@
-"""What a frame index is, what it is made for, and how many frames are believed."""
+"""The frame index of an object: offsets, lengths, and the source that they come from."""
 
 from array import array
 from bisect import bisect_left, bisect_right

@@ -1,4 +1,4 @@
-"""Reads the items of encapsulated pixel data, and holds what a table says against the items it points at."""
+"""Reads the items of encapsulated pixel data, and compares an offset table with the items."""
 
 from array import array
 from collections.abc import Generator, Sequence
@@ -78,7 +78,7 @@ def basic_table_length(pixels: PixelData) -> Steps[int]:
 
 
 def check_order(offsets: "array[int]", pixels: PixelData, first: int) -> None:
-    """Refuse offsets that can be wrong without a look at the object.
+    """Refuse offsets that are wrong whatever the object contains.
 
     Args:
         offsets: Of the frames, from the object's start.
@@ -94,7 +94,9 @@ def check_order(offsets: "array[int]", pixels: PixelData, first: int) -> None:
     before = offsets[0] - ITEM_HEADER
     for number, offset in enumerate(offsets, 1):
         if offset < before + ITEM_HEADER:
-            raise FrameIndexError(f"frame {number} is said to start in front of the last one", offset=offset)
+            raise FrameIndexError(
+                f"frame {number} starts before the previous one in the offset table", offset=offset
+            )
         before = offset
     if before + ITEM_HEADER > pixels.size:
         raise FrameIndexError(f"frame {len(offsets)} lies behind the object's end", offset=before)
@@ -108,12 +110,12 @@ def gaps(ends: Sequence[int], offsets: "array[int]") -> list[int]:
 def check_items(
     offsets: "array[int]", pixels: PixelData, end: int | None = None, doubtful: Sequence[int] = ()
 ) -> Steps[int]:
-    """Look up some of the offsets, the first and the last always: at each there has to be an item.
+    """Look up some of the offsets, always the first and the last: each must point to an item.
 
     Args:
         offsets: Of the frames, ascending.
         pixels: The object.
-        end: Where the last frame ends, if it is said; the pixel data has to end there.
+        end: Where the last frame ends, if the table has it; the pixel data must end there.
         doubtful: Frames (from 0) to look at, too, as far as they are not too many.
 
     Returns:
@@ -135,15 +137,19 @@ def check_items(
             stop = offsets[place] + ITEM_HEADER + item_length(header, offsets[place])
         except FrameIndexError:
             raise FrameIndexError(
-                f"frame {place + 1} is said to start where no item is", offset=offsets[place]
+                f"no item starts where the offset table has frame {place + 1}", offset=offsets[place]
             ) from None
         bound = offsets[place + 1] if place + 1 < len(offsets) else end or pixels.size
         if stop > bound:
-            raise FrameIndexError(f"frame {place + 1} is longer than is said", offset=offsets[place])
+            raise FrameIndexError(
+                f"frame {place + 1} is longer than in the offset table", offset=offsets[place]
+            )
     if end is None:
         return (yield from scan_fragments(pixels, stop)).end
     if end < pixels.size and headers[-1][:4] != SEQUENCE_DELIMITATION:
-        raise FrameIndexError("the pixel data does not end where the last frame is said to", offset=end)
+        raise FrameIndexError(
+            "the pixel data does not end with the last frame of the offset table", offset=end
+        )
     return end
 
 

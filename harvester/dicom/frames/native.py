@@ -1,4 +1,4 @@
-"""Where the frames of uncompressed pixel data lie: they follow from their size, down to the bit."""
+"""Computes where the frames of uncompressed pixel data lie, to the bit, from their size."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -1,4 +1,4 @@
-"""Finds the frames of an object that has no table: from item to item, and fragments joined to frames."""
+"""Finds the frames of an object without an offset table: walks the items, and joins fragments to frames."""
 
 from array import array
 
@@ -21,7 +21,7 @@ def scan_frames(pixels: PixelData) -> Reading:
 
 
 def first_fragments(fragments: Fragments, pixels: PixelData) -> "array[int]":
-    """The first fragment of each frame; a video stream is taken for one frame.
+    """The first fragment of each frame; a video stream counts as one frame.
 
     If Number of Frames does not fit, the frames are the images that start or end at a fragment's border.
 
@@ -46,7 +46,7 @@ def first_fragments(fragments: Fragments, pixels: PixelData) -> "array[int]":
         return behind
     if not starting:
         raise FrameIndexError(
-            f"which of {len(offsets)} fragments make each of {frames} frames cannot be told",
+            f"which of {len(offsets)} fragments make each of {frames} frames cannot be determined",
             offset=offsets[0],
         )
     return starting

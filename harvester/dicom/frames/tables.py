@@ -1,4 +1,4 @@
-"""Reads the two offset tables that DICOM has: the basic one, and the extended one with 64 bits a frame."""
+"""Reads the two offset tables of DICOM: the basic one, and the extended one with 64 bits per frame."""
 
 import sys
 from array import array
@@ -45,7 +45,7 @@ def read_basic_table(pixels: PixelData) -> Reading:
 
 
 def read_extended_table(pixels: PixelData) -> Reading:
-    """The index that (7FE0,0001) and (7FE0,0002) hold (PS3.3 C.7.6.3.1.8): a frame, a fragment.
+    """The index that (7FE0,0001) and (7FE0,0002) hold (PS3.3 C.7.6.3.1.8): one fragment per frame.
 
     Some programs count the header of the item in the lengths: then the offsets alone are believed, and
     more of them are looked up.

@@ -1,7 +1,7 @@
-"""Takes the places of frames from the TIFF directory of a file that is DICOM and TIFF at once (PS3.10 7.1).
+"""Reads the positions of frames from the TIFF directory of a file that is both DICOM and TIFF (PS3.10 7.1).
 
-The directory says where each tile's bytes start and how many they are. In the same file these bytes are
-fragments of the pixel data, so that eight bytes in front of each there has to be the header of an item.
+The directory has the offset and the length of each tile. In the same file these bytes are fragments of the
+pixel data: the eight bytes before each must be the header of an item.
 """
 
 import struct
