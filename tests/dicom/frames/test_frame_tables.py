@@ -75,12 +75,12 @@ def test_a_long_extended_table_is_asked_for_where_it_lies():
     ("change", "reason"),
     [
         (lambda offsets: [offsets[0] + 2, *offsets[1:]], "first fragment"),
-        (lambda offsets: [*offsets[:-1], offsets[-1] + 2], "no item is"),
-        (lambda offsets: [*offsets[:5], offsets[6], offsets[5], *offsets[7:]], "front of"),
+        (lambda offsets: [*offsets[:-1], offsets[-1] + 2], "no item starts"),
+        (lambda offsets: [*offsets[:5], offsets[6], offsets[5], *offsets[7:]], "before the previous"),
         (lambda offsets: [*offsets[:-1], 0xFFFFFF00], "behind the object's end"),
         (lambda offsets: offsets[:-1], "bytes for 40 frames"),
         (lambda offsets: [*offsets, offsets[-1] + 8], "bytes for 40 frames"),
-        (lambda offsets: [0] * len(offsets), "front of"),
+        (lambda offsets: [0] * len(offsets), "before the previous"),
     ],
     ids=["first", "last", "order", "behind", "fewer", "more", "zeros"],
 )

@@ -102,7 +102,7 @@ def test_a_directory_for_each_frame_will_do():
     ("entries", "reason"),
     [
         (lambda tiles, counts: {324: [tile + 2 for tile in tiles], 325: counts}, "first fragment"),
-        (lambda tiles, counts: {324: tiles, 325: [*counts[:-1], counts[-1] + 2]}, "does not end where"),
+        (lambda tiles, counts: {324: tiles, 325: [*counts[:-1], counts[-1] + 2]}, "does not end with"),
         (lambda tiles, counts: {324: tiles, 325: [counts[0] + 2, *counts[1:]]}, "next one starts"),
         (lambda tiles, counts: {324: tiles[:-1], 325: counts[:-1]}, "29 tiles for 30 frames"),
         (lambda tiles, counts: {324: tiles, 325: counts[:-1]}, "30 offsets and 29 byte counts"),
