@@ -62,6 +62,8 @@ class _Checks:
             detail, passed = f"no response in {_STEP_SECONDS:.0f} s", False
         except HarvesterError as error:
             detail, passed = one_line(error), False
+        except (anyio.BrokenResourceError, anyio.EndOfStream):
+            detail, passed = f"{self.target} closed the connection", False
         except OSError as error:
             detail, passed = one_line(connection_error(_first_cause(error), self.target)), False
         self.results.append(Check(name, self.target, passed, detail, time.monotonic() - started))
@@ -125,7 +127,13 @@ async def _connect(url: URL) -> str:
 
 async def _handshake(url: URL, ca_bundle: str | None) -> str:
     context = trusted_certificates(ca_bundle) or ssl.create_default_context()
-    async with await anyio.connect_tcp(url.host or "", url.port or 443, ssl_context=context) as stream:
+    stream = await anyio.connect_tcp(
+        url.host or "",
+        url.port or 443,
+        ssl_context=context,
+        tls_standard_compatible=False,  # at its end, most HTTP servers close without TLS's farewell
+    )
+    async with stream:
         return str(stream.extra(TLSAttribute.tls_version))  # noqa: S610  anyio's, not Django's
 
 

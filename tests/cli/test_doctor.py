@@ -4,12 +4,20 @@ import json
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
+import anyio
 import pytest
 from harvester_program import run
 from recorded_demo import RecordedDemo, recorded_demo
+from tls_servers import authority_file, server_context
+
+from harvester.model import ObjectRef
+from harvester.store.diagnosis import check_series
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +63,29 @@ def test_a_closed_port_is_named_and_what_needs_it_is_left_out(demo: RecordedDemo
     assert not connection["passed"]
     assert f"127.0.0.1:{port} refuses connections" in connection["detail"]
     assert "listing" not in found
+
+
+@pytest.mark.parametrize(("completes_tls", "detail"), [(True, "TLSv1"), (False, "closed the connection")])
+def test_a_server_that_closes_without_the_farewell_of_tls(completes_tls, detail, tmp_path, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority_file(tmp_path)))
+    tls = server_context("127.0.0.1")
+
+    def serve(listener: socket.socket) -> None:
+        while True:
+            connection, _ = listener.accept()
+            with suppress(OSError), connection:
+                if completes_tls:
+                    connection = tls.wrap_socket(connection, server_side=True)
+                with connection:
+                    connection.recv(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        Thread(target=serve, args=(listener,), daemon=True).start()
+        endpoint = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        found = anyio.run(partial(check_series, ObjectRef("scans", "a/"), endpoint=endpoint))
+    (handshake,) = (check for check in found if check.name == "TLS")
+    assert handshake.passed is completes_tls
+    assert detail in handshake.detail
 
 
 def test_an_unknown_host_is_named(demo: RecordedDemo, tmp_path: Path) -> None:
