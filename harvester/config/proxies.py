@@ -25,6 +25,8 @@ class Proxies:
 
     def __init__(self, settings: Mapping[str, str]) -> None:
         self._settings = dict(settings)
+        if "no" in self._settings:  # urllib knows the suffix .example, but not *.example
+            self._settings["no"] = self._settings["no"].replace("*.", ".")
         everywhere = self._settings.get("all")
         found = {scheme: self._settings.get(scheme) or everywhere for scheme in _SCHEMES}
         self._proxies = {scheme: _checked(scheme, text) for scheme, text in found.items() if text}
@@ -56,7 +58,7 @@ class Proxies:
         host = f"{origin.host}:{origin.port}"
         if urllib.request.proxy_bypass_environment(host, self._settings):  # type: ignore[attr-defined]
             return None
-        return None if _is_in_a_network(origin.host, self._settings.get("no", "")) else proxy
+        return None if _is_in_a_network(origin, self._settings.get("no", "")) else proxy
 
 
 def _checked(scheme: str, text: str) -> URL:
@@ -72,15 +74,22 @@ def _checked(scheme: str, text: str) -> URL:
     return url
 
 
-def _is_in_a_network(host: str, no_proxy: str) -> bool:
+def _is_in_a_network(origin: URL, no_proxy: str) -> bool:
     try:
-        address = ipaddress.ip_address(host)
+        address = ipaddress.ip_address(origin.host or "")
     except ValueError:
         return False
     for text in no_proxy.split(","):
-        try:
-            if address in ipaddress.ip_network(text.strip(), strict=False):
-                return True
-        except ValueError:
-            continue  # a name
+        whole = text.strip()
+        rest, _, port = whole.rpartition(":")
+        # The colon may be one of an IPv6 address.
+        if _holds(whole, address) or (port == str(origin.port) and _holds(rest, address)):
+            return True
     return False
+
+
+def _holds(network: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    try:
+        return address in ipaddress.ip_network(network.strip("[]"), strict=False)
+    except ValueError:
+        return False  # a name
