@@ -67,3 +67,11 @@ def log_as(form: LogFormat) -> None:
     if form is LogFormat.JSON:
         for handler in logging.getLogger().handlers:
             handler.setFormatter(JsonFormatter())
+
+
+def print_error(message: str) -> None:
+    """Print why the program ends, in the form of the log lines."""
+    if any(isinstance(one.formatter, JsonFormatter) for one in logging.getLogger().handlers):
+        logging.getLogger("harvester").error("%s", message)
+    else:
+        sys.stderr.write(f"harvester: {printable(message)}\n")

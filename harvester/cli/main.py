@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from harvester.cli.logs import TextFormatter, print_any_text
+from harvester.cli.logs import TextFormatter, print_any_text, print_error
 from harvester.engine.workers.memory import keep_small
 from harvester.errors import DatasetBusyError, HarvesterError, HarvestError, UserError
 from harvester.messages import printable
@@ -147,13 +147,13 @@ def _status(busy: int) -> int:  # noqa: PLR0911  one for each exit status
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except UserError as error:
-        _print_error(str(error))
+        print_error(str(error))
         return busy if isinstance(error, DatasetBusyError) else USAGE
     except HarvestError as error:
-        _print_error(f"{error} ({error.reason})")
+        print_error(f"{error} ({error.reason})")
         return SOME_FAILED
     except HarvesterError as error:
-        _print_error(str(error))
+        print_error(str(error))
         return BUG
     except (BrokenPipeError, SystemExit) as end:
         if isinstance(end, SystemExit) and not isinstance(
@@ -174,10 +174,10 @@ def _status(busy: int) -> int:  # noqa: PLR0911  one for each exit status
 def _unexpected(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno in _DISK_IS_FULL:  # for example `> file`
         _drop_output()
-        _print_error(f"the output cannot be written: {error.strerror}")
+        print_error(f"the output cannot be written: {error.strerror}")
         return USAGE
     sys.stderr.write(printable(traceback.format_exc(), keep="\n"))
-    _print_error("this is a bug in harvester; please report it with the lines above")
+    print_error("this is a bug in harvester; please report it with the lines above")
     return BUG
 
 
@@ -196,8 +196,4 @@ def _print_usage_error(error: Any) -> None:
         names.insert(0, context.info_name)
         context = context.parent
     message = " ".join(error.format_message().split())
-    _print_error(f"{message} See `{' '.join(['harvester', *names])} --help`.")
-
-
-def _print_error(message: str) -> None:
-    sys.stderr.write(f"harvester: {printable(message)}\n")
+    print_error(f"{message} See `{' '.join(['harvester', *names])} --help`.")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -74,6 +75,7 @@ def crawl(runs: list[Run], tmp_path: Path, request: pytest.FixtureRequest):
         prefixes: list[str] | None = None,
         limits: str = "processes = 1",
         shell: str = "",
+        options: tuple[str, ...] = (),
         **environment: str,
     ) -> Ended:
         (tmp_path / "urls.txt").write_text("\n".join(urls or [f"s3://hospital/{key}" for key in KEYS]))
@@ -87,7 +89,7 @@ def crawl(runs: list[Run], tmp_path: Path, request: pytest.FixtureRequest):
             )
             + f"[limits]\nshard_instances = 10\n{limits}\n"
         )
-        command = [*COMMAND, "crawl", str(tmp_path / "crawl.toml"), "--json"]
+        command = [*COMMAND, "crawl", str(tmp_path / "crawl.toml"), "--json", *options]
         if shell:
             command = ["sh", "-c", f'{shell} && exec "$@"', "sh", *command]
         started = time.monotonic()
@@ -135,6 +137,27 @@ def test_a_name_that_does_not_exist(crawl):
 def test_a_port_that_refuses_connections(crawl):
     done = crawl(f"http://127.0.0.1:{closed_port()}")
     assert_ended_with(done, "refuses connections; check the host, the port")
+
+
+def test_a_server_that_hangs_up_is_named_within_seconds_in_json_logs(crawl):
+    first: list[datetime] = []
+
+    class HangingUp(FaultyBucket):
+        async def answer(self, *_):
+            first.append(datetime.now(UTC))
+            return False
+
+    with serving_from_a_thread(HangingUp({})) as bucket:
+        limits = "processes = 1\npatience_seconds = 1"
+        done = crawl(bucket.endpoint, limits=limits, options=("--log-format", "json"))
+    assert done.status == 2
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    warning = next(line for line in lines if line["level"] == "WARNING")
+    assert datetime.fromisoformat(warning["time"]) - first[0] < timedelta(seconds=5)
+    assert "s3://hospital: the connection failed" in warning["message"]
+    assert "its requests wait for it up to 1 s" in warning["message"]
+    assert lines[-1]["level"] == "ERROR"
+    assert "no request has succeeded" in lines[-1]["message"]
 
 
 def test_a_proxy_is_used_for_every_object(crawl, tmp_path):
