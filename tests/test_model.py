@@ -1,5 +1,6 @@
 import pytest
 
+from harvester.errors import ConfigError
 from harvester.model import ObjectRef
 
 
@@ -26,3 +27,11 @@ def test_an_address_is_written_as_it_can_be_read_again(url, written):
     ref = ObjectRef.parse(url)
     assert ref.url == written
     assert ObjectRef.parse(written).url == written
+
+
+@pytest.mark.parametrize(
+    "url", ["az://scans/a.dcm", "abfss://scans@site.example/a.dcm", "wasbs://scans/a.dcm"]
+)
+def test_azure_is_refused_by_name_with_the_way_out(url):
+    with pytest.raises(ConfigError, match=r"Azure Blob Storage is not supported; use an S3 gateway .* https"):
+        ObjectRef.parse(url)

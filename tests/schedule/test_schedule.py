@@ -11,6 +11,7 @@ import anyio
 import pytest
 from aiohttp import web
 from harvester_program import run
+from proxy_server import proxy
 
 from harvester.cli.schedule import command
 from harvester.config import ScheduleConfig, load
@@ -222,6 +223,19 @@ def test_a_webhook_gets_one_json_object(status: int, caplog: pytest.LogCaptureFi
     assert ("the server responded with status 500" in caplog.text) is (status == 500)
     assert "ClientConnectorError" in caplog.text
     assert "secret" not in caplog.text
+
+
+def test_a_webhook_goes_through_the_proxy(tmp_path, monkeypatch, caplog):
+    url = "http://hooks.invalid/hook?token=secret"  # only the proxy could find this host
+    schedule = ScheduleConfig(cron="* * * * *", webhook=url)
+    with proxy(tmp_path, "BasicAuth me password") as running:
+        monkeypatch.setenv("HTTP_PROXY", f"http://me:password@127.0.0.1:{running.port}")
+        monkeypatch.setenv("NO_PROXY", "other.invalid")
+        anyio.run(notify, schedule, {"failed": True})
+        assert "POST http://hooks.invalid/hook" in running.log_file.read_text()
+    assert "the server responded with status 5" in caplog.text
+    assert "secret" not in caplog.text
+    assert "password" not in caplog.text
 
 
 @pytest.mark.parametrize(
