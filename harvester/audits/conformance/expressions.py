@@ -91,6 +91,18 @@ class Translator:
         raise ValueError(f"not an attribute: {ast.unparse(node)}")
 
 
+def attributes_of(expression: str) -> list[tuple[bool, str]]:
+    """The attributes that a condition reads: whether each is at the top level, and its keyword."""
+    found = {}
+    for node in ast.walk(ast.parse(expression, mode="eval")):
+        match node:
+            case ast.Attribute(attr=keyword):
+                found[True, keyword] = None
+            case ast.Name(id=keyword) if keyword not in ("present", "root"):
+                found[False, keyword] = None
+    return list(found)
+
+
 def _constant(node: ast.expr) -> str:
     if not isinstance(node, ast.Constant):
         raise TypeError(f"not a constant: {ast.unparse(node)}")

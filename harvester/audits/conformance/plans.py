@@ -10,7 +10,9 @@ from pydicom._uid_dict import UID_dictionary
 from harvester.audits.conformance.checks import Case, Check, CheckList, Selection
 from harvester.audits.conformance.class_checks import ClassChecks, ItemChecks
 from harvester.audits.conformance.levels import Fields
+from harvester.audits.conformance.required import NOT_LISTED
 from harvester.audits.conformance.standard import iod, iod_name
+from harvester.audits.conformance.value_checks import MORE_EMPTY_ELEMENTS
 from harvester.catalog.database import literal
 
 
@@ -106,9 +108,13 @@ def _fields(connection: duckdb.DuckDBPyConnection) -> Fields:
 
 def _source(fields: Fields, options: ConformanceOptions, uid: str, modalities: list[str | None]) -> str:
     """The instances of a class. Parts of other modalities are not opened: folders have the modality."""
+    not_listed = f"CASE WHEN {MORE_EMPTY_ELEMENTS} THEN '{NOT_LISTED}' ELSE e.path END"
     lists = [
-        f"[e.path FOR e IN {name}] AS {alias}" if name in fields else f"CAST([] AS VARCHAR[]) AS {alias}"
-        for name, alias in (("bulk_data", "bulk_paths"), ("invalid_elements", "invalid_paths"))
+        f"[{path} FOR e IN {name}] AS {alias}" if name in fields else f"CAST([] AS VARCHAR[]) AS {alias}"
+        for name, alias, path in (
+            ("bulk_data", "bulk_paths", "e.path"),
+            ("invalid_elements", "invalid_paths", not_listed),
+        )
     ]
     if "empty_elements" not in fields:
         lists.append("CAST([] AS VARCHAR[]) AS empty_elements")

@@ -6,6 +6,7 @@ from typing import Final
 
 from harvester.audits.conformance.checks import Case, Check, CheckList
 from harvester.audits.conformance.conditions import MODULE_CONDITIONS, Condition, condition_of, inclusion
+from harvester.audits.conformance.expressions import attributes_of
 from harvester.audits.conformance.levels import PIXEL_DATA, DataSetLevel, item_fields
 from harvester.audits.conformance.standard import (
     GROUP_SEQUENCES,
@@ -17,6 +18,9 @@ from harvester.audits.conformance.standard import (
 )
 from harvester.catalog.database import identifier, literal
 from harvester.dicom.dictionary import BINARY_VRS, attributes_by_keyword
+
+NOT_LISTED: Final = "*"
+"""Among the paths of invalid elements: `empty_elements` does not list all elements without a value."""
 
 # Beyond the header, where the harvest stops reading.
 _AFTER_PIXEL_DATA: Final = frozenset({"DataSetTrailingPadding", "DigitalSignaturesSequence"})
@@ -111,7 +115,12 @@ class RequiredAttributes:
             translated = level.translator.sql(condition.expression)
             required = translated if guard == "true" else f"({guard} AND {translated})"
         flag = absent if required == "true" else f"({required} AND {absent})"
-        yield from self._checks.case(check, flag, "true" if there == "false" else f"NOT {there}")
+        confirm = [] if there == "false" else [f"NOT {there}"]
+        if kind in ("2", "2C"):
+            confirm.append(f"NOT list_contains(invalid_paths, '{NOT_LISTED}')")
+        if (decided := _decided(level, condition)) != "true":
+            confirm.append(decided)
+        yield from self._checks.case(check, flag, " AND ".join(confirm) or "true")
 
     def _unexpected(
         self, level: DataSetLevel, check: Check, condition: Condition, guard: str
@@ -120,27 +129,21 @@ class RequiredAttributes:
         if not condition.otherwise and level.column(check.keyword) is not None:
             translated = level.translator.sql(condition.expression)
             flag = f"{guard} AND NOT {translated} AND {level.has_value(check.keyword)}"
-            yield from self._checks.case(replace(check, kind="unexpected", severity="warning"), flag)
+            check = replace(check, kind="unexpected", severity="warning")
+            yield from self._checks.case(check, flag, _decided(level, condition))
 
     def _presence(self, level: DataSetLevel, keyword: str) -> tuple[str, str] | None:
         """The SQL conditions that a column has no value, and that the attribute is there all the same."""
         name = level.sql_name(keyword)
-        if keyword in PIXEL_DATA:
+        if keyword in PIXEL_DATA and not level.path:
             return f"pixel_data_keyword IS DISTINCT FROM {literal(keyword)}", "false"
         known = attributes_by_keyword().get(keyword.lower())
         if known is None or known.repeating:
             return None
-        column = level.column(keyword)
-        if known.vr in BINARY_VRS or (column is None and "OW" in known.vr):
-            if level.path:
-                return None
-            places = ["bulk_paths"]
-            absent = "true"
-        else:
-            places = []
-            absent = "true" if column is None else f"NOT COALESCE({level.has_value(keyword)}, false)"
-        places.append("invalid_paths")
-        there = [f"list_contains({one}, {name})" for one in places]
+        absent = (
+            "true" if level.column(keyword) is None else f"NOT COALESCE({level.has_value(keyword)}, false)"
+        )
+        there = [f"list_contains({one}, {name})" for one in ("bulk_paths", "invalid_paths")]
         if self._knows_empty:
             there.append(self._is_empty(level, keyword))
         joined = " OR ".join(f"COALESCE({one}, false)" for one in there)
@@ -178,10 +181,33 @@ class RequiredAttributes:
                 "PS3.3 C.7.6.16",
             )
             found = f"COALESCE({in_shared}, false) OR COALESCE({in_frames}, false)"
-            yield from self._checks.case(check, f"{required} AND NOT ({found})")
+            elsewhere = f"[p FOR p IN list_concat(bulk_paths, invalid_paths) IF ends_with(p, '.{keyword}')]"
+            confirm = f"len({elsewhere}) = 0 AND {_decided(self._root, condition)}"
+            yield from self._checks.case(check, f"{required} AND NOT ({found})", confirm)
 
     def _in_group(self, sequence: str, keyword: str, template: str) -> str:
         kind = self._root.fields.get(sequence)
         if kind is None or keyword not in item_fields(kind):
             return "false"
         return template.format(identifier(sequence), identifier(keyword))
+
+
+def _decided(level: DataSetLevel, condition: Condition | None) -> str:
+    """The SQL condition that no attribute that a condition reads has its value outside of its column."""
+    names = (
+        []
+        if condition is None
+        else [
+            literal(keyword) if of_root else level.sql_name(keyword)
+            for of_root, keyword in attributes_of(condition.expression)
+            if not ((of_root or not level.path) and _is_binary(keyword))  # `present` knows where these are
+        ]
+    )
+    if not names:
+        return "true"
+    return f"NOT list_has_any(list_concat(bulk_paths, invalid_paths), [{', '.join(names)}])"
+
+
+def _is_binary(keyword: str) -> bool:
+    known = attributes_by_keyword().get(keyword.lower())
+    return known is not None and any(vr in known.vr for vr in BINARY_VRS)

@@ -128,8 +128,11 @@ def _bit_columns(flags: Sequence[str]) -> dict[str, str]:
 
 
 def _top_paths(column: str) -> str:
-    """The paths of the top level."""
-    return f"[p FOR p IN {column} IF NOT contains(p, '[')]"
+    """The paths that the checks of the top level read: also of functional groups outside of their column."""
+    kept = "NOT contains(p, '[')"
+    if column != "empty_elements":
+        kept += " OR ends_with(p, 'Sequence')"
+    return f"[p FOR p IN {column} IF {kept}]"
 
 
 def _invalid(plan: ClassPlan, columns: str) -> str:
