@@ -1,6 +1,6 @@
 """The public functions `audit`, `conformance` and `report`, blocking and asynchronous, and their results."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from html import escape
 from os import PathLike
@@ -16,8 +16,10 @@ from harvester.audits.conformance import (
     ConformanceResult,
     check_dataset,
     check_object,
+    dataset_findings,
 )
 from harvester.audits.conformance.options import conformance_options
+from harvester.audits.findings import MAX_FINDINGS
 from harvester.audits.output import as_json, json_bytes
 from harvester.audits.rules.base import SEVERITIES, Severity
 from harvester.audits.run import AuditResult, check_rules, run_audit
@@ -115,15 +117,15 @@ async def aaudit(
 
 
 class ConformanceSummary(TableResult):
-    """The result of `conformance`; as a table, the findings of one object, or their counts in a dataset.
+    """The result of `conformance`; as a table, its findings, at most a million.
 
     Attributes:
         result: The counts, and what was not checked.
     """
 
-    def __init__(self, result: ConformanceResult, findings: pa.Table | None) -> None:
+    def __init__(self, result: ConformanceResult, find: Callable[[int], pa.Table]) -> None:
         self.result = result
-        self._findings = findings
+        self._find = find
 
     @property
     def passed(self) -> bool:
@@ -131,8 +133,19 @@ class ConformanceSummary(TableResult):
         return not self.result.total("error")
 
     def arrow(self) -> pa.Table:
-        """Of one object its findings; of a dataset their counts by SOP class, attribute and kind."""
-        return self.result.summary() if self._findings is None else self._findings
+        """The findings as an Arrow table, one row each; of a dataset they are searched on each call."""
+        return self._find(MAX_FINDINGS)
+
+    def head(self, rows: int = 10) -> pa.Table:
+        """The first findings as an Arrow table."""
+        return self._find(rows)
+
+    def counts(self) -> pa.Table:
+        """The findings counted by SOP class, collection, attribute and kind."""
+        return self.result.summary()
+
+    def _shown(self) -> pa.Table:
+        return self.counts().slice(0, 10)
 
     def _summary(self) -> str:
         totals = ", ".join(f"{self.result.total(one):,} {one}" for one in reversed(SEVERITIES))
@@ -171,9 +184,11 @@ def conformance(
         raise ConfigError("name either a dataset, or an object with url=")
     options = conformance_options(sop_classes=sop_class, severity=severity, **selection)
     if url is not None:
-        return ConformanceSummary(*check_object(str(url), options, endpoint))
+        result, found = check_object(str(url), options, endpoint)
+        return ConformanceSummary(result, partial(found.slice, 0))
     file = None if output is None else Path(output)
-    return ConformanceSummary(check_dataset(str(dataset), options, file), None)
+    result = check_dataset(str(dataset), options, file)
+    return ConformanceSummary(result, partial(dataset_findings, str(dataset), options))
 
 
 async def aconformance(

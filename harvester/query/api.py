@@ -79,16 +79,20 @@ class TableResult:
     def _summary(self) -> str:
         return ""
 
+    def _shown(self) -> pa.Table:
+        """The rows that a notebook shows."""
+        return self.head()
+
     def __str__(self) -> str:
         return self._summary() or repr(self)
 
     def __repr__(self) -> str:
-        head, text = self.head(), io.StringIO()
+        head, text = self._shown(), io.StringIO()
         write_result(Result(tuple(head.column_names), head.to_reader()), "table", text)
         return f"{self._summary()}\n{text.getvalue()}".strip()
 
     def _repr_html_(self) -> str:
-        head = self.head()
+        head = self._shown()
         names = "".join(f"<th>{escape(name)}</th>" for name in head.column_names)
         rows = "".join(
             f"<tr>{''.join(f'<td>{_cell(value)}</td>' for value in row)}</tr>"

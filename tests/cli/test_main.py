@@ -211,6 +211,21 @@ def test_a_header_from_a_bucket_as_json(demo: RecordedDemo) -> None:
     assert there["SOPInstanceUID"] == pydicom.dcmread(CT).SOPInstanceUID
 
 
+def test_the_conformance_of_an_object_in_a_bucket_needs_its_header_alone(demo: RecordedDemo) -> None:
+    demo.forget()
+    key = next(one.key for one in lay_out().instances if Path(one.path) == CT.resolve())
+    url = f"s3://{demo.address.bucket}/{key}"
+    there = run("conformance", url, "--endpoint", demo.address.endpoint, "--json")
+    here = run("conformance", CT, "--json")
+    assert (there.status, len(demo.objects)) == (here.status, 1)
+    found, expected = json.loads(there.stdout), json.loads(here.stdout)
+    assert found["instances"] == {pydicom.dcmread(CT).SOPClassUID: 1}
+    assert {one["instance_url"] for one in found["findings"]} <= {url}
+    for one in (*found["findings"], *expected["findings"]):
+        del one["instance_url"]
+    assert found == expected
+
+
 @pytest.mark.parametrize("name", ["text", "nothing", "cut", "missing"])
 def test_a_header_that_cannot_be_read_is_one_line_and_status_3(tmp_path: Path, name: str) -> None:
     contents = {"text": b"Once upon a time. " * 20, "nothing": b"", "cut": CT.read_bytes()[:900]}

@@ -1,6 +1,6 @@
 """Conformance of instances to their IOD (PS3.3), checked by SQL over a dataset."""
 
-from harvester.audits.conformance.check import check_dataset, check_table
+from harvester.audits.conformance.check import check_dataset, check_table, dataset_findings
 from harvester.audits.conformance.checks import Check, Selection
 from harvester.audits.conformance.one_object import check_object
 from harvester.audits.conformance.plans import ConformanceOptions
@@ -15,4 +15,5 @@ __all__ = [
     "check_dataset",
     "check_object",
     "check_table",
+    "dataset_findings",
 ]

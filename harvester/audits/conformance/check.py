@@ -19,7 +19,8 @@ from harvester.dataset.output_file import replaced_file
 from harvester.query import DatabaseOptions, open_dataset, run_query
 
 _IDENTITY: Final = (
-    *("SOPClassUID", "SOPInstanceUID", "Modality", "instance_url", "collection_id", "pixel_data_keyword"),
+    *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "instance_url", "collection_id"),
+    "pixel_data_keyword",
 )
 _GROUP_ROWS: Final = 262_144
 
@@ -58,6 +59,32 @@ def check_dataset(
     return result
 
 
+def dataset_findings(dataset: str, options: ConformanceOptions, most: int) -> pa.Table:
+    """The findings of a dataset, at most so many.
+
+    Args:
+        dataset: Its location.
+        options: What is checked.
+        most: How many.
+
+    Returns:
+        A table of `FINDING_COLUMNS`.
+
+    Raises:
+        UserError: The dataset cannot be read, or a condition is not SQL.
+    """
+    found = [FINDING_COLUMNS.empty_table()]
+    rows = 0
+    with closing(open_dataset(dataset, DatabaseOptions(options.memory, asked_often=True))) as connection:
+        for plan in class_plans(connection, options):
+            for batch in findings(connection, plan):
+                found.append(pa.table(batch.slice(0, most - rows)))
+                rows += found[-1].num_rows
+                if rows == most:
+                    return pa.concat_tables(found)
+    return pa.concat_tables(found)
+
+
 def check_table(
     row: pa.Table, options: ConformanceOptions | None = None
 ) -> tuple[ConformanceResult, pa.Table]:
@@ -88,11 +115,13 @@ def _check(
     counts: list[Count] = []
     for plan in plans:
         on_class(plan.sop_class_uid)
-        for query in ClassScan(connection, plan, "collection_id").queries():
-            counts += [
-                Count(plan.sop_class_uid, check=plan.checks[row.pop("id")], **row)
-                for row in read(connection, query).read_all().to_pylist()
-            ]
+        rows = [
+            row
+            for query in ClassScan(connection, plan, "collection_id").queries()
+            for row in read(connection, query).read_all().to_pylist()
+        ]
+        rows.sort(key=lambda row: (row["collection_id"] or "", row["id"]))
+        counts += [Count(plan.sop_class_uid, check=plan.checks[row.pop("id")], **row) for row in rows]
     return ConformanceResult(
         edition(),
         {plan.sop_class_uid: plan.instances for plan in plans},
@@ -111,11 +140,13 @@ def series_findings(
         options: What is checked.
 
     Returns:
-        Batches of `SeriesInstanceUID`, `collection_id`, `Modality`, `instance_url`, `instances`, `problem`.
+        Batches of `subject`, `SeriesInstanceUID`, `collection_id`, `Modality`, `instance_url`, `instances`
+        and `problem`. An object without a series is a subject of its own.
     """
+    keys = "subject, SeriesInstanceUID, collection_id, Modality"
     for plan in class_plans(connection, options):
         problems = pa.array([problem(check) for check in plan.checks], pa.string())
-        for query in ClassScan(connection, plan, "SeriesInstanceUID, collection_id, Modality").queries():
+        for query in ClassScan(connection, plan, keys).queries():
             for batch in read(connection, query):
                 columns = {
                     name: batch.column(name) for name in batch.schema.names if name not in ("id", "findings")

@@ -93,7 +93,7 @@ class Translator:
 
 def attributes_of(expression: str) -> list[tuple[bool, str]]:
     """The attributes that a condition reads: whether each is at the top level, and its keyword."""
-    found = {}
+    found: dict[tuple[bool, str], None] = {}
     for node in ast.walk(ast.parse(expression, mode="eval")):
         match node:
             case ast.Attribute(attr=keyword):

@@ -122,4 +122,5 @@ def _source(fields: Fields, options: ConformanceOptions, uid: str, modalities: l
     if None in modalities:
         folders = "true"
     of_class = f"({options.where}) AND COALESCE(SOPClassUID, '') = {literal(uid)} AND {folders}"
+    lists.append("COALESCE(SeriesInstanceUID, instance_url) AS subject")
     return f"FROM (SELECT *, {', '.join(lists)} FROM instances WHERE {of_class}) WHERE true"

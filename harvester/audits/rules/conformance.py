@@ -5,7 +5,6 @@ from typing import ClassVar
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from harvester.audits.conformance.check import series_findings
 from harvester.audits.conformance.checks import Selection
@@ -58,10 +57,8 @@ class Conformance(Rule):
             memory=memory,
         )
         for batch in series_findings(connection, options):
-            url = batch.column("instance_url")
             columns = {
                 **{name: batch.column(name) for name in batch.schema.names},
-                "subject": pc.coalesce(batch.column("SeriesInstanceUID"), url),
                 "shown": pa.nulls(batch.num_rows, pa.string()),
             }
             yield pa.RecordBatch.from_pydict({name: columns[name] for name in STANDARD_COLUMNS})

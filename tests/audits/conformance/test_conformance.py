@@ -29,9 +29,11 @@ from harvester.audits.conformance import (
     check_object,
     check_table,
 )
+from harvester.audits.conformance.check import series_findings
 from harvester.audits.conformance.conditions import expressions
 from harvester.audits.conformance.expressions import Translator
 from harvester.audits.conformance.standard import edition, iod, iod_name
+from harvester.catalog.database import in_memory
 from harvester.dicom import HeaderColumns
 from harvester.errors import ConfigError
 
@@ -197,7 +199,11 @@ def test_one_object_is_checked(dataset: str) -> None:
 def test_python_selects_checks(dataset: str) -> None:
     checked = harvester.conformance(dataset)
     assert not checked.passed
+    assert checked.arrow().schema == FINDING_COLUMNS
     assert checked.df()["path"].tolist() == ["Rows"]
+    assert checked.head(0).num_rows == 0
+    assert checked.counts()["findings"].to_pylist() == [1]
+    assert "1 error, 0 warning, 0 info" in checked._repr_html_()
     assert harvester.conformance(dataset, iods=["mr-image"]).passed
     file = Path(dataset).parent / "files/faulty.dcm"
     assert harvester.conformance(url=file, types=["2"]).passed
@@ -295,3 +301,16 @@ def test_type_2_is_not_reported_where_empty_elements_are_too_many_to_list() -> N
         item.ReferencedFrameNumber = ""
     many.SliceThickness = None
     assert {kind for kind, _ in findings(table([many]))["0"]} == {"empty"}
+
+
+def test_objects_without_a_series_are_subjects_of_their_own() -> None:
+    faulty = BASES["CT"]()
+    del faulty.Rows
+    rows = table([faulty, faulty])
+    rows = rows.set_column(rows.column_names.index("SeriesInstanceUID"), "SeriesInstanceUID", pa.nulls(2))
+    rows = rows.append_column("collection_id", pa.nulls(2, pa.string()))
+    with in_memory() as connection:
+        connection.register("instances", rows)
+        found = pa.Table.from_batches(series_findings(connection, ConformanceOptions())).to_pylist()
+    subjects = sorted(one["subject"] for one in found if "missing: Rows" in one["problem"])
+    assert subjects == ["0", "1"]
