@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from harvester.audits.cohort import EXPECTED, Cohort, read_cohort
 from harvester.audits.config import AuditConfig
 from harvester.audits.findings import MAX_FINDINGS, Finding, FindingsWriter, RuleOutcome, findings_file
-from harvester.audits.rules.base import SEVERITIES, STANDARD_COLUMNS, AuditContext, Rule
+from harvester.audits.rules.base import SEVERITIES, STANDARD_COLUMNS, AuditContext, InstanceRule, Rule
 from harvester.audits.rules.completeness import FOUND_SERIES, ExpectationRule
 from harvester.audits.rules.conformance import Conformance
 from harvester.audits.rules.encoding import DualPersonality
@@ -242,7 +242,9 @@ class _RuleRunner:
         if isinstance(rule, SqlRule):
             query = in_standard_columns(rule.sql, run_query(self.connection, rule.sql).columns)
         sql = f"SELECT {', '.join(STANDARD_COLUMNS)} FROM ({query}) AS found"
-        return run_query(self.connection, f"{sql} ORDER BY instances DESC, subject, problem").batches()
+        attributes = rule.attributes_read() if isinstance(rule, InstanceRule) else ()
+        ordered = f"{sql} ORDER BY instances DESC, subject, problem"
+        return run_query(self.connection, ordered, attributes=attributes).batches()
 
     def _find(self, rule: Rule, batches: Iterator[pa.RecordBatch]) -> RuleOutcome:
         examples: pa.Table | None = None

@@ -67,13 +67,19 @@ def with_fixed_columns(table: str, there: pa.Schema) -> str:
     return f"SELECT {', '.join(['*', *missing])} FROM {table}"
 
 
-def bind(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters = NO_PARAMETERS) -> None:
+def bind(
+    connection: duckdb.DuckDBPyConnection,
+    sql: str,
+    parameters: Parameters = NO_PARAMETERS,
+    attributes: Iterable[str] = (),
+) -> None:
     """Make the temporary views that a query needs in place of the dataset's own, and no others.
 
     Args:
         connection: From `open_dataset`.
         sql: A query in DuckDB's dialect.
         parameters: The values of its parameters.
+        attributes: Keywords of columns that the query reads.
 
     Raises:
         QueryError: It names an attribute whose values are binary: those have no column.
@@ -81,6 +87,8 @@ def bind(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters
     _drop_views(connection)
     names, tables, derived = _named(sql)
     columns = _columns(connection, names, tables)
+    for attribute in attributes:
+        columns.add_column(attribute)
     if columns.may_lack():
         _add_missing(connection, columns, (tables, derived), sql, parameters)
     elif not tables:
@@ -252,6 +260,13 @@ class _Columns:
             )
         self._types[attribute.keyword] = kind
         return True
+
+    def add_column(self, name: str) -> None:
+        """Add an attribute as a column, if there is none yet and its values are not binary."""
+        attribute = attributes_by_keyword()[name.lower()]
+        kind = absent_type(attribute)
+        if attribute.keyword not in self._types and kind is not None:
+            self._types[attribute.keyword] = kind
 
     def add_field(self, name: str) -> bool:
         """Add an absent attribute to the items of the sequences that the query names."""

@@ -9,8 +9,10 @@ import pytest
 from hex_names import hex_name
 
 from harvester.dataset import Dataset, Partition
+from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import QueryError
 from harvester.query import open_dataset, run_query
+from harvester.query.sql_types import absent_type
 
 ITEM = pa.struct([("ROINumber", pa.int64()), ("ROIName", pa.string())])
 SCHEMA = pa.schema([("PatientID", pa.string()), ("StructureSetROISequence", pa.list_(ITEM))])
@@ -183,3 +185,12 @@ def test_a_query_that_names_an_alias_of_itself_over_and_over_ends(opened: duckdb
         f", unnest(c{n}.ContentSequence) AS u{n + 1}(c{n + 1})" for n in range(12)
     )
     assert ask(opened, sql) == []
+
+
+def test_attributes_can_be_named_in_advance(opened: duckdb.DuckDBPyConnection) -> None:
+    known = [one for one in attributes_by_keyword().values() if absent_type(one) is not None]
+    keywords = [attribute.keyword for attribute in known[:2000]]
+    sql = f"SELECT {' OR '.join(f'{keyword} IS NOT NULL' for keyword in keywords)} AS found FROM instances"
+    result = run_query(opened, sql, attributes=[*keywords, "PixelData"])
+    rows = [row for batch in result.batches() for row in batch.to_pylist()]
+    assert rows == [{"found": "PatientID" in keywords}]
