@@ -178,7 +178,7 @@ def test_a_value_that_python_cannot_hold_is_a_query_error(
 
 
 def test_an_unknown_format_is_refused(connection: duckdb.DuckDBPyConnection) -> None:
-    with pytest.raises(QueryError, match="'xml' is none of table, csv, json, parquet"):
+    with pytest.raises(QueryError, match="'xml' is none of table, line, csv, json, parquet"):
         written(connection, "SELECT 1", "xml")
 
 

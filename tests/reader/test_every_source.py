@@ -10,7 +10,7 @@ import pydicom
 import pytest
 from frame_reading import index_from
 from header_feeding import CORPUS, inventory, needs_corpus, read
-from made_part10 import element
+from made_part10 import element, item
 from made_tiff import FORMS, beginning, directory
 from memory_store import MemoryStore
 from pydicom.pixels import pixel_array
@@ -96,10 +96,17 @@ def with_source(raw, source):
     if source == "scan":
         return plain
     if source == "basic":
-        return shown(plain, "auto")
+        return with_basic_table(plain, index)
     if index.fragmented:
         return None
     return shown(plain, "extended") if source == "extended" else with_directory(plain, index)
+
+
+def with_basic_table(raw, index):
+    start = read(raw).pixel_data_offset
+    first = index.offsets[0]
+    table = b"".join((offset - first).to_bytes(4, "little") for offset in index.offsets)
+    return raw[:start] + item(table) + raw[start + len(EMPTY_TABLE) :]
 
 
 def shown(raw, offset_table):

@@ -149,7 +149,7 @@ async def connected(limits: LimitsConfig, workers: int, threads: int) -> AsyncIt
                     processes=True,
                     asynchronous=True,
                     memory_limit=0,
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",
                     silence_logs=logging.CRITICAL,
                 )
             with warnings.catch_warnings():  # `compared` says what matters

@@ -40,7 +40,9 @@ def compacted(dataset: Dataset, options: CompactionOptions = AT_ONCE):
 
 def asked(dataset: Dataset, sql: str = "SELECT SOPInstanceUID FROM instances ORDER BY 1") -> list:
     with open_dataset(dataset.location) as connection:
-        return connection.execute(sql).fetchall()
+        return [
+            tuple(row.values()) for batch in run_query(connection, sql).batches() for row in batch.to_pylist()
+        ]
 
 
 def files(dataset: Dataset, folder: str = "") -> list[str]:

@@ -44,7 +44,7 @@ CLUSTER = """
 import sys
 from distributed import LocalCluster
 with LocalCluster(
-    n_workers=1, threads_per_worker=2, processes=False, protocol="tcp://", dashboard_address=None
+    n_workers=1, threads_per_worker=2, processes=False, protocol="tcp://", dashboard_address="127.0.0.1:0"
 ) as cluster:
     print(cluster.scheduler_address, flush=True)
     sys.stdin.read()
@@ -60,7 +60,11 @@ main([sys.argv[1], "--no-nanny", "--no-dashboard", "--nthreads", "1", "--memory-
 def cluster(workers: int = 2) -> Iterator[Any]:
     """A cluster that is there before a crawl, as one on other machines is."""
     with LocalCluster(
-        n_workers=workers, threads_per_worker=2, memory_limit=0, dashboard_address=None, silence_logs=50
+        n_workers=workers,
+        threads_per_worker=2,
+        memory_limit=0,
+        dashboard_address="127.0.0.1:0",
+        silence_logs=50,
     ) as found:
         yield found
 
