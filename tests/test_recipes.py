@@ -51,7 +51,11 @@ def recipe(bucket, monkeypatch):
     """Runs the code of a section, with the bucket in the place of the clouds; gives the names it leaves."""
     addresses = harvester.series_urls
     store = LOOP.store
-    monkeypatch.setattr(LOOP, "store", lambda endpoint: store(endpoint or bucket.address.endpoint))
+    monkeypatch.setattr(
+        LOOP,
+        "store",
+        lambda endpoint, credentials="none": store(endpoint or bucket.address.endpoint, credentials),
+    )
     monkeypatch.setattr(
         access,
         "open_store",

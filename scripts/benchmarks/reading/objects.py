@@ -42,9 +42,6 @@ _DELIMITER = b"\xfe\xff\xdd\xe0" + bytes(4)
 class Slide:
     """A slide of JPEG tiles without an offset table: the bytes before its tiles, and the tiles.
 
-    As IDC's slides, it is a TIFF file, too: the preamble names a TIFF directory that a private element
-    behind the pixel data holds.
-
     Attributes:
         head: All up to the first tile's item.
         tiles: The different compressed tiles; they take turns.
@@ -62,8 +59,13 @@ class Slide:
         """How many tiles there are."""
         return self.rows * self.columns
 
-    def write(self, path: Path) -> int:
-        """Write the slide, tile by tile; return its size in bytes."""
+    def write(self, path: Path, *, with_tiff: bool = False) -> int:
+        """Write the slide, tile by tile; return its size in bytes.
+
+        Args:
+            path: The file.
+            with_tiff: As a TIFF file, too: the preamble names a TIFF directory behind the pixel data.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as stream:
             stream.write(self.head)
@@ -75,6 +77,8 @@ class Slide:
                 lengths.append(len(tile))
                 stream.write(tile)
             stream.write(_DELIMITER)
+            if not with_tiff:
+                return stream.tell()
             # A Data Set Trailing Padding element, whose value is the TIFF directory.
             place = stream.tell() + 12
             directory = self._tiff_directory(place, starts, lengths)
