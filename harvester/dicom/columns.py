@@ -30,7 +30,7 @@ from harvester.dicom.dictionary import (
     private_creators,
 )
 from harvester.dicom.element import Items, Layout, RawElement, Run
-from harvester.dicom.element_order import in_order
+from harvester.dicom.element_order import OutOfOrderError, check_character_set_first, in_order
 from harvester.dicom.header import Header
 from harvester.dicom.limits import MAX_CACHED_VALUE_BYTES, MAX_COLUMN_DEPTH
 from harvester.dicom.other_columns import OtherColumns, OtherEntry
@@ -42,10 +42,6 @@ _MIN_RUN: Final = 4  # items; a shorter run is added item by item
 _NOT_CACHED: Final = object()
 _INVALID: Final = object()
 _NO_COLUMN: Final = Column()  # of private and unknown elements
-
-
-class _OutOfOrderError(Exception):
-    """The tags of a data set do not ascend: it is put in order and added again."""
 
 
 class HeaderColumns:
@@ -92,7 +88,7 @@ class HeaderColumns:
         try:
             try:
                 self._append(header.elements)
-            except _OutOfOrderError:
+            except OutOfOrderError:
                 self._roll_back(row)
                 self._append_in_order(header.elements)
             for path, vr, reason in header.irregularities:
@@ -147,7 +143,7 @@ class HeaderColumns:
     def _fill_missing(self, values: list[Any], missing: int) -> None:
         """Fill the rows that lack the attribute."""
         if missing < 0:
-            raise _OutOfOrderError  # the tag occurs twice
+            raise OutOfOrderError  # the tag occurs twice
         if not values:
             self._opened.append(values)
         self._filled += missing
@@ -210,7 +206,7 @@ class HeaderColumns:
                 self._fill_items(column, column.level, raw, elements)
             elif column is _NO_COLUMN:
                 if tag <= last:
-                    raise _OutOfOrderError
+                    raise OutOfOrderError
                 last = tag
                 if creators is None:
                     creators = private_creators(elements)
@@ -387,7 +383,7 @@ class HeaderColumns:
             self._other.add_invalid(element, f"{vr} where {entry.keyword} is a sequence")
         else:
             if tag == SPECIFIC_CHARACTER_SET:
-                _check_first(elements)
+                check_character_set_first(elements)
                 self._context.enter_character_set(raw)
             elif column.usual_vr is None and vr == element[1] and not entry.repeating:
                 column.usual_vr, column.decode = element[1], decoder_for(entry, vr)
@@ -396,8 +392,3 @@ class HeaderColumns:
                 self._other.add_empty(entry.keyword)
             self._fill_missing(column.values, row - len(column.values))
             column.values.append(None if value is _INVALID else value)
-
-
-def _check_first(elements: list[RawElement]) -> None:
-    if next(tag for tag, *_ in elements if tag >= SPECIFIC_CHARACTER_SET) != SPECIFIC_CHARACTER_SET:
-        raise _OutOfOrderError  # text before it was decoded without it

@@ -1,8 +1,22 @@
 """Puts the elements of a data set in ascending order, each tag once (PS3.5 7.1)."""
 
 from harvester.dicom.budget import HeaderBudget
-from harvester.dicom.dictionary import name_of
+from harvester.dicom.dictionary import SPECIFIC_CHARACTER_SET, name_of
 from harvester.dicom.element import Items, RawElement
+
+
+class OutOfOrderError(Exception):
+    """The tags of a data set do not ascend: it is put in order and added again."""
+
+
+def check_character_set_first(elements: list[RawElement]) -> None:
+    """Check that a data set's character set precedes its text, which is decoded by it.
+
+    Raises:
+        OutOfOrderError: It does not.
+    """
+    if next(tag for tag, *_ in elements if tag >= SPECIFIC_CHARACTER_SET) != SPECIFIC_CHARACTER_SET:
+        raise OutOfOrderError
 
 
 def in_order(

@@ -2,10 +2,8 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from typing import Any, cast
 from unittest.mock import patch
 
@@ -13,6 +11,7 @@ import anyio
 import pyarrow.parquet as pq
 import pytest
 from aiohttp import web
+from handler_server import serving
 from recorded_demo import RecordedDemo, recorded_demo
 
 from harvester.config import load
@@ -156,27 +155,12 @@ class Refusing(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_error(403)
 
-    def log_message(self, *_arguments: object) -> None:
-        """Keep the test's output clean."""
-
-
-@contextmanager
-def refusing_server() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-
 
 def test_a_series_that_could_not_be_listed_is_listed_again(
     toml: Path, dataset: Path, demo: RecordedDemo, expected: Counter[str]
 ) -> None:
     text = toml.read_text()
-    with refusing_server() as endpoint:
+    with serving(Refusing) as endpoint:
         toml.write_text(text.replace(f'endpoint = "{demo.address.endpoint}"', f'endpoint = "{endpoint}"'))
         down = run(toml)
     assert (down.instances, down.failures) == (0, down.series)

@@ -1,12 +1,12 @@
 """Of signed URLs no signature is recorded, and a list that is signed anew names the same objects."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from handler_server import serving
 from made_part10 import element, part10
 
 import harvester
@@ -31,18 +31,8 @@ def signed_server(objects: dict[str, bytes]) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(content)
 
-        def log_message(self, *_: object) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/wado"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Handler) as url:
+        yield f"{url}/wado"
 
 
 def dicom(uid: str) -> bytes:

@@ -1,13 +1,13 @@
 """Private buckets: moto, which verifies signatures, and a GCS stand-in that wants a bearer token."""
 
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from http.server import BaseHTTPRequestHandler
 
 import anyio
 import google.auth
 import google.oauth2.credentials
 import pytest
+from handler_server import serving
 from private_buckets import NO_AWS, PrivateS3, private_s3
 from retry_policies import NO_WAITING
 
@@ -135,17 +135,8 @@ def private_gcs() -> Iterator[tuple[str, list[dict[str, str]]]]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", seen
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler) as url:
+        yield url, seen
 
 
 def test_a_private_gcs_bucket_is_read_with_a_token_that_is_renewed(private_gcs, monkeypatch):
