@@ -294,6 +294,17 @@ def test_the_quickstart_runs_the_queries_of_the_readme():
     assert re.findall(r'^ask "([^"]+)"', script, re.MULTILINE) == shown
 
 
+def test_the_failures_of_the_quickstart_are_as_the_readme_prints_them(quickstart):
+    connection = open_dataset(quickstart)
+    try:
+        failures = connection.sql("SELECT reason, message FROM failures ORDER BY reason").fetchall()
+    finally:
+        connection.close()
+    printed = re.search(r"^reason +message *\n─+\n(.*?)^\d+ rows$", README, re.MULTILINE | re.DOTALL)
+    assert printed
+    assert [tuple(line.split(maxsplit=1)) for line in printed[1].splitlines()] == failures
+
+
 def test_the_page_of_limits_has_every_key_with_its_default():
     page = (ROOT / "docs" / "limits.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", page, re.MULTILINE)
