@@ -47,7 +47,7 @@ _MEANINGS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "manifest": ("an s5cmd manifest, or a list of URLs, of series to select", '"cohort.s5cmd"'),
         "urls": ("a file with one URL or path of an object in each line", '"urls.txt"'),
         "prefixes": ("prefixes in buckets; every object below them", '["s3://my-bucket/dicom/"]'),
-        "root": ("a folder; every file below it", '"/data/dicom"'),
+        "root": ("a folder; every regular file below it, no device, pipe or socket", '"/data/dicom"'),
     },
     "limits": {
         "engine": ('`"processes"` on this machine, or `"dask"`: a Dask cluster', '"dask"'),
