@@ -226,6 +226,11 @@ class Series:
     idc_version: int | None = None
 
     @property
+    def locations(self) -> tuple[ObjectRef, ...]:
+        """The prefixes, and the objects that the catalog names."""
+        return (*self.prefixes, *(listed.ref for listed in self.objects))
+
+    @property
     def outline(self) -> SeriesOutline:
         """The series without its location; the count is that of `objects` if the catalog has none."""
         count = self.instance_count

@@ -126,6 +126,7 @@ class TaskRunner:
             known=task.known,
             reusable=reusable,
         )
+        self.store.expect(ref for series in shard.series for ref in series.locations)
         concurrency = self.settings.limits.concurrency
         harvest = ShardHarvest(shard, self.fetcher, writer, progress, concurrency, options)
         if self._stop_seconds is not None:

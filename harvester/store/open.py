@@ -1,7 +1,7 @@
 """Opens the store that serves every URL scheme: buckets and HTTP over the network, files from the disk."""
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
@@ -162,6 +162,12 @@ class OpenedStore(SchemeStore):
     def copy_reader(self, schemes: Sequence[str] = ()) -> CopyReader:
         """A reader of objects that have copies; reads are divided between the copies in these schemes."""
         return CopyReader(ReplicaOrder(self.endpoints, schemes), self.fail_fast, self)
+
+    def expect(self, refs: Iterable[ObjectRef]) -> None:
+        """Know the endpoints of objects that will be read: while one is untried, none ends the crawl."""
+        for ref in refs:
+            if ref.scheme != "file":
+                self.endpoints.of(ref)
 
     def share(self, processes: int) -> None:
         """Divide the rates between this number of processes from now on."""
