@@ -126,7 +126,7 @@ class HarvestError(HarvesterError):
         self.status = status
 
     def __str__(self) -> str:
-        where = "" if self.offset is None else f" at byte {self.offset}"
+        where = "" if self.offset is None else f" (at byte {self.offset})"
         culprit = "" if self.url is None else f" [{self.url}]"
         return f"{self.message}{where}{culprit}"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
 
 # The user-info of an address; one with a stray slash, space or question mark in its password, too.
 _USER_INFO: Final = re.compile(
@@ -65,16 +66,54 @@ def printable_json(text: str) -> str:
     )
 
 
+_EXPECTED: Final = {
+    "bool": "true or false",
+    "dataclass": "a table",
+    "date": "a date",
+    "datetime": "a date and a time",
+    "dict": "a table",
+    "finite_number": "a finite number",
+    "float": "a number",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "int": "a whole number",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "list": "a list",
+    "mapping": "a table",
+    "model": "a table",
+    "set": "a list",
+    "string": "a text",
+    "string_pattern_mismatch": "a text that matches {pattern}",
+    "string_too_long": "a text of at most {max_length} characters",
+    "string_too_short": "a text of {min_length} or more characters",
+    "too_long": "at most {max_length} items",
+    "too_short": "{min_length} or more items",
+    "tuple": "a list",
+    "typed_dict": "a table",
+}
+"""What is expected in place of a value, by pydantic's type of error or its first part (`int_parsing`)."""
+
+
+def _wrong(problem: "ErrorDetails") -> str:
+    """What is wrong with a value, in our words."""
+    kind, context = problem["type"], problem.get("ctx", {})
+    expected = _EXPECTED.get(kind) or _EXPECTED.get(re.sub("_(type|parsing|from|exact).*", "", kind))
+    if expected is not None:
+        return f"expected {expected.format(**context)}"
+    return one_line(without_secrets(problem["msg"].removeprefix("Value error, ")))
+
+
 def first_problem(error: "ValidationError") -> str:
     """The first problem of a record: where it is and what it is, without the value."""
     problem = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, problem['loc'])) or 'text'}: {problem['msg'].removeprefix('Value error, ')}"
+    return f"{'.'.join(map(str, problem['loc'])) or 'text'}: {_wrong(problem)}"
 
 
 def invalid_setting(
     error: "ValidationError",
     keys: Callable[[list[str]], Iterable[str]],
-    words: Callable[[list[str]], Iterable[str]],
+    table: str = "",
     noun: str = "key",
 ) -> str:
     """The first problem of a configuration on one line: its dotted key, what is wrong, the nearest names.
@@ -82,24 +121,24 @@ def invalid_setting(
     Args:
         error: From pydantic.
         keys: The valid keys of a table, by its location.
-        words: The valid words of a key, by its location.
+        table: The location of what was checked.
         noun: What a key is called.
     """
     problem = error.errors(include_url=False)[0]
-    location = [str(part) for part in problem["loc"] if part != "columns" and not isinstance(part, int)]
-    key = ".".join(location)
-    message = one_line(without_secrets(problem["msg"].removeprefix("Value error, ")))
-    if problem["type"] == "extra_forbidden":
+    parts = [part for part in problem["loc"] if part != "columns"]
+    location = [str(part) for part in parts if not isinstance(part, int)]
+    key = ".".join([table, *location] if table else location)
+    kind, value, wrong = problem["type"], problem["input"], _wrong(problem)
+    if kind == "extra_forbidden":
         return f"{key}: unknown {noun}{did_you_mean(location[-1], keys(location[:-1]))}"
-    if problem["type"] == "missing":
-        return f"{key}: missing"
-    if problem["type"] == "literal_error":
-        value = problem["input"]
-        return f"{key}: {short_repr(value)} is not valid{did_you_mean(str(value), words(location))}"
-    if problem["type"] == "value_error":
-        return message if message.startswith(("select", "limits.")) or not key else f"{key}: {message}"
-    hides = key.endswith(_SECRET_KEYS)
-    return f"{key}: {message}" + ("" if hides else f", not {short_repr(problem['input'])}")
+    if kind == "missing":
+        return f"{key}: {'too few values' if isinstance(parts[-1], int) else 'missing'}"
+    if kind == "literal_error":
+        words = re.findall("'([^']+)'", problem["ctx"]["expected"])
+        return f"{key}: {short_repr(value)} is not valid{did_you_mean(str(value), words)}"
+    if kind == "value_error":
+        return wrong if wrong.startswith(("select", "limits.")) or not key else f"{key}: {wrong}"
+    return f"{key}: {wrong}" + ("" if key.endswith(_SECRET_KEYS) else f", not {short_repr(value)}")
 
 
 def short_repr(value: object) -> str:

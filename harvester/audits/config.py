@@ -7,10 +7,10 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harvester.audits.rules import BUILT_IN, make_rule
-from harvester.audits.rules.base import SEVERITIES, Rule, Severity
+from harvester.audits.rules.base import Rule, Severity
 from harvester.config import CrawlConfig, crawl_config, read_toml
 from harvester.errors import ConfigError
-from harvester.messages import did_you_mean, one_line
+from harvester.messages import did_you_mean, invalid_setting
 
 _CRAWL: Final = tuple(CrawlConfig.model_fields)
 _TABLES: Final = (*_CRAWL, "audit", "rules")
@@ -26,7 +26,7 @@ class AuditSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    fail_on: Severity | Literal["never"] = "error"
+    fail_on: Literal[Severity, "never"] = "error"
     examples: int = Field(default=5, ge=0, le=100)
     every_rule: bool = False
     memory: str = Field(default="2500MB", pattern=r"^[0-9]+(MB|GB)$")
@@ -86,17 +86,8 @@ def _settings(path: Path, table: Any) -> AuditSettings:
     try:
         return AuditSettings.model_validate(table)
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        key = ".".join(("audit", *(str(step) for step in problem["loc"][:1])))
-        if problem["type"] == "extra_forbidden":
-            message = f"unknown key{did_you_mean(str(problem['loc'][-1]), AuditSettings.model_fields)}"
-        elif problem["type"] == "literal_error":
-            given = problem["input"]
-            hint = did_you_mean(str(given), (*SEVERITIES, "never"))
-            message = f"{one_line(repr(given))[:60]} is not valid{hint}"
-        else:
-            message = one_line(problem["msg"])
-        raise ConfigError(f"{path}: {key}: {message}") from None
+        problem = invalid_setting(error, lambda _: AuditSettings.model_fields, "audit")
+        raise ConfigError(f"{path}: {problem}") from None
 
 
 def _rules(path: Path, tables: Any, *, every_rule: bool) -> tuple[Rule, ...]:

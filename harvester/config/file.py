@@ -5,14 +5,15 @@ are relative to the folder of the TOML file if they exist there, so that a confi
 its manifest, else to the current directory.
 """
 
+import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from harvester.config.tables import PROVIDERS, WORDS, CrawlConfig, FrameEffort
+from harvester.config.tables import WORDS, CrawlConfig
 from harvester.errors import ConfigError
 from harvester.messages import did_you_mean, invalid_setting, nearest, one_line, short_repr
 
@@ -45,7 +46,7 @@ def crawl_config(path: Path, document: dict[str, Any]) -> CrawlConfig:
     try:
         config = CrawlConfig.model_validate(_resolve_paths(path, document))
     except ValidationError as error:
-        raise ConfigError(f"{path}: {invalid_setting(error, _keys, _words)}") from None
+        raise ConfigError(f"{path}: {invalid_setting(error, _keys)}") from None
     config._path = path  # noqa: SLF001 - pydantic's private attributes are set so
     return config
 
@@ -120,18 +121,12 @@ def _resolve(path: Path, key: str, value: object) -> object:
         raise ConfigError(f"{path}: {key}: a path cannot hold a NUL character")
     beside, here = path.resolve().parent / value, Path.cwd() / value
     for candidate in (beside, here):
-        if candidate.exists():
+        if os.path.exists(candidate):  # noqa: PTH110  a path that is too long does not exist
             return str(candidate)
     hint = did_you_mean(value, WORDS) if key == "source.catalog" and "/" not in value else ""
-    raise ConfigError(
-        f"{path}: {key}: no such file or folder {value!r} in {beside.parent} or {here.parent}{hint}"
-    )
-
-
-def _words(location: list[str]) -> tuple[str, ...]:
-    if location[:2] == ["limits", "engine"]:
-        return ("processes", "dask")
-    return get_args(FrameEffort) if location[:1] == ["frames"] else PROVIDERS
+    folders = dict.fromkeys((str(beside.parent), str(here.parent)))
+    where = "" if Path(value).is_absolute() else f" in {' or '.join(folders)}"
+    raise ConfigError(f"{path}: {key}: no such file or folder {value!r}{where}{hint}")
 
 
 def _keys(tables: list[str]) -> list[str]:

@@ -743,8 +743,9 @@ class Walker:
     def _too_long(self, tag: int, offset: int, length: int, bound: int) -> MalformedError | TruncatedError:
         what = f"({tag >> 16:04X},{tag & 0xFFFF:04X}) has a length of {length} bytes"
         if bound >= self.size:
-            return TruncatedError(f"{what}, the object has {self.size - offset}", offset=offset)
-        return MalformedError(f"{what}, its container has {max(0, bound - offset)}", offset=offset)
+            return TruncatedError(f"{what}, but {self.size - offset} are left", offset=offset)
+        left = max(0, bound - offset)
+        return MalformedError(f"{what}, but {left} are left in its container", offset=offset)
 
 
 def _lacks_pixel_data(elements: list[RawElement]) -> bool:

@@ -1,12 +1,35 @@
 """What an audit's TOML file may say, and what is said of one that cannot be used."""
 
+import math
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from checkout import ROOT
 
-from harvester.audits import check_rules, load_audit
+from harvester.audits import BUILT_IN, check_rules, load_audit
+from harvester.audits.config import AuditSettings, audit_config
+from harvester.audits.rules import parameters
+from harvester.config import CrawlConfig, ScheduleConfig
 from harvester.errors import UserError
+
+WRONG = (
+    -1,
+    2.5,
+    10**15,
+    math.nan,
+    True,
+    "",
+    "x" * 600,
+    b"x",
+    [],
+    [3],
+    [[3]],
+    ["a", "b", "c"],
+    {},
+    {"Rows": [1]},
+)
 
 
 @pytest.mark.parametrize(
@@ -72,3 +95,31 @@ def test_every_shipped_audit_loads_and_its_queries_run(
     check_rules(audit)
     assert not Path(audit.crawl.dataset).is_absolute()
     assert audit.rules
+
+
+def settings_of_every_key(value: object) -> Iterator[dict[str, object]]:
+    """Documents with a value of one type for one key, for each key of an audit."""
+    for table, field in CrawlConfig.model_fields.items():
+        yield {table: value}
+        yield from ({table: {key: value}} for key in getattr(field.annotation, "model_fields", ()))
+    yield {"schedule": value}
+    yield from ({"schedule": {"cron": "0 3 * * *", key: value}} for key in ScheduleConfig.model_fields)
+    yield {"audit": value}
+    yield from ({"audit": {key: value}} for key in AuditSettings.model_fields)
+    for rule in BUILT_IN:
+        yield from ({"rules": [{"rule": rule.kind, key: value}]} for key in parameters(rule))
+    yield from ({"rules": [{"name": "own", "sql": "SELECT 1", key: value}]} for key in ("name", "sql", "of"))
+
+
+@pytest.mark.parametrize("value", WRONG, ids=lambda value: repr(value)[:12])
+def test_a_wrong_type_is_said_in_our_words(value: object) -> None:
+    refused = 0
+    for document in settings_of_every_key(value):
+        try:
+            audit_config(Path("audit.toml"), {"dataset": "d", **document})
+        except UserError as error:
+            refused += 1
+            message = str(error)
+            assert "\n" not in message
+            assert not re.search(r"Input|should|literal|\.(str|int|float)\b|valid (tuple|dict)", message)
+    assert refused > 40

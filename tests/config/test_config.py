@@ -130,19 +130,19 @@ def test_a_path_beside_the_file_goes_before_one_here(tmp_path, monkeypatch):
         ('dataset = "d"\n[limits]\nhedged = true', "limits.hedged: unknown key; did you mean hedge?"),
         (
             'dataset = "d"\n[limits]\nhedge = 1',
-            "limits.hedge: Input should be a valid boolean, not 1",
+            "limits.hedge: expected true or false, not 1",
         ),
         (
             'dataset = "d"\n[limits]\npatience_seconds = -1',
-            "limits.patience_seconds: Input should be greater than or equal to 0, not -1",
+            "limits.patience_seconds: expected at least 0.0, not -1",
         ),
         (
             'dataset = "d"\n[limits]\nconcurrency = "3"',
-            "limits.concurrency: Input should be a valid integer, not '3'",
+            "limits.concurrency: expected a whole number, not '3'",
         ),
         (
             'dataset = "d"\n[limits]\nprocesses = true',
-            "limits.processes: Input should be a valid integer, not True",
+            "limits.processes: expected a whole number, not True",
         ),
         ('dataset = "d"\n[source]\nprovider = "aw"', "source.provider: 'aw' is not valid; did you mean aws?"),
         (

@@ -148,7 +148,7 @@ def test_a_stray_delimitation_ends_nothing(stray: bytes, place: int) -> None:
 
 
 def test_an_item_out_of_place_in_an_item_is_malformed() -> None:
-    with pytest.raises(MalformedError, match=r"\(FFFE,E000\) out of place at byte"):
+    with pytest.raises(MalformedError, match=r"\(FFFE,E000\) out of place \(at byte"):
         read(part10(MODALITY, open_sequence(REFERENCES, open_item(item(CODE)))))
 
 

@@ -23,7 +23,7 @@ from harvester.audits.rules.references import ReferencedInstances
 from harvester.audits.rules.sql import SqlRule
 from harvester.audits.rules.values import AllowedValues, RequiredAttributes, ValidValues, ValueRanges
 from harvester.errors import ConfigError
-from harvester.messages import did_you_mean, one_line
+from harvester.messages import did_you_mean, invalid_setting, one_line
 
 BUILT_IN: Final[tuple[type[Rule], ...]] = (
     Failures,
@@ -72,22 +72,10 @@ def make_rule(table: Mapping[str, Any], where: str) -> Rule:
     try:
         return rule.model_validate(given)
     except ValidationError as error:
-        raise ConfigError(f"{where} ({kind}): {_error_text(error, rule)}") from None
+        problem = invalid_setting(error, lambda _: parameters(rule), noun="parameter")
+        raise ConfigError(f"{where} ({kind}): {problem}") from None
 
 
 def parameters(rule: type[Rule]) -> dict[str, Any]:
     """The parameters of a rule by their names in a configuration, with pydantic's fields."""
     return {field.alias or name: field for name, field in rule.model_fields.items()}
-
-
-def _error_text(error: ValidationError, rule: type[Rule]) -> str:
-    problem = error.errors(include_url=False)[0]
-    key = ".".join(str(step) for step in problem["loc"] if not isinstance(step, int))
-    if problem["type"] == "extra_forbidden":
-        return f"{key}: unknown parameter{did_you_mean(key, parameters(rule))}"
-    if problem["type"] == "missing":
-        return f"{key}: missing"
-    message = one_line(problem["msg"].removeprefix("Value error, "))
-    if problem["type"] == "value_error":
-        return f"{key}: {message}" if key else message
-    return f"{key}: {message}, not {one_line(repr(problem['input']))[:60]}"
