@@ -84,10 +84,12 @@ class ObjectRef:
 
     @property
     def address(self) -> str:
-        """The object's whole URL, for a request."""
+        """The object's whole URL, for a request; of a file with a relative path, that path."""
         if self.scheme == "file":
             if sys.platform == "win32" and self.key[1:2] == ":":
                 return "file:///" + quote(self.key, safe="/:", errors="surrogateescape")
+            if not self.key.startswith("/"):
+                return self.key
             return "file://" + quote(self.key, errors="surrogateescape")
         if self.scheme in ("s3", "gs") or PLAIN_KEY.fullmatch(self.key):
             return f"{self.scheme}://{self.bucket}/{self.key}"
@@ -105,8 +107,10 @@ class ObjectRef:
         """Parse a URL (`s3://`, `gs://`, `https://`, `http://`, `file://`) or a path.
 
         Raises:
-            ConfigError: The scheme is not supported, or the bucket or the key is missing.
+            ConfigError: The scheme is not supported, the bucket or the key is missing, or a file has a host.
         """
+        if not url:
+            raise ConfigError("'': expected a URL or a path")
         scheme, separator, rest = url.partition("://")
         if not separator:
             path = PureWindowsPath(url) if sys.platform == "win32" else PurePosixPath(url)
@@ -121,6 +125,9 @@ class ObjectRef:
                 )
             raise ConfigError(f"{shown!r}: scheme {scheme!r} is none of {', '.join(SCHEMES)}")
         if scheme == "file":
+            host, slash, _ = rest.partition("/")
+            if host not in ("", "localhost") or not slash:
+                raise ConfigError(f"{shown!r}: expected file:///PATH, or a path without file://")
             key = unquote(urlsplit(url).path, errors="surrogateescape")
             if sys.platform == "win32" and key[2:3] == ":":  # /C:/folder
                 key = key[1:]

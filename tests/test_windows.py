@@ -103,7 +103,7 @@ def test_signals_stop_a_crawl_where_event_loops_know_none(monkeypatch: pytest.Mo
     ("path", "key", "url"),
     [
         (r"C:\data\a b\1.dcm", "C:/data/a b/1.dcm", "file:///C:/data/a%20b/1.dcm"),
-        (r"data\1.dcm", "data/1.dcm", "file://data/1.dcm"),
+        (r"data\1.dcm", "data/1.dcm", "data/1.dcm"),
     ],
 )
 def test_paths_with_drives_and_backslashes(

@@ -150,7 +150,9 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 def _error_of(error: OSError, ref: ObjectRef) -> StoreError:
     cause = error.strerror or type(error).__name__
     if error.errno in _MISSING:
-        return NotFoundError(f"no such file: {cause}", url=ref.url)
+        return NotFoundError(
+            "no such file" if error.errno == errno.ENOENT else f"no such file: {cause}", url=ref.url
+        )
     if error.errno in _DENIED:
         return AccessDeniedError(f"no permission to read the file: {cause}", url=ref.url)
     return ServerFaultError(f"the file cannot be read: {cause}", url=ref.url)
