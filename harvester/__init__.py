@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         aread_frames,
         aread_header,
         aread_headers,
+        aseries_urls,
         iter_frames,
         iter_headers,
         open_object,
@@ -56,7 +57,7 @@ _MODULES: Final = {
     "harvester.reader": (
         *("AsyncObjectFile", "DiskCache", "ObjectFile", "aiter_frames", "aiter_headers", "aopen_object"),
         *("aread_frames", "aread_header", "aread_headers", "iter_frames", "iter_headers", "open_object"),
-        *("read_frames", "read_header", "read_headers", "series_urls"),
+        *("read_frames", "read_header", "read_headers", "series_urls", "aseries_urls"),
     ),
 }
 
@@ -86,6 +87,7 @@ __all__ = [
     "aread_header",
     "aread_headers",
     "areport",
+    "aseries_urls",
     "audit",
     "conformance",
     "crawl",

@@ -34,6 +34,7 @@ PROMISED = [
     "aread_header",
     "aread_headers",
     "areport",
+    "aseries_urls",
     "audit",
     "conformance",
     "crawl",

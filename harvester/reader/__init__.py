@@ -13,7 +13,7 @@ from harvester.reader.headers import (
     read_headers,
 )
 from harvester.reader.open import aopen_object, open_object
-from harvester.reader.series import series_urls
+from harvester.reader.series import aseries_urls, series_urls
 from harvester.reader.table_choice import OffsetTable
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "aread_frames",
     "aread_header",
     "aread_headers",
+    "aseries_urls",
     "iter_frames",
     "iter_headers",
     "open_object",

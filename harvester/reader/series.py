@@ -1,8 +1,10 @@
 """Finds the objects of a series by its UID: one catalog query, one listing of a bucket."""
 
-from functools import partial
+from contextlib import nullcontext
 from pathlib import Path
 from typing import get_args
+
+from anyio import to_thread
 
 from harvester.catalog import open_catalog
 from harvester.catalog.clouds import is_series_uuid
@@ -10,8 +12,9 @@ from harvester.config import CrawlConfig, Provider
 from harvester.errors import ConfigError, ListingError, SelectionError
 from harvester.fetch.series_listing import list_series
 from harvester.model import Series
-from harvester.reader.event_loop import LOOP
+from harvester.reader.event_loop import LOOP, SETTINGS
 from harvester.store.base import Store
+from harvester.store.open import open_store
 
 
 def series_urls(
@@ -37,6 +40,32 @@ def series_urls(
         ListingError: The bucket cannot be listed, or holds fewer objects than the catalog counts.
         ConfigError: There is no such provider, or the catalog cannot be read.
     """
+    found = _series(uid, provider, catalog)
+    chosen = LOOP.store(endpoint) if store is None else store
+    return LOOP.call(_listed, found, chosen)
+
+
+async def aseries_urls(
+    uid: str,
+    provider: Provider = "aws",
+    *,
+    catalog: str | Path = "idc",
+    endpoint: str | None = None,
+    store: Store | None = None,
+) -> list[str]:
+    """List a series' objects as `series_urls` does, for asynchronous callers.
+
+    Without a `store` each call has a connection pool of its own.
+
+    Raises:
+        HarvesterError: As `series_urls`.
+    """
+    found = await to_thread.run_sync(_series, uid, provider, catalog)
+    async with nullcontext(store) if store is not None else open_store(SETTINGS, endpoint=endpoint) as chosen:
+        return await _listed(found, chosen)
+
+
+def _series(uid: str, provider: Provider, catalog: str | Path) -> list[Series]:
     if provider not in get_args(Provider):
         raise ConfigError(f"provider={provider!r}: it is one of {', '.join(get_args(Provider))}")
     column = "crdc_series_uuid" if is_series_uuid(uid) else "SeriesInstanceUID"
@@ -46,12 +75,14 @@ def series_urls(
         found = list(opened.series())
     if not found:
         raise SelectionError(f"{uid}: no such series in {catalog}")
-    chosen = LOOP.store(endpoint) if store is None else store
-    return [url for series in found for url in LOOP.call(partial(_listed, series, chosen))]
+    return found
 
 
-async def _listed(series: Series, store: Store) -> list[str]:
-    listed = await list_series(series, store)
-    if listed.failure is not None:
-        raise ListingError(listed.failure.message, url=listed.failure.url, status=listed.failure.status)
-    return [one.ref.url for one in listed.objects]
+async def _listed(found: list[Series], store: Store) -> list[str]:
+    urls: list[str] = []
+    for series in found:
+        listed = await list_series(series, store)
+        if listed.failure is not None:
+            raise ListingError(listed.failure.message, url=listed.failure.url, status=listed.failure.status)
+        urls += [one.ref.url for one in listed.objects]
+    return urls

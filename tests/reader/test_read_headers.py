@@ -1,5 +1,6 @@
 """The metadata equals that of pydicom, in as few requests as possible."""
 
+import asyncio
 import pickle
 
 import pydicom
@@ -107,6 +108,7 @@ def test_a_series_is_found_by_its_uid_in_one_listing():
         on_google = harvester.series_urls(SERIES, "gcs", **how)
         folder = on_aws[0].split("/")[3]
         assert harvester.series_urls(folder, **how) == on_aws
+        assert asyncio.run(harvester.aseries_urls(SERIES, **how)) == on_aws
         assert [url.split("/", 3)[3] for url in on_google] == [url.split("/", 3)[3] for url in on_aws]
         assert on_aws[0].startswith("s3://")
         assert on_google[0].startswith("gs://")
