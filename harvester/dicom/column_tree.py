@@ -1,6 +1,7 @@
 """The columns of each nesting level: Python lists that grow by one value an item and become Arrow arrays."""
 
 import struct
+from array import array
 from itertools import repeat
 from typing import Any, Final
 
@@ -8,14 +9,17 @@ import pyarrow as pa
 
 from harvester.dicom import limits
 from harvester.dicom.charset import CharacterSet, is_plain
+from harvester.dicom.context import HeaderContext
 from harvester.dicom.dictionary import CHARACTER_SET_VRS, NO_ATTRIBUTE, Attribute
 from harvester.dicom.schema import column_type
-from harvester.dicom.values import Decoder, Values
+from harvester.dicom.values import DECODERS, NUMBER_FORMATS, Decoder, Values, decode_counted
 from harvester.errors import HeaderLimitError
 
 # The field of an item type whose items were all empty, because Parquet has no struct without a field: this
 # attribute may be in any item (PS3.5 7.5.3).
 _ANY_ITEM: Final = "SpecificCharacterSet"
+# The letters of C arrays with the same bytes.
+_NUMBER_LETTERS: Final = {pa.float64(): "d", pa.int64(): "q", pa.uint64(): "Q"}
 
 
 class Column:
@@ -102,7 +106,7 @@ class Level:
                 arrays[column.attribute.keyword] = _sequence_array(column.values, column.level, self.rows)
             elif column.type is not None:
                 column.values.extend(repeat(None, self.rows - len(column.values)))
-                arrays[column.attribute.keyword] = pa.array(column.values, column.type)
+                arrays[column.attribute.keyword] = _values_array(column.values, column.type)
                 column.values.clear()  # now, so that only one column is in memory twice
         return arrays
 
@@ -117,6 +121,25 @@ class Level:
         return cells
 
 
+def _values_array(values: list[Any], of_type: pa.DataType) -> pa.Array:
+    """A column's values; long lists of numbers are copied as they are, not number by number."""
+    if array not in map(type, values):
+        return pa.array(values, of_type)
+    numbers = array(_NUMBER_LETTERS[of_type.value_type])
+    offsets: list[int | None] = []
+    try:
+        for value in values:
+            offsets.append(None if value is None else len(numbers))
+            if type(value) is array and value.typecode == numbers.typecode:
+                numbers.extend(value)
+            elif value:
+                numbers.extend(iter(value))
+    except TypeError:  # an empty value in a list
+        return pa.array(values, of_type)
+    flat = pa.Array.from_buffers(of_type.value_type, len(numbers), [None, pa.py_buffer(numbers)])
+    return pa.ListArray.from_arrays(pa.array([*offsets, len(numbers)], pa.int32()), flat, type=of_type)
+
+
 def _sequence_array(starts: list[int | None], items: Level, rows: int) -> pa.ListArray:
     fields = items.arrays() or {_ANY_ITEM: pa.nulls(items.rows, pa.list_(pa.string()))}
     structs = pa.StructArray.from_arrays(list(fields.values()), list(fields))
@@ -124,7 +147,31 @@ def _sequence_array(starts: list[int | None], items: Level, rows: int) -> pa.Lis
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), structs)
 
 
-def extend_numbers(values: list[Any], letter: str, raws: tuple[bytes, ...], *, many: bool) -> bool:
+def extend(column: Column, raws: tuple[bytes, ...], context: HeaderContext) -> bool:
+    """Add values to a column; False if one is not valid or blank, and none was added."""
+    cache, decode, many, vr = column.cache, column.decode, column.attribute.many, column.usual_vr or ""
+    if vr in NUMBER_FORMATS and decode is DECODERS[vr]:
+        return _extend_numbers(column.values, NUMBER_FORMATS[vr], raws, many=many)
+    try:
+        column.values += [cache[raw] for raw in raws]
+    except KeyError:
+        distinct = {}
+        try:
+            for raw in set(raws):
+                values = decode_counted(decode, vr, raw, context)
+                if not len(values) or (not many and len(values) > 1):
+                    return False
+                distinct[raw] = values if many else values[0]
+        except (ValueError, OverflowError):
+            return False
+        column.values += [distinct[raw] for raw in raws]
+        if len(distinct) < limits.MAX_CACHED_VALUES // 2:
+            for raw, value in distinct.items():
+                column.keep(raw, value)
+    return True
+
+
+def _extend_numbers(values: list[Any], letter: str, raws: tuple[bytes, ...], *, many: bool) -> bool:
     """Add binary numbers of the same length at once; False if they are not valid."""
     count, rest = divmod(len(raws[0]), struct.calcsize("<" + letter))
     if rest or (count > 1 and not many):

@@ -20,7 +20,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from harvester.dicom import limits
-from harvester.dicom.column_tree import Column, Level, extend_numbers, too_many_cells
+from harvester.dicom.column_tree import Column, Level, extend, too_many_cells
 from harvester.dicom.context import HeaderContext
 from harvester.dicom.dictionary import (
     BINARY_VRS,
@@ -33,8 +33,9 @@ from harvester.dicom.element import Items, Layout, RawElement, Run
 from harvester.dicom.element_order import OutOfOrderError, check_character_set_first, in_order
 from harvester.dicom.header import Header
 from harvester.dicom.limits import MAX_CACHED_VALUE_BYTES, MAX_COLUMN_DEPTH
+from harvester.dicom.long_lists import MIN_BYTES, LongLists
 from harvester.dicom.other_columns import OtherColumns, OtherEntry
-from harvester.dicom.values import DECODERS, NUMBER_FORMATS, Decoder, decode_counted
+from harvester.dicom.values import Decoder, decode_counted
 from harvester.dicom.vr_conversion import decoder_for
 from harvester.errors import HeaderLimitError
 
@@ -56,6 +57,7 @@ class HeaderColumns:
         self._top = Level()
         self._context = HeaderContext()
         self._other = OtherColumns(self._context)
+        self._long_lists = LongLists()
         # What the current header changed: values that were empty before it, and columns that it added.
         self._opened: list[list[Any]] = []
         self._created: list[tuple[dict[int, Column], int]] = []
@@ -86,11 +88,11 @@ class HeaderColumns:
         """
         row = self._top.rows
         try:
-            try:
-                self._append(header.elements)
-            except OutOfOrderError:
+            self._append_in_any_order(header.elements)
+            if not self._long_lists.decode():
                 self._roll_back(row)
-                self._append_in_order(header.elements)
+                self._long_lists.enabled = False
+                self._append_in_any_order(header.elements)
             for path, vr, reason in header.irregularities:
                 self._other.add_irregularity(path, vr, reason)
             self._items += 1
@@ -101,6 +103,8 @@ class HeaderColumns:
             self._filled, self._cells = 0, self._top.cells()
             self._top.drop_unknown(_NO_COLUMN)
             raise
+        finally:
+            self._long_lists.enabled = True
         self._opened.clear()
         self._created.clear()
         self.path_characters += self._context.budget.path_characters
@@ -162,9 +166,18 @@ class HeaderColumns:
         self._top.truncate(rows)
         self._other.truncate(rows)
 
+    def _append_in_any_order(self, elements: list[RawElement]) -> None:
+        row = self._top.rows
+        try:
+            self._append(elements)
+        except OutOfOrderError:
+            self._roll_back(row)
+            self._append_in_order(elements)
+
     def _append(self, elements: list[RawElement]) -> None:
         self._other.start_row()
         self._context.reset()
+        self._long_lists.clear()
         self._fill(self._top, elements)
         self._other.end_row()
 
@@ -296,7 +309,7 @@ class HeaderColumns:
                 if not length:
                     column.values.extend(repeat(column.empty, count))
                     paths.append(prefix + keyword)
-                elif not self._extend(column, values[index]):
+                elif not extend(column, values[index], self._context):
                     return False
             elif column.level is None or len(layouts) != 1:
                 return False
@@ -306,29 +319,6 @@ class HeaderColumns:
                 inner = (f"{prefix}{keyword}[0].", paths)
                 if not self._fill_layout(column.level, layouts[0], values, count, inner):
                     return False
-        return True
-
-    def _extend(self, column: Column, raws: tuple[bytes, ...]) -> bool:
-        """Add values to a column; False if one is not valid or blank, and none was added."""
-        cache, decode, many, vr = column.cache, column.decode, column.attribute.many, column.usual_vr or ""
-        if vr in NUMBER_FORMATS and decode is DECODERS[vr]:
-            return extend_numbers(column.values, NUMBER_FORMATS[vr], raws, many=many)
-        try:
-            column.values += [cache[raw] for raw in raws]
-        except KeyError:
-            distinct = {}
-            try:
-                for raw in set(raws):
-                    values = decode_counted(decode, vr, raw, self._context)
-                    if not len(values) or (not many and len(values) > 1):
-                        return False
-                    distinct[raw] = values if many else values[0]
-            except (ValueError, OverflowError):
-                return False
-            column.values += [distinct[raw] for raw in raws]
-            if len(distinct) < limits.MAX_CACHED_VALUES // 2:
-                for raw, value in distinct.items():
-                    column.keep(raw, value)
         return True
 
     def _decoded(self, column: Column, element: RawElement) -> Any:
@@ -341,6 +331,8 @@ class HeaderColumns:
         if raw is None:  # it was skipped
             self._other.add_bulk(keyword, vr, offset, length)
             return None
+        if length >= MIN_BYTES and (numbers := self._long_lists.take(column, raw)) is not None:
+            return numbers
         value = self._value(column.attribute, column.decode, element)
         if value is _INVALID:
             return None

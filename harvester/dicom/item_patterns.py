@@ -15,6 +15,7 @@ MIN_ITEMS: Final = 4  # a shorter sequence ends before a pattern could pay
 _MAX_PATTERNS: Final = 16  # tried for one item
 _MAX_MISSES: Final = 4096  # more than items that matched
 _MAX_LEARNT: Final = 256  # in one header: where hardly anything repeats, learning costs more than walking
+_MAX_LENGTHS: Final = 1024  # of items, that are remembered
 
 # The sequence's tag, the item's length field, and whether it is in implicit VR.
 _Key: TypeAlias = tuple[int, int, bool]
@@ -38,10 +39,11 @@ class _Pattern(NamedTuple):
 class ItemPatterns:
     """The patterns of the items of one header."""
 
-    __slots__ = ("_left", "_misses", "_patterns")
+    __slots__ = ("_left", "_lengths", "_misses", "_patterns")
 
     def __init__(self) -> None:
         self._patterns: dict[_Key, list[_Pattern]] = {}
+        self._lengths: set[tuple[_Key, int]] = set()
         self._misses = 0
         self._left = _MAX_LEARNT
 
@@ -69,6 +71,8 @@ class ItemPatterns:
             size, unpack, fixed, constants, layout, headers = pattern
             position, last = start, within - size
             values = []
+            if not buffer.startswith(fixed[-1], start + size - len(fixed[-1])):
+                last = start - 1  # does not match: quicker than to unpack it
             while position <= last:
                 pieces = unpack(buffer, position)
                 if pieces[::2] != fixed:
@@ -82,6 +86,14 @@ class ItemPatterns:
                 return Run(layout, values, base + start, size), headers * len(values)
             self._misses += 1
         return None
+
+    def recurs(self, key: _Key, length: int) -> bool:
+        """Whether an item of this length was walked before: otherwise its layout is not worth learning."""
+        if (key, length) in self._lengths:
+            return True
+        if len(self._lengths) < _MAX_LENGTHS:
+            self._lengths.add((key, length))
+        return False
 
     def learn(self, key: _Key, item: bytes, elements: list[RawElement], offset: int) -> None:
         """Store the layout of an item that was walked.
