@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from checkout import ROOT
@@ -49,15 +50,20 @@ BOUNDS = {
 }
 
 
-@pytest.mark.skipif(
-    not Path("/proc/self/clear_refs").exists(), reason="memory is measured with Linux's /proc"
-)
-@pytest.mark.parametrize("case", BOUNDS)
-def test_hostile_headers_cost_no_more_than_this(case: str) -> None:
-    command = [sys.executable, SCRIPT, "--case", case, "--scale", "0.1"]
+@pytest.fixture(scope="module")
+def results() -> dict[str, dict[str, Any]]:
+    """What the benchmark prints of each case."""
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("memory is measured with Linux's /proc")
+    command = [sys.executable, SCRIPT, "--json", "--scale", "0.1"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    return {case["case"]: case for case in map(json.loads, done.stdout.splitlines())}
+
+
+@pytest.mark.parametrize("case", BOUNDS)
+def test_hostile_headers_cost_no_more_than_this(results: dict[str, dict[str, Any]], case: str) -> None:
+    found = results[case]
     outcome, headers_read, memory = BOUNDS[case]
     assert found["outcome"].startswith(outcome)
     assert found["headers_read"] <= headers_read
@@ -65,7 +71,5 @@ def test_hostile_headers_cost_no_more_than_this(case: str) -> None:
     assert found["columns_left"] <= 10_000
 
 
-def test_every_hostile_input_of_the_benchmark_has_its_bounds() -> None:
-    done = subprocess.run([sys.executable, SCRIPT, "--help"], check=True, capture_output=True, text=True)
-    names = done.stdout.split("{", 1)[1].split("}", 1)[0].split(",")
-    assert {name.strip() for name in names} == set(BOUNDS)
+def test_every_hostile_input_of_the_benchmark_has_its_bounds(results: dict[str, dict[str, Any]]) -> None:
+    assert set(results) == set(BOUNDS)
