@@ -146,7 +146,7 @@ def contrast_index(headers: list[Header]) -> dict[Any, Header]:
     rows = {
         uid: {name: distinct(h.get(name) for h in found) for name in names} for uid, found in series.items()
     }
-    return {uid: row for uid, row in rows.items() if any(row.values())}
+    return {uid: row for uid, row in rows.items() if uid is not None and any(row.values())}
 
 
 def ann_index(headers: list[Header]) -> list[Header]:

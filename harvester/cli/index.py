@@ -8,7 +8,7 @@ import typer
 from harvester.cli.options import DatasetOption, file_errors, show
 from harvester.dataset.output_file import replaced_file
 from harvester.errors import ConfigError
-from harvester.query import INDEX_NAMES, build_index, open_dataset, write_result
+from harvester.query import INDEX_NAMES, build_index, open_dataset, warn_of_missing_series, write_result
 
 EPILOG: Final = "Example: `harvester index ct_index -d data/lung-ct -o ct_index.parquet`"
 
@@ -41,6 +41,7 @@ def command(
         else {name: output or Path(f"{name}.parquet")}
     )
     with open_dataset(dataset) as connection:
+        warn_of_missing_series(connection)
         for one, path in files.items():
             result = build_index(connection, one)
             with file_errors(path):

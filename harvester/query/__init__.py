@@ -5,7 +5,7 @@ from harvester.query.connection import DatabaseOptions, open_dataset, open_relea
 from harvester.query.idc_tables import INDEX_NAMES, index_query
 from harvester.query.output import FORMATS, Format, write_result
 from harvester.query.release_diff import changes, crawled_releases
-from harvester.query.run import DIALECTS, Dialect, Result, build_index, run_query
+from harvester.query.run import DIALECTS, Dialect, Result, build_index, run_query, warn_of_missing_series
 
 __all__ = [
     "DIALECTS",
@@ -23,5 +23,6 @@ __all__ = [
     "open_release",
     "run_query",
     "translate",
+    "warn_of_missing_series",
     "write_result",
 ]

@@ -17,7 +17,7 @@ from harvester.errors import ConfigError, HarvesterError, without_frames
 from harvester.query import connection as sql_connection
 from harvester.query.bigquery.script import NO_PARAMETERS, Parameters
 from harvester.query.output import write_result
-from harvester.query.run import Dialect, Result, build_index, run_query
+from harvester.query.run import Dialect, Result, build_index, run_query, warn_of_missing_series
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -182,7 +182,12 @@ class OpenDataset:
         Args:
             name: As `harvester index` lists them: `ct_index`, `sm_instance_index`, ...
         """
-        return Table(self._lock, lambda: build_index(self._connection, name))
+
+        def build() -> Result:
+            warn_of_missing_series(self._connection)
+            return build_index(self._connection, name)
+
+        return Table(self._lock, build)
 
     def register(self, name: str, table: "pa.Table | pd.DataFrame | pl.DataFrame") -> None:
         """Make a table of your own that queries can read beside the dataset's, such as a cohort or labels.

@@ -192,6 +192,8 @@ def _add_release(connection: duckdb.DuckDBPyConnection) -> list[str]:
     files = {table.name: str(table.path) for table in index_tables().values() if table.path is not None}
     for name, file in files.items():
         connection.execute(f"CREATE VIEW {identifier(name)} AS SELECT * FROM read_parquet({literal(file)})")
+    if "idc_index" in files:  # its name in idc-index's own queries
+        connection.execute('CREATE VIEW "index" AS FROM idc_index')
     return list(files.values())
 
 

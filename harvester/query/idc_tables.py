@@ -1,5 +1,6 @@
 """IDC's index tables, made from a harvest by the definitions in the installed idc-index release."""
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,6 +35,7 @@ INDEX_NAMES: Final = (
 DERIVED_TABLES: Final = (*DERIVED, *INDEX_NAMES[1:])
 """The tables that a query can read although no view of them is kept; `idc_index` is the release's own."""
 
+_TABLES_WITH_SERIES: Final = ("dicom_all", "dicom_metadata", "auxiliary_metadata")
 _TYPES: Final = {
     "STRING": "VARCHAR",
     "INTEGER": "BIGINT",
@@ -57,7 +59,7 @@ class DerivedTable:
     columns: tuple[IndexColumn, ...] = ()
 
     def query(self, columns_of: ColumnsOf) -> str:
-        """The definition in DuckDB's dialect.
+        """The definition in DuckDB's dialect; instances without a SeriesInstanceUID are left out.
 
         Args:
             columns_of: The columns of the views that it reads.
@@ -65,7 +67,14 @@ class DerivedTable:
         if not self.columns:
             return self.sql
         query = translate(self.sql, Views({*DICOM_TABLES, *DERIVED_TABLES}, columns_of), errors_as_null=True)
-        return f"SELECT {', '.join(map(_column, self.columns))} FROM ({query}) AS built"
+        # NOT IN over rows of which one has no series is true of none.
+        rows = [
+            f"{table} AS NOT MATERIALIZED (FROM {table} WHERE SeriesInstanceUID IS NOT NULL)"
+            for table in _TABLES_WITH_SERIES
+            if re.search(rf"\b{table}\b", self.sql)
+        ]
+        columns = ", ".join(map(_column, self.columns))
+        return f"WITH {', '.join(rows)} SELECT {columns} FROM ({query}) AS built"
 
 
 def derived_table(name: str) -> DerivedTable:
@@ -81,7 +90,8 @@ def derived_table(name: str) -> DerivedTable:
     table = index_tables().get(name)
     if table is None or table.sql is None or not table.columns:
         raise QueryError(f"the installed idc-index-data does not define {name}; upgrade it with pip")
-    return DerivedTable(table.sql, table.columns)
+    # Its comments name other tables, which it does not read.
+    return DerivedTable(re.sub(r"^\s*#.*$", "", table.sql, flags=re.MULTILINE), table.columns)
 
 
 def index_query(name: str) -> str:

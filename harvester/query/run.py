@@ -1,6 +1,7 @@
 """Runs one query, in either dialect, and streams its rows."""
 
 import difflib
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,20 +11,25 @@ from typing import Final, Literal, get_args
 import duckdb
 import pyarrow as pa
 
+from harvester import messages
 from harvester.dataset import TABLES
 from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import QueryError
 from harvester.query.bigquery.errors import own_words
 from harvester.query.bigquery.script import NO_PARAMETERS, Parameters
 from harvester.query.bigquery.translate import translate
-from harvester.query.idc_tables import derived_table
+from harvester.query.idc_tables import INDEX_NAMES, derived_table
 from harvester.query.part_files import follow_files
 from harvester.query.sandbox import require_question
+from harvester.query.supersession import CURRENT
 from harvester.query.temporary_views import bind, missing_name, readable_views
 
 Dialect = Literal["duckdb", "bigquery"]
 
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
+
+_logger: Final = logging.getLogger("harvester")
+_INDEX_TABLES: Final = frozenset(INDEX_NAMES[1:])  # `idc_index` in a query is the release's own
 
 # DuckDB's unit of work: a smaller batch only splits it, a larger one costs memory on wide rows.
 _BATCH_ROWS: Final = 2048
@@ -55,6 +61,8 @@ class _Query:
             QueryError: It is no query, or cannot be translated.
             duckdb.Error: DuckDB refuses it.
         """
+        if not _INDEX_TABLES.isdisjoint(re.findall(r"\w+", self.sql.lower())):
+            warn_of_missing_series(self.connection)
         sql, values = self.sql, self.parameters
         if self.dialect == "bigquery":
             sql = translate(sql, readable_views(self.connection, sql), values)
@@ -188,6 +196,21 @@ def build_index(connection: duckdb.DuckDBPyConnection, name: str) -> Result:
     """
     table = derived_table(name)
     return run_query(connection, table.query(readable_views(connection, table.sql).columns_of))
+
+
+def warn_of_missing_series(connection: duckdb.DuckDBPyConnection) -> None:
+    """Log how many instances are in none of IDC's index tables, because they have no SeriesInstanceUID.
+
+    Args:
+        connection: From `open_dataset`; what it is reading ends.
+    """
+    sql = f"SELECT count(*) FROM memory.main.instances WHERE SeriesInstanceUID IS NULL AND {CURRENT}"
+    row = connection.execute(sql).fetchone()
+    if row is not None and row[0]:
+        _logger.warning(
+            "%s without a SeriesInstanceUID: in none of IDC's index tables",
+            messages.count(row[0], "instance"),
+        )
 
 
 def plain_message(error: Exception) -> str:

@@ -25,6 +25,7 @@ def test_all_views_are_there(corpus: Any) -> None:
         "failures",
         "frames",
         "idc_index",
+        "index",
         "instances",
         "prior_versions_index",
         "series",
@@ -57,6 +58,10 @@ def test_series_and_studies_add_up(corpus: Any) -> None:
 def test_the_release_answers(corpus: Any) -> None:
     (row,) = corpus.ask("SELECT count(*) AS n, count(DISTINCT collection_id) AS collections FROM idc_index")
     assert row["n"] > 1_000_000
+    same = "SELECT SeriesInstanceUID FROM {} AS i ORDER BY SeriesInstanceUID LIMIT 5"
+    for name in ("index", '"index"'):
+        assert corpus.ask(same.format(name)) == corpus.ask(same.format("idc_index"))
+    assert corpus.ask(same.format("index"), "bigquery") == corpus.ask(same.format("idc_index"))
     assert corpus.ask("SELECT count(*) AS n FROM collections_index WHERE collection_id = 'nlst'") == [
         {"n": 1}
     ]

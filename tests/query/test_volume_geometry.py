@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import anyio
+import duckdb
 import pydicom
 import pytest
 from pydicom.dataset import FileMetaDataset
@@ -14,7 +16,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from harvester.config import load
 from harvester.engine.crawl import crawl
 from harvester.engine.shard import CrawlProgress
-from harvester.query import build_index, open_dataset
+from harvester.query import build_index, open_dataset, run_query
 
 AXIAL = [1, 0, 0, 0, 1, 0]
 CORONAL = [1, 0, 0, 0, 0, -1]
@@ -64,8 +66,17 @@ def write(folder: Path, name: str, number: int, attributes: dict[str, Any], seri
     dataset.save_as(folder / f"{name} {number}.dcm", enforce_file_format=True)
 
 
+@dataclass(frozen=True)
+class Stacks:
+    connection: duckdb.DuckDBPyConnection
+    names: dict[str, str]
+
+    def ask(self, sql: str) -> list[dict[str, Any]]:
+        return [row for batch in run_query(self.connection, sql).batches() for row in batch.to_pylist()]
+
+
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, Any]]]:
+def stacks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stacks]:
     folder = tmp_path_factory.mktemp("stacks")
     files = folder / "files"
     files.mkdir()
@@ -75,14 +86,35 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[st
         names[series] = name
         for number, attributes in enumerate(stack):
             write(files, name, number, attributes, series)
+    for name in ("localizer", "even"):
+        write(files, f"{name} of no series", 0, STACKS[name][0], "")
     toml = folder / "crawl.toml"
     toml.write_text(
         f'dataset = "{folder}/dataset"\n[source]\ncatalog = "local"\n[select]\nroot = "{files}"\n'
     )
     anyio.run(crawl, load(toml), CrawlProgress())
     with open_dataset(folder / "dataset") as connection:
-        batches = build_index(connection, "volume_geometry_index").batches()
-        yield {names[row["SeriesInstanceUID"]]: row for batch in batches for row in batch.to_pylist()}
+        yield Stacks(connection, names)
+
+
+@pytest.fixture(scope="module")
+def rows(stacks: Stacks) -> dict[str, dict[str, Any]]:
+    batches = build_index(stacks.connection, "volume_geometry_index").batches()
+    return {stacks.names[row["SeriesInstanceUID"]]: row for batch in batches for row in batch.to_pylist()}
+
+
+def test_instances_without_a_series_are_left_out_with_a_warning(
+    stacks: Stacks, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert stacks.ask("SELECT count(*) AS n FROM instances WHERE SeriesInstanceUID IS NULL") == [{"n": 2}]
+    assert caplog.records == []
+    sql = "SELECT count(*) AS n, count(SeriesInstanceUID) AS series FROM {}"
+    for name, series in {"volume_geometry_index": len(STACKS) - 2, "ct_index": len(STACKS)}.items():
+        caplog.clear()
+        assert stacks.ask(sql.format(name)) == [{"n": series, "series": series}]
+        assert caplog.messages == ["2 instances without a SeriesInstanceUID: in none of IDC's index tables"]
+    built = build_index(stacks.connection, "idc_index")
+    assert sum(batch.num_rows for batch in built.batches()) == len(STACKS)
 
 
 CHECKS = {

@@ -195,6 +195,9 @@ class _Scope:
         having = [
             name for name, source in self._scope.sources.items() if column.name in self._columns(source)
         ]
+        if len(having) == 1:  # the other sources are items of a sequence that no object has
+            column.set("table", exp.to_identifier(having[0], quoted=True))
+            return
         if having:
             raise QueryError(
                 f"{place_of(column)}: {column.name} is ambiguous; write {having[0]}.{column.name}"
