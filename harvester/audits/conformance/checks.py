@@ -114,10 +114,12 @@ class CheckList:
         self.checks.append(check)
         return len(self.checks) - 1
 
-    def case(self, check: Check, flag: str, confirm: str = "true") -> list[Case]:
-        """The case of a new check; empty if it is not selected."""
+    def case(self, check: Check, flag: str, confirm: str = "true", *, of_empty: bool = False) -> list[Case]:
+        """The case of a new check; empty if it is not selected, or cannot have a finding."""
+        if flag == "false":
+            return []
         number = self.add(check)
-        return [] if number is None else [Case(number, flag, confirm, check.kind == "empty")]
+        return [] if number is None else [Case(number, flag, confirm, of_empty or check.kind == "empty")]
 
 
 def numbers(cases: Sequence[Case]) -> str:

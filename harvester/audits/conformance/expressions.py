@@ -42,15 +42,20 @@ class Translator:
 
     def sql(self, expression: str) -> str:
         """The SQL condition; it is never NULL."""
-        return f"COALESCE({self._boolean(ast.parse(expression, mode='eval').body)}, false)"
+        return _never_null(self._boolean(ast.parse(expression, mode="eval").body))
 
     def _boolean(self, node: ast.expr) -> str:
         match node:
             case ast.BoolOp(op=operator, values=values):
-                word = " AND " if isinstance(operator, ast.And) else " OR "
-                return f"({word.join(f'COALESCE({self._boolean(one)}, false)' for one in values)})"
+                word, decisive = ("AND", "false") if isinstance(operator, ast.And) else ("OR", "true")
+                parts = [_never_null(self._boolean(one)) for one in values]
+                if decisive in parts:
+                    return decisive
+                undecided = [part for part in parts if part not in ("true", "false")]
+                return f"({f' {word} '.join(undecided)})" if undecided else parts[0]
             case ast.UnaryOp(op=ast.Not(), operand=operand):
-                return f"(NOT COALESCE({self._boolean(operand)}, false))"
+                part = _never_null(self._boolean(operand))
+                return {"true": "false", "false": "true"}.get(part, f"(NOT {part})")
             case ast.Compare(left=left, ops=[operator], comparators=[right]):
                 return self._comparison(left, operator, right)
             case ast.Call(func=ast.Name(id="present"), args=[argument]):
@@ -89,6 +94,18 @@ class Translator:
             case ast.Attribute(value=ast.Name(id=level), attr=keyword):
                 return self._outer[level], keyword
         raise ValueError(f"not an attribute: {ast.unparse(node)}")
+
+
+def _never_null(condition: str) -> str:
+    return condition if condition in ("true", "false") else f"COALESCE({condition}, false)"
+
+
+def all_of(*conditions: str) -> str:
+    """The SQL condition that all of some conditions hold."""
+    if "false" in conditions:
+        return "false"
+    undecided = [one for one in conditions if one != "true"]
+    return f"({' AND '.join(undecided)})" if len(undecided) > 1 else (undecided or ["true"])[0]
 
 
 def attributes_of(expression: str) -> list[tuple[bool, str]]:

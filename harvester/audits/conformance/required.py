@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Final
 
 from harvester.audits.conformance.checks import Case, Check, CheckList
-from harvester.audits.conformance.conditions import MODULE_CONDITIONS, Condition, condition_of, inclusion
-from harvester.audits.conformance.expressions import attributes_of
+from harvester.audits.conformance.conditions import Condition, condition_of, inclusion, inclusion_of
+from harvester.audits.conformance.expressions import all_of, attributes_of
 from harvester.audits.conformance.levels import PIXEL_DATA, DataSetLevel, item_fields
 from harvester.audits.conformance.standard import (
     GROUP_SEQUENCES,
@@ -71,9 +71,7 @@ class RequiredAttributes:
 
     def _applies(self, requirement: Requirement) -> str:
         """The SQL condition that a module of usage C or U applies: required, or in use."""
-        required = MODULE_CONDITIONS.get(f"{self._iod.name}/{requirement.module}") or MODULE_CONDITIONS.get(
-            requirement.module
-        )
+        required = inclusion_of(self._iod, requirement.module)
         if requirement.usage == "C" and required is None:
             self._checks.unchecked[f"module {requirement.module}"] = "condition"
         if requirement.usage == "C" and required is not None:
@@ -104,7 +102,7 @@ class RequiredAttributes:
             yield from self._checks.case(replace(check, kind="empty"), absent, empty)
         condition = inclusion(keyword, level.parent, module)
         if kind.endswith("C") and condition is None:
-            condition = condition_of(keyword, level.parent, module)
+            condition = condition_of(keyword, level.parent, requirement)
             if condition is None:
                 self._checks.unchecked[name] = "condition"
                 return
@@ -113,8 +111,8 @@ class RequiredAttributes:
             check = replace(check, clause=condition.clause or requirement.clause)
             yield from self._unexpected(level, check, condition, guard)
             translated = level.translator.sql(condition.expression)
-            required = translated if guard == "true" else f"({guard} AND {translated})"
-        flag = absent if required == "true" else f"({required} AND {absent})"
+            required = all_of(guard, translated)
+        flag = all_of(required, absent)
         confirm = [] if there == "false" else [f"NOT {there}"]
         if kind in ("2", "2C"):
             confirm.append(f"NOT list_contains(invalid_paths, '{NOT_LISTED}')")
@@ -126,9 +124,12 @@ class RequiredAttributes:
         self, level: DataSetLevel, check: Check, condition: Condition, guard: str
     ) -> Iterator[Case]:
         """The attribute is there although its condition does not hold and forbids it then."""
-        if not condition.otherwise and level.column(check.keyword) is not None:
+        others = level.level[check.keyword].requirements
+        allowed = condition.otherwise or any("C" not in one.type for one in others)
+        if not allowed and level.column(check.keyword) is not None:
             translated = level.translator.sql(condition.expression)
-            flag = f"{guard} AND NOT {translated} AND {level.has_value(check.keyword)}"
+            negated = {"true": "false", "false": "true"}.get(translated, f"NOT {translated}")
+            flag = all_of(guard, negated, level.has_value(check.keyword))
             check = replace(check, kind="unexpected", severity="warning")
             yield from self._checks.case(check, flag, _decided(level, condition))
 
@@ -160,7 +161,7 @@ class RequiredAttributes:
             return
         in_use = " OR ".join(f"COALESCE(len({identifier(one)}) > 0, false)" for one in there)
         for keyword, usage in self._iod.groups.items():
-            condition = MODULE_CONDITIONS.get(f"{self._iod.name}/{keyword}")
+            condition = inclusion_of(self._iod, keyword)
             if usage == "C" and condition is None:
                 self._checks.unchecked[f"functional group {keyword}"] = "condition"
             if usage == "U" or (usage == "C" and condition is None):
@@ -170,7 +171,7 @@ class RequiredAttributes:
                 frames, keyword, "len({0}) > 0 AND len(list_filter({0}, x -> len(x.{1}) > 0)) = len({0})"
             )
             required = "true" if condition is None else self._root.translator.sql(condition.expression)
-            required = f"({in_use}) AND {required}"
+            required = all_of(f"({in_use})", required)
             check = Check(
                 "missing",
                 "error",
@@ -183,7 +184,7 @@ class RequiredAttributes:
             found = f"COALESCE({in_shared}, false) OR COALESCE({in_frames}, false)"
             elsewhere = f"[p FOR p IN list_concat(bulk_paths, invalid_paths) IF ends_with(p, '.{keyword}')]"
             confirm = f"len({elsewhere}) = 0 AND {_decided(self._root, condition)}"
-            yield from self._checks.case(check, f"{required} AND NOT ({found})", confirm)
+            yield from self._checks.case(check, all_of(required, f"NOT ({found})"), confirm)
 
     def _in_group(self, sequence: str, keyword: str, template: str) -> str:
         kind = self._root.fields.get(sequence)

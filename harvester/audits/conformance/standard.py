@@ -35,12 +35,16 @@ class Requirement:
         module: The module, such as `general-series`.
         usage: Of the module in the IOD: `M`, `C` or `U`.
         clause: The table of the module in PS3.3.
+        condition: When Type 1C or 2C applies, as in `expressions`; empty: not in the table.
+        exclusive: Whether the attribute shall be absent if the condition is false (PS3.5 7.4.2).
     """
 
     type: str
     module: str
     usage: str
     clause: str
+    condition: str = ""
+    exclusive: bool = False
 
 
 @dataclass(slots=True)
@@ -52,12 +56,14 @@ class Attribute:
         requirements: One per module that has it.
         values: The lists of values that apply, each with the module that has it.
         sources: The tables of its items, each with the module that has it.
+        item_counts: How many items a sequence may have, as VMs.
     """
 
     keyword: str
     requirements: list[Requirement] = field(default_factory=list)
     values: list[tuple[Values, Requirement]] = field(default_factory=list)
     sources: list[tuple[int, Requirement]] = field(default_factory=list)
+    item_counts: set[str] = field(default_factory=set)
     _items: "Level | None" = None
 
     @property
@@ -82,12 +88,14 @@ class Iod:
         modules: Usage by module.
         attributes: Those of all modules, by keyword.
         groups: Usage of its functional groups, by the keyword of their sequence.
+        conditions: Of modules and functional groups of usage C, by module or keyword.
     """
 
     name: str
     modules: dict[str, str]
     attributes: Level
     groups: dict[str, str]
+    conditions: dict[str, str]
 
 
 @lru_cache(maxsize=1)
@@ -118,19 +126,31 @@ def iod(name: str) -> Iod:
     for module, usage in modules.items():
         clause, number = data["modules"][module]
         _add(attributes, number, Requirement("", module, usage, f"PS3.3 {clause}".strip()))
-    return Iod(name, modules, attributes, data["groups"].get(name, {}))
+    conditions = {
+        key.rpartition("/")[2]: expression
+        for key, expression in data["conditions"].items()
+        if key.startswith(f"{name}/")
+    }
+    return Iod(name, modules, attributes, data["groups"].get(name, {}), conditions)
 
 
 def _add(level: Level, number: int, source: Requirement) -> None:
     """Add the attributes of one table to a level."""
-    for keyword, kind, items, values in tables()["nodes"][number]:
+    for keyword, kind, items, facts in tables()["nodes"][number]:
         attribute = level.setdefault(keyword, Attribute(keyword))
         requirement = Requirement(
-            kind if kind in _STRENGTH else "3", source.module, source.usage, source.clause
+            kind if kind in _STRENGTH else "3",
+            source.module,
+            source.usage,
+            source.clause,
+            facts.get("condition", ""),
+            facts.get("exclusive", False),
         )
         attribute.requirements.append(requirement)
-        if values is not None:
-            attribute.values.append((Values(values[0] == "E", tuple(values[1])), requirement))
+        if "values" in facts:
+            listed, texts = facts["values"]
+            attribute.values.append((Values(listed == "E", tuple(texts)), requirement))
+        attribute.item_counts.add(facts.get("items", "0-n"))
         if items is not None:
             attribute.sources.append((items, source))
 

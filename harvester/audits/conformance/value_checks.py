@@ -8,7 +8,7 @@ from typing import Final
 from pydicom.datadict import dictionary_VM
 
 from harvester.audits.conformance.checks import Case, Check, CheckList
-from harvester.audits.conformance.conditions import listed_values
+from harvester.audits.conformance.conditions import image_type_values, listed_values, value_count
 from harvester.audits.conformance.levels import DataSetLevel
 from harvester.audits.conformance.standard import Attribute, Iod, weakest
 from harvester.catalog.database import literal
@@ -17,6 +17,13 @@ from harvester.dicom.dictionary import attributes_by_keyword
 MORE_EMPTY_ELEMENTS: Final = "e.path = '' AND e.reason LIKE '% empty_elements has %'"
 """The SQL condition that an entry `e` of `invalid_elements` counts elements that `empty_elements` lacks."""
 
+# Vectors of NM images have one value per frame (PS3.3 C.8.4.8.1).
+_VECTORS: Final = frozenset(
+    {
+        *("EnergyWindowVector", "DetectorVector", "PhaseVector", "RotationVector", "RRIntervalVector"),
+        *("TimeSlotVector", "SliceVector", "AngularViewVector", "TimeSliceVector"),
+    }
+)
 # The SQL condition that a value is not one of its VR (PS3.5 table 6.2-1).
 _INVALID_TEXT: Final = {
     "AS": r"NOT regexp_full_match({0}, '[0-9]{{3}}[DWMY]')",
@@ -33,7 +40,8 @@ def value_cases(level: DataSetLevel, iod: Iod, checks: CheckList) -> Iterator[Ca
         column = level.column(attribute.keyword)
         if column is not None:
             yield from _listed(attribute, column, level, iod, checks)
-            yield from _of_dictionary(attribute, column, level, checks)
+            yield from _image_type(attribute, column, level, iod, checks)
+            yield from _of_dictionary(attribute, column, level, iod, checks)
 
 
 def _listed(
@@ -61,17 +69,41 @@ def _listed(
         yield from checks.case(check, condition)
 
 
+def _image_type(
+    attribute: Attribute, column: str, level: DataSetLevel, iod: Iod, checks: CheckList
+) -> Iterator[Case]:
+    """The first values of Image Type and Frame Type."""
+    keyword = attribute.keyword
+    if keyword not in ("ImageType", "FrameType") or attribute.values:
+        return
+    values, clause = image_type_values(iod, keyword)
+    wrong = [f"{column}[{n}] NOT IN ({', '.join(map(literal, texts))})" for n, texts in values.items()]
+    one = weakest(attribute)
+    check = Check("not_allowed", "error", level.name(keyword), keyword, one.type, one.module, clause)
+    if wrong:
+        yield from checks.case(check, " OR ".join(f"COALESCE({one}, false)" for one in wrong))
+
+
 def _of_dictionary(
-    attribute: Attribute, column: str, level: DataSetLevel, checks: CheckList
+    attribute: Attribute, column: str, level: DataSetLevel, iod: Iod, checks: CheckList
 ) -> Iterator[Case]:
     """Numbers of values that the VM does not allow, and values that are not of the VR."""
     keyword = attribute.keyword
     known = attributes_by_keyword().get(keyword.lower())
-    if known is None or known.vr == "SQ":
+    if known is None:
         return
     one = weakest(attribute)
     check = Check("multiplicity", "error", level.name(keyword), keyword, one.type, one.module, "PS3.6 6")
-    condition = _wrong_count(f"len({column})", dictionary_VM(known.tag)) if known.many else None
+    if known.vr == "SQ":
+        yield from _items(attribute, column, level, replace(check, clause=one.clause), checks)
+        return
+    for others, clause in _counts(keyword, level):
+        yield from checks.case(
+            replace(check, clause=clause), f"({others} > 0 AND len({column}) NOT IN (0, {others}))"
+        )
+    condition = None
+    if known.many:
+        condition = _wrong_count(f"len({column})", value_count(iod, keyword) or dictionary_VM(known.tag))
     if condition is not None:
         yield from checks.case(check, f"(len({column}) > 0 AND {condition})")
     test = _INVALID_TEXT.get(known.vr)
@@ -79,6 +111,26 @@ def _of_dictionary(
         many = level.fields[keyword].id == "list"
         wrong = f"len(list_filter({column}, v -> {test.format('v')})) > 0" if many else test.format(column)
         yield from checks.case(replace(check, kind="representation", clause="PS3.5 6.2"), f"({wrong})")
+
+
+def _counts(keyword: str, level: DataSetLevel) -> Iterator[tuple[str, str]]:
+    """The SQL of a number that the number of values shall equal, with the clause."""
+    if keyword == "DimensionIndexValues" and "DimensionIndexSequence" in level.columns:
+        yield 'len("DimensionIndexSequence")', "PS3.3 C.7.6.16.2.2"
+    if keyword in _VECTORS and "NumberOfFrames" in level.fields:
+        yield '"NumberOfFrames"', "PS3.3 C.8.4.8.1"
+
+
+def _items(
+    attribute: Attribute, column: str, level: DataSetLevel, check: Check, checks: CheckList
+) -> Iterator[Case]:
+    """More than one item where only one is allowed, or none where one is needed (PS3.5 7.5)."""
+    if attribute.item_counts == {"1"}:
+        yield from checks.case(check, f"len({column}) > 1")
+    if "0-n" not in attribute.item_counts and check.type == "3" and "empty_elements" in level.columns:
+        listed = f"COALESCE(list_contains(empty_elements, {level.sql_name(attribute.keyword)}), false)"
+        absent = f"NOT COALESCE({level.has_value(attribute.keyword)}, false)"
+        yield from checks.case(check, absent, listed, of_empty=True)
 
 
 def _wrong_count(count: str, vm: str) -> str | None:

@@ -1,10 +1,13 @@
-"""The conditions of Type 1C and 2C attributes and of modules of usage C, written from PS3.3.
+"""The conditions of Type 1C and 2C attributes and of modules of usage C.
 
-A condition without a clause is that of the table of its module. A condition that a header cannot decide
-(whether an agent was given, whether a procedure was scheduled) has no entry and is not checked.
+Conditions in regular sentences are in the tables (scripts/standard_conditions.py reads them); others are
+written here from PS3.3. A condition without a clause is that of the table of its module. A condition that a
+header cannot decide (whether an agent was given, whether a procedure was scheduled) has no entry and is not
+checked.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
@@ -18,29 +21,48 @@ from harvester.audits.conformance.conditions.documents import DOCUMENTS
 from harvester.audits.conformance.conditions.general import GENERAL
 from harvester.audits.conformance.conditions.modules import MODULE_CONDITIONS
 from harvester.audits.conformance.conditions.radiotherapy import RADIOTHERAPY
-from harvester.audits.conformance.conditions.values import listed_values
+from harvester.audits.conformance.conditions.values import image_type_values, listed_values, value_count
+from harvester.audits.conformance.standard import Iod, Requirement
 
 # By keyword, or by `where/keyword`: a module, or the sequence that holds the attribute.
 _CONDITIONS: Final[Mapping[str, Condition]] = {**GENERAL, **ACQUISITION, **DOCUMENTS, **RADIOTHERAPY}
 
 __all__ = [
     "CONTENT_ITEM",
-    "MODULE_CONDITIONS",
     "Condition",
     "condition_of",
     "expressions",
+    "image_type_values",
     "inclusion",
+    "inclusion_of",
     "listed_values",
+    "value_count",
 ]
 
 
 @lru_cache(maxsize=4096)
-def condition_of(keyword: str, parent: str, module: str) -> Condition | None:
-    """The condition of an attribute in a sequence, or at the top level of a module; None: not written."""
-    for name in (f"{parent or module}/{keyword}", keyword):
-        if name in _CONDITIONS:
-            return _CONDITIONS[name]
-    return ORIGINAL_FRAME if parent in ORIGINAL_FRAME_SEQUENCES else None
+def condition_of(keyword: str, parent: str, requirement: Requirement) -> Condition | None:
+    """The condition of an attribute in a sequence, or at the top level of a module; None: not known.
+
+    A condition that is written here for the place precedes that of the table, and that one for all places.
+    """
+    written = _CONDITIONS.get(f"{parent or requirement.module}/{keyword}")
+    # Macros of content items apply by Value Type (PS3.3 C.17.3.2).
+    of_content = _is_content_item(parent, requirement.module) and "ValueType" not in requirement.condition
+    if written is None and requirement.condition and not of_content:
+        written = Condition(requirement.condition)
+    written = written or _CONDITIONS.get(keyword)
+    if written is None:
+        return ORIGINAL_FRAME if parent in ORIGINAL_FRAME_SEQUENCES else None
+    return replace(written, otherwise=not requirement.exclusive) if written.otherwise is None else written
+
+
+def inclusion_of(iod: Iod, name: str) -> Condition | None:
+    """The condition of a module of usage C, or of the sequence of a functional group; None: not known."""
+    written = MODULE_CONDITIONS.get(f"{iod.name}/{name}") or MODULE_CONDITIONS.get(name)
+    if written is None and name in iod.conditions:
+        return Condition(iod.conditions[name])
+    return written
 
 
 def inclusion(keyword: str, parent: str, module: str) -> Condition | None:

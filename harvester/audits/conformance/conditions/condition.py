@@ -10,12 +10,12 @@ class Condition:
 
     Attributes:
         expression: As in `expressions`.
-        otherwise: Whether the attribute may be present if the condition is false.
+        otherwise: Whether the attribute may be present if the condition is false; None: the table has it.
         clause: Where the standard says so; empty: the table of the module.
     """
 
     expression: str
-    otherwise: bool = True
+    otherwise: bool | None = None
     clause: str = ""
 
 

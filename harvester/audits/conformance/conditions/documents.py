@@ -9,32 +9,25 @@ _CONTENT: Final = "PS3.3 C.17.3.2"
 
 DOCUMENTS: Final[Mapping[str, Condition]] = {
     # Whole slide images, segmentations, annotations
-    **{
-        f"whole-slide-microscopy-image/{name}": Condition(
-            'PhotometricInterpretation == "MONOCHROME2"', clause="PS3.3 C.8.12.4"
-        )
-        for name in ("RescaleIntercept", "RescaleSlope")
-    },
     "ImagedVolumeWidth": Condition('ImageType[3] in ("VOLUME", "THUMBNAIL")'),
     "ImagedVolumeHeight": Condition('ImageType[3] in ("VOLUME", "THUMBNAIL")'),
     "ImagedVolumeDepth": Condition('ImageType[3] in ("VOLUME", "THUMBNAIL")'),
-    "NumberOfOpticalPaths": Condition('DimensionOrganizationType == "TILED_FULL"'),
     "TotalPixelMatrixFocalPlanes": Condition('DimensionOrganizationType == "TILED_FULL"'),
     "NumberOfFocalPlanes": Condition('ExtendedDepthOfField == "YES"', otherwise=False),
-    "DistanceBetweenFocalPlanes": Condition('ExtendedDepthOfField == "YES"', otherwise=False),
-    "IlluminationColorCodeSequence": Condition("not present(IlluminationWaveLength)"),
     "IlluminationWaveLength": Condition("not present(IlluminationColorCodeSequence)"),
-    "MaximumFractionalValue": Condition('SegmentationType == "FRACTIONAL"', otherwise=False),
-    "SegmentationFractionalType": Condition('SegmentationType == "FRACTIONAL"', otherwise=False),
     "TrackingID": Condition("present(TrackingUID)"),
     "TrackingUID": Condition("present(TrackingID)"),
-    "SegmentAlgorithmName": Condition('SegmentAlgorithmType in ("AUTOMATIC", "SEMIAUTOMATIC")'),
+    "SegmentSequence/SegmentAlgorithmName": Condition(
+        'SegmentAlgorithmType in ("AUTOMATIC", "SEMIAUTOMATIC")'
+    ),
     "AnnotationGroupAlgorithmIdentificationSequence": Condition(
         'AnnotationGroupGenerationType in ("AUTOMATIC", "SEMIAUTOMATIC")'
     ),
     # Structured reports and content items (PS3.3 C.17.3, 10.2)
     "ConceptNameCodeSequence": Condition(
-        'ValueType in ("TEXT", "NUM", "CODE", "DATETIME", "DATE", "TIME", "UIDREF", "PNAME")', clause=_CONTENT
+        'ValueType in ("TEXT", "NUM", "CODE", "DATETIME", "DATE", "TIME", "UIDREF", "PNAME")',
+        otherwise=True,
+        clause=_CONTENT,
     ),
     **{
         name: Condition(" or ".join(f'ValueType == "{one}"' for one in types.split()), clause=_CONTENT)
@@ -61,22 +54,7 @@ DOCUMENTS: Final[Mapping[str, Condition]] = {
         }.items()
     },
     f"{CONTENT_ITEM}/ValueType": Condition("not present(ReferencedContentItemIdentifier)", clause=_CONTENT),
-    "VerifyingObserverSequence": Condition('VerificationFlag == "VERIFIED"', otherwise=False),
-    **{
-        f"{sequence}/{name}": Condition(f'{kind} == "{code}"', clause="PS3.3 Table 10-1")
-        for sequence, kind in (
-            ("AuthorObserverSequence", "ObserverType"),
-            ("ParticipantSequence", "ObserverType"),
-        )
-        for code, names in (
-            ("PSN", ("PersonName", "PersonIdentificationCodeSequence")),
-            ("DEV", ("DeviceUID", "Manufacturer", "ManufacturerModelName", "StationName")),
-        )
-        for name in names
-    },
     # Presentation states
     "PresentationPixelSpacing": Condition('PresentationSizeMode == "TRUE SIZE"'),
-    "PresentationPixelMagnificationRatio": Condition('PresentationSizeMode == "MAGNIFY"'),
-    "PresentationPixelAspectRatio": Condition("not present(PresentationPixelSpacing)"),
     "HL7InstanceIdentifier": Condition('MIMETypeOfEncapsulatedDocument == "text/XML"'),
 }

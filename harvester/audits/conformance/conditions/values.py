@@ -30,11 +30,46 @@ _VALUES: Final[Mapping[str, Values]] = {
     # PS3.3 C.8.32.2: by the kind of pixel data.
     "parametric-map/BitsAllocated": Values(enumerated=True, texts=("8", "16", "32", "64")),
     "segmentation/SegmentationType": Values(enumerated=True, texts=("BINARY", "FRACTIONAL", "LABELMAP")),
+    "AnnotationGroupSequence/GraphicType": Values(
+        enumerated=True, texts=("POINT", "POLYLINE", "POLYGON", "ELLIPSE", "RECTANGLE")
+    ),
+    "AnnotationGroupGenerationType": Values(enumerated=True, texts=("AUTOMATIC", "SEMIAUTOMATIC", "MANUAL")),
+    "AnnotationCoordinateType": Values(enumerated=True, texts=("2D", "3D")),
+    "AnnotationAppliesToAllOpticalPaths": Values(enumerated=True, texts=("YES", "NO")),
+    "AnnotationAppliesToAllZPlanes": Values(enumerated=True, texts=("YES", "NO")),
+    "SegmentsOverlap": Values(enumerated=True, texts=("YES", "NO", "UNDEFINED")),
     "PixelRepresentation": Values(enumerated=True, texts=("0", "1")),
     "PlanarConfiguration": Values(enumerated=True, texts=("0", "1")),
     "LossyImageCompression": Values(enumerated=True, texts=("00", "01")),
     "ImageLaterality": Values(enumerated=True, texts=("R", "L", "U", "B")),
 }
+
+_IMAGE_TYPE: Final = {1: ("ORIGINAL", "DERIVED"), 2: ("PRIMARY", "SECONDARY")}
+_FRAMES_TYPE: Final = {1: ("ORIGINAL", "DERIVED", "MIXED"), 2: ("PRIMARY", "MIXED")}
+_DERIVED: Final = {1: ("DERIVED",), 2: ("PRIMARY",)}
+_MULTI_FRAME: Final = frozenset(
+    {
+        *("enhanced-ct-image", "enhanced-mr-image", "enhanced-pet-image", "breast-tomosynthesis-image"),
+        *("enhanced-mr-color-image", "mr-spectroscopy", "x-ray-3d-angiographic-image"),
+    }
+)
+
+
+def image_type_values(iod: Iod, keyword: str) -> tuple[Mapping[int, tuple[str, ...]], str]:
+    """Enumerated Values of the first values of Image Type or Frame Type, by position, and the clause."""
+    if iod.name in ("segmentation", "label-map-segmentation"):
+        return _DERIVED, "PS3.3 C.8.20.2.1"
+    if iod.name in _MULTI_FRAME:
+        frame = {1: ("ORIGINAL", "DERIVED"), 2: ("PRIMARY",)}
+        return (_FRAMES_TYPE if keyword == "ImageType" else frame), "PS3.3 C.8.16.1"
+    if iod.name == "vl-whole-slide-microscopy-image":
+        return {1: ("ORIGINAL", "DERIVED"), 2: ("PRIMARY",)}, "PS3.3 C.8.12.4.1.1"
+    return (_IMAGE_TYPE, "PS3.3 C.7.6.1.1.2") if keyword == "ImageType" else ({}, "")
+
+
+def value_count(iod: Iod, keyword: str) -> str | None:
+    """The VM that an IOD prescribes (PS3.3 C.8.16.1); None: that of PS3.6."""
+    return "4" if iod.name in _MULTI_FRAME and keyword in ("ImageType", "FrameType") else None
 
 
 def listed_values(attribute: Attribute, iod: Iod, parent: str) -> list[tuple[Values, Requirement]]:
@@ -44,7 +79,7 @@ def listed_values(attribute: Attribute, iod: Iod, parent: str) -> list[tuple[Val
     """
     if parent == "PixelValueTransformationSequence":  # PS3.3 C.7.6.16.2.9.1: the values depend on the IOD
         return []
-    written = None if parent else _VALUES.get(f"{iod.name}/{attribute.keyword}")
+    written = _VALUES.get(f"{parent or iod.name}/{attribute.keyword}")
     written = written or _VALUES.get(attribute.keyword)
     if written is not None:
         return [(written, attribute.requirements[0])]
