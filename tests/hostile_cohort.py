@@ -16,6 +16,8 @@ HOSTILE_NAME = '"><script>document.write(3)</script><b onload>'
 _AUDIT = '''
 [[rules]]
 rule = "required_attributes"
+attributes = ["RescaleSlope"]
+Modality = "CT"
 [[rules]]
 rule = "offset_table"
 [[rules]]

@@ -25,6 +25,7 @@ from harvester.audits.rules.sql import SqlRule, in_standard_columns
 from harvester.audits.tiff_directories import DIRECTORIES, read_directories
 from harvester.dataset import Dataset
 from harvester.dataset.paths import PRIVATE
+from harvester.dataset.runs import read_runs
 from harvester.errors import ConfigError, QueryError
 from harvester.query import DatabaseOptions, open_dataset, run_query
 
@@ -170,8 +171,13 @@ def _tiff_directories(
     if not etags:
         return {"tiff_directories": DIRECTORIES.empty_table()}
     on_rule(f"TIFF directories of {len(etags):,} objects")
-    read = read_directories(list(etags.items()), config.crawl.source.endpoint)
+    read = read_directories(list(etags.items()), config.crawl.source.endpoint or _last_endpoint(dataset))
     return {} if read is None else {"tiff_directories": read}
+
+
+def _last_endpoint(dataset: Dataset) -> str | None:
+    """The endpoint that the last crawl read objects from; None: the clouds' own."""
+    return next((run.configuration.source.endpoint for _, run in read_runs(dataset.storage, 1)), None)
 
 
 def check_rules(config: AuditConfig) -> None:

@@ -27,6 +27,20 @@ class RunTotals:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredSource:
+    """Where a run read objects: its `[source]`, as far as it differs from the defaults."""
+
+    endpoint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredConfiguration:
+    """The configuration of a run."""
+
+    source: StoredSource = StoredSource()
+
+
+@dataclass(frozen=True, slots=True)
 class StoredRun:
     """One run as recorded in the dataset.
 
@@ -35,12 +49,14 @@ class StoredRun:
         processes: Number of processes.
         totals: What it did.
         cpu_seconds: CPU time of all processes; None if workers were on other machines.
+        configuration: What it was asked to do.
     """
 
     started_at: AwareDatetime
     processes: NonNegativeInt
     totals: RunTotals
     cpu_seconds: NonNegativeFloat | None = None
+    configuration: StoredConfiguration = StoredConfiguration()
 
 
 _RECORD: Final = TypeAdapter(StoredRun)

@@ -36,7 +36,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
         config = demo.toml(folder, limits="processes = 1")
         anyio.run(crawl, load(config), CrawlProgress())
     audit = folder / "audit.toml"
-    rules = ("failures", "required_attributes", "valid_values", "consistent_series", "offset_table")
+    rules = ("failures", "plausible_dates", "valid_values", "consistent_series", "offset_table")
     listed = "".join(f"[[rules]]\nrule = '{rule}'\n" for rule in rules)
     audit.write_text(f"dataset = '{folder}/dataset'\n{listed}")
     result = run_audit(load_audit(audit))

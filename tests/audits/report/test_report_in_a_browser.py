@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hostile_cohort import HOSTILE, HOSTILE_NAME, hostile_dataset
+from hostile_cohort import HOSTILE, HOSTILE_NAME
 
 from harvester.audits.report import gather, render
 
@@ -15,6 +15,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+SCREENS = [("desktop", "light"), ("phone", "dark")]
 
 
 @dataclass
@@ -30,11 +31,11 @@ class Opened:
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("report")
-    page = render(gather(hostile_dataset(folder), ("PatientName", "SeriesDescription", "SliceThickness")))
-    (folder / "report.html").write_text(page, encoding="utf-8")
-    return folder / "report.html"
+def file(hostile: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("report") / "report.html"
+    page = render(gather(hostile, ("PatientName", "SeriesDescription", "SliceThickness")))
+    file.write_text(page, encoding="utf-8")
+    return file
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def browser(file: Path) -> "Iterator[playwright.Browser]":
         browser.close()
 
 
-@pytest.fixture(params=[(size, scheme) for size in SIZES for scheme in ("light", "dark")], ids="-".join)
+@pytest.fixture(params=SCREENS, ids="-".join)
 def opened(request: pytest.FixtureRequest, browser: "playwright.Browser", file: Path) -> "Iterator[Opened]":
     size, scheme = request.param
     width, height = SIZES[size]

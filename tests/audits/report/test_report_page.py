@@ -7,7 +7,7 @@ import pytest
 from bs4 import BeautifulSoup
 from defusedxml.ElementTree import fromstring
 from harvester_program import run
-from hostile_cohort import HOSTILE, HOSTILE_NAME, hostile_dataset
+from hostile_cohort import HOSTILE, HOSTILE_NAME
 
 from harvester.audits.report import gather, render
 from harvester.audits.report.charts import bars, heat_map, histogram
@@ -18,13 +18,8 @@ ATTRIBUTES = ("PatientName", "SeriesDescription", "SliceThickness")
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return hostile_dataset(tmp_path_factory.mktemp("hostile"))
-
-
-@pytest.fixture(scope="module")
-def page(dataset: str) -> str:
-    return render(gather(dataset, ATTRIBUTES))
+def page(hostile: str) -> str:
+    return render(gather(hostile, ATTRIBUTES))
 
 
 def test_markup_in_values_is_text(page: str) -> None:
@@ -68,9 +63,9 @@ def test_collections_without_offset_tables_come_first(page: str) -> None:
     assert "(none): 1 series" in section
 
 
-def test_a_report_is_written_by_the_command(dataset: str, tmp_path: Path) -> None:
+def test_a_report_is_written_by_the_command(hostile: str, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
-    done = run("report", "-d", dataset, "-o", file, "--attribute", "PatientName", "--title", "A <b>title")
+    done = run("report", "-d", hostile, "-o", file, "--attribute", "PatientName", "--title", "A <b>title")
     assert (done.status, done.stderr) == (0, "")
     assert "<h1>A &lt;b&gt;title</h1>" in file.read_text(encoding="utf-8")
 
@@ -87,9 +82,9 @@ def test_a_report_is_written_by_the_command(dataset: str, tmp_path: Path) -> Non
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line(
-    dataset: str, tmp_path: Path, arguments: tuple[str, ...], complaint: str
+    hostile: str, tmp_path: Path, arguments: tuple[str, ...], complaint: str
 ) -> None:
-    done = run("report", "-d", dataset, "-o", tmp_path / "report.html", *arguments)
+    done = run("report", "-d", hostile, "-o", tmp_path / "report.html", *arguments)
     assert done.status == 2
     assert complaint in done.stderr
 
