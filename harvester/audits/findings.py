@@ -89,8 +89,8 @@ class RuleOutcome:
 
     @property
     def share(self) -> float | None:
-        """The share of what was checked that violates the rule, from 0 to 1."""
-        return min(1.0, self.violations / self.checked) if self.checked else None
+        """The share of what was checked that violates the rule, from 0 to 1; None if one has several."""
+        return self.violations / self.checked if self.checked and self.violations <= self.checked else None
 
     @classmethod
     def of(cls, rule: Rule, *, skipped: str | None = None) -> "RuleOutcome":

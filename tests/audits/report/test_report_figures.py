@@ -18,7 +18,7 @@ from harvester.audits import load_audit, run_audit
 from harvester.audits.output import as_json, json_bytes
 from harvester.audits.report import gather, render
 from harvester.config import load
-from harvester.engine.crawl import crawl
+from harvester.engine.crawl import CrawlOptions, crawl
 from harvester.engine.shard import CrawlProgress
 
 ATTRIBUTES = ("Manufacturer", "SliceThickness", "Rows", "PixelSpacing", "PatientName")
@@ -33,8 +33,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The corpus where it is there, else the demo's objects."""
     folder = tmp_path_factory.mktemp("figures")
     with recorded_demo(CORPUS if CORPUS.is_dir() else None) as demo:
-        config = demo.toml(folder, limits="processes = 1")
-        anyio.run(crawl, load(config), CrawlProgress())
+        config = load(demo.toml(folder, limits="processes = 1"))
+        for options in (CrawlOptions(limit_series=20), CrawlOptions()):
+            anyio.run(crawl, config, CrawlProgress(), options)
     audit = folder / "audit.toml"
     rules = ("failures", "plausible_dates", "valid_values", "consistent_series", "offset_table")
     listed = "".join(f"[[rules]]\nrule = '{rule}'\n" for rule in rules)
@@ -147,6 +148,18 @@ def test_offset_tables(page: BeautifulSoup, sql: Callable[[str], Rows]) -> None:
     )
     told = [one.get_text() for one in page.select("#frames .charts > div summary")]
     assert sorted(told) == sorted(f"{name}: {number:,} series" for name, number in without.items())
+
+
+def test_crawls(page: BeautifulSoup, dataset: str, sql: Callable[[str], Rows]) -> None:
+    expected = sql(f"""
+        SELECT replace(left(started_at::VARCHAR, 19), 'T', ' '), r.instances, r.failures,
+               round(r.instances / r.seconds)::BIGINT, r.requests, r.bytes_fetched, processes
+        FROM (SELECT *, totals AS r FROM read_json('{dataset}/_harvest/runs/*.json')) ORDER BY 1""")
+    shown = rows_of(figure(page, "Crawls"))
+    assert shown == [(*row[:5], size(row[5]), row[6]) for row in expected]
+    assert len(shown) == 2
+    ((instances,),) = sql("SELECT count(*) FROM instances")
+    assert sum(row[1] for row in shown) == instances
 
 
 def test_header_sizes(page: BeautifulSoup, sql: Callable[[str], Rows]) -> None:

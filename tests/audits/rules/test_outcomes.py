@@ -191,3 +191,10 @@ def test_all_findings_of_a_rule_are_shown_on_request(
     assert len(lines) == len(duckdb.sql(last.partition("in DuckDB: ")[2]).fetchall()) > 1
     with pytest.raises(ConfigError, match="did you mean own rule"):
         command(path, show="own rul")
+
+
+def test_more_violations_than_were_checked_are_no_share(audit: Audit) -> None:
+    result = audit(f"[[rules]]{TWO}of = 'SELECT 1'\n")
+    assert (only(result).violations, only(result).share) == (2, None)
+    result.keep(json_bytes(as_json(result)))
+    assert "2 violations in 1" in render(gather(result.dataset, ()))
