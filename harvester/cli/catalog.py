@@ -31,7 +31,7 @@ def command(
     where: Annotated[
         str | None, typer.Option(help="Only series of this SQL condition.", show_default=False)
     ] = None,
-    form: FormatOption = "table",
+    form: FormatOption = None,
     output: OutputOption = None,
 ) -> None:
     """List the columns of IDC's catalog, or the values of one with their series, instances and size.

@@ -21,7 +21,7 @@ def command(
     after: Annotated[
         int, typer.Option("--to", min=1, metavar="RELEASE", help="The later one.", show_default=False)
     ],
-    form: FormatOption = "table",
+    form: FormatOption = None,
     output: OutputOption = None,
 ) -> None:
     """List what changed between two IDC releases, by collection: series, instances and bytes.

@@ -12,7 +12,16 @@ import typer
 from harvester.cli.query_progress import BarHidingStream, run_watched
 from harvester.dataset.output_file import replaced_file
 from harvester.errors import ConfigError
-from harvester.query import Dialect, Format, Result, open_dataset, open_release, run_query, write_result
+from harvester.query import (
+    FORMATS,
+    Dialect,
+    Format,
+    Result,
+    open_dataset,
+    open_release,
+    run_query,
+    write_result,
+)
 from harvester.query.manifest_writer import MANIFESTS, manifest, manifest_urls
 
 EPILOG: Final = 'Example: `harvester sql -d data/quickstart "SELECT count(*) FROM instances"`'
@@ -25,7 +34,12 @@ _PARAMETER_TYPES: Final[dict[str, Callable[[str], Any]]] = {
     "DATE": date.fromisoformat,
 }
 
-FormatOption = Annotated[Format, typer.Option("--format", help="The format of the result.")]
+FormatOption = Annotated[
+    Format | None,
+    typer.Option(
+        "--format", help="The format of the result; without it that of FILE.csv, .json or .parquet."
+    ),
+]
 OutputOption = Annotated[
     Path | None,
     typer.Option(
@@ -44,7 +58,7 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
     file: Annotated[
         Path | None, typer.Option("--file", "-f", metavar="FILE.sql", help="Read the query from this file.")
     ] = None,
-    form: FormatOption = "table",
+    form: FormatOption = None,
     dialect: Annotated[
         Dialect, typer.Option("--dialect", help="The SQL dialect; IDC publishes queries in BigQuery's.")
     ] = "duckdb",
@@ -87,18 +101,18 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
     values = dict(map(_parameter, parameters or ()))
     connection = open_release() if dataset is None else open_dataset(dataset)
 
-    def run_and_print(sql: str, form: Format, hide_bar: Callable[[], None]) -> None:
+    def run_and_print(sql: str, form: Format | None, hide_bar: Callable[[], None]) -> None:
         write = partial(write_result, csv_safe=csv_safe)
         save_or_print(run_query(connection, sql, dialect, values), form, output, hide_bar, write)
 
-    def run(sql: str, form: Format) -> None:
+    def run(sql: str, form: Format | None) -> None:
         run_watched(connection, partial(run_and_print, sql, form))
 
     try:
         if text is None:
             from harvester.cli.prompt import run_prompt  # noqa: PLC0415  most queries need no prompt
 
-            run_prompt(connection, run, form)
+            run_prompt(connection, run, form or "table")
         else:
             run(text, form)
     finally:
@@ -122,7 +136,7 @@ def _parameter(text: str) -> tuple[str, Any]:
 
 def save_or_print(
     result: Result,
-    form: Format,
+    form: Format | None,
     output: Path | None,
     hide_bar: Callable[[], None] = lambda: None,
     write: Callable[[Result, Format, IO[Any]], None] = write_result,
@@ -131,7 +145,7 @@ def save_or_print(
 
     Args:
         result: From `run_query`.
-        form: The format.
+        form: The format; None: that of the file's suffix, else a table.
         output: The file; None for stdout.
         hide_bar: Hides a progress bar before the first output to a terminal.
         write: Writes the result to a stream.
@@ -140,17 +154,23 @@ def save_or_print(
         ConfigError: The file can't be written.
         QueryError: The query fails.
     """
+    chosen = form or _format_of(output)
     if output is not None and output.suffix in MANIFESTS:
         urls = manifest_urls(result)
         with replaced_file(output, option="--output") as stream:
             stream.write(manifest(urls, output))
     elif output is not None:
-        with replaced_file(output, binary=form == "parquet", option="--output") as stream:
-            write(result, form, stream)
+        with replaced_file(output, binary=chosen == "parquet", option="--output") as stream:
+            write(result, chosen, stream)
     elif sys.stdout.isatty():
-        write(result, form, cast("IO[str]", BarHidingStream(sys.stdout, hide_bar)))
+        write(result, chosen, cast("IO[str]", BarHidingStream(sys.stdout, hide_bar)))
     else:
-        write(result, form, sys.stdout)
+        write(result, chosen, sys.stdout)
+
+
+def _format_of(output: Path | None) -> Format:
+    suffix = "" if output is None else output.suffix.removeprefix(".")
+    return next((one for one in FORMATS if one == suffix), "table")
 
 
 def _query_text(query: str | None, file: Path | None) -> str | None:

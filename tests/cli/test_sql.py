@@ -54,6 +54,25 @@ def test_a_query_is_read_from_a_file(dataset: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "begin"),
+    [
+        (("-o", "{tmp}/a.parquet"), b"PAR1"),
+        (("-o", "{tmp}/a.csv"), b"n\n7"),
+        (("-o", "{tmp}/a.json"), b'{"n": 7}'),
+        (("-o", "{tmp}/a.md"), b"n\n"),
+        (("-o", "{tmp}/a.parquet", "--format", "csv"), b"n\n7"),
+    ],
+)
+def test_the_suffix_of_a_file_is_its_format(
+    dataset: str, tmp_path: Path, arguments: tuple[str, ...], begin: bytes
+) -> None:
+    output = (argument.format(tmp=tmp_path) for argument in arguments)
+    assert run("sql", "-d", dataset, "SELECT count(*) AS n FROM instances", *output).status == 0
+    (written,) = tmp_path.iterdir()
+    assert written.read_bytes().startswith(begin)
+
+
+@pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         (("-f", "{tmp}/none.sql"), "--file: .*none.sql: can't be read"),
