@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,6 +57,9 @@ def pytest_timeout_set_timer(item: Any, settings: Any) -> bool | None:
 
 def pytest_sessionstart() -> None:
     mark_session()
+    # Without bytecode, each of the hundreds of processes that tests start compiles the package anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 @pytest.hookimpl(wrapper=True)
