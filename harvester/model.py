@@ -116,28 +116,35 @@ class ObjectRef:
             path = PureWindowsPath(url) if sys.platform == "win32" else PurePosixPath(url)
             return cls(bucket="", key=path.as_posix(), scheme="file")
         scheme = scheme.lower()
-        shown = without_secrets(url)
         if scheme not in SCHEMES:
-            if scheme in _AZURE_SCHEMES:
-                raise ConfigError(
-                    f"{shown!r}: Azure Blob Storage is not supported; use an S3 gateway in front of it as the"
-                    " endpoint, or https URLs"
-                )
-            raise ConfigError(f"{shown!r}: scheme {scheme!r} is none of {', '.join(SCHEMES)}")
+            raise _unusable(url, scheme)
         if scheme == "file":
             host, slash, _ = rest.partition("/")
             if host not in ("", "localhost") or not slash:
-                raise ConfigError(f"{shown!r}: expected file:///PATH, or a path without file://")
+                raise ConfigError(
+                    f"{without_secrets(url)!r}: expected file:///PATH, or a path without file://"
+                )
             key = unquote(urlsplit(url).path, errors="surrogateescape")
             if sys.platform == "win32" and key[2:3] == ":":  # /C:/folder
                 key = key[1:]
             return cls(bucket="", key=key, scheme="file")
         bucket, _, key = rest.partition("/")
         if not bucket or not key:
-            raise ConfigError(f"{shown!r}: expected {scheme}://BUCKET/KEY")
+            raise ConfigError(f"{without_secrets(url)!r}: expected {scheme}://BUCKET/KEY")
         if scheme in ("s3", "gs") and "@" in bucket:
+            shown = without_secrets(url)
             raise ConfigError(f"{shown!r}: a bucket has no user; credentials come from the environment")
         return cls(bucket=bucket, key=key, scheme=scheme)
+
+
+def _unusable(url: str, scheme: str) -> ConfigError:
+    shown = without_secrets(url)
+    if scheme in _AZURE_SCHEMES:
+        return ConfigError(
+            f"{shown!r}: Azure Blob Storage is not supported; use an S3 gateway in front of it as the"
+            " endpoint, or https URLs"
+        )
+    return ConfigError(f"{shown!r}: scheme {scheme!r} is none of {', '.join(SCHEMES)}")
 
 
 def endpoint_url(text: str) -> str:
