@@ -155,7 +155,7 @@ def compare(findings: pa.Table, previous: PreviousAudit, examples: int = 5) -> C
                    count(*) FILTER (previous.severity IS NULL), count(*) FILTER (now.severity IS NULL),
                    count(*) FILTER (now.severity IS NOT NULL AND previous.severity IS NOT NULL)
             FROM now FULL JOIN previous USING ({key}) GROUP BY rule ORDER BY rule""").fetchall()
-        added = connection.execute(f"""
+        added = connection.sql(f"""
             SELECT {pairs} FROM now ANTI JOIN previous USING ({key})
             QUALIFY row_number() OVER (PARTITION BY rule ORDER BY instances DESC, subject, problem)
                     <= {min(examples, _MAX_EXAMPLES)} ORDER BY rule, instances DESC, subject, problem

@@ -58,6 +58,13 @@ def add_table(connection: duckdb.DuckDBPyConnection, name: str, columns: pa.Tabl
     connection.unregister("incoming")
 
 
+def arrow_reader(relation: duckdb.DuckDBPyRelation, batch_rows: int) -> pa.RecordBatchReader:
+    """Run a query and stream its rows; while the stream is open, DuckDB 2 runs no other on its connection."""
+    if hasattr(relation, "to_arrow_reader"):
+        return relation.to_arrow_reader(batch_rows)
+    return relation.fetch_record_batch(batch_rows)  # DuckDB 1.4
+
+
 @contextmanager
 def bounded(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """Interrupt a query of the block that takes too long: a `where` can be any expression."""

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from harvester.catalog.base import Catalog, ReleaseChanges
 from harvester.catalog.clouds import copies, is_idc_bucket, is_series_uuid, parse_prefix
-from harvester.catalog.database import bounded, connect, error_line, lock
+from harvester.catalog.database import arrow_reader, bounded, connect, error_line, lock
 from harvester.catalog.manifest import ManifestSeries, read_manifest
 from harvester.catalog.parquet_source import ParquetSource, find_parquet
 from harvester.catalog.selection import conditions
@@ -160,7 +160,7 @@ class TableCatalog(Catalog):
         try:
             for first, last in self._runs():
                 bounds = {"first": first[0], "from": first[1], "last": last[0], "to": last[1]}
-                for batch in cursor.execute(sql, bounds).to_arrow_reader(BATCH_ROWS):
+                for batch in arrow_reader(cursor.sql(sql, params=bounds), BATCH_ROWS):
                     yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
         except duckdb.Error as error:
             raise self._error(error) from None
@@ -191,7 +191,7 @@ class TableCatalog(Catalog):
             columns = {row[0].lower() for row in cursor.execute("DESCRIBE selection").fetchall()}
             if "studyinstanceuid" not in columns:
                 return
-            for batch in cursor.execute(_STUDIES).to_arrow_reader(BATCH_ROWS):
+            for batch in arrow_reader(cursor.sql(_STUDIES), BATCH_ROWS):
                 yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
         except duckdb.Error as error:
             raise self._error(error) from None

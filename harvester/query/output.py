@@ -1,16 +1,15 @@
 """A query's answer on a terminal or in a file: table, lines, CSV, JSON lines or Parquet."""
 
-import base64
 import csv
 import io
-import json
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, time
-from decimal import Decimal
 from typing import IO, Any, Literal, get_args
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
@@ -20,7 +19,8 @@ from rich.text import Text
 
 from harvester.dataset.parquet_writer import row_groups
 from harvester.errors import QueryError
-from harvester.messages import printable, printable_json
+from harvester.messages import printable
+from harvester.query.cell_text import csv_texts, json_scalar, json_texts, json_value, lines, scalar
 from harvester.query.run import Result
 
 Format = Literal["table", "line", "csv", "json", "parquet"]
@@ -31,7 +31,6 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 MAXIMUM_TABLE_ROWS = 50
 MAXIMUM_COUNTED_ROWS = 100_000
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _MAXIMUM_CELL = 60
 _MINIMUM_CELL = 10
 _COLUMN_MARGIN = 3
@@ -72,28 +71,39 @@ def _rows(result: Result) -> Iterator[tuple[Any, ...]]:
         yield from zip(*columns, strict=True)
 
 
-def _values(name: str, column: pa.Array) -> list[Any]:
+@contextmanager
+def _naming(column: str) -> Iterator[None]:
+    """Name the column in the error of a value that has no text."""
     try:
-        values: list[Any] = column.to_pylist()
+        yield
+    except QueryError as error:
+        raise QueryError(f"column {column}: {error}; write CAST({column} AS VARCHAR)") from error
     except (ValueError, OverflowError) as error:
         raise QueryError(
-            f"column {name}: holds a value that cannot be shown ({error}); write CAST({name} AS VARCHAR)"
+            f"column {column}: holds a value that cannot be shown ({error}); write CAST({column} AS VARCHAR)"
         ) from error
+
+
+def _values(name: str, column: pa.Array) -> list[Any]:
+    with _naming(name):
+        values: list[Any] = column.to_pylist()
     return values
 
 
 def _write_csv(result: Result, stream: IO[str], *, safe: bool) -> None:
     on_terminal = stream.isatty()
-
-    def cell(value: Any) -> str:
-        text = _text(value)
-        if safe and isinstance(value, str) and text.startswith(_FORMULA_STARTS):
-            text = f"'{text}"
-        return printable(text) if on_terminal else text
-
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(map(cell, result.columns))
-    writer.writerows(map(cell, row) for row in _rows(result))
+    header = [printable(name) if on_terminal else name for name in result.columns]
+    csv.writer(stream, lineterminator="\n").writerow(header)
+    # An empty line would be no row.
+    nothing = '""' if len(header) == 1 else ""
+    for batch in result.batches():
+        parts: list[pa.Array | str] = []
+        for name, column in zip(result.columns, batch.columns, strict=True):
+            with _naming(name):
+                texts = csv_texts(column, safe=safe, on_terminal=on_terminal).fill_null(scalar(nothing))
+            empty = pc.equal(texts, scalar("")) if nothing else None
+            parts += [",", texts if empty is None else pc.if_else(empty, scalar(nothing), texts)]
+        stream.write(lines(parts[1:]))
 
 
 def _write_lines(result: Result, stream: IO[str]) -> None:
@@ -107,7 +117,12 @@ def _write_lines(result: Result, stream: IO[str]) -> None:
 
 def _write_json(result: Result, stream: IO[str]) -> None:
     names = _distinct(result.columns)
-    stream.writelines(_json(dict(zip(names, row, strict=True))) + "\n" for row in _rows(result))
+    for batch in result.batches():
+        parts: list[pa.Array | str] = []
+        for name, column in zip(names, batch.columns, strict=True):
+            with _naming(name):
+                parts += [", " if parts else "{", f"{json_value(name)}: ", json_texts(column)]
+        stream.write(lines([*parts, "}"]))
 
 
 def _write_parquet(result: Result, stream: IO[bytes]) -> None:
@@ -171,33 +186,9 @@ def _text(value: Any) -> str:
         return value
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
-    plain = _plain(value)
-    return plain if isinstance(plain, str) else _json(plain)
-
-
-def _json(value: Any) -> str:
-    return printable_json(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False))
-
-
-def _plain(value: Any) -> Any:
-    """Turn a value into what JSON can say; NaN and the infinities, which it cannot, become null."""
-    if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
-    return _plain_scalar(value)
-
-
-def _plain_scalar(value: Any) -> str | float | None:
-    if value is None or isinstance(value, (str, bool, int)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, (date, time)):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
+    if isinstance(value, (date, time, bytes)):
+        return json_scalar(value)
+    return json_value(value)
 
 
 def _write_table(result: Result, stream: IO[str]) -> None:

@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from harvester import messages
+from harvester.catalog.database import arrow_reader, identifier
 from harvester.dataset import TABLES
 from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import QueryError
@@ -21,6 +22,7 @@ from harvester.query.bigquery.translate import translate
 from harvester.query.idc_tables import INDEX_NAMES, derived_table
 from harvester.query.part_files import follow_files
 from harvester.query.sandbox import require_question
+from harvester.query.sql_types import readable_type
 from harvester.query.supersession import CURRENT
 from harvester.query.temporary_views import bind, missing_name, readable_views
 
@@ -69,9 +71,10 @@ class _Query:
             values = NO_PARAMETERS
         statements = require_question(self.connection, sql)
         bind(self.connection, sql, values, self.attributes)
-        for statement in statements:
-            self.connection.execute(statement, dict(values) or None)
-        return self.connection.to_arrow_reader(_BATCH_ROWS)
+        *before, last = statements
+        for statement in before:
+            self.connection.execute(statement)
+        return arrow_reader(_readable(self.connection.sql(last, params=dict(values) or None)), _BATCH_ROWS)
 
     def run_again(self, error: Exception) -> pa.RecordBatchReader | None:
         """Start it again where it failed because a compaction moved parts; None: it failed otherwise."""
@@ -224,6 +227,18 @@ def plain_message(error: Exception) -> str:
     if message.startswith("INTERRUPT Error"):
         message += " Unless you stopped the query, something in it failed: run it again to see the reason"
     return " ".join(message.split())
+
+
+def _readable(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """A query whose values Arrow and Parquet can hold: an INTERVAL, for example, as text."""
+    kinds = {place: (str(kind), readable_type(kind)) for place, kind in enumerate(relation.types, start=1)}
+    if all(before == after for before, after in kinds.values()):
+        return relation
+    columns = (
+        f"#{place}" if before == after else f"CAST(#{place} AS {after}) AS {identifier(name)}"
+        for name, (place, (before, after)) in zip(relation.columns, kinds.items(), strict=True)
+    )
+    return relation.project(", ".join(columns))
 
 
 def _is_of_resources(error: Exception) -> bool:

@@ -4,7 +4,11 @@ from collections.abc import Container
 from typing import Final
 
 import pyarrow as pa
-from duckdb.sqltypes import DuckDBPyType
+
+try:
+    from duckdb.sqltypes import DuckDBPyType as DuckDBPyType  # noqa: PLC0414  exported
+except ImportError:  # DuckDB 1.4.0
+    from duckdb.typing import DuckDBPyType as DuckDBPyType  # type: ignore[no-redef]  # noqa: PLC0414
 
 from harvester.catalog.database import identifier
 from harvester.dicom.dictionary import Attribute
@@ -47,6 +51,34 @@ def arrow_type(kind: DuckDBPyType) -> pa.DataType:
     if kind.id == "struct":
         return pa.struct(types)
     return _ARROW.get(str(kind), pa.string())
+
+
+_WITHOUT_ARROW: Final = (
+    "bignum",
+    "bit",
+    "geometry",
+    "interval",  # Parquet has none
+    "time with time zone",
+    "time_ns",
+    "uhugeint",
+    "union",
+    "varint",
+    "variant",
+)
+
+
+def readable_type(kind: DuckDBPyType) -> str:
+    """A type of DuckDB with VARCHAR for each part whose values Arrow or Parquet cannot hold as they are."""
+    if kind.id in _WITHOUT_ARROW:
+        return "VARCHAR"
+    if kind.id not in {"list", "array", "struct", "map"}:
+        return str(kind)
+    inner = {name: readable_type(one) for name, one in kind.children if isinstance(one, DuckDBPyType)}
+    if kind.id == "struct":
+        return f"STRUCT({', '.join(f'{identifier(name)} {one}' for name, one in inner.items())})"
+    if kind.id == "map":
+        return f"MAP({', '.join(inner.values())})"
+    return f"{next(iter(inner.values()))}[{dict(kind.children).get('size', '')}]"
 
 
 def absent_type(attribute: Attribute) -> pa.DataType | None:

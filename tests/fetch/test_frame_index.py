@@ -95,7 +95,7 @@ def crawled(tmp_path_factory):
         anyio.run(crawl, load(path), CrawlProgress())
         connection = open_dataset(folder / "dataset")
         try:
-            rows = connection.execute("FROM frames").to_arrow_table().to_pylist()
+            rows = connection.sql("FROM frames").to_arrow_table().to_pylist()
             cursor = connection.execute("SELECT SOPInstanceUID, instance_url, requests FROM instances")
             instances = {uid: (url, requests) for uid, url, requests in cursor.fetchall()}
         finally:

@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from rich.cells import cell_len
 
 from harvester.dataset import Dataset
 from harvester.errors import QueryError
-from harvester.query import open_dataset, run_query, write_result
+from harvester.query import Result, open_dataset, run_query, write_result
 
 
 @pytest.fixture
@@ -111,9 +111,92 @@ def test_parquet_goes_through_a_pipe(tmp_path: Path) -> None:
     assert pq.read_table(io.BytesIO(answer.stdout)).column(0).to_pylist() == [0, 1, 2]
 
 
-def test_what_parquet_cannot_hold_is_a_query_error(connection: duckdb.DuckDBPyConnection) -> None:
-    with pytest.raises(QueryError, match="CAST that column"):
-        write_result(run_query(connection, "SELECT INTERVAL 1 DAY AS i"), "parquet", io.BytesIO())
+# Each value, its text in CSV and in JSON, and its value in Parquet.
+VALUES = {
+    "'12345678901234567890123456789.123456789'::DECIMAL(38,9)": ("12345678901234567890123456789.123456789",),
+    "'0.00000000000000000001'::DECIMAL(38,20)": ("0.00000000000000000001",),
+    "(-1.50)::DECIMAL(4,2)": ("-1.50",),
+    "170141183460469231731687303715884105727::HUGEINT": ("170141183460469231731687303715884105727",),
+    "(-170141183460469231731687303715884105728)::HUGEINT": ("-170141183460469231731687303715884105728",),
+    "18446744073709551615::UBIGINT": ("18446744073709551615",),
+    "340282366920938463463374607431768211455::UHUGEINT": ('"340282366920938463463374607431768211455"',),
+    "INTERVAL '14 months 3 days 01:02:03.000004'": ('"1 year 2 months 3 days 01:02:03.000004"',),
+    "INTERVAL '-1 month'": ('"-1 month"',),
+    "TIMETZ '10:00:00.5+02'": ('"10:00:00.5+02"',),
+    "TIME '10:00:00.000001'": ('"10:00:00.000001"',),
+    "TIMESTAMP_NS '2020-01-31 10:00:00.123456789'": ('"2020-01-31T10:00:00.123456789"',),
+    "TIMESTAMP_S '2020-01-31 10:00:00'": ('"2020-01-31T10:00:00"',),
+    "'\\x00\\xFFa'::BLOB": ('"AP9h"',),
+    "'10101'::BIT": ('"10101"',),
+    "'a'::ENUM('a', 'b')": ('"a"',),
+    "[[1.25, NULL], [], NULL]::DECIMAL(9,2)[][]": ("[[1.25, null], [], null]",),
+    "[1, 2]::BIGINT[2]": ("[1, 2]",),
+    "{'h': 5::HUGEINT, 'i': [INTERVAL 1 DAY], 'n': NULL, 't': TIME '10:00', 'b': 'x\"'}": (
+        '{"h": 5, "i": ["1 day"], "n": null, "t": "10:00:00", "b": "x\\""}',
+    ),
+    "0.1::FLOAT": ("0.1",),
+    "1e15": ("1e+15",),
+    "1234567890.0::DOUBLE": ("1234567890.0",),
+    "-0.0::DOUBLE": ("-0.0",),
+}
+
+
+@pytest.mark.parametrize("sql", VALUES)
+def test_a_value_keeps_every_digit_in_every_format(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    (text,) = VALUES[sql]
+    query = f"SELECT 0 AS n, NULL AS v UNION ALL SELECT 1, {sql} UNION ALL SELECT 2, NULL ORDER BY n"
+    null, one, other = written(connection, query, "json").splitlines()
+    assert one == f'{{"n": 1, "v": {text}}}'
+    assert (null, other) == ('{"n": 0, "v": null}', '{"n": 2, "v": null}')
+    rows = list(csv.reader(io.StringIO(written(connection, query, "csv"))))
+    assert rows == [["n", "v"], ["0", ""], ["1", text.removeprefix('"').removesuffix('"')], ["2", ""]]
+    stream = io.BytesIO()
+    write_result(run_query(connection, query), "parquet", stream)
+    table = pq.read_table(io.BytesIO(stream.getvalue()))
+    again = io.StringIO()
+    write_result(Result(tuple(table.column_names), table.to_reader()), "json", again)
+    assert again.getvalue().splitlines() == [null, one, other]
+
+
+def test_a_time_with_a_zone_keeps_its_offset(connection: duckdb.DuckDBPyConnection) -> None:
+    sql = "SELECT TIMESTAMPTZ '2020-01-31 10:00:00.5+02' AS t, TIMESTAMPTZ '2020-07-31 10:00:00+02' AS u"
+    row = json.loads(written(connection, sql, "json"))
+    expected = [datetime(2020, 1, 31, 8, 0, 0, 500000, tzinfo=UTC), datetime(2020, 7, 31, 8, tzinfo=UTC)]
+    assert [datetime.fromisoformat(row[name]) for name in "tu"] == expected
+    cells = list(csv.reader(io.StringIO(written(connection, sql, "csv"))))[1]
+    assert cells == [row["t"], row["u"]]
+
+
+def test_numbers_are_written_as_python_reads_them(connection: duckdb.DuckDBPyConnection) -> None:
+    sql = """SELECT x FROM (SELECT CAST(hash(n) AS DOUBLE) * pow(10, n % 50 - 35) AS x FROM range(3000) t(n)
+                            UNION ALL SELECT pow(10, n) FROM range(-20, 25) t(n)
+                            UNION ALL SELECT -n * 1.0 FROM range(100) t(n)) ORDER BY x"""
+    expected = [x for batch in run_query(connection, sql).batches() for x in batch.column(0).to_pylist()]
+    assert [json.loads(line)["x"] for line in written(connection, sql, "json").splitlines()] == expected
+    texts = written(connection, sql, "csv").splitlines()[1:]
+    assert list(map(float, texts)) == expected
+    assert all("." in text or "e" in text for text in texts)
+
+
+def test_texts_are_the_same_after_csv_and_json(connection: duckdb.DuckDBPyConnection) -> None:
+    texts = ["", "a", ",", '"', 'x"y,\r\n', "\\", "\x1b[31m", "ä漢🙂", "\u202e", "\t", "'=1", None]
+    values = ", ".join(
+        "(NULL)" if one is None else f"('{one.replace(chr(39), 2 * chr(39))}')" for one in texts
+    )
+    sql = f"SELECT v, [v, v] AS w, {{'v': v}} AS x FROM (VALUES {values}) t(v)"
+    rows = [json.loads(line) for line in written(connection, sql, "json").splitlines()]
+    assert rows == [{"v": one, "w": [one, one], "x": {"v": one}} for one in texts]
+    stream = io.StringIO(newline="")
+    write_result(run_query(connection, sql), "csv", stream)
+    cells = list(csv.reader(io.StringIO(stream.getvalue(), newline="")))[1:]
+    assert [row[0] for row in cells] == [one or "" for one in texts]
+    assert [json.loads(row[1]) for row in cells] == [[one, one] for one in texts]
+    assert [json.loads(row[2]) for row in cells] == [{"v": one} for one in texts]
+
+
+def test_a_row_of_one_empty_value_is_no_empty_line(connection: duckdb.DuckDBPyConnection) -> None:
+    sql = "SELECT v FROM (VALUES (NULL), (''), ('a')) t(v)"
+    assert written(connection, sql, "csv") == 'v\n""\n""\na\n'
 
 
 def test_a_table_shows_names_and_values(connection: duckdb.DuckDBPyConnection) -> None:
@@ -188,3 +271,14 @@ def test_a_failure_on_the_way_reaches_every_format(connection: duckdb.DuckDBPyCo
     for form, stream in {**streams, "parquet": io.BytesIO()}.items():
         with pytest.raises(QueryError, match="late"):
             write_result(run_query(connection, sql), form, stream)
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_rows_are_written_while_others_are_still_computed(
+    connection: duckdb.DuckDBPyConnection, form: str
+) -> None:
+    stream = io.StringIO()
+    sql = "SELECT CASE WHEN x = 990000 THEN error('late') ELSE x END AS x FROM range(1000000) t(x)"
+    with pytest.raises(QueryError, match="late"):
+        write_result(run_query(connection, sql), form, stream)
+    assert stream.getvalue().count("\n") > 100_000

@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from duckdb.sqltypes import DuckDBPyType
-
 from harvester.audits.conformance.expressions import Translator
 from harvester.audits.conformance.standard import Level
 from harvester.catalog.database import identifier, literal
+from harvester.query.sql_types import DuckDBPyType
 
 Fields = Mapping[str, DuckDBPyType]
 """Types of columns, or of the fields of an item, by keyword."""

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import duckdb
-from duckdb.sqltypes import DuckDBPyType
 from pydicom._uid_dict import UID_dictionary
 
 from harvester.audits.conformance.checks import Case, Check, CheckList, Selection
@@ -14,6 +13,7 @@ from harvester.audits.conformance.required import NOT_LISTED
 from harvester.audits.conformance.standard import iod, iod_name
 from harvester.audits.conformance.value_checks import MORE_EMPTY_ELEMENTS
 from harvester.catalog.database import literal
+from harvester.query.sql_types import DuckDBPyType
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from harvester.audits.conformance.checks import Case, numbers
 from harvester.audits.conformance.class_checks import ItemChecks
 from harvester.audits.conformance.plans import ClassPlan
 from harvester.audits.conformance.results import FINDING_COLUMNS
+from harvester.catalog.database import arrow_reader
 from harvester.errors import QueryError
 from harvester.messages import one_line
 
@@ -205,4 +206,7 @@ def read(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.RecordBatchReade
     Raises:
         QueryError: DuckDB refuses it.
     """
-    return execute(connection, sql).to_arrow_reader(_BATCH_ROWS)
+    try:
+        return arrow_reader(connection.sql(sql), _BATCH_ROWS)
+    except duckdb.Error as error:
+        raise QueryError(f"conformance: {one_line(str(error))[:500]}") from error
