@@ -35,9 +35,9 @@ _ATTEMPTS_IF_ALWAYS_BAD = 2
 class RetryPolicy:
     """How often and how long a request is tried.
 
-    The wait after attempt n is drawn evenly from 0 to 2 ** (n - 1) seconds, at most `longest_seconds`; a
-    Retry-After of the server, up to a minute, comes on top. All waits of a call add up to five minutes at
-    most.
+    The wait after attempt n is drawn evenly from 0 to 2 ** (n - 1) seconds, at most `longest_seconds`, and to
+    one second after a wrong response, which is no sign of load; a Retry-After of the server, up to a minute,
+    comes on top. All waits of a call add up to five minutes at most.
 
     Args:
         attempts: The first one included; 1 means no retry.
@@ -53,10 +53,11 @@ class RetryPolicy:
         if self.attempts < 1:
             raise ValueError(f"a policy of {self.attempts} attempts never sends a request")
 
-    def seconds_before_next(self, attempt: int, retry_after: float | None) -> float:
+    def seconds_before_next(self, attempt: int, error: StoreError) -> float:
         """How long to wait after the attempt of that number (from 1) failed."""
-        bound = min(self.longest_seconds, _FIRST_WAIT_SECONDS * 2.0 ** min(attempt - 1, 62))
-        requested = min(retry_after or 0.0, _LONGEST_RETRY_AFTER_SECONDS)
+        doublings = 0 if isinstance(error, BadResponseError) else min(attempt - 1, 62)
+        bound = min(self.longest_seconds, _FIRST_WAIT_SECONDS * 2.0**doublings)
+        requested = min(error.retry_after or 0.0, _LONGEST_RETRY_AFTER_SECONDS)
         return requested + random.uniform(0.0, bound)  # noqa: S311 - jitter, no secret
 
 
@@ -108,7 +109,7 @@ class RetryingStore(PagedStore):
         waited = 0.0
         for attempt in count(1):
             cost.add_failure(error)
-            wait = self._policy.seconds_before_next(attempt, error.retry_after)
+            wait = self._policy.seconds_before_next(attempt, error)
             waited += wait
             is_last = attempt >= self._policy.attempts or waited > _ALL_WAITS_SECONDS
             if is_last or not _may_pass(error, endpoint, cost.attempts):

@@ -105,6 +105,20 @@ async def test_attempts_have_a_bound_and_the_last_error_counts_them():
     assert caught.value.bytes_fetched == 5 * NO_WAITING.attempts
 
 
+@pytest.mark.parametrize(("kind", "longest"), [(BadResponseError, 9), (ServerFaultError, 300)])
+def test_a_wrong_response_is_no_load_that_passes_with_time(monkeypatch, kind, longest):
+    monkeypatch.setattr("random.uniform", lambda _, bound: bound)
+
+    async def waited() -> float:
+        with pytest.raises(kind):
+            await retrying(FailingStore(*map(kind, "1234567890")), RetryPolicy(attempts=10)).get_range(
+                REF, WINDOW
+            )
+        return anyio.current_time()
+
+    assert longest / 2 < in_virtual_time(waited) <= longest
+
+
 async def test_one_attempt_is_no_retry():
     store = FailingStore(ServerFaultError("1"))
     with pytest.raises(ServerFaultError):
@@ -134,15 +148,15 @@ async def test_a_bug_is_not_asked_again():
 def test_waits_grow_are_drawn_evenly_and_have_a_bound():
     policy = RetryPolicy(longest_seconds=8.0)
     for attempt, bound in [(1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0), (5, 8.0), (5000, 8.0)]:
-        waits = [policy.seconds_before_next(attempt, None) for _ in range(300)]
+        waits = [policy.seconds_before_next(attempt, ThrottledError("x")) for _ in range(300)]
         assert 0 <= min(waits) < 0.2 * bound
         assert 0.8 * bound < max(waits) <= bound
 
 
 def test_retry_after_is_a_least_wait_and_is_believed_up_to_a_bound():
     policy = RetryPolicy()
-    assert 7.0 <= policy.seconds_before_next(1, 7.0) <= 8.0
-    assert 60.0 <= policy.seconds_before_next(1, 1e9) <= 61.0
+    assert 7.0 <= policy.seconds_before_next(1, ThrottledError("x", retry_after=7.0)) <= 8.0
+    assert 60.0 <= policy.seconds_before_next(1, ThrottledError("x", retry_after=1e9)) <= 61.0
 
 
 def test_a_policy_without_attempts_is_none():
