@@ -100,12 +100,25 @@ def test_blocking_functions_work_where_an_event_loop_runs(demo, tmp_path):
         ({"Modality": "CT", "Modalitty": "CT"}, SelectionError, "did you mean Modality"),
         ({"processes": "two"}, ConfigError, "limits.processes"),
         ({"provider": "azure"}, ConfigError, "source.provider"),
+        ({"errors": "ignore"}, ConfigError, "errors='ignore': it is one of raise, return, skip"),
     ],
 )
 def test_an_error_is_short_and_names_the_key(demo, tmp_path, keys, error, message):
     with pytest.raises(error, match=message) as raised:
         harvester.headers(demo.toml(tmp_path), progress=False, **keys)
     assert len("".join(traceback.format_exception(raised.value))) < 2500
+
+
+def test_an_argument_of_another_kind_is_an_error_that_names_it(names):
+    for number in (0, -1, "3"):
+        with pytest.raises(ConfigError, match=r"limit_series=.* at least 1"):
+            harvester.crawl(collection_id="nlst", dataset=names["folder"] / "none", limit_series=number)
+    for number in (-1, "3"):
+        with pytest.raises(ConfigError, match=r"processes=.* at least 1"):
+            harvester.plan(collection_id="nlst", processes=number, measure=False)
+    with pytest.raises(ConfigError, match="dialect='postgres': it is one of duckdb, bigquery"):
+        names["dataset"].sql("SELECT 1", dialect="postgres").df()
+    assert not (names["folder"] / "none").exists()
 
 
 def test_a_query_that_cannot_run_has_a_short_error(names):
@@ -134,7 +147,7 @@ def test_an_object_of_many_that_cannot_be_read_is_what_the_caller_asks_for(names
         assert len(list(harvester.iter_headers(names["urls"], errors=policy, **options))) == count
     returned = asyncio.run(harvester.aread_headers(names["urls"], errors="return", **options))
     assert isinstance(returned[2], FileNotFoundError)
-    with pytest.raises(ConfigError, match="'raise', 'return' or 'skip'"):
+    with pytest.raises(ConfigError, match="raise, return, skip"):
         harvester.read_headers(names["urls"], errors="ignore", **options)
 
 

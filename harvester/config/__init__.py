@@ -1,5 +1,6 @@
 """The configuration of a crawl, read from a TOML file and checked."""
 
+from harvester.config.arguments import check_choice, check_count
 from harvester.config.file import crawl_config, load, read_toml
 from harvester.config.keywords import ConfigLike, config_from, document_from
 from harvester.config.tables import (
@@ -33,6 +34,8 @@ __all__ = [
     "ScheduleConfig",
     "SelectConfig",
     "SourceConfig",
+    "check_choice",
+    "check_count",
     "config_from",
     "crawl_config",
     "document_from",

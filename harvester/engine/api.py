@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args
 
 import anyio
 import pyarrow as pa
@@ -18,7 +18,7 @@ from anyio import to_thread
 from anyio.from_thread import start_blocking_portal
 
 from harvester.catalog import open_catalog
-from harvester.config import ConfigLike, CrawlConfig, config_from
+from harvester.config import ConfigLike, CrawlConfig, check_choice, check_count, config_from
 from harvester.engine.calibration import measured_rates, recorded_rates
 from harvester.engine.crawl import CrawlOptions, CrawlResult
 from harvester.engine.crawl import crawl as run_crawl
@@ -41,6 +41,7 @@ from harvester.model import Summary
 from harvester.query.api import OpenDataset, Table, TableResult, open_dataset
 
 T = TypeVar("T")
+Policy: TypeAlias = Literal["raise", "return", "skip"]
 
 _WITH_FAILURES: Final = """
     SELECT * FROM instances UNION ALL BY NAME
@@ -182,7 +183,7 @@ async def aheaders(
     config: ConfigLike = None,
     *,
     urls: Iterable[str | PathLike[str]] | None = None,
-    errors: Literal["raise", "return", "skip"] = "skip",
+    errors: Policy = "skip",
     progress: bool = True,
     **keys: Any,
 ) -> CrawlSummary:
@@ -191,6 +192,7 @@ async def aheaders(
     Raises:
         HarvesterError: As `headers`.
     """
+    check_choice("errors", errors, get_args(Policy))
     folder = Path(tempfile.mkdtemp(prefix="harvester-headers-"))
     try:
         if urls is not None:
@@ -219,7 +221,7 @@ def headers(
     config: ConfigLike = None,
     *,
     urls: Iterable[str | PathLike[str]] | None = None,
-    errors: Literal["raise", "return", "skip"] = "skip",
+    errors: Policy = "skip",
     progress: bool = True,
     **keys: Any,
 ) -> CrawlSummary:
@@ -352,6 +354,7 @@ def plan(
     Raises:
         UserError: The configuration or the selection can't be used.
     """
+    check_count("processes", processes or None)  # 0: one per core
     unnamed = {} if config else {"dataset": f"{tempfile.gettempdir()}/harvester-no-dataset"}
     settings = config_from(config, {**unnamed, **keys})
     with open_catalog(settings) as catalog:

@@ -13,7 +13,7 @@ import anyio
 
 from harvester.catalog import Catalog, open_catalog
 from harvester.catalog.clouds import schemes_of
-from harvester.config import CrawlConfig, LimitsConfig
+from harvester.config import CrawlConfig, LimitsConfig, check_count
 from harvester.config.operating_system import cpu_seconds
 from harvester.dataset import Dataset, Lock
 from harvester.dataset.plans import SpooledShards, spool
@@ -59,6 +59,9 @@ class CrawlOptions:
 
     limit_series: int | None = None
     retry_failed: bool = False
+
+    def __post_init__(self) -> None:
+        check_count("limit_series", self.limit_series)
 
 
 _DEFAULT_OPTIONS: Final = CrawlOptions()

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from harvester import messages
 from harvester.catalog.database import arrow_reader, identifier
+from harvester.config import check_choice
 from harvester.dataset import TABLES
 from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import QueryError
@@ -171,6 +172,7 @@ def run_query(
         QueryError: It is no query, it cannot be translated, or DuckDB refuses it; for a name that
             neither the dataset nor DICOM's dictionary has, the message says which are similar.
     """
+    check_choice("dialect", dialect, DIALECTS)
     query = _Query(connection, sql, dialect, parameters, attributes)
     for attempt in count():
         try:

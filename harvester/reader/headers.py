@@ -13,6 +13,7 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import FileDataset
 from pydicom.tag import BaseTag, Tag
 
+from harvester.config import check_choice
 from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import ConfigError, HarvestError, NotDicomError, ungrouped, without_frames
 from harvester.fetch.window_predictor import WindowPredictor
@@ -105,7 +106,7 @@ def read_headers(
         ConfigError: An argument is not valid, or there is no such attribute.
     """
     access, tags = Access(**options), _tags(attributes)
-    _check_policy(errors)
+    check_choice("errors", errors, get_args(Policy))
     refs = [object_ref(url) for url in _many(urls)]
     hints = look_up_hints(dataset, refs)
     return _by_policy(LOOP.call(_read_all, access.shared_store(), refs, hints, tags, errors), errors)
@@ -167,7 +168,7 @@ async def aread_headers(
         HarvesterError: As `read_headers`.
     """
     access, tags = Access(**options), _tags(attributes)
-    _check_policy(errors)
+    check_choice("errors", errors, get_args(Policy))
     refs = [object_ref(url) for url in _many(urls)]
     hints = await to_thread.run_sync(look_up_hints, dataset, refs)
     async with access.own_store() as store:
@@ -218,7 +219,7 @@ def iter_headers(
         HarvesterError: As `read_header`; it ends the iteration.
     """
     store, tags, places = Access(**options).shared_store(), _tags(attributes), iter(_many(urls))
-    _check_policy(errors)
+    check_choice("errors", errors, get_args(Policy))
     expected, portal = (NO_HINTS, WindowPredictor(_FIRST_WINDOW)), LOOP.portal()
     running: dict[Future[Found], Address] = {}
     try:
@@ -331,11 +332,6 @@ def _parsed(file: ObjectFile, tags: list[int] | None) -> FileDataset:
     header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=tags)
     header.buffer = None  # everything is read; a data set with a buffer cannot be pickled
     return header
-
-
-def _check_policy(errors: Policy) -> None:
-    if errors not in get_args(Policy):
-        raise ConfigError(f"errors={errors!r}: it is 'raise', 'return' or 'skip'")
 
 
 def _by_policy(found: list[Found], errors: Policy) -> list[FileDataset] | list[Found]:

@@ -8,8 +8,8 @@ from anyio import to_thread
 
 from harvester.catalog import open_catalog
 from harvester.catalog.clouds import is_series_uuid
-from harvester.config import CrawlConfig, Provider
-from harvester.errors import ConfigError, ListingError, SelectionError
+from harvester.config import CrawlConfig, Provider, check_choice
+from harvester.errors import ListingError, SelectionError
 from harvester.fetch.series_listing import list_series
 from harvester.model import Series
 from harvester.reader.event_loop import LOOP, SETTINGS
@@ -66,8 +66,7 @@ async def aseries_urls(
 
 
 def _series(uid: str, provider: Provider, catalog: str | Path) -> list[Series]:
-    if provider not in get_args(Provider):
-        raise ConfigError(f"provider={provider!r}: it is one of {', '.join(get_args(Provider))}")
+    check_choice("provider", provider, get_args(Provider))
     column = "crdc_series_uuid" if is_series_uuid(uid) else "SeriesInstanceUID"
     source = {"catalog": str(catalog), "provider": provider, "failover": False}
     document = {"dataset": "none", "source": source, "select": {column: uid}}
