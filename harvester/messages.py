@@ -110,6 +110,13 @@ def first_problem(error: "ValidationError") -> str:
     return f"{'.'.join(map(str, problem['loc'])) or 'text'}: {_wrong(problem)}"
 
 
+def invalid_value(error: "ValidationError") -> str:
+    """What is wrong with a single value, such as that of an option."""
+    problem = error.errors(include_url=False)[0]
+    wrong = _wrong(problem)
+    return wrong if problem["type"] == "value_error" else f"{wrong}, not {short_repr(problem['input'])}"
+
+
 def invalid_setting(
     error: "ValidationError",
     keys: Callable[[list[str]], Iterable[str]],

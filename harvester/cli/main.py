@@ -3,11 +3,13 @@
 import ast
 import errno
 import io
+import locale
 import logging
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.resources import files
 from typing import Annotated, Any, Final
@@ -17,7 +19,7 @@ import typer
 from harvester.cli.logs import TextFormatter, print_any_text, print_error
 from harvester.engine.workers.memory import keep_small
 from harvester.errors import DatasetBusyError, HarvesterError, HarvestError, UserError
-from harvester.messages import printable
+from harvester.messages import invalid_value, one_line, printable
 from harvester.model import VERSION
 
 DONE: Final = 0
@@ -134,6 +136,9 @@ def main(busy: int = USAGE) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a character that the locale lacks is written escaped
             stream.reconfigure(errors="backslashreplace")
+    if sys.platform != "win32" and not locale.getencoding().lower().startswith("utf"):
+        with suppress(locale.Error):  # packages read their text files, which are UTF-8, as the locale says
+            locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
     sys.exit(_status(busy))
 
 
@@ -195,5 +200,8 @@ def _print_usage_error(error: Any) -> None:
     while context is not None and context.parent is not None:
         names.insert(0, context.info_name)
         context = context.parent
-    message = " ".join(error.format_message().split())
-    print_error(f"{message} See `{' '.join(['harvester', *names])} --help`.")
+    if type(error.__cause__).__name__ == "ValidationError":
+        error.message = invalid_value(error.__cause__)
+    message = one_line(error.format_message())
+    stop = "" if message.endswith((".", "?", ")")) else "."
+    print_error(f"{message}{stop} See `{' '.join(['harvester', *names])} --help`.")

@@ -89,6 +89,8 @@ def open_dataset(path: str | Path, options: DatabaseOptions = _DEFAULT_OPTIONS) 
         QueryError: DuckDB refuses one of the views.
     """
     dataset = Dataset.open(path)
+    if any("\ud800" <= letter <= "\udfff" for letter in dataset.location):
+        raise DatasetError(f"{dataset.location}: the path is not UTF-8, as SQL needs it; rename the folder")
     snapshot, columns = dataset.snapshot()
     for _ in range(_ATTEMPTS):
         files = files_by_table(snapshot)

@@ -82,3 +82,17 @@ def test_a_locale_without_a_character_ends_in_no_traceback(tmp_path, encoding):
     failed = said("sql", "-d", tmp_path / "\u4e2d", "SELECT 1")
     assert failed.returncode == 2
     assert b"Traceback" not in failed.stderr
+
+
+def test_the_locale_c_ends_in_no_traceback(tmp_path):
+    strict = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for name, status in (("data", 0), ("\u4e2d", 2)):
+        Dataset.create(tmp_path / name)
+        done = subprocess.run(
+            [*COMMAND, "sql", "-d", tmp_path / name, "SELECT 1"],
+            capture_output=True,
+            check=False,
+            env={**os.environ, **strict},
+            timeout=300,
+        )
+        assert (done.returncode, done.stderr.count(b"\n")) == (status, status // 2), done.stderr

@@ -156,10 +156,15 @@ def test_a_missing_configuration_is_one_line_and_status_2(tmp_path: Path) -> Non
     [
         (["frobnicate"], "'frobnicate'.*`harvester --help`"),
         (["crawl"], "CONFIG.*`harvester crawl --help`"),
-        (["crawl", "x", "--limit-series", "0"], "--limit-series.*`harvester crawl --help`"),
+        (["crawl", "x", "--limit-series", "0"], "'--limit-series': expected at least 1, not '0'[.] See"),
+        (
+            ["demo", "--port", "x"],
+            "'--port': expected a whole number, not 'x'[.] See",
+        ),
+        (["sql", "--format", "x"], "'--format': 'x' is not one of 'table', .*'parquet'[.] See"),
         (["plan", "x", "--jsom"], "--jsom.*`harvester plan --help`"),
     ],
-    ids=["command", "argument", "value", "option"],
+    ids=["command", "argument", "bound", "number", "word", "option"],
 )
 def test_a_wrong_command_line_is_one_line_and_status_2(arguments: list[str], said: str) -> None:
     result = run(*arguments)
