@@ -13,6 +13,7 @@ from pathlib import Path
 import pydicom
 
 THREADS = 32
+RANGE = 1 << 16  # bytes that are requested where a client asks for a range: most headers are shorter
 
 # A reader takes a bucket's name and a key, and reads one object's header.
 Reader = Callable[[str, str], object]
@@ -71,12 +72,57 @@ def s3fs(endpoint: str) -> Reader:
     return read
 
 
+def obstore_pydicom(endpoint: str) -> Reader:
+    """obstore: one range, in which pydicom reads the header; of a longer one it reads what is there."""
+    get_range = _obstore_range(endpoint)
+
+    def read(bucket: str, key: str) -> object:
+        return pydicom.dcmread(io.BytesIO(get_range(bucket, key)), stop_before_pixels=True)
+
+    return read
+
+
+def obstore_fw_file_rs(endpoint: str) -> Reader:
+    """obstore: one range, whose header fw-file-rs turns into a JSON text; of a longer one what is there."""
+    from fw_file_rs import dcm  # noqa: PLC0415
+
+    get_range = _obstore_range(endpoint)
+
+    def read(bucket: str, key: str) -> object:
+        return json.dumps(dcm.parse_header_full(get_range(bucket, key)), default=str)
+
+    return read
+
+
 IDIOMS = {
     "google-cloud-storage BlobReader": blob_reader,
     "smart_open": smart_open,
     "boto3 whole download": boto3_download,
     "s3fs": s3fs,
+    "obstore and pydicom": obstore_pydicom,
+    "obstore and fw-file-rs": obstore_fw_file_rs,
 }
+
+
+def _obstore_range(endpoint: str) -> Callable[[str, str], bytes]:
+    import obstore  # noqa: PLC0415
+    from obstore.store import S3Store  # noqa: PLC0415
+
+    stores: dict[str, S3Store] = {}
+
+    def get_range(bucket: str, key: str) -> bytes:
+        store = stores.get(bucket)
+        if store is None:
+            store = stores[bucket] = S3Store(
+                bucket,
+                endpoint=endpoint,
+                region="us-east-1",
+                skip_signature=True,
+                client_options={"allow_http": True},
+            )
+        return bytes(obstore.get_range(store, key, start=0, length=RANGE))
+
+    return get_range
 
 
 def _s3_client(endpoint: str) -> object:

@@ -17,7 +17,7 @@ from crawling.cpu import configure, harvest
 from crawling.idiom_clients import IDIOMS, THREADS
 
 LINK = child.HERE.parent / "reading" / "link.py"
-PACKAGES = ("google.cloud.storage", "smart_open", "s3fs", "boto3")
+PACKAGES = ("google.cloud.storage", "smart_open", "s3fs", "boto3", "obstore", "fw_file_rs")
 ONE_WAY_SECONDS = 0.010
 GIGABIT = 125_000_000  # bytes a second
 SHARE = 20  # a usual client reads 1/SHARE of the objects: its rate does not depend on their number
