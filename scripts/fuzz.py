@@ -155,7 +155,7 @@ class Trial:
         whole = parsed(data, len(data), None)
         told = pieces.random() < 0.8
         again = parsed(data, pieces.choice((1, 61, 200, 4096)), self.cache, told=told)
-        if not told and isinstance(whole, TruncatedError):
+        if not told and TruncatedError in (type(whole), type(again)):
             pass  # a length that lies can be known by the object's size alone
         elif isinstance(whole, Header) != isinstance(again, Header):
             raise FindingError(f"whole: {whole!r}, in pieces: {again!r}")

@@ -7,7 +7,6 @@ top level's values. A full one gives every value, those in sequences included.
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 # Reads the header of the file at a path.
@@ -131,9 +130,3 @@ READERS = (
     Reader("fastdicom, each value", "fastdicom", "full", _fastdicom_values),
     Reader("fw-file-rs parse_header_full", "fw_file_rs", "full, as text", _fw_file_rs),
 )
-
-
-def prefix(path: Path, length: int) -> bytes:
-    """The file's first bytes, read as a range of an object is."""
-    with path.open("rb", buffering=0) as stream:
-        return stream.read(length)
