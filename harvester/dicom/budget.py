@@ -52,7 +52,11 @@ class HeaderBudget:
 
     def path(self, path: str) -> None:
         """Count the path of a nested element."""
-        self.path_characters += len(path)
+        self.paths(len(path))
+
+    def paths(self, characters: int) -> None:
+        """Count the paths of nested elements."""
+        self.path_characters += characters
         if self.path_characters > limits.MAX_PATH_CHARACTERS:
             raise HeaderLimitError(
                 "the paths of nested private, binary and invalid elements have more than"

@@ -225,16 +225,23 @@ class OtherColumns:
     def _add_items(self, items: Items, element: RawElement, elements: list[RawElement]) -> None:
         context = self._context
         outer_set, name = context.character_set, name_of(element[0])
+        longest = limits.MAX_CACHED_VALUE_BYTES
         for index, item in enumerate(items):
             context.sequences.append((name, index, elements))
             creators, entries = private_creators(item), self.known()
+            characters = 0
             for inner in item:
-                tag, vr, raw, _, _ = inner
+                tag, vr, raw, _, length = inner
                 if tag == SPECIFIC_CHARACTER_SET and isinstance(raw, bytes):
                     context.enter_character_set(raw)
                 creator = creators.get(creator_tag(tag))
-                known = entries.get((tag, vr, raw, creator)) if vr != "SQ" else None
-                self.add(inner, item, creator, known)
+                known = entries.get((tag, vr, raw, creator)) if length <= longest else None
+                if known is None or known[1]:
+                    self.add(inner, item, creator, known)
+                else:
+                    self.add_known(known[0])
+                    characters += len(known[0][0])
+            context.budget.paths(characters)
             context.sequences.pop()
             context.character_set = outer_set  # PS3.5 7.5.3: an item's character set ends with it
 
