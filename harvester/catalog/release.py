@@ -12,6 +12,7 @@ class IndexColumn:
     name: str
     kind: str
     repeated: bool
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class IndexTable:
     path: Path | None
     sql: str | None
     columns: tuple[IndexColumn, ...]
+    description: str = ""
 
 
 def index_tables() -> dict[str, IndexTable]:
@@ -42,6 +44,13 @@ def _table(name: str, entry: Mapping[str, object]) -> IndexTable:
         path=path if isinstance(path, Path) else None,
         sql=sql if isinstance(sql, str) else None,
         columns=tuple(
-            IndexColumn(column["name"], column["type"], column["mode"] == "REPEATED") for column in columns
+            IndexColumn(
+                column["name"],
+                column["type"],
+                column["mode"] == "REPEATED",
+                column.get("description", ""),
+            )
+            for column in columns
         ),
+        description=schema.get("table_description", "") if isinstance(schema, dict) else "",
     )

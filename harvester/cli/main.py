@@ -56,6 +56,7 @@ _COMMANDS: Final = (
     "schedule",
     "demo",
     "doctor",
+    "mcp",
 )
 
 

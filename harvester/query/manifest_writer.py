@@ -12,8 +12,12 @@ MANIFESTS: Final = (".s5cmd", ".txt")
 _COLUMNS: Final = ("instance_url", "series_aws_url")
 
 
-def manifest_urls(result: Result) -> list[str]:
+def manifest_urls(result: Result, most: int | None = None) -> list[str]:
     """The URLs in a result, each once, in its order.
+
+    Args:
+        result: From `run_query`.
+        most: After so many URLs, the others are not read.
 
     Raises:
         QueryError: The result has no column of URLs, or the query fails.
@@ -22,8 +26,12 @@ def manifest_urls(result: Result) -> list[str]:
     if column is None:
         raise QueryError(f"a manifest needs a column {' or '.join(_COLUMNS)}; SELECT one of them")
     place = result.columns.index(column)
-    urls = (url for batch in result.batches() for url in batch.column(place).to_pylist())
-    return list(dict.fromkeys(url for url in urls if url))
+    urls: dict[str, None] = {}
+    for batch in result.batches():
+        urls.update(dict.fromkeys(url for url in batch.column(place).to_pylist() if url))
+        if most is not None and len(urls) >= most:
+            break
+    return list(urls)[:most]
 
 
 def manifest(urls: Iterable[str], path: Path) -> str:

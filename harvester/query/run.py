@@ -126,26 +126,29 @@ class Result:
             QueryError: The query failed on the way.
         """
         reader, begun = self._reader, False
-        while True:
-            try:
-                batch = reader.read_next_batch()
-            except StopIteration:
-                return
-            # DuckDB's errors come through Arrow's stream as Arrow's, of which one is an OSError.
-            except (duckdb.Error, pa.ArrowException, OSError) as error:
-                if self._query is None:
-                    raise QueryError(plain_message(error)) from error
-                again = self._query.run_again(error)
-                if again is None:
-                    raise self._query.failure(error) from error
-                if begun:
-                    raise QueryError(
-                        "the dataset was compacted while this query was read; run it again"
-                    ) from error
-                reader = again
-                continue
-            begun = True
-            yield batch
+        try:
+            while True:
+                try:
+                    batch = reader.read_next_batch()
+                except StopIteration:
+                    return
+                # DuckDB's errors come through Arrow's stream as Arrow's, of which one is an OSError.
+                except (duckdb.Error, pa.ArrowException, OSError) as error:
+                    if self._query is None:
+                        raise QueryError(plain_message(error)) from error
+                    again = self._query.run_again(error)
+                    if again is None:
+                        raise self._query.failure(error) from error
+                    if begun:
+                        raise QueryError(
+                            "the dataset was compacted while this query was read; run it again"
+                        ) from error
+                    reader = again
+                    continue
+                begun = True
+                yield batch
+        finally:
+            reader.close()  # DuckDB 2 runs no other query on the connection before
 
 
 def run_query(
