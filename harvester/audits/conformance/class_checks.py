@@ -122,4 +122,5 @@ def _any_item(sequences: Sequence[str], cases: Sequence[Case]) -> str:
             any_case = " OR ".join(some)
             flag = f"COALESCE(len(list_filter({all_items(sequences)}, x -> {any_case})) > 0, false)"
             flags.append(f"({_EMPTY_ITEMS} AND {flag})" if of_empty else flag)
-    return f"({' OR '.join(flags)})"
+    # Most instances do not have most sequences: their lists are not walked.
+    return f"CASE WHEN len({identifier(sequences[0])}) > 0 THEN {' OR '.join(flags)} ELSE false END"

@@ -29,7 +29,7 @@ class Translator:
 
     Args:
         value: Access to the attributes of the level.
-        present: The SQL condition that an attribute of the level has a value.
+        present: The SQL condition that an attribute of the level has a value; it is never NULL.
         outer: Translators of enclosing levels by name: `root`; None: this is the top level.
     """
 
@@ -42,22 +42,23 @@ class Translator:
 
     def sql(self, expression: str) -> str:
         """The SQL condition; it is never NULL."""
-        return _never_null(self._boolean(ast.parse(expression, mode="eval").body))
+        return self._boolean(ast.parse(expression, mode="eval").body)
 
     def _boolean(self, node: ast.expr) -> str:
         match node:
             case ast.BoolOp(op=operator, values=values):
                 word, decisive = ("AND", "false") if isinstance(operator, ast.And) else ("OR", "true")
-                parts = [_never_null(self._boolean(one)) for one in values]
+                parts = [self._boolean(one) for one in values]
                 if decisive in parts:
                     return decisive
                 undecided = [part for part in parts if part not in ("true", "false")]
                 return f"({f' {word} '.join(undecided)})" if undecided else parts[0]
             case ast.UnaryOp(op=ast.Not(), operand=operand):
-                part = _never_null(self._boolean(operand))
+                part = self._boolean(operand)
                 return {"true": "false", "false": "true"}.get(part, f"(NOT {part})")
             case ast.Compare(left=left, ops=[operator], comparators=[right]):
-                return self._comparison(left, operator, right)
+                condition = self._comparison(left, operator, right)
+                return condition if condition == "false" else f"COALESCE({condition}, false)"
             case ast.Call(func=ast.Name(id="present"), args=[argument]):
                 scope, keyword = self._scope(argument)
                 return scope.present(keyword)
@@ -94,10 +95,6 @@ class Translator:
             case ast.Attribute(value=ast.Name(id=level), attr=keyword):
                 return self._outer[level], keyword
         raise ValueError(f"not an attribute: {ast.unparse(node)}")
-
-
-def _never_null(condition: str) -> str:
-    return condition if condition in ("true", "false") else f"COALESCE({condition}, false)"
 
 
 def all_of(*conditions: str) -> str:

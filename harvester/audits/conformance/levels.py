@@ -7,6 +7,7 @@ from typing import Final
 from harvester.audits.conformance.expressions import Translator
 from harvester.audits.conformance.standard import Level
 from harvester.catalog.database import identifier, literal
+from harvester.dicom.dictionary import BINARY_VRS, attributes_by_keyword
 from harvester.query.sql_types import DuckDBPyType
 
 Fields = Mapping[str, DuckDBPyType]
@@ -57,19 +58,30 @@ class DataSetLevel:
         return f"{self.prefix}{identifier(keyword)}" if keyword in self.fields else None
 
     def has_value(self, keyword: str) -> str:
-        """The SQL condition that a column has a value."""
+        """The SQL condition that a column has a value; it is never NULL."""
         column = self.column(keyword)
         if column is None:
             return "false"
-        return f"len({column}) > 0" if self.fields[keyword].id == "list" else f"{column} IS NOT NULL"
+        if self.fields[keyword].id == "list":
+            return f"COALESCE(len({column}) > 0, false)"
+        return f"{column} IS NOT NULL"
+
+    def has_none(self, keyword: str) -> str:
+        """The SQL condition that a column has no value; it is never NULL."""
+        column = self.column(keyword)
+        if column is None:
+            return "true"
+        if self.fields[keyword].id == "list":
+            return f"COALESCE(len({column}), 0) = 0"
+        return f"{column} IS NULL"
 
     def present(self, keyword: str) -> str:
-        """The SQL condition that an attribute is there with a value, for conditions."""
-        if self.column(keyword) is not None or self.path:
+        """The SQL condition that an attribute is there with a value, for conditions; it is never NULL."""
+        if self.column(keyword) is not None or self.path or not is_binary(keyword):
             return self.has_value(keyword)
         if keyword in PIXEL_DATA:
-            return f"pixel_data_keyword = {literal(keyword)}"
-        return f"list_contains(bulk_paths, {literal(keyword)})"
+            return f"COALESCE(pixel_data_keyword = {literal(keyword)}, false)"
+        return f"COALESCE(list_contains(bulk_paths, {literal(keyword)}), false)"
 
     def name(self, keyword: str) -> str:
         """The path of an attribute without the numbers of items."""
@@ -86,6 +98,12 @@ class DataSetLevel:
             return None
         root = self.root or self.translator
         return DataSetLevel(level, fields, self.columns, "x.", self.name(keyword), "path", root)
+
+
+def is_binary(keyword: str) -> bool:
+    """Whether the value of an attribute is not in a column, but in `bulk_data`."""
+    known = attributes_by_keyword().get(keyword.lower())
+    return known is not None and any(vr in known.vr for vr in BINARY_VRS)
 
 
 def item_fields(kind: DuckDBPyType) -> Fields:

@@ -121,6 +121,8 @@ def _source(fields: Fields, options: ConformanceOptions, uid: str, modalities: l
     folders = f"Modality IN ({', '.join(literal(one) for one in modalities if one is not None)})"
     if None in modalities:
         folders = "true"
-    of_class = f"({options.where}) AND COALESCE(SOPClassUID, '') = {literal(uid)} AND {folders}"
+    # A plain comparison: row groups without the class are not read.
+    same = f"SOPClassUID = {literal(uid)}" if uid else "COALESCE(SOPClassUID, '') = ''"
+    of_class = f"({options.where}) AND {same} AND {folders}"
     lists.append("COALESCE(SeriesInstanceUID, instance_url) AS subject")
     return f"FROM (SELECT *, {', '.join(lists)} FROM instances WHERE {of_class}) WHERE true"

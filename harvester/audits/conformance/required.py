@@ -7,7 +7,7 @@ from typing import Final
 from harvester.audits.conformance.checks import Case, Check, CheckList
 from harvester.audits.conformance.conditions import Condition, condition_of, inclusion, inclusion_of
 from harvester.audits.conformance.expressions import all_of, attributes_of
-from harvester.audits.conformance.levels import PIXEL_DATA, DataSetLevel, item_fields
+from harvester.audits.conformance.levels import PIXEL_DATA, DataSetLevel, is_binary, item_fields
 from harvester.audits.conformance.standard import (
     GROUP_SEQUENCES,
     Attribute,
@@ -17,7 +17,7 @@ from harvester.audits.conformance.standard import (
     weakest,
 )
 from harvester.catalog.database import identifier, literal
-from harvester.dicom.dictionary import BINARY_VRS, attributes_by_keyword
+from harvester.dicom.dictionary import attributes_by_keyword
 
 NOT_LISTED: Final = "*"
 """Among the paths of invalid elements: `empty_elements` does not list all elements without a value."""
@@ -83,8 +83,7 @@ class RequiredAttributes:
             and all(one.module == requirement.module for one in attribute.requirements)
             and attribute.requirements[0].type != "3"
         ]
-        cases = [f"COALESCE({marker}, false)" for marker in markers]
-        return f"({' OR '.join(cases)})" if cases else "false"
+        return f"({' OR '.join(markers)})" if markers else "false"
 
     def _demand(
         self, level: DataSetLevel, keyword: str, requirement: Requirement, guard: str
@@ -141,14 +140,11 @@ class RequiredAttributes:
         known = attributes_by_keyword().get(keyword.lower())
         if known is None or known.repeating:
             return None
-        absent = (
-            "true" if level.column(keyword) is None else f"NOT COALESCE({level.has_value(keyword)}, false)"
-        )
         there = [f"list_contains({one}, {name})" for one in ("bulk_paths", "invalid_paths")]
         if self._knows_empty:
             there.append(self._is_empty(level, keyword))
         joined = " OR ".join(f"COALESCE({one}, false)" for one in there)
-        return absent, f"({joined})"
+        return level.has_none(keyword), f"({joined})"
 
     def _is_empty(self, level: DataSetLevel, keyword: str) -> str:
         return f"COALESCE(list_contains(empty_elements, {level.sql_name(keyword)}), false)"
@@ -184,7 +180,8 @@ class RequiredAttributes:
             found = f"COALESCE({in_shared}, false) OR COALESCE({in_frames}, false)"
             elsewhere = f"[p FOR p IN list_concat(bulk_paths, invalid_paths) IF ends_with(p, '.{keyword}')]"
             confirm = f"len({elsewhere}) = 0 AND {_decided(self._root, condition)}"
-            yield from self._checks.case(check, all_of(required, f"NOT ({found})"), confirm)
+            flag = f"CASE WHEN {required} THEN NOT ({found}) ELSE false END"
+            yield from self._checks.case(check, flag, confirm)
 
     def _in_group(self, sequence: str, keyword: str, template: str) -> str:
         kind = self._root.fields.get(sequence)
@@ -201,14 +198,9 @@ def _decided(level: DataSetLevel, condition: Condition | None) -> str:
         else [
             literal(keyword) if of_root else level.sql_name(keyword)
             for of_root, keyword in attributes_of(condition.expression)
-            if not ((of_root or not level.path) and _is_binary(keyword))  # `present` knows where these are
+            if not ((of_root or not level.path) and is_binary(keyword))  # `present` knows where these are
         ]
     )
     if not names:
         return "true"
     return f"NOT list_has_any(list_concat(bulk_paths, invalid_paths), [{', '.join(names)}])"
-
-
-def _is_binary(keyword: str) -> bool:
-    known = attributes_by_keyword().get(keyword.lower())
-    return known is not None and any(vr in known.vr for vr in BINARY_VRS)

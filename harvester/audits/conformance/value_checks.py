@@ -129,7 +129,7 @@ def _items(
         yield from checks.case(check, f"len({column}) > 1")
     if "0-n" not in attribute.item_counts and check.type == "3" and "empty_elements" in level.columns:
         listed = f"COALESCE(list_contains(empty_elements, {level.sql_name(attribute.keyword)}), false)"
-        absent = f"NOT COALESCE({level.has_value(attribute.keyword)}, false)"
+        absent = level.has_none(attribute.keyword)
         yield from checks.case(check, absent, listed, of_empty=True)
 
 
