@@ -83,6 +83,9 @@ def _toml_hint(content: bytes, error: tomllib.TOMLDecodeError) -> str:
     place = re.search(r"at line (\d+)", str(error))
     lines = content.decode("utf-8", "replace").splitlines()
     number = int(place[1]) if place else len(lines)
+    if str(error).startswith("Unclosed"):  # the slip is in an earlier line
+        opened = [at for at, text in enumerate(lines, 1) if text.count("[") > text.count("]")]
+        number = opened[-1] if opened else number
     line = lines[number - 1].strip() if 0 < number <= len(lines) else ""
     if re.match(r"[\w.\"-]+\s*=\s*[A-Za-z/~.*]", line):
         hint = '; put a text in quotes, as in key = "text"'

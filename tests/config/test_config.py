@@ -177,6 +177,10 @@ def test_a_path_beside_the_file_goes_before_one_here(tmp_path, monkeypatch):
         ('dataset = "ftp://b/c"', "dataset: 'ftp://b/c' is not a directory"),
         ('dataset = "d', "not TOML: Unterminated string"),
         ('dataset = "a"\nselect = = 3\n', "(at line 2"),
+        (
+            'dataset = "a"\n[select]\nModality = ["CT"\n[limits]\n',
+            "a list has both brackets, as in [1, 2] (line 3: ",
+        ),
     ],
 )
 def test_one_line_says_which_key_is_wrong_and_what_would_be_right(write, text, expected):
