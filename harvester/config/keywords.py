@@ -1,6 +1,6 @@
 """Builds a crawl's configuration from a TOML file, a mapping or keyword arguments."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -38,7 +38,8 @@ def document_from(
 
     Args:
         config: The configuration to start from.
-        keys: The keyword arguments. A path or an array may stand for a text or a list.
+        keys: The keyword arguments. A path may stand for a text; an array, a column or any
+            iterable for a list.
         tables: Further tables and their keys.
 
     Returns:
@@ -74,6 +75,8 @@ def _plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in value.items()}
-    if hasattr(value, "tolist"):  # an array or a column of NumPy or pandas
-        return value.tolist()
-    return [_plain(one) for one in value] if isinstance(value, list | tuple | set) else value
+    for name in ("tolist", "to_list", "to_pylist"):  # a column of NumPy or pandas, of Polars, of Arrow
+        if hasattr(value, name):
+            return getattr(value, name)()
+    is_list = isinstance(value, Iterable) and not isinstance(value, str | bytes)
+    return [_plain(one) for one in value] if is_list else value

@@ -3,10 +3,14 @@
 import pickle
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from checkout import ROOT
 
-from harvester.config import CrawlConfig, load
+from harvester.config import CrawlConfig, config_from, load
 from harvester.errors import ConfigError
 
 CONFIGS = ROOT / "configs"
@@ -78,6 +82,21 @@ def test_everything_in_the_contract_is_read(write):
         8,
         100,
     )
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Series(["CT", "MR"]),
+        pl.Series(["CT", "MR"]),
+        pa.chunked_array([["CT"], ["MR"]]),
+        np.array(["CT", "MR"]),
+        {"CT": 1, "MR": 2}.keys(),
+    ],
+    ids=lambda column: type(column).__module__,
+)
+def test_a_column_of_a_table_is_a_list(column):
+    assert config_from(None, {"dataset": "d", "Modality": column}).select.columns["Modality"] == ("CT", "MR")
 
 
 def test_an_endpoint_is_read_alone_unless_failover_is_asked_for(write):
