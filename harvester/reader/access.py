@@ -152,6 +152,8 @@ def object_ref(url: Address) -> ObjectRef:
     Raises:
         ConfigError: It is not valid.
     """
+    if hasattr(url, "as_py"):  # a value of an Arrow column
+        url = url.as_py()
     if not isinstance(url, str | os.PathLike | _UniversalPath):
         raise ConfigError(f"{url!r}: an address is a text or a path, not {type(url).__name__}")
     text = str(url) if isinstance(url, _UniversalPath) else os.fspath(url)

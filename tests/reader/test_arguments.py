@@ -6,6 +6,7 @@ from pathlib import Path
 
 import anyio
 import numpy as np
+import pyarrow as pa
 import pydicom
 import pytest
 from frame_reading import made
@@ -110,6 +111,7 @@ def addresses():
     yield CT
     yield CT.as_uri()
     yield f"harvester://file{CT}"
+    yield pa.scalar(str(CT))
     yield upath.UPath(str(CT))
     yield upath.UPath(f"harvester://file{CT}")
 
