@@ -106,7 +106,9 @@ class Level:
                 arrays[column.attribute.keyword] = _sequence_array(column.values, column.level, self.rows)
             elif column.type is not None:
                 column.values.extend(repeat(None, self.rows - len(column.values)))
-                arrays[column.attribute.keyword] = _values_array(column.values, column.type)
+                has_long_lists = column.attribute.many and array in map(type, column.values)
+                to_array = _number_lists if has_long_lists else pa.array
+                arrays[column.attribute.keyword] = to_array(column.values, column.type)
                 column.values.clear()  # now, so that only one column is in memory twice
         return arrays
 
@@ -121,10 +123,8 @@ class Level:
         return cells
 
 
-def _values_array(values: list[Any], of_type: pa.DataType) -> pa.Array:
-    """A column's values; long lists of numbers are copied as they are, not number by number."""
-    if array not in map(type, values):
-        return pa.array(values, of_type)
+def _number_lists(values: list[Any], of_type: pa.ListType) -> pa.Array:
+    """Lists of numbers as an Arrow array; the long ones are copied as they are, not number by number."""
     numbers = array(_NUMBER_LETTERS[of_type.value_type])
     offsets: list[int | None] = []
     try:
