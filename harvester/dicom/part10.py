@@ -33,6 +33,7 @@ DEFLATED: Final = frozenset(
     }
 )
 _PREAMBLE: Final = 132  # PS3.10 7.1: 128 bytes and DICM
+_ZEROS: Final = bytes(128)
 _ITEM: Final = {"little": b"\xfe\xff\x00\xe0", "big": b"\xff\xfe\xe0\x00"}
 _INFLATED_AT_ONCE: Final = 1 << 20  # bytes
 _PIXEL_DATA_KEYWORDS: Final = {
@@ -207,7 +208,7 @@ class HeaderParser:
             self._walker.position += _PREAMBLE
             if first[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
                 return "tiff"
-            return "other" if any(first[:128]) else "zero"
+            return "zero" if first.startswith(_ZEROS) else "other"
         if not _may_begin(first[:8]):
             raise NotDicomError("no DICM at byte 128, and no data element at the start", offset=0)
         return "none"
@@ -217,9 +218,13 @@ class HeaderParser:
             yield from self._supply(step)
         return step
 
-    def _have(self, length: int, *, last: bool = False) -> Generator[NeedMore, bytes, None]:
+    def _have(self, length: int, *, last: bool = False) -> Generator[NeedMore, bytes, None] | tuple[()]:
+        """Wait until the next `length` bytes are there, or the object ends."""
+        return () if self._walker.missing(length) is None else self._wait_for(length, last=last)
+
+    def _wait_for(self, length: int, *, last: bool) -> Generator[NeedMore, bytes, None]:
         while (need := self._walker.missing(length)) is not None:
-            yield from self._supply(need._replace(last=last))
+            yield from self._supply(NeedMore(need.start, need.stop, last) if last else need)
 
     def _supply(self, need: NeedMore) -> Generator[NeedMore, bytes, None]:
         if self._inflater is None:
@@ -340,15 +345,13 @@ def _check_byte_order(
     first: bytes, transfer_syntax_uid: str | None, offset: int, *, big_endian: bool
 ) -> None:
     """Refuse a data set whose first group makes sense in the other byte order alone."""
-    groups = int.from_bytes(first[:2], "little"), int.from_bytes(first[:2], "big")
-    if (
-        first[4:6] in _VRS
-        and groups[big_endian] not in _FIRST_GROUPS
-        and groups[not big_endian] in _FIRST_GROUPS
-    ):
-        found = "little" if big_endian else "big"
+    right: Literal["big", "little"] = "big" if big_endian else "little"
+    if int.from_bytes(first[:2], right) in _FIRST_GROUPS:
+        return
+    wrong: Literal["big", "little"] = "little" if big_endian else "big"
+    if first[4:6] in _VRS and int.from_bytes(first[:2], wrong) in _FIRST_GROUPS:
         raise MalformedError(
-            f"the data set is in {found} endian, its transfer syntax {transfer_syntax_uid} is not",
+            f"the data set is in {wrong} endian, its transfer syntax {transfer_syntax_uid} is not",
             offset=offset,
         )
 

@@ -155,8 +155,10 @@ class Walker:
 
     def peek(self, length: int) -> bytes:
         """Up to `length` of the next bytes, without walking on."""
-        self._join()
-        return self._buffer[self.position - self._base : self.position - self._base + length]
+        if self._pending:
+            self._join()
+        start = self.position - self._base
+        return self._buffer[start : start + length]
 
     def rest(self) -> bytes:
         """All bytes that were fed and not walked over."""
@@ -165,6 +167,8 @@ class Walker:
 
     def missing(self, length: int) -> NeedMore | None:
         """What is missing of the next `length` bytes; None if they are there or the object ends."""
+        if self.position + length <= self.fed:
+            return None
         wanted = min(self.position + length, self.size)
         return NeedMore(self.fed, wanted) if wanted > self.fed else None
 
