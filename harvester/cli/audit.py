@@ -191,11 +191,11 @@ class _Summary:
 
     def _table(self) -> Table:
         table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-        for name in ("severity", "rule"):
-            table.add_column(name, no_wrap=True)
+        for name in ("severity", "rule"):  # on a narrow terminal a name or a number is folded, never cut
+            table.add_column(name, overflow="fold")
         for name in ("violations", "of", "share", *(("new", "gone", "still") if self.comparison else ())):
-            table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("", no_wrap=True)
+            table.add_column(name, justify="right", overflow="fold")
+        table.add_column("", overflow="fold")
         changes = {change.rule: change for change in self.comparison.changes} if self.comparison else {}
         for outcome in self.result.outcomes:
             style = _COLOURS[outcome.level] if outcome.level else "dim"

@@ -60,6 +60,10 @@ def test_broken_rules_give_status_three_and_are_told(cohort: Path) -> None:
     assert "4 instances of 2 series" in done.stdout
 
 
+def test_a_narrow_terminal_cuts_no_name_and_no_number(cohort: Path) -> None:
+    assert "\u2026" not in run("audit", cohort, COLUMNS="40").stdout
+
+
 def test_the_configuration_says_what_counts(cohort: Path) -> None:
     given = cohort.read_text()
     anyio.run(crawl, load_audit(cohort).crawl, CrawlProgress())
