@@ -1,6 +1,6 @@
 """Arrow types as DuckDB writes them, and the types of attributes that a dataset lacks."""
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from typing import Final
 
 import pyarrow as pa
@@ -105,3 +105,19 @@ def with_field(name: str, kind: pa.DataType, attribute: Attribute, sequences: Co
     if name.lower() in sequences and attribute.keyword.lower() not in there:
         fields.append(pa.field(attribute.keyword, absent))
     return pa.list_(pa.struct(fields))
+
+
+def paths_of(name: str, path: tuple[str, ...], kind: pa.DataType) -> Iterator[tuple[str, ...]]:
+    """Where items of sequences have a field.
+
+    Args:
+        name: The field's name in lower case.
+        path: The column or field whose type it is, and what it is in.
+        kind: The type.
+    """
+    if not pa.types.is_list(kind) or not pa.types.is_struct(kind.value_type):
+        return
+    for field in kind.value_type:
+        if field.name.lower() == name:
+            yield (*path, field.name)
+        yield from paths_of(name, (*path, field.name), field.type)

@@ -20,7 +20,7 @@ from harvester.query.bigquery.column_types import sqlglot_type
 from harvester.query.bigquery.script import NO_PARAMETERS, Parameters
 from harvester.query.bigquery.translate import Views
 from harvester.query.idc_tables import DERIVED_TABLES, derived_table
-from harvester.query.sql_types import absent_type, arrow_type, sql_type, with_field
+from harvester.query.sql_types import absent_type, arrow_type, paths_of, sql_type, with_field
 from harvester.query.views import CURATED, DICOM_TABLES, array_columns, dicom_view
 
 _MISSING: Final = re.compile(
@@ -184,11 +184,16 @@ def _add_missing(
         try:
             _define(connection, columns.view(_EMPTY), tables, frozenset(), derived)
             error = _binding_error(connection, sql, parameters)
+            failed_in_query = True
         except duckdb.BinderException as failed:
-            error = failed
+            error, failed_in_query = failed, False
         missing = missing_name(str(error)) if error is not None else None
         add = columns.add_field if "find key" in str(error) else columns.add
-        if missing is None or not add(missing):
+        if missing is None:
+            return
+        if failed_in_query and add == columns.add:
+            columns.refuse_nested(missing)
+        if not add(missing):
             return
 
 
@@ -260,6 +265,32 @@ class _Columns:
             )
         self._types[attribute.keyword] = kind
         return True
+
+    def refuse_nested(self, name: str) -> None:
+        """Refuse a bare name that only items of sequences have: as a column it would be NULL in all rows.
+
+        Raises:
+            QueryError: The message shows how the field is written.
+        """
+        wanted = name.lower()
+        if any(column.lower() == wanted for column in self._types):
+            return
+        places = (
+            place for column, kind in self._own.items() for place in paths_of(wanted, (column,), kind)
+        )
+        found = min(places, key=lambda place: (len(place), place), default=None)
+        if found is None:
+            return
+        *sequences, field = found
+        first = ".".join([*(f"{sequence}[1]" for sequence in sequences), field])
+        outer, joins = "", []
+        for number, sequence in enumerate(sequences, start=1):
+            joins.append(f"unnest({outer}{sequence}) AS t{number}(item{number})")
+            outer = f"item{number}."
+        raise QueryError(
+            f"no object has {field} at its top level, but items of {'.'.join(sequences)} have it: write {first} "
+            f"for the first item; for each, {outer}{field} and FROM ..., {', '.join(joins)}"
+        )
 
     def add_column(self, name: str) -> None:
         """Add an attribute as a column, if there is none yet and its values are not binary."""

@@ -1,5 +1,6 @@
 """Attributes that no object has are NULL; what only looks like one is left alone."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -194,3 +195,32 @@ def test_attributes_can_be_named_in_advance(opened: duckdb.DuckDBPyConnection) -
     result = run_query(opened, sql, attributes=[*keywords, "PixelData"])
     rows = [row for batch in result.batches() for row in batch.to_pylist()]
     assert rows == [{"found": "PatientID" in keywords}]
+
+
+@pytest.mark.parametrize(
+    ("sql", "written"),
+    [
+        ("SELECT ROIName FROM instances", "write StructureSetROISequence[1].ROIName for the first item"),
+        ("SELECT i.roiname FROM dicom_all AS i", "write StructureSetROISequence[1].ROIName"),
+        ("SELECT count(*) FROM instances WHERE ROINumber = 2", "item1.ROINumber and FROM ..., "),
+    ],
+)
+def test_a_bare_name_that_only_items_have_is_an_error_that_shows_how_it_is_written(
+    opened: duckdb.DuckDBPyConnection, sql: str, written: str
+) -> None:
+    with pytest.raises(QueryError, match=re.escape(written)):
+        ask(opened, sql)
+
+
+def test_the_shown_ways_to_write_a_field_work(opened: duckdb.DuckDBPyConnection) -> None:
+    assert ask(opened, "SELECT StructureSetROISequence[1].ROIName FROM instances") == [("Heart",)]
+    with pytest.raises(QueryError) as error:
+        ask(opened, "SELECT ROIName FROM instances")
+    joins = re.search(r"for each, (\S+) and FROM \.\.\., (.*)", str(error.value))
+    assert joins is not None
+    assert ask(opened, f"SELECT {joins[1]} FROM instances, {joins[2]}") == [("Heart",), ("GTV",)]
+
+
+@pytest.mark.parametrize("name", ["ROIName", "roiname"])
+def test_an_alias_named_as_a_field_is_the_alias(opened: duckdb.DuckDBPyConnection, name: str) -> None:
+    assert ask(opened, f"SELECT PatientID AS {name} FROM instances ORDER BY {name}") == [("p",)]
