@@ -22,10 +22,7 @@ from harvester.query.idc_tables import INDEX_NAMES
 from harvester.query.part_files import define_files, files_by_table
 from harvester.query.run import plain_message
 from harvester.query.supersession import add_marks, marked
-from harvester.query.temporary_views import (
-    define_instances,
-    with_fixed_columns,
-)
+from harvester.query.temporary_views import ROWS, define_instances, with_fixed_columns
 from harvester.query.views import (
     DICOM_TABLES,
     array_columns,
@@ -206,12 +203,12 @@ def _some(rows: str, condition: str | None) -> str:
 def _add_views(connection: duckdb.DuckDBPyConnection, parts: str, condition: str | None) -> None:
     """Make the views of instances; those upon them over an empty one, since DuckDB opens what it binds."""
     there = define_instances(connection, parts)
-    names = [*INSTANCE_COLUMNS.names, *(field.name for field in there)]
+    names = [*INSTANCE_COLUMNS.names, *there.names]
     arrays = array_columns(pa.unify_schemas([INSTANCE_COLUMNS, there]))
     for table in DICOM_TABLES:
-        view = dicom_view(table, with_curated("instances", names), arrays)
+        view = dicom_view(table, with_curated(ROWS, names), arrays)
         connection.execute(f"CREATE VIEW {table} AS {view}")
     connection.execute(f"CREATE VIEW series AS {series_view(names)}")
     connection.execute(f"CREATE VIEW studies AS {studies_view(names)}")
     rows = _some(with_fixed_columns(f"({parts})", there), condition)
-    connection.execute(f"CREATE OR REPLACE VIEW instances AS {rows}")
+    connection.execute(f"CREATE OR REPLACE VIEW {ROWS} AS {rows}")

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from harvester.query.portal_tables import DERIVED_ALL, PIVOT
+
 _SEGMENTATION_STORAGE: Final = "'1.2.840.10008.5.1.4.1.1.66.4'"
 # Basic Text, Enhanced, Comprehensive, Comprehensive 3D and Extensible SR Storage (PS3.4 B.5).
 _SR_STORAGE: Final = ", ".join(f"'1.2.840.10008.5.1.4.1.1.88.{number}'" for number in (11, 22, 33, 34, 35))
@@ -237,5 +239,7 @@ DERIVED: Final = {
     "qualitative_measurements": _QUALITATIVE,
     "segmentations": _SEGMENTATIONS,
     "dicom_metadata_curated_series_level": _CURATED_SERIES,
+    "dicom_derived_all": DERIVED_ALL,
+    "dicom_pivot": PIVOT,
 }
 """The queries that define the tables, in DuckDB's dialect."""

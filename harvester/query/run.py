@@ -21,11 +21,12 @@ from harvester.query.bigquery.errors import own_words
 from harvester.query.bigquery.script import NO_PARAMETERS, Parameters
 from harvester.query.bigquery.translate import translate
 from harvester.query.idc_tables import INDEX_NAMES, derived_table
+from harvester.query.missing_attributes import missing_name
 from harvester.query.part_files import follow_files
 from harvester.query.sandbox import require_question
 from harvester.query.sql_types import readable_type
 from harvester.query.supersession import CURRENT
-from harvester.query.temporary_views import bind, missing_name, readable_views
+from harvester.query.temporary_views import bind, readable_views
 
 Dialect = Literal["duckdb", "bigquery"]
 

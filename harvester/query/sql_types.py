@@ -50,6 +50,8 @@ def arrow_type(kind: DuckDBPyType) -> pa.DataType:
         return pa.list_(types[0][1])
     if kind.id == "struct":
         return pa.struct(types)
+    if kind.id == "decimal":
+        return pa.decimal128(*(number for _, number in kind.children if isinstance(number, int)))
     return _ARROW.get(str(kind), pa.string())
 
 

@@ -6,7 +6,7 @@ or as a field of the sequences that the query names. An alias of the same name t
 """
 
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import duckdb
@@ -14,32 +14,32 @@ import pyarrow as pa
 
 from harvester.catalog.database import identifier, literal
 from harvester.dataset import INSTANCE_COLUMNS
-from harvester.dicom.dictionary import attributes_by_keyword
-from harvester.errors import QueryError
 from harvester.query.bigquery.column_types import sqlglot_type
 from harvester.query.bigquery.script import NO_PARAMETERS, Parameters
+from harvester.query.bigquery.tables import table_name
 from harvester.query.bigquery.translate import Views
 from harvester.query.idc_tables import DERIVED_TABLES, derived_table
-from harvester.query.sql_types import absent_type, arrow_type, paths_of, sql_type, with_field
-from harvester.query.views import CURATED, DICOM_TABLES, array_columns, dicom_view
+from harvester.query.missing_attributes import AvailableColumns
+from harvester.query.portal_tables import PIVOT_ATTRIBUTES
+from harvester.query.sql_types import arrow_type, sql_type
+from harvester.query.views import CURATED, DICOM_TABLES, HEADER_MODALITY, array_columns, dicom_view
 
-_MISSING: Final = re.compile(
-    r'column "([^"]+)" (?:not found|does not exist|in \w+ list not found)'
-    r'|table "([^"]+)" not found|a column named "([^"]+)"|find key "([^"]+)"',
-    re.IGNORECASE,
-)
 _SCHEMA_TABLES: Final = ("information_schema_columns", "information_schema_tables")
 _PROJECT: Final = "bigquery-public-data"
 _RELEASE: Final = "idc_current"
 _EMPTY: Final = "memory.harvest.instances"
-_WHOLE: Final = "memory.main.instances"
+_HIDDEN: Final = "harvest_rows"
 _STAR: Final = re.compile(r"(?:\b(?:select|distinct|all)|[.,(])\s*\*|\bcolumns\s*\(|^\s*from", re.IGNORECASE)
 # A person's query names fewer attributes that are not there.
 _MAXIMUM_ABSENT: Final = 1000
 
 
+ROWS: Final = "memory.harvest.rows"
+"""The rows of `instances`, with what only IDC's tables show of them."""
+
+
 def define_instances(connection: duckdb.DuckDBPyConnection, parts: str) -> pa.Schema:
-    """Make the view `instances`, for now without rows: it is kept as a table, to bind queries to.
+    """Make `ROWS` and the view `instances`, for now without rows: it is kept as a table, to bind queries to.
 
     Args:
         connection: New.
@@ -52,7 +52,8 @@ def define_instances(connection: duckdb.DuckDBPyConnection, parts: str) -> pa.Sc
     connection.execute(f"CREATE TABLE harvest.parts AS {parts} WITH NO DATA")
     there = _schema(connection, "harvest.parts")
     connection.execute(f"CREATE TABLE {_EMPTY} AS {with_fixed_columns('harvest.parts', there)}")
-    connection.execute(f"CREATE VIEW {_WHOLE} AS SELECT * FROM {_EMPTY}")
+    connection.execute(f"CREATE VIEW {ROWS} AS SELECT * FROM {_EMPTY}")
+    connection.execute(f"CREATE VIEW instances AS SELECT * EXCLUDE ({HEADER_MODALITY}) FROM {ROWS}")
     return there
 
 
@@ -95,7 +96,7 @@ def bind(
         return
     # Over the empty table first: what DuckDB defines it binds, which over the parts opens all of them.
     _define(connection, columns.view(_EMPTY), tables, None if _takes_all(sql) else names, derived)
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW instances AS {columns.view(_WHOLE)}")
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW {_HIDDEN} AS {columns.view(ROWS)}")
 
 
 def readable_views(connection: duckdb.DuckDBPyConnection, sql: str) -> Views:
@@ -109,10 +110,10 @@ def readable_views(connection: duckdb.DuckDBPyConnection, sql: str) -> Views:
     names, tables, derived = _named(sql)
     columns = _columns(connection, names, tables)
     if derived:
-        _add_missing(connection, columns, (tables, derived), "SELECT 1")
+        _add_missing_of_views(connection, columns, tables, derived)
     _define(connection, columns.view(_EMPTY), tables, None, derived)
     rows = connection.execute("SHOW TABLES").fetchall()
-    views = frozenset(str(name).lower() for (name,) in rows) | {
+    views = (frozenset(str(name).lower() for (name,) in rows) - {_HIDDEN}) | {
         *DICOM_TABLES,
         *DERIVED_TABLES,
         *_SCHEMA_TABLES,
@@ -121,22 +122,20 @@ def readable_views(connection: duckdb.DuckDBPyConnection, sql: str) -> Views:
     def columns_of(view: str) -> pa.Schema | None:
         if view not in views or (view in _SCHEMA_TABLES and "information_schema" not in names):
             return None
-        return _schema(connection, _EMPTY if view == "instances" else identifier(view))
+        return _schema(connection, identifier(view))
 
     if "information_schema" in names:
-        _define_information_schema(
-            connection,
-            {view: columns_of(view) for view in sorted(views - {*_SCHEMA_TABLES, *DERIVED_TABLES})},
-        )
+        listed = views - {*_SCHEMA_TABLES, *DERIVED_TABLES} | {*derived}
+        _define_information_schema(connection, {view: columns_of(view) for view in sorted(listed)})
     return Views(views, columns_of)
 
 
-def _columns(connection: duckdb.DuckDBPyConnection, names: set[str], tables: list[str]) -> "_Columns":
+def _columns(connection: duckdb.DuckDBPyConnection, names: set[str], tables: list[str]) -> AvailableColumns:
     """The columns of the dataset, and those that a table of IDC always has."""
-    columns = _Columns(_schema(connection), names)
-    if "dicom_metadata_curated" in tables:
-        for attribute in set(CURATED) - {field.name for field in _schema(connection)}:
-            columns.add(attribute)
+    columns = AvailableColumns(_schema(connection), names)
+    curated = CURATED if "dicom_metadata_curated" in tables else ()
+    for attribute in (*curated, *(PIVOT_ATTRIBUTES if "dicom_pivot" in names else ())):
+        columns.add_column(attribute)
     return columns
 
 
@@ -145,7 +144,7 @@ def _define_information_schema(
 ) -> None:
     """Make the tables of IDC's tables and of their columns, with BigQuery's types.
 
-    The columns of derived tables are not listed: to know them, each would have to be defined.
+    Of derived tables only the columns of those that the query names are listed: each has to be defined.
     """
     named = [
         {
@@ -171,34 +170,48 @@ def _define_information_schema(
     )
 
 
+def _add_missing_of_views(
+    connection: duckdb.DuckDBPyConnection, columns: AvailableColumns, tables: list[str], derived: list[str]
+) -> None:
+    """Add the attributes that DuckDB misses in derived tables."""
+    _define(connection, columns.view(_EMPTY), tables, columns.names, ())
+    for name in derived:
+        for _ in range(_MAXIMUM_ABSENT):
+            try:
+                _define_derived(connection, name)
+                break
+            except duckdb.BinderException as error:
+                if not columns.add_missing(error, _words(derived_table(name).sql)):
+                    break
+                _define(connection, columns.view(_EMPTY), tables, columns.names, ())
+
+
 def _add_missing(
     connection: duckdb.DuckDBPyConnection,
-    columns: "_Columns",
+    columns: AvailableColumns,
     views: tuple[list[str], list[str]],
     sql: str,
-    parameters: Parameters = NO_PARAMETERS,
+    parameters: Parameters,
 ) -> None:
-    """Add the attributes that DuckDB misses in a query, or in the IDC and derived tables that it reads."""
+    """Add the attributes that DuckDB misses in a query.
+
+    Raises:
+        QueryError: Only items of sequences have one of them, or its values are binary.
+    """
     tables, derived = views
+    _add_missing_of_views(connection, columns, tables, derived)
     for _ in range(_MAXIMUM_ABSENT):
-        try:
-            _define(connection, columns.view(_EMPTY), tables, frozenset(), derived)
-            error = _binding_error(connection, sql, parameters)
-            failed_in_query = True
-        except duckdb.BinderException as failed:
-            error, failed_in_query = failed, False
-        missing = missing_name(str(error)) if error is not None else None
-        add = columns.add_field if "find key" in str(error) else columns.add
-        if missing is None:
+        _define(connection, columns.view(_EMPTY), tables, columns.names, derived)
+        error = _binding_error(connection, sql, parameters)
+        if error is None:
             return
-        if failed_in_query and add == columns.add:
-            columns.refuse_nested(missing)
-        if not add(missing):
+        columns.refuse_nested(error)
+        if not columns.add_missing(error, columns.names):
             return
 
 
 def _drop_views(connection: duckdb.DuckDBPyConnection) -> None:
-    for view in ("instances", *DICOM_TABLES, *DERIVED_TABLES):
+    for view in (_HIDDEN, "instances", *DICOM_TABLES, *DERIVED_TABLES):
         connection.execute(f"DROP VIEW IF EXISTS temp.main.{view}")
 
 
@@ -219,110 +232,7 @@ def _named(sql: str) -> tuple[set[str], list[str], list[str]]:
 
 def _words(sql: str) -> set[str]:
     words = {word.lower() for word in re.findall(r"\w+", sql)}
-    return words | {word.removesuffix("_view") for word in words}
-
-
-def missing_name(message: str) -> str | None:
-    """The column, table or field that DuckDB's message says is not there."""
-    found = _MISSING.search(message)
-    return None if found is None else next(name for name in found.groups() if name)
-
-
-class _Columns:
-    """The columns of a dataset, and the attributes that it lacks and one query needs.
-
-    Args:
-        schema: The columns of the dataset.
-        names: The words of the query, in lower case.
-    """
-
-    def __init__(self, schema: pa.Schema, names: Container[str]) -> None:
-        self._types = {field.name: field.type for field in schema}
-        self._own = dict(self._types)
-        self._names = names
-
-    def may_lack(self) -> bool:
-        """Whether the query has a word that is an attribute and no column."""
-        present = {name.lower() for name in self._own}
-        return any(name in self._names and name not in present for name in attributes_by_keyword())
-
-    def add(self, name: str) -> bool:
-        """Add an absent attribute as a column, or where it is one as a field; False if neither is needed.
-
-        Raises:
-            QueryError: Its values are binary.
-        """
-        attribute = attributes_by_keyword().get(name.lower())
-        if attribute is None:
-            return False
-        if attribute.keyword in self._types:
-            return self.add_field(name)
-        kind = absent_type(attribute)
-        if kind is None:
-            raise QueryError(
-                f"{attribute.keyword} ({attribute.vr}) has no column, its values are binary; "
-                "bulk_data and pixel_data_offset say where they lie"
-            )
-        self._types[attribute.keyword] = kind
-        return True
-
-    def refuse_nested(self, name: str) -> None:
-        """Refuse a bare name that only items of sequences have: as a column it would be NULL in all rows.
-
-        Raises:
-            QueryError: The message shows how the field is written.
-        """
-        wanted = name.lower()
-        if any(column.lower() == wanted for column in self._types):
-            return
-        places = (
-            place for column, kind in self._own.items() for place in paths_of(wanted, (column,), kind)
-        )
-        found = min(places, key=lambda place: (len(place), place), default=None)
-        if found is None:
-            return
-        *sequences, field = found
-        first = ".".join([*(f"{sequence}[1]" for sequence in sequences), field])
-        outer, joins = "", []
-        for number, sequence in enumerate(sequences, start=1):
-            joins.append(f"unnest({outer}{sequence}) AS t{number}(item{number})")
-            outer = f"item{number}."
-        raise QueryError(
-            f"no object has {field} at its top level, but items of {'.'.join(sequences)} have it: write {first} "
-            f"for the first item; for each, {outer}{field} and FROM ..., {', '.join(joins)}"
-        )
-
-    def add_column(self, name: str) -> None:
-        """Add an attribute as a column, if there is none yet and its values are not binary."""
-        attribute = attributes_by_keyword()[name.lower()]
-        kind = absent_type(attribute)
-        if attribute.keyword not in self._types and kind is not None:
-            self._types[attribute.keyword] = kind
-
-    def add_field(self, name: str) -> bool:
-        """Add an absent attribute to the items of the sequences that the query names."""
-        attribute = attributes_by_keyword().get(name.lower())
-        before = dict(self._types)
-        if attribute is not None:
-            for column in list(before):
-                if column.lower() in self._names:
-                    self._types[column] = with_field(column, before[column], attribute, self._names)
-        return self._types != before
-
-    def view(self, table: str) -> str:
-        """A table with everything that was found to be needed."""
-        casts = [
-            f"CAST({identifier(name)} AS {sql_type(self._types[name])}) AS {identifier(name)}"
-            for name, kind in self._own.items()
-            if self._types[name] != kind
-        ]
-        absent = [
-            f"CAST(NULL AS {sql_type(kind)}) AS {identifier(name)}"
-            for name, kind in self._types.items()
-            if name not in self._own
-        ]
-        star = f"* REPLACE ({', '.join(casts)})" if casts else "*"
-        return f"SELECT {', '.join([star, *absent])} FROM {table}"
+    return words | {table_name(word) for word in words}
 
 
 def _define(
@@ -332,15 +242,22 @@ def _define(
     names: Iterable[str] | None,
     derived: Iterable[str],
 ) -> None:
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW instances AS {instances}")
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW {_HIDDEN} AS {instances}")
+    connection.execute(
+        f"CREATE OR REPLACE TEMP VIEW instances AS SELECT * EXCLUDE ({HEADER_MODALITY}) FROM {_HIDDEN}"
+    )
     tables = list(tables)
     arrays = array_columns(_schema(connection, "temp.main.instances")) if tables else []
     for table in tables:
-        view = dicom_view(table, "temp.main.instances", arrays, names, catalog="memory.main.")
+        view = dicom_view(table, f"temp.main.{_HIDDEN}", arrays, names, catalog="memory.main.")
         connection.execute(f"CREATE OR REPLACE TEMP VIEW {table} AS {view}")
     for name in derived:
-        query = derived_table(name).query(lambda view: _schema(connection, identifier(view)))
-        connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {query}")
+        _define_derived(connection, name)
+
+
+def _define_derived(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    query = derived_table(name).query(lambda view: _schema(connection, identifier(view)))
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {query}")
 
 
 def _schema(connection: duckdb.DuckDBPyConnection, table: str = _EMPTY) -> pa.Schema:

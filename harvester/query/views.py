@@ -29,6 +29,9 @@ FIXED_COLUMNS: Final[dict[TableName, pa.Schema]] = {
 DICOM_TABLES: Final = ("dicom_all", "dicom_metadata", "dicom_metadata_curated", "auxiliary_metadata")
 """IDC's tables of one row an instance. `dicom_metadata` is here what `dicom_all` is."""
 
+HEADER_MODALITY: Final = "header_modality"
+"""The column of the rows under `instances` with the header's Modality, which IDC's tables show."""
+
 CURATED: Final = ("SliceThickness", "BodyPartExamined")
 """The attributes that `dicom_metadata_curated` has, whether or not the dataset does."""
 
@@ -64,6 +67,7 @@ _UNKNOWN: Final = {
             "series_hash",
             "source_URL",
             "study_hash",
+            "Versioned_Source_DOI",
         ),
         "VARCHAR",
     ),
@@ -131,7 +135,8 @@ def table_view(kind: TableName, columns: pa.Schema, *, empty: bool) -> str:
             f"CAST(NULL AS {sql_type(field.type)}) AS {identifier(field.name)}"
             for field in FIXED_COLUMNS[kind]
         )
-        return f"SELECT {', '.join(nulls)} WHERE false"
+        header = f", CAST(NULL AS VARCHAR) AS {HEADER_MODALITY}" if kind == "instances" else ""
+        return f"SELECT {', '.join(nulls)}{header} WHERE false"
     declared = (
         f"{literal(field.name)}: {{name: {literal(field.name)}, type: {literal(sql_type(field.type))}, "
         "default_value: NULL}"
@@ -143,7 +148,8 @@ def table_view(kind: TableName, columns: pa.Schema, *, empty: bool) -> str:
     if kind == "failures":
         return f"SELECT * EXCLUDE (filename) FROM {read}"
     folders = ", ".join(f"{_folder_value(name)} AS {name}" for name in PARTITION_COLUMNS.names)
-    return f"SELECT * EXCLUDE (filename) REPLACE ({folders}) FROM {read}"
+    header = f", Modality AS {HEADER_MODALITY}" if kind == "instances" else ""
+    return f"SELECT * EXCLUDE (filename) REPLACE ({folders}){header} FROM {read}"
 
 
 def _folder_value(column: str) -> str:
@@ -174,9 +180,10 @@ def dicom_view(
     of_collection = f" LEFT JOIN {catalog}collections_index AS c ON i.collection_id = c.collection_id"
     if table == "dicom_metadata_curated":
         return (
-            "SELECT i.SOPInstanceUID, i.SliceThickness, "
-            "COALESCE(s.BodyPartExamined, i.BodyPartExamined) AS BodyPartExamined "
-            f"FROM {instances} AS i{of_series} WHERE i.{CURRENT}"
+            "SELECT i.SeriesInstanceUID, i.SOPInstanceUID, i.SliceThickness, "
+            "COALESCE(s.BodyPartExamined, i.BodyPartExamined) AS BodyPartExamined, "
+            "CASE WHEN len(string_split(c.cancer_types, ',')) > 5 THEN 'Various' ELSE c.cancer_types END "
+            f"AS cancer_types FROM {instances} AS i{of_series}{of_collection} WHERE i.{CURRENT}"
         )
     named = None if names is None else set(names)
     series, collection = _wanted(_OF_SERIES, named), _wanted(_OF_COLLECTION, named)
@@ -204,8 +211,9 @@ def _attributes(arrays: Iterable[str], names: set[str] | None) -> str:
     values = {
         name: _OTHER_ELEMENTS if name == "OtherElements" else f"i.{identifier(name)}" for name in wanted
     }
-    replaced = ", ".join(f"COALESCE({value}, []) AS {identifier(name)}" for name, value in values.items())
-    return f"i.* EXCLUDE ({', '.join(SUPERSEDED)})" + (f" REPLACE ({replaced})" if wanted else "")
+    replaced = [f"i.{HEADER_MODALITY} AS Modality"]
+    replaced += [f"COALESCE({value}, []) AS {identifier(name)}" for name, value in values.items()]
+    return f"i.* EXCLUDE ({', '.join((*SUPERSEDED, HEADER_MODALITY))}) REPLACE ({', '.join(replaced)})"
 
 
 def series_view(columns: Iterable[str]) -> str:

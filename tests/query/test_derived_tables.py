@@ -187,3 +187,59 @@ def test_each_segment_is_a_row(cohort: Cohort, dialect: str) -> None:
     found = rows(cohort.connection, "segmentations", dialect)
     assert len(found) == len(expected) > 0
     assert found == ordered(expected)
+
+
+@pytest.mark.parametrize(("table", "dialect"), [("dicom_pivot", "bigquery"), ("dicom_derived_all", "duckdb")])
+def test_each_instance_has_its_measurements_and_segments_in_columns(
+    cohort: Cohort, table: str, dialect: str
+) -> None:
+    """As in IDC's tables, a report has a row for each segment's measurements and each one's evaluations."""
+    volumes: dict[str, dict[Any, Decimal | None]] = {}
+    scores: dict[str, dict[Any, str | None]] = {}
+    for row, group in cohort.groups:
+        segment = (row["segmentationInstanceUID"], row["segmentationSegmentNumber"])
+        measured = [
+            Decimal(str(item.value)).quantize(Decimal("1e-9"))
+            for item in group.get_measurements()
+            if item.name.meaning == "Volume"
+        ]
+        largest = volumes.setdefault(row["SOPInstanceUID"], {})
+        largest[segment] = max([*measured, *filter(None, [largest.get(segment)])], default=None)
+        for evaluation in group.get_qualitative_evaluations():
+            found = scores.setdefault(row["SOPInstanceUID"], {})
+            if evaluation.name.meaning == "Subtlety score":
+                found[segment] = evaluation.value.meaning
+            else:
+                found.setdefault(segment, None)
+    expected = [
+        (uid, "SR", None, volume, score)
+        for uid, of_report in volumes.items()
+        for volume in of_report.values()
+        for score in scores.get(uid, {None: None}).values()
+    ]
+    for path in sorted(cohort.files.glob("seg-*.dcm")):
+        read = hd.seg.segread(path)
+        expected += [
+            (
+                read.SOPInstanceUID,
+                "SEG",
+                read.get_segment_description(number).segmented_property_type.value,
+                None,
+                None,
+            )
+            for number in read.segment_numbers
+        ]
+    expected += [
+        (d.SOPInstanceUID, "CT", None, None, None) for d in map(dcmread, cohort.files.glob("ct-*.dcm"))
+    ]
+    rows_found = rows(cohort.connection, table, dialect)
+    names = (
+        "SOPInstanceUID",
+        "Modality",
+        "SegmentedPropertyTypeCodeSequence",
+        "Volume",
+        "Subtlety_score",
+    )
+    assert sorted((tuple(row[name] for name in names) for row in rows_found), key=str) == sorted(
+        expected, key=str
+    )

@@ -5,11 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import idc_index_data
+import pyarrow as pa
 import pytest
+from hex_names import hex_name
 from typer.testing import CliRunner
 
 from harvester.cli import application
+from harvester.dataset import Dataset, Partition
 from harvester.errors import QueryError
+from harvester.query import open_dataset, run_query
 
 PACKAGE = Path(idc_index_data.__file__).parent
 
@@ -95,3 +99,26 @@ def test_the_command_takes_a_dialect(corpus: Any) -> None:
     answer = run(application(), [*arguments, "--dialect", "bigquery", sql])
     assert answer.output == f"n\n{len(corpus.headers)}\n"
     assert run(application(), [*arguments, sql]).exit_code != 0
+
+
+def test_modality_is_the_catalogs_in_instances_and_the_headers_in_the_tables_of_idc(tmp_path: Path) -> None:
+    dataset = Dataset.create(tmp_path / "ds")
+    writer = dataset.shard_writer(hex_name("crawl"), hex_name("s"))
+    rows = [{"SOPInstanceUID": "1", "Modality": "MR"}, {"SOPInstanceUID": "2", "Modality": None}]
+    writer.write_instances(pa.Table.from_pylist(rows), Partition("c", "CT"))
+    writer.commit(["s"], requests=1, bytes_fetched=1, seconds=1, versions={})
+    with open_dataset(dataset.location) as connection:
+
+        def ask(sql: str, dialect: Any) -> list[dict[str, Any]]:
+            return [row for b in run_query(connection, sql, dialect).batches() for row in b.to_pylist()]
+
+        for table, expected in (("instances", ["CT", "CT"]), ("dicom_all", ["MR", None])):
+            sql = f"SELECT Modality FROM {table} ORDER BY SOPInstanceUID"
+            for dialect in ("duckdb", "bigquery"):
+                assert [row["Modality"] for row in ask(sql, dialect)] == expected
+                (first, _) = ask(f"SELECT * FROM {table} ORDER BY SOPInstanceUID", dialect)
+                assert first["Modality"] == expected[0]
+                assert "header_modality" not in first
+        assert ask("SELECT PatientAge, Modality FROM dicom_all WHERE Modality = 'MR'", "bigquery") == [
+            {"PatientAge": None, "Modality": "MR"}
+        ]

@@ -67,6 +67,8 @@ def sqlglot_type(kind: pa.DataType, names: frozenset[str] | None = None) -> exp.
             if names is None or field.name.lower() in names
         ]
         return exp.DataType(this=exp.DType.STRUCT, expressions=fields, nested=True)
+    if pa.types.is_decimal(kind):
+        return exp.DataType(this=exp.DType.DECIMAL)
     return exp.DataType(this=_SCALARS.get(kind, exp.DType.UNKNOWN))
 
 

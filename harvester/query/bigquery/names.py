@@ -104,6 +104,9 @@ def _name_outputs(query: exp.Query) -> None:
     """Name the columns that have no name as BigQuery does: f0_, f1_ ..."""
     for select in query.find_all(exp.Select):
         numbers = count()
+        for paren in list(select.expressions):
+            if isinstance(paren.unnest(), exp.Column | exp.Dot):
+                paren.replace(paren.unnest())  # DISTINCT(PatientID) keeps its name
         for item in list(select.expressions):
             item.meta["written"] = True
             if not isinstance(item, exp.Alias | exp.Column | exp.Dot | exp.Star):

@@ -96,6 +96,27 @@ def _limited_aggregates(query: exp.Expr) -> exp.Expr:
     return query
 
 
+def _sorted_texts(query: exp.Expr) -> exp.Expr:
+    """Sort distinct texts after they are collected: with ERROR() no key equals the argument in DuckDB."""
+    for node in list(query.find_all(exp.GroupConcat)):
+        order = node.this
+        if not isinstance(order, exp.Order) or not isinstance(order.this, exp.Distinct):
+            continue
+        (value, *_), (key, *others) = order.this.expressions, order.expressions
+        if (
+            others
+            or key.this != value
+            or not any(call.name.upper() == "ERROR" for call in value.find_all(exp.Anonymous))
+        ):
+            continue
+        items = exp.IgnoreNulls(this=exp.ArrayAgg(this=order.this))
+        sort = "LIST_REVERSE_SORT" if key.args.get("desc") else "LIST_SORT"
+        separator = node.args.get("separator") or exp.Literal.string(",")
+        texts = exp.Anonymous(this=sort, expressions=[items])
+        node.replace(exp.Anonymous(this="ARRAY_TO_STRING", expressions=[texts, separator]))
+    return query
+
+
 def _cut(items: exp.Expr, limit: exp.Limit) -> exp.Expr:
     return exp.Anonymous(this="LIST_SLICE", expressions=[items, exp.Literal.number(1), limit.expression])
 
@@ -160,6 +181,7 @@ CHANGES: Final[tuple[Callable[[exp.Expr], exp.Expr], ...]] = (
     _safe_functions,
     _formats,
     _limited_aggregates,
+    _sorted_texts,
     _extracted_dates,
     _ignored_nulls,
     _orders,

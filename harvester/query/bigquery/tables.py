@@ -10,14 +10,22 @@ from harvester.errors import QueryError
 from harvester.messages import did_you_mean
 from harvester.query.bigquery.names import place_of
 
-_DATASET: Final = re.compile(r"idc(?:_v\d+|_current|_views)?(?:_pub)?", re.IGNORECASE)
+_DATASET: Final = re.compile(r"idc(?:_v\d+|_current|_views|_tcia\w*)?(?:_pub|_dev)?", re.IGNORECASE)
 _CLINICAL: Final = re.compile(r"idc_(?:v\d+|current)_clinical", re.IGNORECASE)
+# Releases before 11 had these beside the others.
+_CLINICAL_TABLE: Final = re.compile(r"nlst_\w+|tcga_\w+_rel\d+")
+_SUFFIX: Final = re.compile(r"_view$|_v\d+$")
 _OTHER_NAMES: Final = {
     "index": "idc_index",
     "information_schema.columns": "information_schema_columns",
     "information_schema.tables": "information_schema_tables",
     "version_metadata": "version_metadata_index",
 }
+
+
+def table_name(name: str) -> str:
+    """The name of a table without what older releases add: `dicom_all_view`, `dicom_pivot_v4`."""
+    return _SUFFIX.sub("", name)
 
 
 def use_own_tables(query: exp.Expr, views: Container[str]) -> None:
@@ -50,7 +58,7 @@ def _view(table: exp.Table, views: Container[str]) -> str:
     full = ".".join(part.name for part in table.parts)
     name = table.name.lower()
     name = _OTHER_NAMES.get(name, name)
-    if table.db and _CLINICAL.fullmatch(table.db):
+    if table.db and (_CLINICAL.fullmatch(table.db) or _CLINICAL_TABLE.fullmatch(name)):
         raise QueryError(
             f"{place_of(table)}: {full}: clinical data are not in DICOM headers, so a harvest has none; "
             "idc-index's get_clinical_table() gets them"
@@ -60,7 +68,7 @@ def _view(table: exp.Table, views: Container[str]) -> str:
             f"{place_of(table)}: {full} is no table of IDC; name a table of bigquery-public-data.idc_current "
             "or of bigquery-public-data.idc_v<number>"
         )
-    for view in (name, name.removesuffix("_view")):
+    for view in (name, table_name(name)):
         if view in views:
             return view
     hint = did_you_mean(name, list(views)) if isinstance(views, (set, frozenset, dict)) else ""

@@ -340,3 +340,50 @@ def test_a_failing_definition_can_be_asked_for_null(opened: duckdb.DuckDBPyConne
 def test_nesting_without_end_is_refused_not_a_crash() -> None:
     with pytest.raises(QueryError):
         translate("SELECT " + "(" * 100_000 + "1" + ")" * 100_000, NO_VIEWS)
+
+
+def test_parentheses_keep_the_name_of_a_column(opened: duckdb.DuckDBPyConnection) -> None:
+    sql = "WITH p AS (SELECT DISTINCT(PatientID) FROM dicom_all) SELECT (p.PatientID), (1) FROM p ORDER BY 1"
+    result = run_query(opened, sql, "bigquery")
+    assert result.columns == ("PatientID", "f0_")
+    assert [row for batch in result.batches() for row in batch.to_pylist()] == [
+        {"PatientID": "a", "f0_": 1},
+        {"PatientID": "b", "f0_": 1},
+    ]
+
+
+@pytest.mark.parametrize(("order", "expected"), [("", "a,x"), (" DESC", "x,a")])
+def test_distinct_texts_are_sorted_by_themselves_even_with_error(
+    opened: duckdb.DuckDBPyConnection, order: str, expected: str
+) -> None:
+    text = "CASE PatientID WHEN 'a' THEN 'x' WHEN 'b' THEN 'a' ELSE ERROR(CONCAT('no ', PatientID)) END"
+    sql = f"SELECT STRING_AGG(DISTINCT {text}, ',' ORDER BY {text}{order}) AS t FROM dicom_all"
+    assert ask(opened, sql) == [(expected,)]
+
+
+@pytest.mark.parametrize("table", ["bigquery-public-data.idc_v4.nlst_prsn", "idc_v17.tcga_clinical_rel9"])
+def test_clinical_tables_of_older_releases_are_refused_as_such(
+    opened: duckdb.DuckDBPyConnection, table: str
+) -> None:
+    with pytest.raises(QueryError, match="clinical data are not in DICOM headers"):
+        ask(opened, f"SELECT * FROM `{table}`")
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "canceridc-data.idc_v4.dicom_all_view",
+        "idc-dev-etl.idc_v17_dev.dicom_all",
+        "idc-dev-etl.idc_tcia_views_dev.dicom_all",
+        "idc_v3.dicom_all_v3",
+    ],
+)
+def test_tables_of_older_projects_and_datasets_are_read(
+    opened: duckdb.DuckDBPyConnection, table: str
+) -> None:
+    assert ask(opened, f"SELECT COUNT(*) AS n FROM `{table}`") == [(3,)]
+
+
+def test_a_decimal_compares_as_a_number(opened: duckdb.DuckDBPyConnection) -> None:
+    sql = "SELECT COUNT(*) AS n FROM quantitative_measurements WHERE Value < SAFE_CAST('9' AS FLOAT64)"
+    assert ask(opened, sql) == [(0,)]

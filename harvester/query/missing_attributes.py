@@ -1,0 +1,136 @@
+"""The attributes that a query needs and its dataset lacks: they become columns and fields of NULLs."""
+
+import re
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+import duckdb
+import pyarrow as pa
+
+from harvester.catalog.database import identifier
+from harvester.dicom.dictionary import attributes_by_keyword
+from harvester.errors import QueryError
+from harvester.query.sql_types import absent_type, paths_of, sql_type, with_field
+
+_MISSING: Final = re.compile(
+    r'column "([^"]+)" (?:not found|does not exist|in \w+ list not found)'
+    r'|table "([^"]+)" not found|a column named "([^"]+)"|find key "([^"]+)"',
+    re.IGNORECASE,
+)
+_FIELD: Final = "find key"
+
+
+def missing_name(message: str) -> str | None:
+    """The column, table or field that DuckDB's message says is not there."""
+    found = _MISSING.search(message)
+    return None if found is None else next(name for name in found.groups() if name)
+
+
+class AvailableColumns:
+    """The columns of a dataset, and the attributes that it lacks and one query needs.
+
+    Args:
+        schema: The columns of the dataset.
+        names: The words of the query, in lower case.
+    """
+
+    def __init__(self, schema: pa.Schema, names: AbstractSet[str]) -> None:
+        self._types = {field.name: field.type for field in schema}
+        self._own = dict(self._types)
+        self.names = names
+
+    def may_lack(self) -> bool:
+        """Whether the query has a word that is an attribute and no column."""
+        present = {name.lower() for name in self._own}
+        return any(name in self.names and name not in present for name in attributes_by_keyword())
+
+    def add(self, name: str, names: AbstractSet[str]) -> bool:
+        """Add an absent attribute as a column, or where it is one as a field; False if neither is needed.
+
+        Raises:
+            QueryError: Its values are binary.
+        """
+        attribute = attributes_by_keyword().get(name.lower())
+        if attribute is None:
+            return False
+        if attribute.keyword in self._types:
+            return self.add_field(name, names)
+        kind = absent_type(attribute)
+        if kind is None:
+            raise QueryError(
+                f"{attribute.keyword} ({attribute.vr}) has no column, its values are binary; "
+                "bulk_data and pixel_data_offset say where they lie"
+            )
+        self._types[attribute.keyword] = kind
+        return True
+
+    def add_missing(self, error: duckdb.Error, names: AbstractSet[str]) -> bool:
+        """Add the attribute that DuckDB says is missing; False where it is none, or there already.
+
+        Args:
+            error: Of binding a query.
+            names: The words of the query, in lower case: a field is added to the sequences among them.
+
+        Raises:
+            QueryError: Its values are binary.
+        """
+        missing = missing_name(str(error))
+        if missing is None:
+            return False
+        return self.add_field(missing, names) if _FIELD in str(error) else self.add(missing, names)
+
+    def refuse_nested(self, error: duckdb.Error) -> None:
+        """Refuse a bare name that only items of sequences have: as a column it would be NULL in all rows.
+
+        Raises:
+            QueryError: The message shows how the field is written.
+        """
+        wanted = (missing_name(str(error)) or "").lower()
+        if _FIELD in str(error) or any(column.lower() == wanted for column in self._types):
+            return
+        places = (place for column, kind in self._own.items() for place in paths_of(wanted, (column,), kind))
+        found = min(places, key=lambda place: (len(place), place), default=None)
+        if found is None:
+            return
+        *sequences, field = found
+        first = ".".join([*(f"{sequence}[1]" for sequence in sequences), field])
+        outer, joins = "", []
+        for number, sequence in enumerate(sequences, start=1):
+            joins.append(f"unnest({outer}{sequence}) AS t{number}(item{number})")
+            outer = f"item{number}."
+        raise QueryError(
+            f"no object has {field} at its top level, but items of {'.'.join(sequences)} have it: "
+            f"write {first} for the first item; for each, {outer}{field} and FROM ..., {', '.join(joins)}"
+        )
+
+    def add_column(self, name: str) -> None:
+        """Add an attribute as a column, if there is none yet and its values are not binary."""
+        attribute = attributes_by_keyword()[name.lower()]
+        kind = absent_type(attribute)
+        if attribute.keyword not in self._types and kind is not None:
+            self._types[attribute.keyword] = kind
+
+    def add_field(self, name: str, names: AbstractSet[str]) -> bool:
+        """Add an absent attribute to the items of the sequences among these names."""
+        attribute = attributes_by_keyword().get(name.lower())
+        before = dict(self._types)
+        if attribute is not None:
+            for column in list(before):
+                if column.lower() in names:
+                    self._types[column] = with_field(column, before[column], attribute, names)
+        return self._types != before
+
+    def view(self, table: str) -> str:
+        """A table with everything that was found to be needed."""
+        casts = [
+            f"CAST({identifier(name)} AS {sql_type(self._types[name])}) AS {identifier(name)}"
+            for name, kind in self._own.items()
+            if self._types[name] != kind
+        ]
+        absent = [
+            f"CAST(NULL AS {sql_type(kind)}) AS {identifier(name)}"
+            for name, kind in self._types.items()
+            if name not in self._own
+        ]
+        star = f"* REPLACE ({', '.join(casts)})" if casts else "*"
+        return f"SELECT {', '.join([star, *absent])} FROM {table}"
