@@ -61,7 +61,7 @@ _GROUPS: Final = f"""
         SELECT *, list_transform(numbered.item.ContentSequence, lambda c: {{
                       kind: c.ValueType, concept: {_concept("c")}, text_value: c.TextValue, uid_value: c.UID,
                       code: c.ConceptCodeSequence[1], referenced: c.ReferencedSOPSequence[1],
-                      laterality: {_modifier("c", "SCT 272741003", "SRT G-C171")}}}) AS contents
+                      ContentSequence: c.ContentSequence}}) AS contents
         FROM groups),
     parts AS (
         SELECT SOPInstanceUID, SeriesInstanceUID, PatientID, SeriesDescription,
@@ -99,7 +99,7 @@ _MEASUREMENT_GROUPS: Final = f"{_GROUPS} SELECT {_GROUP_COLUMNS}, g.item AS cont
 
 _QUANTITATIVE: Final = f"""{_GROUPS},
     measured AS (
-        SELECT {_GROUP_COLUMNS}, {_versioned_code("g.site.laterality")} AS lateralityModifier,
+        SELECT {_GROUP_COLUMNS}, {_modifier("g.site", "SCT 272741003", "SRT G-C171")} AS laterality,
                unnest(list_transform(
                    list_filter(g.item.ContentSequence, lambda c: c.ValueType = 'NUM'),
                    lambda c: {{concept: c.ConceptNameCodeSequence[1], measured: c.MeasuredValueSequence[1],
@@ -109,7 +109,7 @@ _QUANTITATIVE: Final = f"""{_GROUPS},
            {_code("num.concept")} AS Quantity, {_code("num.derivation")} AS derivationModifier,
            TRY_CAST(num.measured.NumericValue[1] AS DECIMAL(38, 9)) AS "Value",
            {_versioned_code("num.measured.MeasurementUnitsCodeSequence[1]")} AS Units,
-           finding, findingSite, lateralityModifier
+           finding, findingSite, {_versioned_code("laterality")} AS lateralityModifier
     FROM measured"""
 
 _QUALITATIVE: Final = f"""{_GROUPS},
