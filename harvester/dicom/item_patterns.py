@@ -15,6 +15,7 @@ MIN_ITEMS: Final = 4  # a shorter sequence ends before a pattern could pay
 _MAX_PATTERNS: Final = 16  # tried for one item
 _MAX_MISSES: Final = 4096  # more than items that matched
 _MAX_LEARNT: Final = 256  # in one header: where hardly anything repeats, learning costs more than walking
+_MANY_UNMATCHED: Final = 4  # patterns, from which on an item is learnt only if its length recurs
 _MAX_LENGTHS: Final = 1024  # of items, that are remembered
 
 # The sequence's tag, the item's length field, and whether it is in implicit VR.
@@ -39,12 +40,12 @@ class _Pattern(NamedTuple):
 class ItemPatterns:
     """The patterns of the items of one header."""
 
-    __slots__ = ("_left", "_lengths", "_misses", "_patterns")
+    __slots__ = ("_left", "_lengths", "_misses", "_patterns", "_unmatched")
 
     def __init__(self) -> None:
         self._patterns: dict[_Key, list[_Pattern]] = {}
         self._lengths: set[tuple[_Key, int]] = set()
-        self._misses = 0
+        self._misses = self._unmatched = 0
         self._left = _MAX_LEARNT
 
     def stop_learning(self) -> None:
@@ -81,15 +82,16 @@ class ItemPatterns:
                 position += size
             if values:
                 self._misses -= len(values)
+                self._unmatched = max(0, self._unmatched - 1)
                 if index:
                     patterns.insert(0, patterns.pop(index))
                 return Run(layout, values, base + start, size), headers * len(values)
             self._misses += 1
         return None
 
-    def recurs(self, key: _Key, length: int) -> bool:
-        """Whether an item of this length was walked before: otherwise its layout is not worth learning."""
-        if (key, length) in self._lengths:
+    def worth_learning(self, key: _Key, length: int) -> bool:
+        """Whether an item may recur: most that were learnt did, or another one had its length."""
+        if self._unmatched < _MANY_UNMATCHED or (key, length) in self._lengths:
             return True
         if len(self._lengths) < _MAX_LENGTHS:
             self._lengths.add((key, length))
@@ -108,6 +110,7 @@ class ItemPatterns:
         if self._left <= 0 or len(patterns) >= _MAX_PATTERNS:
             return
         self._left -= 1
+        self._unmatched += 1
         pattern = _pattern(item, elements, offset)
         if pattern is not None:
             patterns.insert(0, pattern)

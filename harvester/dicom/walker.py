@@ -324,7 +324,7 @@ class Walker:
                 self._counted += len(elements)
                 if items is not None and len(items.parts) > MIN_ITEMS and content >= 8 and not swapped:
                     key = (stack[-1][0][0], stop - content, items_implicit)
-                    if patterns.recurs(key, position - content):
+                    if patterns.worth_learning(key, position - content):
                         patterns.learn(key, buffer[content - 8 : position], elements, base + content - 8)
                 elements = None
                 continue
@@ -500,7 +500,7 @@ class Walker:
                     self._counted += len(elements)
                     if of_item and items is not None and len(items.parts) > MIN_ITEMS and content >= 8:
                         key = (stack[-1][0][0], UNDEFINED_LENGTH, items_implicit)
-                        if not swapped and patterns.recurs(key, position - content):
+                        if not swapped and patterns.worth_learning(key, position - content):
                             patterns.learn(key, buffer[content - 8 : position], elements, base + content - 8)
                     elements = None
                     continue

@@ -22,6 +22,7 @@ from made_part10 import ITEM, element, implicit, item, open_item, open_sequence,
 from harvester.dicom import HeaderColumns
 from harvester.dicom.element import Items, Run
 from harvester.dicom.header import Header
+from harvester.dicom.item_patterns import ItemPatterns
 
 IMPLICIT = b"1.2.840.10008.1.2\0"
 FRAMES = 0x52009230  # PerFrameFunctionalGroupsSequence
@@ -239,3 +240,26 @@ def test_every_multi_frame_header_of_the_corpus_is_the_same_without_patterns() -
         assert columns_of(header) == columns_of(without_runs(header)), path
         compared += 1
     assert compared >= 5
+
+
+@pytest.mark.parametrize("made", [item, open_item])
+def test_few_layouts_are_learnt_where_all_items_differ_in_length(made) -> None:
+    items = [made(element(LABEL, "LO", b"x" * 2 * (length + 1))) for length in range(100)]
+    with patch.object(ItemPatterns, "learn", autospec=True, side_effect=ItemPatterns.learn) as learn:
+        header = read(part10(sequence(FRAMES, *items)))
+
+    assert learn.call_count < 10
+    assert len(header.elements[-1][2]) == 100
+
+
+@pytest.mark.parametrize("made", [item, open_item])
+def test_items_are_read_by_a_pattern_again_behind_items_that_all_differ(made) -> None:
+    differing = [made(element(LABEL, "LO", b"x" * 2 * (length + 1))) for length in range(100)]
+    alike = [
+        made(element(LABEL, "LO", b"%03d " % number), element(POSITION, "DS", b"1 ")) for number in range(40)
+    ]
+    raw = part10(sequence(FRAMES, *differing, *alike))
+    header = read(raw)
+
+    assert sum(map(len, runs(header))) > 30
+    assert content(header) == content(walked_one_by_one(raw))
