@@ -23,6 +23,8 @@ def in_memory(**settings: str | bool) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(config={**settings})
     with suppress(duckdb.InvalidInputException):  # in a notebook without ipywidgets there is no bar
         connection.execute("SET enable_progress_bar = false")
+    with suppress(duckdb.Error):  # users' queries have `x -> x + 1`, which DuckDB 2 refuses otherwise
+        connection.execute("SET lambda_syntax = 'ENABLE_SINGLE_ARROW'")
     return connection
 
 

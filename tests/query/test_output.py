@@ -281,4 +281,4 @@ def test_rows_are_written_while_others_are_still_computed(
     sql = "SELECT CASE WHEN x = 990000 THEN error('late') ELSE x END AS x FROM range(1000000) t(x)"
     with pytest.raises(QueryError, match="late"):
         write_result(run_query(connection, sql), form, stream)
-    assert stream.getvalue().count("\n") > 100_000
+    assert stream.getvalue().count("\n") > 10_000
