@@ -90,6 +90,7 @@ _AUXILIARY: Final = (
     "i.SOPInstanceUID",
     "i.crdc_series_uuid AS series_uuid",
     "i.crdc_instance_uuid AS instance_uuid",
+    "CAST(NULL AS VARCHAR) AS study_uuid",
     "i.instance_size",
 )
 _SERIES_ATTRIBUTES: Final = (

@@ -1,6 +1,7 @@
 """The columns of the views as sqlglot's schema, limited to what one query names."""
 
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Final, TypeAlias
 
 import pyarrow as pa
@@ -29,7 +30,7 @@ _SCALARS: Final = {
 
 def table_schema(
     tables: Iterable[str], columns_of: ColumnsOf, names: frozenset[str] | None
-) -> tuple[MappingSchema, dict[str, pa.Schema]]:
+) -> tuple[MappingSchema, dict[str, frozenset[str]], dict[str, str]]:
     """The schema that sqlglot qualifies a query with.
 
     Args:
@@ -38,12 +39,14 @@ def table_schema(
         names: The names in the query, in lower case; columns of other names are left out. None: all columns.
 
     Returns:
-        The schema, and the columns of each view as Arrow has them.
+        The schema, the columns of each view, and the one spelling of each name, by the name in lower case:
+        names differ in more than their case, also where tables spell them in two ways.
     """
     known = {table: columns for table in tables if (columns := columns_of(table)) is not None}
+    spelt = _spellings(known)
     mapping = {
         table: {
-            field.name: sqlglot_type(field.type, names)
+            spelt[field.name.lower()]: sqlglot_type(field.type, names, spelt)
             for field in columns
             if names is None or field.name.lower() in names
         }
@@ -52,17 +55,34 @@ def table_schema(
     schema = MappingSchema(dialect="bigquery", normalize=False)
     for table, columns in mapping.items():
         schema.add_table(table, columns or {"": exp.DataType(this=exp.DType.UNKNOWN)}, match_depth=False)
-    return schema, known
+    return (
+        schema,
+        {table: frozenset(spelt[name.lower()] for name in columns.names) for table, columns in known.items()},
+        spelt,
+    )
 
 
-def sqlglot_type(kind: pa.DataType, names: frozenset[str] | None = None) -> exp.DataType:
-    """An Arrow type as sqlglot's; of a struct only the fields that a query names."""
+def sqlglot_type(
+    kind: pa.DataType,
+    names: frozenset[str] | None = None,
+    spelt: Mapping[str, str] = MappingProxyType({}),
+) -> exp.DataType:
+    """An Arrow type as sqlglot's; of a struct only the fields that a query names.
+
+    Args:
+        kind: The type.
+        names: The names in the query, in lower case; None: all fields.
+        spelt: How fields are spelt, by their name in lower case.
+    """
     if pa.types.is_list(kind):
-        inner = sqlglot_type(kind.value_type, names)
+        inner = sqlglot_type(kind.value_type, names, spelt)
         return exp.DataType(this=exp.DType.ARRAY, expressions=[inner], nested=True)
     if pa.types.is_struct(kind):
         fields: list[exp.Expr] = [
-            exp.ColumnDef(this=exp.to_identifier(field.name), kind=sqlglot_type(field.type, names))
+            exp.ColumnDef(
+                this=exp.to_identifier(spelt.get(field.name.lower(), field.name)),
+                kind=sqlglot_type(field.type, names, spelt),
+            )
             for field in kind
             if names is None or field.name.lower() in names
         ]
@@ -84,12 +104,12 @@ def attribute_called(name: str) -> Attribute | None:
     return attributes_by_keyword().get(name.lower())
 
 
-def spellings(columns: Mapping[str, pa.Schema]) -> dict[str, str]:
-    """How columns and their fields are spelt, by their name in lower case."""
-    found: dict[str, str] = {}
-    for schema in columns.values():
-        for field in schema:
-            _add_spellings(field, found)
+def _spellings(columns: Mapping[str, pa.Schema]) -> dict[str, str]:
+    """How columns and their fields are spelt, by their name in lower case; columns take precedence."""
+    fields = [field for schema in columns.values() for field in schema]
+    found = {field.name.lower(): field.name for field in reversed(fields)}
+    for field in fields:
+        _add_spellings(field, found)
     return found
 
 

@@ -1,10 +1,9 @@
 """Resolves the names of a query by BigQuery's rules of scope: sqlglot's qualifier and what it leaves open."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import count
 from typing import Final
 
-import pyarrow as pa
 from sqlglot import exp
 from sqlglot.errors import OptimizeError
 from sqlglot.optimizer.annotate_types import annotate_types
@@ -18,7 +17,6 @@ from harvester.query.bigquery.column_types import (
     ColumnsOf,
     absent_value,
     attribute_called,
-    spellings,
     table_schema,
 )
 
@@ -55,9 +53,9 @@ def resolve_names(query: exp.Query, columns_of: ColumnsOf) -> exp.Query:
         cte.alias for cte in query.find_all(exp.CTE)
     }
     names = None if query.find(exp.Star) else frozenset(_names(query))
-    schema, known = table_schema(sorted(tables), columns_of, names)
-    outputs = [item.alias for item in query.selects]
-    _unify_spelling(query, spellings(known))
+    schema, known, spelt = table_schema(sorted(tables), columns_of, names)
+    outputs = [] if query.is_star else [item.alias for item in query.selects]
+    _unify_spelling(query, spelt)
     _name_items(query)
     _name_outputs(query)
     _keep_group_names(query)
@@ -74,7 +72,7 @@ def resolve_names(query: exp.Query, columns_of: ColumnsOf) -> exp.Query:
     while _settle_fields(query):  # the fields of a field that no item has come next
         query = annotate_types(query, schema=schema, dialect="bigquery")
     for item, name in zip(query.selects, outputs, strict=False):
-        if name and not query.find(exp.Star):
+        if name:
             item.set("alias", exp.to_identifier(name, quoted=True))
     return query
 
@@ -160,7 +158,7 @@ def _drop_expanded_items(query: exp.Query) -> None:
 class _Scope:
     """One scope of a qualified query, whose open columns become fields of items, NULLs or errors."""
 
-    def __init__(self, scope: Scope, known: dict[str, pa.Schema]) -> None:
+    def __init__(self, scope: Scope, known: dict[str, frozenset[str]]) -> None:
         self._scope = scope
         self._known = known
 
@@ -176,7 +174,7 @@ class _Scope:
     def _settle_qualified(self, column: exp.Column) -> None:
         source = self._source(column.table)
         if isinstance(source, exp.Table) and source.name in self._known:
-            if column.name not in self._known[source.name].names:
+            if column.name not in self._known[source.name]:
                 _make_absent(column, self._options())
         elif isinstance(source, Scope) and isinstance(source.expression, exp.Unnest):
             unnest = source.expression
@@ -207,9 +205,9 @@ class _Scope:
             )
         _make_absent(column, self._options())
 
-    def _columns(self, source: Scope | exp.Expr) -> list[str]:
+    def _columns(self, source: Scope | exp.Expr) -> Collection[str]:
         if isinstance(source, exp.Table):
-            return self._known[source.name].names if source.name in self._known else []
+            return self._known.get(source.name, frozenset())
         query = source.expression if isinstance(source, Scope) else None
         return query.named_selects if isinstance(query, exp.Query | exp.UDTF) else []
 
@@ -222,7 +220,7 @@ class _Scope:
         return None
 
     def _options(self) -> list[str]:
-        return [name for columns in self._known.values() for name in columns.names]
+        return [name for columns in self._known.values() for name in columns]
 
 
 def _make_absent(node: exp.Expr, options: list[str]) -> None:

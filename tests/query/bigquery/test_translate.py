@@ -387,3 +387,25 @@ def test_tables_of_older_projects_and_datasets_are_read(
 def test_a_decimal_compares_as_a_number(opened: duckdb.DuckDBPyConnection) -> None:
     sql = "SELECT COUNT(*) AS n FROM quantitative_measurements WHERE Value < SAFE_CAST('9' AS FLOAT64)"
     assert ask(opened, sql) == [(0,)]
+
+
+def test_columns_after_a_star_keep_their_names(opened: duckdb.DuckDBPyConnection) -> None:
+    sql = "WITH p AS (SELECT SOPInstanceUID, PatientID FROM dicom_all) SELECT p.*, 1 AS One, 2 FROM p LIMIT 1"
+    assert run_query(opened, sql, "bigquery").columns == ("SOPInstanceUID", "PatientID", "One", "f0_")
+
+
+def test_tables_may_spell_a_name_in_two_ways(opened: duckdb.DuckDBPyConnection) -> None:
+    sql = """
+        WITH joined AS (
+            SELECT am.*, arm.analysis_result_id AS result FROM auxiliary_metadata AS am
+            LEFT JOIN analysis_results_metadata AS arm ON LOWER(am.source_doi) = LOWER(arm.source_doi))
+        SELECT source_DOI, result FROM joined LIMIT 1"""
+    assert ask(opened, sql) == [(None, None)]
+
+
+def test_an_item_named_as_its_sequence_in_another_case_is_the_item(opened: duckdb.DuckDBPyConnection) -> None:
+    sql = """
+        WITH t AS (SELECT STRUCT(SegmentSequence AS SegmentSequence) AS segmentSequence FROM dicom_all)
+        SELECT segmentSequence.SegmentLabel FROM t
+        CROSS JOIN UNNEST(segmentSequence.SegmentSequence) AS segmentSequence ORDER BY 1"""
+    assert ask(opened, sql) == [("one",), ("two",)]
