@@ -19,6 +19,8 @@ _TABLES: Final = {
     "studies": "One row for each study.",
     "index": "The table idc_index, under its name in idc-index.",
     "dicom_all": "IDC's table in BigQuery: instances with both clouds' URLs, licence, DOI and collection.",
+    "dicom_derived_all": "One row for each instance, segment and measured segment, for the IDC portal.",
+    "dicom_pivot": "The rows of dicom_derived_all with more attributes that the IDC portal filters by.",
     "dicom_metadata": "The same columns as dicom_all.",
     "dicom_metadata_curated": "SliceThickness and BodyPartExamined of each instance, as IDC curated them.",
     "auxiliary_metadata": "URLs, licence, DOI and collection of each instance, without the attributes.",

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harvester.catalog.database import identifier
 from harvester.dataset.parquet_writer import row_groups
 from harvester.errors import QueryError
 from harvester.messages import printable
@@ -74,13 +75,14 @@ def _rows(result: Result) -> Iterator[tuple[Any, ...]]:
 @contextmanager
 def _naming(column: str) -> Iterator[None]:
     """Name the column in the error of a value that has no text."""
+    name = column if column.isidentifier() else identifier(column)
     try:
         yield
     except QueryError as error:
-        raise QueryError(f"column {column}: {error}; write CAST({column} AS VARCHAR)") from error
+        raise QueryError(f"column {column}: {error}; write CAST({name} AS VARCHAR)") from error
     except (ValueError, OverflowError) as error:
         raise QueryError(
-            f"column {column}: holds a value that cannot be shown ({error}); write CAST({column} AS VARCHAR)"
+            f"column {column}: holds a value that cannot be shown ({error}); write CAST({name} AS VARCHAR)"
         ) from error
 
 
