@@ -1,12 +1,15 @@
 """The audit records of a dataset, read back for a report."""
 
 from dataclasses import dataclass
-from typing import Final
+from io import BytesIO
+from typing import Any, Final
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
 from harvester.audits.findings import RuleOutcome
-from harvester.audits.run import AUDITS, RECORD
+from harvester.audits.run import AUDITS, FINDINGS, RECORD
 from harvester.dataset import Dataset
 from harvester.dataset.paths import is_owned
 from harvester.messages import first_problem
@@ -51,3 +54,30 @@ def latest_audit(dataset: Dataset) -> StoredAudit | None:
     except ValidationError as error:
         what = f"corrupt record of an audit ({first_problem(error)})"
         raise dataset.storage.error(path, f"{what}; delete its folder, or run the audit again") from error
+
+
+def nonconformance(dataset: Dataset, audit: StoredAudit | None) -> list[dict[str, Any]]:
+    """Findings of the rule `conformance` by module and collection.
+
+    Args:
+        dataset: The dataset.
+        audit: Its latest audit.
+
+    Returns:
+        Rows of `module`, `collection_id` and `instances`: in each series, those of its most frequent problem.
+    """
+    rules = [] if audit is None else [rule.name for rule in audit.rules if rule.kind == "conformance"]
+    if audit is None or not rules:
+        return []
+    path = f"{AUDITS}/{audit.findings.rsplit('/', 2)[-2]}/{FINDINGS}"
+    columns = ["collection_id", "subject", "problem", "instances"]
+    found = pq.read_table(
+        BytesIO(dataset.storage.read(path)), columns=columns, filters=[("rule", "in", rules)]
+    )
+    # As `problem` of harvester.audits.conformance.check writes it.
+    module = pc.extract_regex(found["problem"], r"\(Type \w+, (?P<module>[^()]+)\)$")
+    found = found.append_column("module", pc.struct_field(module, "module")).filter(pc.is_valid(module))
+    by_series = found.group_by(["module", "collection_id", "subject"]).aggregate([("instances", "max")])
+    sums = by_series.group_by(["module", "collection_id"]).aggregate([("instances_max", "sum")])
+    rows: list[dict[str, Any]] = sums.rename_columns(["module", "collection_id", "instances"]).to_pylist()
+    return rows

@@ -148,13 +148,16 @@ def _vertical(
     return _draw({"data": values, "height": 170, "mark": mark, "encoding": {**x, "y": y}}, title)
 
 
-def heat_map(rows: Iterable[Mapping[str, Any]], order: Iterable[str], *, title: str) -> str:
+def heat_map(
+    rows: Iterable[Mapping[str, Any]], order: Iterable[str], *, title: str, slanted: bool = False
+) -> str:
     """Shares by row and column, as squares whose opacity is the share, with a text in each.
 
     Args:
         rows: With `row`, `column`, `share` (from 0 to 1) and `text`.
         order: The columns.
         title: The accessible name of the chart.
+        slanted: Whether the names of the columns are long.
     """
     rows = list(rows)
     names = dict(
@@ -172,7 +175,7 @@ def heat_map(rows: Iterable[Mapping[str, Any]], order: Iterable[str], *, title: 
         "axis": {
             "title": None,
             "orient": "top",
-            "labelAngle": 0,
+            "labelAngle": -50 if slanted else 0,
             "labelFontSize": 10,
             "domain": False,
             "ticks": False,

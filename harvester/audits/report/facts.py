@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import duckdb
 
-from harvester.audits.history import StoredAudit, latest_audit
+from harvester.audits.history import StoredAudit, latest_audit, nonconformance
 from harvester.audits.vocabulary import attribute_of
 from harvester.catalog.database import identifier, literal
 from harvester.dataset import Dataset
@@ -85,6 +85,7 @@ class Facts:
         failures: Counts by reason.
         distributions: Values of the chosen attributes.
         audit: The latest audit.
+        nonconformance: Findings of the rule `conformance`, by module and collection.
         studies: Study Instance UIDs of the series that IDC's viewer has.
     """
 
@@ -100,6 +101,7 @@ class Facts:
     failures: tuple[Row, ...]
     distributions: tuple[Distribution, ...]
     audit: StoredAudit | None
+    nonconformance: tuple[Row, ...]
     studies: dict[str, str]
 
 
@@ -179,6 +181,7 @@ def gather(path: str, attributes: Iterable[str] = (), memory: str = "2500MB") ->
         failures=failures,
         distributions=tuple(one for one in distributions if one.rows or chosen),
         audit=audit,
+        nonconformance=tuple(nonconformance(dataset, audit)),
         studies=studies,
     )
 

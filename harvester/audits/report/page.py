@@ -28,6 +28,7 @@ _MAX_SQL: Final = 4000
 _MAX_BARS: Final = 15
 _MAX_ROWS: Final = 200
 _MAX_GROUPS: Final = 1000
+_MAX_MODULES: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ def render(facts: Facts, title: str = "") -> str:
         cohort=_cohort(facts),
         groups=_groups(facts),
         coverage=_coverage(facts.coverage),
+        nonconformance=_nonconformance(facts),
         without=_without(facts),
         headers=_headers(facts),
         runs=_runs(facts.runs),
@@ -169,6 +171,35 @@ def _coverage(rows: Iterable[Row]) -> Figure | None:
         ),
     )
     return _figure(caption, charts.heat_map(cells, TABLES, title=caption), table)
+
+
+def _nonconformance(facts: Facts) -> Figure | None:
+    """The share of the instances of each collection with findings in a module of their IOD."""
+    totals = {_name(row["collection_id"]): row["instances"] for row in facts.collections}
+    counts: dict[str, dict[str, int]] = defaultdict(dict)
+    modules: dict[str, int] = defaultdict(int)
+    for row in facts.nonconformance:
+        counts[_name(row["collection_id"])][row["module"]] = row["instances"]
+        modules[row["module"]] += row["instances"]
+    if not counts:
+        return None
+    columns = sorted(modules, key=lambda name: (-modules[name], name))
+    ordered = sorted(counts, key=lambda name: (-sum(counts[name].values()), name))
+    cells = []
+    for name in ordered[:MAX_COLLECTIONS]:
+        for column in columns[:_MAX_MODULES]:
+            share = min(1.0, counts[name].get(column, 0) / max(1, totals.get(name, 0)))
+            cells.append({"row": name, "column": column, "share": share, "text": _percent(share)})
+    caption = "Instances that do not conform, by module and collection"
+    table = Table(
+        ("collection", *columns, "instances"),
+        tuple(
+            (name, *(counts[name].get(column, 0) for column in columns), totals.get(name, 0))
+            for name in ordered[:_MAX_ROWS]
+        ),
+    )
+    drawing = charts.heat_map(cells, columns[:_MAX_MODULES], title=caption, slanted=True)
+    return _figure(caption, drawing, table)
 
 
 def _share(counts: Mapping[str, int], column: str) -> float:

@@ -37,7 +37,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
         for options in (CrawlOptions(limit_series=20), CrawlOptions()):
             anyio.run(crawl, config, CrawlProgress(), options)
     audit = folder / "audit.toml"
-    rules = ("failures", "plausible_dates", "valid_values", "consistent_series", "offset_table")
+    rules = ("failures", "required_attributes", "valid_values", "consistent_series", "offset_table")
     listed = "".join(f"[[rules]]\nrule = '{rule}'\n" for rule in rules)
     audit.write_text(f"dataset = '{folder}/dataset'\n{listed}")
     result = run_audit(load_audit(audit))
@@ -256,3 +256,24 @@ def test_objects_without_series_and_study_are_counted_as_themselves(tmp_path: Pa
     totals = gather(result.dataset).totals
     assert (result.cohort.series, result.cohort.studies) == (totals["series"], totals["studies"]) == (3, 3)
     assert [finding.instances for finding in result.outcomes[0].examples] == [1, 1, 1]
+
+
+def test_modules_that_instances_do_not_conform_to(tmp_path: Path) -> None:
+    without = ct(1, 1)
+    del without.Rows, without.PatientName
+    write(tmp_path / "objects", {"faulty.dcm": encoded(without), "other.dcm": encoded(ct(1, 2))})
+    config, audit = tmp_path / "crawl.toml", tmp_path / "audit.toml"
+    config.write_text(
+        f"dataset = '{tmp_path}/dataset'\n[limits]\nprocesses = 1\n[select]\nroot = '{tmp_path}/objects'\n"
+    )
+    anyio.run(crawl, load(config), CrawlProgress())
+    audit.write_text(f"dataset = '{tmp_path}/dataset'\n[[rules]]\nrule = 'conformance'\n")
+    result = run_audit(load_audit(audit))
+    result.keep(json_bytes(as_json(result)))
+    page = BeautifulSoup(render(gather(result.dataset, ATTRIBUTES)), "html.parser")
+    shown = figure(page, "Instances that do not conform, by module and collection")
+    names = [one.get_text() for one in shown.find_all("th", scope="col")]
+    (row,) = rows_of(shown)
+    counts = dict(zip(names, row, strict=True))
+    assert (counts["collection"], counts["image-pixel"], counts["instances"]) == ("(none)", 1, 2)
+    assert shown.svg is not None
