@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -259,7 +260,7 @@ class Agreement:
 
 
 def compare(folder: Path, originals: dict[Path, Path] | None = None) -> Agreement:
-    """Compare the findings of the files of a folder; of copies with a fault, those that the fault causes.
+    """Compare the findings of the files of a folder; of copies with a fault, those that it causes.
 
     Args:
         folder: The files.
@@ -285,18 +286,15 @@ def plant_faults(folder: Path, target: Path, count: int, seed: int) -> dict[Path
     chance = random.Random(seed)  # noqa: S311  reproducible, nothing secret
     by_class: dict[str, list[Path]] = {}
     for file in sorted(folder.rglob("*")):
-        if file.is_file() and file.stat().st_size < LARGEST:
-            try:
-                uid = str(pydicom.dcmread(file, stop_before_pixels=True).SOPClassUID)
-            except (InvalidDicomError, AttributeError, ValueError, OSError, EOFError, NotImplementedError):
-                continue
-            if uid.removeprefix(PREFIX) in LISTED:
-                by_class.setdefault(uid, []).append(file)
+        small = file.is_file() and file.stat().st_size < LARGEST
+        uid = str(getattr(_dataset(file), "SOPClassUID", "")) if small else ""
+        if uid.removeprefix(PREFIX) in LISTED:
+            by_class.setdefault(uid, []).append(file)
     copies: dict[Path, Path] = {}
     while len(copies) < count:
         original = chance.choice(by_class[chance.choice(sorted(by_class))])
         with disable_value_validation():
-            made = pydicom.dcmread(original)
+            made = _dataset(original) or Dataset()
             copy = target / f"{len(copies):04}.dcm"
             if _spoil(made, chance):
                 try:
@@ -305,6 +303,23 @@ def plant_faults(folder: Path, target: Path, count: int, seed: int) -> dict[Path
                     continue
                 copies[copy] = original
     return copies
+
+
+def _dataset(file: Path) -> Dataset | None:
+    """The data set of a file; None: pydicom cannot read it."""
+    try:
+        return pydicom.dcmread(file)
+    except (
+        InvalidDicomError,
+        AttributeError,
+        ValueError,
+        OSError,
+        EOFError,
+        KeyError,
+        TypeError,
+        zlib.error,
+    ):
+        return None
 
 
 def _spoil(made: Dataset, chance: random.Random) -> bool:
