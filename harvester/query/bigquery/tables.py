@@ -13,7 +13,7 @@ from harvester.query.bigquery.names import place_of
 _DATASET: Final = re.compile(r"idc(?:_v\d+|_current|_views|_tcia\w*)?(?:_pub|_dev)?", re.IGNORECASE)
 _CLINICAL: Final = re.compile(r"idc_(?:v\d+|current)_clinical", re.IGNORECASE)
 # Releases before 11 had these beside the others.
-_CLINICAL_TABLE: Final = re.compile(r"nlst_\w+|tcga_\w+_rel\d+")
+_CLINICAL_TABLE: Final = re.compile(r"nlst_(?:canc|ctab|ctabc|prsn|screen)|tcga_\w+_rel\d+")
 _SUFFIX: Final = re.compile(r"_view$|_v\d+$")
 _OTHER_NAMES: Final = {
     "index": "idc_index",
@@ -58,7 +58,8 @@ def _view(table: exp.Table, views: Container[str]) -> str:
     full = ".".join(part.name for part in table.parts)
     name = table.name.lower()
     name = _OTHER_NAMES.get(name, name)
-    if table.db and (_CLINICAL.fullmatch(table.db) or _CLINICAL_TABLE.fullmatch(name)):
+    is_old = _DATASET.fullmatch(table.db) and _CLINICAL_TABLE.fullmatch(name)
+    if is_old or _CLINICAL.fullmatch(table.db):
         raise QueryError(
             f"{place_of(table)}: {full}: clinical data are not in DICOM headers, so a harvest has none; "
             "idc-index's get_clinical_table() gets them"
