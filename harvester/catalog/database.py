@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Timer
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -58,6 +59,12 @@ def add_table(connection: duckdb.DuckDBPyConnection, name: str, columns: pa.Tabl
     connection.register("incoming", columns)
     connection.execute(f"CREATE TABLE {identifier(name)} AS SELECT * FROM incoming")
     connection.unregister("incoming")
+
+
+def first_row(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[Any, ...] | None:
+    """The first row of a query of few rows; all are fetched: DuckDB 2 is busy until they are."""
+    rows: list[tuple[Any, ...]] = connection.execute(sql).fetchall()
+    return rows[0] if rows else None
 
 
 def arrow_reader(relation: duckdb.DuckDBPyRelation, batch_rows: int) -> pa.RecordBatchReader:

@@ -3,7 +3,7 @@
 import duckdb
 import pyarrow as pa
 
-from harvester.catalog.database import add_table, identifier, literal
+from harvester.catalog.database import add_table, first_row, identifier, literal
 from harvester.config import SELECT_KEYS, CrawlConfig, Scalar
 from harvester.errors import SelectionError
 from harvester.messages import did_you_mean
@@ -56,9 +56,10 @@ def _keep_values(connection: duckdb.DuckDBPyConnection, table: str, values: tupl
 
 
 def _check_type(connection: duckdb.DuckDBPyConnection, table: str, kind: str, where: str) -> None:
-    row = connection.execute(
-        f"SELECT value FROM {identifier(table)} WHERE TRY_CAST(value AS {kind}) IS NULL LIMIT 1"
-    ).fetchone()
+    row = first_row(
+        connection,
+        f"SELECT value FROM {identifier(table)} WHERE TRY_CAST(value AS {kind}) IS NULL LIMIT 1",
+    )
     if row is not None:
         raise SelectionError(f"{where}: {row[0]!r} cannot be compared with a column of {kind.lower()}")
 

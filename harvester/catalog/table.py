@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from harvester.catalog.base import Catalog, ReleaseChanges
 from harvester.catalog.clouds import copies, is_idc_bucket, is_series_uuid, parse_prefix
-from harvester.catalog.database import arrow_reader, bounded, connect, error_line, lock
+from harvester.catalog.database import arrow_reader, bounded, connect, error_line, first_row, lock
 from harvester.catalog.manifest import ManifestSeries, read_manifest
 from harvester.catalog.parquet_source import ParquetSource, find_parquet
 from harvester.catalog.selection import conditions
@@ -274,7 +274,7 @@ class TableCatalog(Catalog):
         try:
             with bounded(self._connection):
                 rows = self._connection.execute(_SUMMARY).fetchall()
-                twice = None if self._source.is_idc else self._connection.execute(_TWICE).fetchone()
+                twice = None if self._source.is_idc else first_row(self._connection, _TWICE)
         except duckdb.Error as error:
             raise self._error(error) from None
         if not rows:

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from harvester.catalog.base import ReleaseChanges
 from harvester.catalog.clouds import is_idc_bucket, parse_prefix
-from harvester.catalog.database import add_table, identifier, literal
+from harvester.catalog.database import add_table, first_row, identifier, literal
 from harvester.catalog.manifest import ManifestSeries
 from harvester.catalog.parquet_source import ParquetSource
 from harvester.errors import ConfigError
@@ -74,7 +74,7 @@ def newest_release(
         sql = "SELECT MAX(TRY_CAST(series_revised_idc_version AS BIGINT)) FROM series_rows"
     else:
         return None
-    row = connection.execute(sql).fetchone()
+    row = first_row(connection, sql)
     return None if row is None or row[0] is None else int(row[0])
 
 

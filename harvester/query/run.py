@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from harvester import messages
-from harvester.catalog.database import arrow_reader, identifier
+from harvester.catalog.database import arrow_reader, first_row, identifier
 from harvester.config import check_choice
 from harvester.dataset import TABLES
 from harvester.dicom.dictionary import attributes_by_keyword
@@ -214,7 +214,7 @@ def warn_of_missing_series(connection: duckdb.DuckDBPyConnection) -> None:
         connection: From `open_dataset`; what it is reading ends.
     """
     sql = f"SELECT count(*) FROM memory.main.instances WHERE SeriesInstanceUID IS NULL AND {CURRENT}"
-    row = connection.execute(sql).fetchone()
+    row = first_row(connection, sql)
     if row is not None and row[0]:
         _logger.warning(
             "%s without a SeriesInstanceUID: in none of IDC's index tables",

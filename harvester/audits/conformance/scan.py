@@ -64,7 +64,7 @@ class ClassScan:
     def _which(self, flags: Sequence[str], columns: Mapping[str, str], source: str) -> dict[int, str]:
         """The flags that any row has, by number, each with the SQL condition on the column of its bit."""
         ors = ", ".join(f"bit_or({name})" for name in columns)
-        row = execute(self._connection, f"SELECT {ors} {source}").fetchone() or ()
+        (row,) = execute(self._connection, f"SELECT {ors} {source}").fetchall()
         names = list(columns)
         return {
             number: f"{names[number // _BITS]} & {1 << number % _BITS} <> 0"
