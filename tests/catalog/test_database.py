@@ -6,7 +6,8 @@ import sys
 # DuckDB takes a program without a file for an interactive Python, where it prints a progress bar.
 PROGRAM = """
 from harvester.catalog.database import in_memory
-print(in_memory().sql("SELECT value FROM duckdb_settings() WHERE name = 'enable_progress_bar'").fetchone())
+connection = in_memory()
+print(connection.execute("SELECT value FROM duckdb_settings() WHERE name = 'enable_progress_bar'").fetchone())
 """
 
 
