@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pyarrow as pa
 import pytest
 from hex_names import hex_name
+from typer.testing import CliRunner
 
 import harvester
+from harvester.cli import application
 from harvester.dataset import Dataset, Partition
 from harvester.errors import ConfigError, QueryError
 
@@ -94,3 +97,23 @@ def test_a_file_that_fails_leaves_the_earlier_one(opened: harvester.OpenDataset,
     with pytest.raises(ConfigError, match=r"none/rows\.csv: No such file"):
         opened.instances.write(tmp_path / "none" / "rows.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+
+
+@pytest.mark.parametrize(("dialect", "mark"), [("duckdb", "$"), ("bigquery", "@")])
+def test_parameters_are_values_and_never_sql(
+    opened: harvester.OpenDataset, dialect: Literal["duckdb", "bigquery"], mark: str
+) -> None:
+    query = f"SELECT PatientID FROM instances WHERE PatientID = {mark}who OR length(PatientID) > {mark}least"
+    for who, rows in (("p", [{"PatientID": "p"}]), ("p' OR 'a' = 'a", [])):
+        found = opened.sql(query, dialect=dialect, parameters={"who": who, "least": 5})
+        assert found.arrow().to_pylist() == rows
+
+
+def test_the_command_takes_parameters(place: Path) -> None:
+    query = "SELECT @who AS who, @least + 1 AS n, @day AS day"
+    values = ("--param", "who=a=b", "--param", "least:INT64=5", "--param", "day:DATE=2020-01-31")
+    options = ["sql", "-d", str(place), "--dialect", "bigquery", "--format", "csv", *values]
+    asked = CliRunner().invoke(application(), [*options, query])
+    assert (asked.exit_code, asked.stdout) == (0, "who,n,day\na=b,6,2020-01-31\n")
+    missing = CliRunner().invoke(application(), [*options, "SELECT @other"])
+    assert "give it with --param other=VALUE" in str(missing.exception)
