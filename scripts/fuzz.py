@@ -33,16 +33,17 @@ if GUIDED:
     import atheris
 
     with atheris.instrument_imports(include=["harvester.dicom"]):
-        from harvester.dicom import ElementCache, Header, HeaderColumns, HeaderParser, NeedMore, limits
+        from harvester.dicom import ElementCache, Header, HeaderColumns, HeaderParser, NeedMore, header_limits
         from harvester.dicom.element import Items
         from harvester.errors import ObjectError, TruncatedError
 else:
-    from harvester.dicom import ElementCache, Header, HeaderColumns, HeaderParser, NeedMore, limits
+    from harvester.dicom import ElementCache, Header, HeaderColumns, HeaderParser, NeedMore, header_limits
     from harvester.dicom.element import Items
     from harvester.errors import ObjectError, TruncatedError
 
 MAX_HEADER_BYTES = 4 << 20
-limits.MAX_KEPT_BINARY, limits.MAX_KEPT_VALUE = 256, 4096  # so that short inputs have values that are skipped
+# So that short inputs have values that are skipped.
+header_limits.MAX_KEPT_BINARY, header_limits.MAX_KEPT_VALUE = 256, 4096
 LONGEST_SEED = 64 << 10
 ROWS_AT_ONCE = 50
 NUMBERS = (

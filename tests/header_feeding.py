@@ -12,7 +12,7 @@ from checkout import CORPUS
 
 from harvester.dicom import ElementCache, Header, HeaderParser, NeedMore
 from harvester.dicom.element import Items, RawElement
-from harvester.dicom.limits import MAX_HEADER_BYTES
+from harvester.dicom.header_limits import MAX_HEADER_BYTES
 from harvester.errors import ObjectError
 
 PACKAGE = Path(pydicom.__file__).parent / "data"

@@ -2,12 +2,7 @@
 
 from harvester.dataset.commits import Commit, Part
 from harvester.dataset.dataset import Dataset
-from harvester.dataset.lock import Lock
-from harvester.dataset.maintenance.compact import Compaction, CompactionOptions
-from harvester.dataset.maintenance.prune import Pruned
-from harvester.dataset.maintenance.repair import Repair
-from harvester.dataset.paths import TABLES, Partition, TableName
-from harvester.dataset.schema import (
+from harvester.dataset.harvest_columns import (
     FAILURE_COLUMNS,
     FRAME_COLUMNS,
     HARVEST_COLUMNS,
@@ -15,6 +10,11 @@ from harvester.dataset.schema import (
     PARTITION_COLUMNS,
     REMAINDER_COLUMNS,
 )
+from harvester.dataset.lock import Lock
+from harvester.dataset.maintenance.compact import Compaction, CompactionOptions
+from harvester.dataset.maintenance.prune import Pruned
+from harvester.dataset.maintenance.repair import Repair
+from harvester.dataset.paths import TABLES, Partition, TableName
 from harvester.dataset.shard_writer import ShardWriter
 from harvester.dataset.snapshot import Snapshot
 from harvester.dataset.tombstones import Tombstone, Tombstones

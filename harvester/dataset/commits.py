@@ -10,6 +10,7 @@ from typing import Final, Literal
 import pyarrow as pa
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
+from harvester.dataset.harvest_columns import FAILURE_COLUMNS
 from harvester.dataset.paths import (
     COMMITS,
     TABLES,
@@ -20,7 +21,6 @@ from harvester.dataset.paths import (
     require_name,
     shard_of_part,
 )
-from harvester.dataset.schema import FAILURE_COLUMNS
 from harvester.dataset.storage import Storage
 from harvester.errors import DatasetError
 from harvester.messages import first_problem

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from harvester.dataset.commits import Commit, Part, write_commit
+from harvester.dataset.harvest_columns import failure_table
 from harvester.dataset.parquet_writer import write_part
 from harvester.dataset.paths import (
     Partition,
@@ -19,7 +20,6 @@ from harvester.dataset.paths import (
     part_path,
     split_path,
 )
-from harvester.dataset.schema import failure_table
 from harvester.dataset.storage import Storage
 from harvester.model import Failure
 

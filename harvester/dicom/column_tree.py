@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from harvester.dicom import limits
+from harvester.dicom import header_limits
 from harvester.dicom.charset import CharacterSet, is_plain
 from harvester.dicom.context import HeaderContext
 from harvester.dicom.dictionary import CHARACTER_SET_VRS, NO_ATTRIBUTE, Attribute
@@ -51,10 +51,10 @@ class Column:
 
     def keep(self, raw: bytes, value: Any) -> None:
         """Cache a decoded value if it does not depend on the character set."""
-        if len(raw) <= limits.MAX_CACHED_VALUE_BYTES and (
+        if len(raw) <= header_limits.MAX_CACHED_VALUE_BYTES and (
             self.usual_vr not in CHARACTER_SET_VRS or is_plain(raw)
         ):
-            if len(self.cache) >= limits.MAX_CACHED_VALUES:
+            if len(self.cache) >= header_limits.MAX_CACHED_VALUES:
                 self.cache.clear()
             self.cache[raw] = value
 
@@ -85,7 +85,7 @@ class Level:
     def drop_unknown(self, unknown: Column) -> None:
         """Drop the tags that map to `unknown` if a hostile file made them many."""
         tags = [tag for tag, column in self.columns.items() if column is unknown]
-        if len(tags) > limits.MAX_UNKNOWN_TAGS:
+        if len(tags) > header_limits.MAX_UNKNOWN_TAGS:
             for tag in tags:
                 del self.columns[tag]
         for column in self.columns.values():
@@ -165,7 +165,7 @@ def extend(column: Column, raws: tuple[bytes, ...], context: HeaderContext) -> b
         except (ValueError, OverflowError):
             return False
         column.values += [distinct[raw] for raw in raws]
-        if len(distinct) < limits.MAX_CACHED_VALUES // 2:
+        if len(distinct) < header_limits.MAX_CACHED_VALUES // 2:
             for raw, value in distinct.items():
                 column.keep(raw, value)
     return True
@@ -184,6 +184,6 @@ def _extend_numbers(values: list[Any], letter: str, raws: tuple[bytes, ...], *, 
 def too_many_cells() -> HeaderLimitError:
     """The error of a header whose columns would have too many cells."""
     return HeaderLimitError(
-        f"its columns would have more than {limits.MAX_CELLS} cells, most of them empty:"
+        f"its columns would have more than {header_limits.MAX_CELLS} cells, most of them empty:"
         " too many items with too many different attributes"
     )

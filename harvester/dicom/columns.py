@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from harvester.dicom import limits
+from harvester.dicom import header_limits
 from harvester.dicom.column_tree import Column, Level, extend, too_many_cells
 from harvester.dicom.context import HeaderContext
 from harvester.dicom.dictionary import (
@@ -32,7 +32,7 @@ from harvester.dicom.dictionary import (
 from harvester.dicom.element import Items, Layout, RawElement, Run
 from harvester.dicom.element_order import OutOfOrderError, check_character_set_first, in_order
 from harvester.dicom.header import Header
-from harvester.dicom.limits import MAX_CACHED_VALUE_BYTES, MAX_COLUMN_DEPTH
+from harvester.dicom.header_limits import MAX_CACHED_VALUE_BYTES, MAX_COLUMN_DEPTH
 from harvester.dicom.long_lists import MIN_BYTES, LongLists
 from harvester.dicom.other_columns import OtherColumns, OtherEntry
 from harvester.dicom.values import Decoder, decode_counted
@@ -75,9 +75,9 @@ class HeaderColumns:
     def crowded(self) -> bool:
         """Whether to finish now, because the columns take more memory than the headers' length suggests."""
         return (
-            self.width > limits.MAX_COLUMNS
-            or self.path_characters > limits.MAX_PATH_CHARACTERS
-            or self._cells > limits.MAX_CELLS // 4  # the next header may need the rest of them
+            self.width > header_limits.MAX_COLUMNS
+            or self.path_characters > header_limits.MAX_PATH_CHARACTERS
+            or self._cells > header_limits.MAX_CELLS // 4  # the next header may need the rest of them
         )
 
     def append(self, header: Header) -> None:
@@ -96,7 +96,7 @@ class HeaderColumns:
             for path, vr, reason in header.irregularities:
                 self._other.add_irregularity(path, vr, reason)
             self._items += 1
-            if self._items > limits.COUNT_CELLS_AFTER:
+            if self._items > header_limits.COUNT_CELLS_AFTER:
                 self._count_cells()
         except BaseException:
             self._roll_back(row)
@@ -114,7 +114,7 @@ class HeaderColumns:
         arrays = self._top.arrays() | self._other.arrays()
         self._truncate(0)
         self.path_characters = self._cells = self._filled = 0
-        if self.width > limits.MAX_COLUMNS:
+        if self.width > header_limits.MAX_COLUMNS:
             self._top, self.width = Level(), 0
         self._top.drop_unknown(_NO_COLUMN)
         return arrays
@@ -135,9 +135,9 @@ class HeaderColumns:
         if entry is None:
             columns[tag] = _NO_COLUMN
             return _NO_COLUMN
-        if len(self._created) >= limits.MAX_ATTRIBUTES:
+        if len(self._created) >= header_limits.MAX_ATTRIBUTES:
             raise HeaderLimitError(
-                f"more than {limits.MAX_ATTRIBUTES} different attributes, each at a place of its own"
+                f"more than {header_limits.MAX_ATTRIBUTES} different attributes, each at a place of its own"
             )
         column = columns[tag] = Column(entry)
         self._created.append((columns, tag))
@@ -151,7 +151,7 @@ class HeaderColumns:
         if not values:
             self._opened.append(values)
         self._filled += missing
-        if self._filled > limits.MAX_CELLS:
+        if self._filled > header_limits.MAX_CELLS:
             raise too_many_cells()
         values.extend(repeat(None, missing))
 
@@ -159,7 +159,7 @@ class HeaderColumns:
         """Count the cells from time to time: those missing at the end of a column were never filled."""
         self._items = self._filled = 0
         self._cells = self._top.cells()
-        if self._cells > limits.MAX_CELLS:
+        if self._cells > header_limits.MAX_CELLS:
             raise too_many_cells()
 
     def _truncate(self, rows: int) -> None:

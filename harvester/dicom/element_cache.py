@@ -7,7 +7,7 @@ header, all of them, its elements are taken from there and not read again.
 from collections import OrderedDict
 from typing import Any, Final
 
-from harvester.dicom import limits
+from harvester.dicom import header_limits
 from harvester.dicom.element import Items, RawElement, Run
 
 SEGMENT_ELEMENTS: Final = 8  # a shorter segment is more often the same, a longer one saves more
@@ -36,8 +36,8 @@ class SegmentCache:
             elements: Its elements.
             offset: Where it started in the object.
         """
-        if len(content) <= limits.MAX_CACHED_SEGMENT_BYTES:
-            if len(self._segments) >= limits.MAX_CACHED_SEGMENTS:
+        if len(content) <= header_limits.MAX_CACHED_SEGMENT_BYTES:
+            if len(self._segments) >= header_limits.MAX_CACHED_SEGMENTS:
                 self._segments.clear()
             self._segments[content[:8]] = (content, elements, offset)
 
@@ -69,7 +69,7 @@ class ElementCaches:
         cache = self._caches.get(series)
         if cache is None:
             cache = self._caches[series] = ElementCache()
-            if len(self._caches) > limits.MAX_CACHED_SERIES:
+            if len(self._caches) > header_limits.MAX_CACHED_SERIES:
                 self._caches.popitem(last=False)
         else:
             self._caches.move_to_end(series)

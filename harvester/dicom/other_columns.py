@@ -5,7 +5,7 @@ from typing import Any, Final, TypeAlias
 
 import pyarrow as pa
 
-from harvester.dicom import limits
+from harvester.dicom import header_limits
 from harvester.dicom.charset import is_plain
 from harvester.dicom.context import HeaderContext
 from harvester.dicom.dictionary import (
@@ -74,7 +74,7 @@ class OtherColumns:
     def end_row(self) -> None:
         """Complete the header: say how many elements without a value are not listed."""
         if self._not_listed:
-            listed = limits.MAX_EMPTY_ELEMENTS
+            listed = header_limits.MAX_EMPTY_ELEMENTS
             reason = f"{listed + self._not_listed} elements without a value, empty_elements has {listed}"
             self._invalid.add_new(("", "", "", reason))
 
@@ -143,7 +143,7 @@ class OtherColumns:
         self._add_empty(self._context.prefix() + name)
 
     def _add_empty(self, path: str) -> None:
-        if len(self._empty) - self._empty_offsets[-1] < limits.MAX_EMPTY_ELEMENTS:
+        if len(self._empty) - self._empty_offsets[-1] < header_limits.MAX_EMPTY_ELEMENTS:
             self._empty.append(path)
             if self._context.sequences:
                 self._context.budget.path(path)
@@ -158,7 +158,7 @@ class OtherColumns:
             items: The indexes of the items.
             paths: Those of the elements, in an item.
         """
-        left = limits.MAX_EMPTY_ELEMENTS - len(self._empty) + self._empty_offsets[-1]
+        left = header_limits.MAX_EMPTY_ELEMENTS - len(self._empty) + self._empty_offsets[-1]
         listed = items[: -(-left // len(paths))]
         prefix = self._context.prefix()
         for index in listed:
@@ -213,7 +213,7 @@ class OtherColumns:
         texts = [] if binary else self._texts(element, definite)
         entry = ((path, name, definite, creator, texts or []), texts == [])
         if (
-            length <= limits.MAX_CACHED_VALUE_BYTES
+            length <= header_limits.MAX_CACHED_VALUE_BYTES
             and raw is not None
             and context.budget.work < _MUCH_WORK
             and definite == vr
@@ -225,7 +225,7 @@ class OtherColumns:
     def _add_items(self, items: Items, element: RawElement, elements: list[RawElement]) -> None:
         context = self._context
         outer_set, name = context.character_set, name_of(element[0])
-        longest = limits.MAX_CACHED_VALUE_BYTES
+        longest = header_limits.MAX_CACHED_VALUE_BYTES
         for index, item in enumerate(items):
             context.sequences.append((name, index, elements))
             creators, entries = private_creators(item), self.known()
@@ -284,7 +284,7 @@ class EntryCache:
         """Store an entry if its path is not too long."""
         if len(prefix) > _MAX_PREFIX:
             return
-        if self._count >= limits.MAX_CACHED_ENTRIES:
+        if self._count >= header_limits.MAX_CACHED_ENTRIES:
             self._by_prefix.clear()
             self._count = 0
         self._by_prefix.setdefault(prefix, {})[element] = entry

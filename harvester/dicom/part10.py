@@ -19,7 +19,7 @@ from harvester.dicom.dictionary import (
 from harvester.dicom.element import UNDEFINED_LENGTH, RawElement
 from harvester.dicom.element_cache import ElementCache
 from harvester.dicom.header import Header, NeedMore
-from harvester.dicom.limits import MAX_HEADER_BYTES
+from harvester.dicom.header_limits import MAX_HEADER_BYTES
 from harvester.dicom.walker import Stopped, Walker
 from harvester.errors import HeaderLimitError, MalformedError, NotDicomError, ObjectError, TruncatedError
 

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from pydicom.uid import UID_dictionary  # type: ignore[attr-defined]
 
-from harvester.dicom import limits
+from harvester.dicom import header_limits
 from harvester.dicom.dictionary import (
     BINARY_VRS,
     BITS_ALLOCATED,
@@ -187,9 +187,9 @@ class Walker:
         if isinstance(step, NeedMore):
             self._check_length(step)
             self._needed = step.stop
-        if self._counted + len(self._open or ()) > limits.MAX_ELEMENTS:
+        if self._counted + len(self._open or ()) > header_limits.MAX_ELEMENTS:
             raise HeaderLimitError(
-                f"the header has more than {limits.MAX_ELEMENTS} elements", offset=self.position
+                f"the header has more than {header_limits.MAX_ELEMENTS} elements", offset=self.position
             )
         return step
 
@@ -226,8 +226,8 @@ class Walker:
         within = min(bound, available)
         lower, upper = (1, _FAR) if stack else (self._lower, self._upper)
         short_form, standard = _SHORT_FORM.get, STANDARD_VRS.get
-        max_binary = limits.MAX_KEPT_BINARY
-        max_value = max(limits.MAX_KEPT_VALUE, max_binary, _MAX_SHORT_FORM)
+        max_binary = header_limits.MAX_KEPT_BINARY
+        max_value = max(header_limits.MAX_KEPT_VALUE, max_binary, _MAX_SHORT_FORM)
         patterns, content = self._patterns, self._content - base
         cache = None
         if self._cache is not None and not swapped and self._upper == _FIRST_PIXEL_DATA:
@@ -553,9 +553,9 @@ class Walker:
                 if end > bound and length != UNDEFINED_LENGTH:
                     failure = self._too_long(tag, base + value, length, base + bound)
                     continue
-                if len(stack) >= limits.MAX_DEPTH:
+                if len(stack) >= header_limits.MAX_DEPTH:
                     raise HeaderLimitError(
-                        f"sequences nested more than {limits.MAX_DEPTH} deep", offset=base + position
+                        f"sequences nested more than {header_limits.MAX_DEPTH} deep", offset=base + position
                     )
                 outer = (elements, base + stop, implicit, self._private, base + content)
                 sequence = (tag, vr, base + position, base + value)
@@ -649,7 +649,7 @@ class Walker:
         if length == UNDEFINED_LENGTH:
             group, element, _ = structs[1](buffer, at + 12) if at + 20 <= end else (0, 0, 0)
             return group << 16 | element in (ITEM, SEQUENCE_DELIMITATION)
-        if at + 12 + length > end or length > limits.MAX_KEPT_BINARY:
+        if at + 12 + length > end or length > header_limits.MAX_KEPT_BINARY:
             return bool(at + 12 + length <= end)
         return self._begins_element(view, at + 12 + length, tag, end)
 
@@ -706,14 +706,14 @@ class Walker:
         """Record an irregularity of the encoding, and read the rest of the header without short cuts."""
         self._cache = None
         self._patterns.stop_learning()
-        if len(self.irregularities) >= limits.MAX_IRREGULARITIES:
+        if len(self.irregularities) >= header_limits.MAX_IRREGULARITIES:
             return
         parts = [name_of(tag)]
         for sequence, _, outer_sequence in reversed(self._stack):
             parts.append(f"{name_of(sequence[0])}[{max(0, len(items or ()) - 1)}].")
             items = outer_sequence[0]
         self.irregularities.append(("".join(reversed(parts)), "", reason))
-        if len(self.irregularities) == limits.MAX_IRREGULARITIES:
+        if len(self.irregularities) == header_limits.MAX_IRREGULARITIES:
             self.irregularities.append(("", "", "more irregularities, which are not listed"))
 
     def _at_end(self, position: int) -> NeedMore | Stopped:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from harvester.config import FIRST_WINDOW_BYTES, LONGEST_WINDOW_BYTES, READ_AHEAD_BYTES
 from harvester.dicom import ElementCache, ElementCaches, Header, HeaderParser, NeedMore
-from harvester.dicom.limits import MAX_HEADER_BYTES
+from harvester.dicom.header_limits import MAX_HEADER_BYTES
 from harvester.errors import ObjectChangedError, ObjectError, StoreError
 from harvester.fetch.window_predictor import ObjectTraits, WindowPredictor
 from harvester.model import ByteRange, ObjectRef, RangeResponse

@@ -10,9 +10,9 @@ from harvester.errors import FrameIndexError
 from harvester.fetch.window_predictor import WindowPredictor
 from harvester.model import ByteRange, ObjectRef
 from harvester.reader.access import ReaderStore
-from harvester.reader.access_pattern import AccessPattern
 from harvester.reader.dataset_hints import NO_HINTS, ObjectHints
 from harvester.reader.frame_lookup import find_again, known_index
+from harvester.reader.frame_prefetch import FramePrefetch
 from harvester.reader.header_lengths import RECENT_LENGTHS
 from harvester.reader.offset_table import Splice, VirtualTable
 from harvester.reader.source import ObjectSource
@@ -60,7 +60,7 @@ class ObjectView:
         # The bytes put in are None until they are first read.
         self._layout: tuple[Splice | None, bytes | None] = (None if table is None else table.splice, None)
         self._shift = 0 if table is None else table.splice.shift
-        self._pattern = AccessPattern()
+        self._pattern = FramePrefetch()
         self._search = anyio.Lock()
 
     @property

@@ -51,7 +51,7 @@ def character_sets(count: int) -> bytes:
 
 def bounded(monkeypatch: pytest.MonkeyPatch, **bounds: int) -> HeaderColumns:
     for name, value in bounds.items():
-        monkeypatch.setattr(f"harvester.dicom.limits.{name}", value)
+        monkeypatch.setattr(f"harvester.dicom.header_limits.{name}", value)
     return HeaderColumns()
 
 

@@ -16,7 +16,7 @@ from made_data_sets import MadeFile, made_files
 from made_part10 import element, implicit, item, part10, sequence
 from pydicom.datadict import DicomDictionary
 
-from harvester.dicom import HeaderColumns, limits
+from harvester.dicom import HeaderColumns, header_limits
 from harvester.dicom.budget import HeaderBudget
 from harvester.dicom.column_tree import Column, Level
 from harvester.dicom.context import HeaderContext
@@ -149,7 +149,7 @@ def test_a_header_that_raises_leaves_nothing_behind(of: type, method: str) -> No
 
 
 def test_a_header_whose_paths_are_too_long_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harvester.dicom.limits.MAX_PATH_CHARACTERS", 9000)
+    monkeypatch.setattr("harvester.dicom.header_limits.MAX_PATH_CHARACTERS", 9000)
     good, columns = read(GOOD), HeaderColumns()
     columns.append(good)
     deep = CODE
@@ -298,7 +298,7 @@ def test_one_header_whose_texts_fit_no_column_harms_no_other() -> None:
 def test_unknown_tags_of_many_headers_are_forgotten() -> None:
     unknown, known, level = Column(), Column(), Level()
     level.columns[0x00080060] = known
-    for tag in range(limits.MAX_UNKNOWN_TAGS + 1):
+    for tag in range(header_limits.MAX_UNKNOWN_TAGS + 1):
         level.columns[0x40000000 + tag] = unknown
     level.drop_unknown(unknown)
     assert level.columns == {0x00080060: known}
@@ -306,11 +306,11 @@ def test_unknown_tags_of_many_headers_are_forgotten() -> None:
 
 def test_what_is_remembered_of_values_stays_small() -> None:
     column, entries = Column(), EntryCache()
-    for number in range(3 * limits.MAX_CACHED_ENTRIES):
+    for number in range(3 * header_limits.MAX_CACHED_ENTRIES):
         column.keep(b"%06d" % number, number)
         entries.keep("", (number, "LO", b"x ", None), (("", "00091001", "LO", None, ["x"]), False))
-    assert len(column.cache) <= limits.MAX_CACHED_VALUES
-    assert len(entries) <= limits.MAX_CACHED_ENTRIES
+    assert len(column.cache) <= header_limits.MAX_CACHED_VALUES
+    assert len(entries) <= header_limits.MAX_CACHED_ENTRIES
     assert len(entries.at("")) == len(entries)
 
 
@@ -398,7 +398,7 @@ def test_columns_are_crowded_when_headers_share_too_few_and_begin_small_again() 
 def test_columns_are_crowded_when_their_paths_are_long() -> None:
     columns = HeaderColumns()
     inside = sequence(REFERENCES, item(*(element(0x00091000 + i, "LO", b"") for i in range(100))))
-    with patch("harvester.dicom.limits.MAX_PATH_CHARACTERS", 10_000):
+    with patch("harvester.dicom.header_limits.MAX_PATH_CHARACTERS", 10_000):
         columns.append(read(part10(inside)))
         assert not columns.crowded
         columns.append(read(part10(inside)))

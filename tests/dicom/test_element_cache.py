@@ -12,7 +12,7 @@ from made_part10 import element, implicit, item, open_item, open_sequence, part1
 from harvester.dicom import ElementCache, ElementCaches
 from harvester.dicom.element import Items
 from harvester.dicom.element_cache import SegmentCache
-from harvester.dicom.limits import MAX_CACHED_SEGMENT_BYTES, MAX_CACHED_SEGMENTS, MAX_CACHED_SERIES
+from harvester.dicom.header_limits import MAX_CACHED_SEGMENT_BYTES, MAX_CACHED_SEGMENTS, MAX_CACHED_SERIES
 
 IMPLICIT = b"1.2.840.10008.1.2\0"
 FILES = {path: header_only(raw) for path, raw in whole_files().items()}

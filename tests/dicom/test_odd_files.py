@@ -26,7 +26,7 @@ from made_part10 import (
 )
 
 from harvester.dicom import HeaderColumns, HeaderParser
-from harvester.dicom.limits import MAX_EMPTY_ELEMENTS, MAX_IRREGULARITIES
+from harvester.dicom.header_limits import MAX_EMPTY_ELEMENTS, MAX_IRREGULARITIES
 from harvester.errors import MalformedError, TruncatedError
 
 IMPLICIT, BIG_ENDIAN = b"1.2.840.10008.1.2\0", b"1.2.840.10008.1.2.2\0"

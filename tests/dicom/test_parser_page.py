@@ -8,7 +8,7 @@ from pathlib import Path
 
 from checkout import ROOT
 
-from harvester.dicom import limits
+from harvester.dicom import header_limits
 
 PAGE = (ROOT / "docs" / "parser.md").read_text(encoding="utf-8")
 DIFFERENCES = ROOT / "tests" / "dicom" / "test_differences.py"
@@ -39,21 +39,24 @@ def test_each_hostile_input_of_the_benchmark_has_its_figures() -> None:
 
 def test_the_bounds_on_the_page_are_those_of_the_code() -> None:
     words = " ".join(PAGE.split())
-    assert f"Bounds for one header: {limits.MAX_HEADER_BYTES >> 20} MiB (`max_header_bytes`" in words
-    assert f"{limits.MAX_ELEMENTS:,} elements and items" in words
-    assert f"sequences {limits.MAX_DEPTH} deep" in words
-    assert f"{limits.MAX_ATTRIBUTES:,} different attributes" in words
-    assert f"{limits.MAX_CELLS:,} cells" in words
-    assert f"{limits.MAX_CHARACTER_SETS:,} different character sets" in words
-    assert f"{limits.MAX_PATH_CHARACTERS >> 20} Mi characters of paths" in words
-    work = limits.MAX_WORK
+    assert f"Bounds for one header: {header_limits.MAX_HEADER_BYTES >> 20} MiB (`max_header_bytes`" in words
+    assert f"{header_limits.MAX_ELEMENTS:,} elements and items" in words
+    assert f"sequences {header_limits.MAX_DEPTH} deep" in words
+    assert f"{header_limits.MAX_ATTRIBUTES:,} different attributes" in words
+    assert f"{header_limits.MAX_CELLS:,} cells" in words
+    assert f"{header_limits.MAX_CHARACTER_SETS:,} different character sets" in words
+    assert f"{header_limits.MAX_PATH_CHARACTERS >> 20} Mi characters of paths" in words
+    work = header_limits.MAX_WORK
     assert f"about {work // 10**6} seconds" in words
-    assert f"{work // limits.ENTRY_WORK:,} private elements" in words
-    assert f"{work // (limits.ENTRY_WORK + limits.INVALID_WORK) // 1000 * 1000:,} invalid ones" in words
-    assert f"names, dates and times ({work // limits.VALUE_WORK:,})" in words
-    assert f"escape sequences ({work // limits.ESCAPE_WORK:,})" in words
-    assert f"deeper than {limits.MAX_COLUMN_DEPTH} levels" in words
-    binary, value = limits.MAX_KEPT_BINARY >> 10, limits.MAX_KEPT_VALUE >> 20
+    assert f"{work // header_limits.ENTRY_WORK:,} private elements" in words
+    assert (
+        f"{work // (header_limits.ENTRY_WORK + header_limits.INVALID_WORK) // 1000 * 1000:,} invalid ones"
+        in words
+    )
+    assert f"names, dates and times ({work // header_limits.VALUE_WORK:,})" in words
+    assert f"escape sequences ({work // header_limits.ESCAPE_WORK:,})" in words
+    assert f"deeper than {header_limits.MAX_COLUMN_DEPTH} levels" in words
+    binary, value = header_limits.MAX_KEPT_BINARY >> 10, header_limits.MAX_KEPT_VALUE >> 20
     assert f"longer than {binary} KiB, or any other longer than {value} MiB" in words
 
 

@@ -216,7 +216,7 @@ def test_a_deflated_data_set_has_its_offsets_in_what_it_inflates_to() -> None:
 
 
 def test_long_values_of_a_deflated_data_set_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harvester.dicom.limits.MAX_KEPT_VALUE", 100_000)
+    monkeypatch.setattr("harvester.dicom.header_limits.MAX_KEPT_VALUE", 100_000)
     body = (
         element(0x00080070, "LO", b"ACME")
         + element(0x00091001, "OB", bytes(3 << 20))

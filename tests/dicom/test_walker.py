@@ -42,8 +42,8 @@ def found(raw: bytes) -> list:
 def test_small_limits_give_the_same_header_in_pieces_and_whole(
     step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harvester.dicom.limits.MAX_KEPT_BINARY", 16)
-    monkeypatch.setattr("harvester.dicom.limits.MAX_KEPT_VALUE", 32)
+    monkeypatch.setattr("harvester.dicom.header_limits.MAX_KEPT_BINARY", 16)
+    monkeypatch.setattr("harvester.dicom.header_limits.MAX_KEPT_VALUE", 32)
     values = [b"x" * length for length in (0, 8, 16, 18, 32, 34, 3000)]
     explicit = [element(0x00091001 + i, vr, one) for i, one in enumerate(values) for vr in ("LO", "UT", "OB")]
     tags = (0x00080070, 0x00081030, 0x00104000, 0x00182001, 0x00186011, 0x00203401, 0x00324000)
@@ -263,7 +263,7 @@ def test_values_longer_than_what_is_kept_are_never_asked_for() -> None:
 
 
 def test_text_up_to_the_bound_is_read_and_longer_text_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harvester.dicom.limits.MAX_KEPT_VALUE", 100_000)
+    monkeypatch.setattr("harvester.dicom.header_limits.MAX_KEPT_VALUE", 100_000)
     read_one = part10(element(0x00104000, "UT", b"A" * 100_000), MODALITY)
     hopped = part10(element(0x00104000, "UT", b"A" * 100_002), MODALITY)
     for step in (5000, len(hopped)):
@@ -294,7 +294,7 @@ def test_sequences_nest_64_deep_and_no_deeper(undefined: bool) -> None:  # noqa:
 
 
 def test_too_many_elements_are_a_limit_whatever_the_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harvester.dicom.limits.MAX_ELEMENTS", 1000)
+    monkeypatch.setattr("harvester.dicom.header_limits.MAX_ELEMENTS", 1000)
     for body in (
         [element(0x00091000 + i, "LO", b"") for i in range(1000)],
         [sequence(REFERENCES, *[item(CODE)] * 500)],

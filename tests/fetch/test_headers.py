@@ -9,7 +9,7 @@ import pytest
 from made_part10 import ITEM, SEQUENCE_END, UNDEFINED, element, part10
 from memory_store import MemoryStore
 
-from harvester.dicom.limits import MAX_HEADER_BYTES
+from harvester.dicom.header_limits import MAX_HEADER_BYTES
 from harvester.errors import (
     AccessDeniedError,
     HarvestError,

@@ -10,7 +10,7 @@ import pytest
 from hex_names import hex_name
 
 from harvester.dataset import FRAME_COLUMNS, INSTANCE_COLUMNS, Dataset, Partition
-from harvester.dataset.schema import failure_table
+from harvester.dataset.harvest_columns import failure_table
 from harvester.errors import DatasetError, QueryError
 from harvester.model import Failure
 from harvester.query import DatabaseOptions, open_dataset, run_query

@@ -11,7 +11,7 @@ import pytest
 from checkout import ROOT
 from made_part10 import element, part10
 
-from harvester.dicom import limits
+from harvester.dicom import header_limits
 
 SCRIPT = ROOT / "scripts" / "fuzz.py"
 
@@ -23,7 +23,7 @@ def fuzz():
     module = importlib.util.module_from_spec(spec)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MAX_KEPT_BINARY", "MAX_KEPT_VALUE"):
-            patch.setattr(limits, name, getattr(limits, name))
+            patch.setattr(header_limits, name, getattr(header_limits, name))
         spec.loader.exec_module(module)
         yield module
 

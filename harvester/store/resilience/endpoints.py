@@ -16,8 +16,8 @@ from harvester.errors import (
     ThrottledError,
 )
 from harvester.model import ObjectRef
+from harvester.store.resilience.adaptive_concurrency import FAULTS, AdaptiveLimit, RequestLimiter
 from harvester.store.resilience.circuit_breaker import CircuitBreaker
-from harvester.store.resilience.concurrency import FAULTS, AdaptiveLimit, RequestLimiter
 from harvester.store.resilience.hedging import HedgeTimer
 from harvester.store.resilience.rate_limit import RampingRateLimiter, RateLimiter
 from harvester.store.resilience.retry_budget import RetryBudget

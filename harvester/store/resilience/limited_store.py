@@ -16,7 +16,7 @@ from harvester.errors import StoreError
 from harvester.model import ByteRange, ObjectRef, RangeResponse
 from harvester.store.cost import RequestCost
 from harvester.store.http.listing import ListingPage, PagedStore
-from harvester.store.resilience.concurrency import FAULTS
+from harvester.store.resilience.adaptive_concurrency import FAULTS
 from harvester.store.resilience.endpoints import Endpoint, Endpoints, Patience
 from harvester.store.resilience.hedging import HedgedRequest
 

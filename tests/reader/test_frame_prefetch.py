@@ -5,14 +5,14 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.reader.access_pattern import AccessPattern
+from harvester.reader.frame_prefetch import FramePrefetch
 
 FRAMES = 3000
 
 
 def guessed(numbers):
     """What is fetched ahead at each frame of an order."""
-    order = AccessPattern()
+    order = FramePrefetch()
     told = []
     for number in numbers:
         told.append(order.rows(number, FRAMES))

@@ -1,7 +1,7 @@
 from datetime import UTC, datetime
 
 from harvester.dataset import FAILURE_COLUMNS
-from harvester.dataset.schema import failure_table
+from harvester.dataset.harvest_columns import failure_table
 from harvester.model import Failure, Series
 
 

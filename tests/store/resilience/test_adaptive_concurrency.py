@@ -10,7 +10,7 @@ from virtual_time import in_virtual_time
 from harvester.errors import ConnectionFailedError, NotFoundError, StoreError, ThrottledError
 from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse
 from harvester.store.http.listing import ListingPage
-from harvester.store.resilience.concurrency import AdaptiveLimit, RequestLimiter
+from harvester.store.resilience.adaptive_concurrency import AdaptiveLimit, RequestLimiter
 from harvester.store.resilience.endpoints import Endpoints
 from harvester.store.resilience.limited_store import LimitedStore
 

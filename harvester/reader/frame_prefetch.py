@@ -5,7 +5,7 @@ from typing import Final
 _MOST_ROWS: Final = 8  # prefetched at once, besides the current one
 
 
-class AccessPattern:
+class FramePrefetch:
     """The order in which frames are read: runs of neighbours at a constant distance are rows of tiles.
 
     After a run of several frames, one jump predicts a further row. After single frames, the prediction needs
