@@ -66,8 +66,10 @@ def resolve_names(query: exp.Query, columns_of: ColumnsOf) -> exp.Query:
         raise QueryError(one_line(str(error))) from error
     _drop_expanded_items(query)
     _group_by_position(query)
+    while sum(_Scope(scope, known).settle() for scope in traverse_scope(query)):
+        query = annotate_types(query, schema=schema, dialect="bigquery")  # the items' fields are known next
     for scope in traverse_scope(query):
-        _Scope(scope, known).settle()
+        _Scope(scope, known).settle(last=True)
     query = annotate_types(query, schema=schema, dialect="bigquery")
     while _settle_fields(query):  # the fields of a field that no item has come next
         query = annotate_types(query, schema=schema, dialect="bigquery")
@@ -162,14 +164,21 @@ class _Scope:
         self._scope = scope
         self._known = known
 
-    def settle(self) -> None:
+    def settle(self, *, last: bool = False) -> bool:
+        """Settle the columns; those that may be fields of items of a type not known yet only at last.
+
+        Returns:
+            Whether a column without a table got one.
+        """
+        found = False
         for column in list(self._scope.columns):
             if isinstance(column.this, exp.Star):
                 continue
-            if column.table:
+            if not column.table:
+                found = self._settle_bare(column, last=last) or found
+            if last and column.table:
                 self._settle_qualified(column)
-            else:
-                self._settle_bare(column)
+        return found
 
     def _settle_qualified(self, column: exp.Column) -> None:
         source = self._source(column.table)
@@ -187,28 +196,67 @@ class _Scope:
                 item = exp.column(names[0], table=column.table, quoted=True)
                 column.replace(exp.Dot(this=item, expression=column.this.copy()))
 
-    def _settle_bare(self, column: exp.Column) -> None:
+    def _settle_bare(self, column: exp.Column, *, last: bool) -> bool:
         query = self._scope.expression
         if isinstance(query, exp.SetOperation) and column.name in query.named_selects:
-            return
+            return False
         if self._source(column.name) is not None:  # the row of a table
-            return
-        having = [
-            name for name, source in self._scope.sources.items() if column.name in self._columns(source)
-        ]
+            return False
+        sources = self._sources_before(column)
+        if not last and any(_is_open(source) for source in sources.values()):
+            return False
+        having = [name for name, source in sources.items() if column.name in self._columns(source)]
         if len(having) == 1:  # the other sources are items of a sequence that no object has
             column.set("table", exp.to_identifier(having[0], quoted=True))
-            return
+            return True
+        output = self._output(column)
+        if having and output is not None:
+            column.replace(output.copy())
+            return True
         if having:
+            names = [name for name in having if not name.startswith("_")]
+            hint = " or ".join(f"{name}.{column.name}" for name in names)
             raise QueryError(
-                f"{place_of(column)}: {column.name} is ambiguous; write {having[0]}.{column.name}"
+                f"{place_of(column)}: {column.name} is ambiguous: more than one table or item has it; "
+                f"write {hint}, or name the items: UNNEST(...) AS item, item.{column.name}"
             )
-        _make_absent(column, self._options())
+        if last:
+            _make_absent(column, self._options())
+        return False
+
+    def _sources_before(self, column: exp.Column) -> dict[str, Scope | exp.Expr]:
+        """What is in scope at a column: in FROM, only what stands before it."""
+        sources: dict[str, Scope | exp.Expr] = {**self._scope.sources}
+        unnest = column.find_ancestor(exp.Unnest, exp.Query)
+        if not isinstance(unnest, exp.Unnest):
+            return sources
+        join = unnest.find_ancestor(exp.Join, exp.Query)
+        select = unnest.parent_select
+        if not isinstance(join, exp.Join) or select is None:
+            return sources
+        joins = select.args.get("joins") or []
+        later = {later.this.alias_or_name for later in joins[joins.index(join) :]} if join in joins else set()
+        return {name: source for name, source in sources.items() if name not in later}
+
+    def _output(self, column: exp.Column) -> exp.Expr | None:
+        """The column of the answer that a name in GROUP BY, HAVING or ORDER BY stands for."""
+        clause = column.find_ancestor(exp.Group, exp.Having, exp.Order, exp.Query)
+        query = self._scope.expression
+        if isinstance(clause, exp.Query | None) or not isinstance(query, exp.Select):
+            return None
+        return next((item.unalias() for item in query.selects if item.alias_or_name == column.name), None)
 
     def _columns(self, source: Scope | exp.Expr) -> Collection[str]:
         if isinstance(source, exp.Table):
             return self._known.get(source.name, frozenset())
         query = source.expression if isinstance(source, Scope) else None
+        if isinstance(query, exp.Unnest):
+            fields = (
+                query.type.expressions
+                if query.type is not None and query.type.is_type(exp.DType.STRUCT)
+                else []
+            )
+            return [*query.alias_column_names, *(field.name for field in fields)]
         return query.named_selects if isinstance(query, exp.Query | exp.UDTF) else []
 
     def _source(self, name: str) -> Scope | exp.Expr | None:
@@ -221,6 +269,12 @@ class _Scope:
 
     def _options(self) -> list[str]:
         return [name for columns in self._known.values() for name in columns]
+
+
+def _is_open(source: Scope | exp.Expr) -> bool:
+    """Whether it is an UNNEST whose items have no known type yet."""
+    unnest = source.expression if isinstance(source, Scope) else None
+    return isinstance(unnest, exp.Unnest) and (unnest.type is None or unnest.type.is_type(exp.DType.UNKNOWN))
 
 
 def _make_absent(node: exp.Expr, options: list[str]) -> None:

@@ -409,3 +409,26 @@ def test_an_item_named_as_its_sequence_in_another_case_is_the_item(opened: duckd
         SELECT segmentSequence.SegmentLabel FROM t
         CROSS JOIN UNNEST(segmentSequence.SegmentSequence) AS segmentSequence ORDER BY 1"""
     assert ask(opened, sql) == [("one",), ("two",)]
+
+
+SHARED_NAME = """WITH t AS (
+    SELECT 1 AS id, [STRUCT(2 AS id, [STRUCT(3 AS v)] AS inner_items)] AS items, [4] AS inner_items
+)
+"""
+
+
+def test_a_name_that_row_and_item_have_is_ambiguous_beside_both(opened: duckdb.DuckDBPyConnection) -> None:
+    message = r"^line 4, column \d+: {} is ambiguous: .*; write t\.{}, or name the items"
+    with pytest.raises(QueryError, match=message.format("id", "id")):
+        ask(opened, SHARED_NAME + "SELECT id FROM t, UNNEST(items)")
+    with pytest.raises(QueryError, match=message.format("inner_items", "inner_items")):
+        ask(opened, SHARED_NAME + "SELECT v FROM t, UNNEST(items), UNNEST(inner_items)")
+    assert ask(opened, SHARED_NAME + "SELECT i.id, v FROM t, UNNEST(items) i, UNNEST(i.inner_items)") == [
+        (2, 3)
+    ]
+    assert ask(opened, SHARED_NAME + "SELECT (SELECT id FROM UNNEST(items)) FROM t") == [(2,)]
+
+
+def test_a_group_named_as_a_column_of_the_answer_is_that_column(opened: duckdb.DuckDBPyConnection) -> None:
+    sql = SHARED_NAME + "SELECT i.id, COUNT(*) FROM t, UNNEST(items) i GROUP BY id ORDER BY id"
+    assert ask(opened, sql) == [(2, 1)]
