@@ -10,6 +10,8 @@ from harvester.errors import QueryError
 from harvester.query.bigquery.names import place_of
 
 _INTEGERS: Final = frozenset({exp.DType.INT, exp.DType.SMALLINT, exp.DType.TINYINT, exp.DType.MEDIUMINT})
+# The weeks of a year, 0 before its first Sunday or Monday.
+_WEEKS: Final = {"WEEK": "%U", "WEEK(SUNDAY)": "%U", "WEEK(MONDAY)": "%W"}
 # FORMAT's specifiers: flags, width, precision, kind.
 _SPECIFIER: Final = re.compile(r"%(?:%|[-+ 0#]*\d*(?:\.\d+)?([a-zA-Z]))")
 
@@ -122,10 +124,59 @@ def _cut(items: exp.Expr, limit: exp.Limit) -> exp.Expr:
 
 
 def _extracted_dates(query: exp.Expr) -> exp.Expr:
-    """`EXTRACT(DATE FROM x)` is a cast."""
+    """`EXTRACT(DATE FROM x)` is a cast; days of a week count from 1, weeks begin on Sunday."""
     for node in list(query.find_all(exp.Extract)):
-        if node.name.upper() == "DATE":
+        part = node.this.sql("bigquery").upper()
+        if part == "DATE":
             node.replace(exp.Cast(this=node.expression, to=exp.DataType(this=exp.DType.DATE)))
+        elif part == "DAYOFWEEK":
+            node.replace(exp.Paren(this=exp.Add(this=node.copy(), expression=exp.Literal.number(1))))
+        elif part in _WEEKS:
+            week = exp.Anonymous(
+                this="STRFTIME", expressions=[node.expression, exp.Literal.string(_WEEKS[part])]
+            )
+            node.replace(exp.Cast(this=week, to=exp.DataType(this=exp.DType.BIGINT)))
+        elif part == "ISOWEEK":
+            node.set("this", exp.var("WEEK"))
+        elif part.startswith("WEEK"):
+            raise QueryError(f"{place_of(node)}: EXTRACT({part} FROM ...) cannot be translated")
+    return query
+
+
+def _complete_units(query: exp.Expr) -> exp.Expr:
+    """`TIMESTAMP_DIFF` counts units that are complete, the other functions the boundaries between."""
+    for node in list(query.find_all(exp.TimestampDiff)):
+        unit = exp.Literal.string(node.args["unit"].name.lower())
+        ends = [exp.cast(end, exp.DType.TIMESTAMP, dialect="duckdb") for end in (node.expression, node.this)]
+        node.replace(exp.Anonymous(this="DATESUB", expressions=[unit, *ends]))
+    return query
+
+
+def _positions_in_text(query: exp.Expr) -> exp.Expr:
+    """`SUBSTR` reads the position 0 as 1; DuckDB cannot search from the end."""
+    for part in query.find_all(exp.Substring):
+        start = part.args.get("start")
+        if start is not None and start.is_int and int(start.name) == 0:
+            part.set("start", exp.Literal.number(1))
+    for search in query.find_all(exp.StrPosition):
+        if isinstance(search.args.get("position"), exp.Neg):
+            raise QueryError(f"{place_of(search)}: INSTR from the end of a text cannot be translated")
+    return query
+
+
+def _quotients(query: exp.Expr) -> exp.Expr:
+    """`IEEE_DIVIDE` is DuckDB's division."""
+    for node in list(query.find_all(exp.Anonymous)):
+        if node.name.upper() == "IEEE_DIVIDE" and len(node.expressions) == 2:
+            above, below = (exp.cast(value, exp.DType.DOUBLE) for value in node.expressions)
+            node.replace(exp.Paren(this=exp.Div(this=above, expression=below, typed=False, safe=False)))
+    return query
+
+
+def _items_as_structs(query: exp.Expr) -> exp.Expr:
+    """The items of an array that is written out stay structs, whose fields are named as any others."""
+    for unnest in query.find_all(exp.Unnest):
+        unnest.set("explode_array", None)
     return query
 
 
@@ -183,6 +234,10 @@ CHANGES: Final[tuple[Callable[[exp.Expr], exp.Expr], ...]] = (
     _limited_aggregates,
     _sorted_texts,
     _extracted_dates,
+    _complete_units,
+    _positions_in_text,
+    _quotients,
+    _items_as_structs,
     _ignored_nulls,
     _orders,
 )

@@ -140,6 +140,8 @@ class _Script:
         return tree.transform(self._replaced)
 
     def _replaced(self, node: exp.Expr) -> exp.Expr:
+        if isinstance(node, exp.SessionParameter) or (isinstance(node, exp.Parameter) and not node.name):
+            raise QueryError(f"{place_of(node.parent or node)}: system variables (@@) cannot be translated")
         if isinstance(node, exp.Parameter):
             return self._parameter(node)
         if isinstance(node, exp.Placeholder):

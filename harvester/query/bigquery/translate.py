@@ -81,10 +81,21 @@ def _translated(query: exp.Query, views: Views, *, errors_as_null: bool, with_pl
         text = changed.sql("duckdb", identify=True, comments=with_places, unsupported_level=ErrorLevel.RAISE)
         _refuse_unknown_functions(sqlglot.parse_one(text, read="duckdb"), query)
     except UnsupportedError as error:
-        raise QueryError(f"{place_of(query)}: cannot be translated: {_plain(error)}") from error
+        raise QueryError(_refusal(query, _plain(error))) from error
     except (SqlglotError, RecursionError) as error:
         raise QueryError(f"cannot be translated: {_plain(error)}") from error
     return text
+
+
+def _refusal(query: exp.Expr, reason: str) -> str:
+    """Name the innermost call that DuckDB has no counterpart of, as BigQuery calls it."""
+    for call in reversed(list(query.find_all(exp.Func))):
+        try:
+            call.sql("duckdb", unsupported_level=ErrorLevel.RAISE)
+        except UnsupportedError:
+            name = call.sql("bigquery", comments=False).partition("(")[0]
+            return f"{place_of(call)}: {name}() cannot be translated"
+    return f"{place_of(query)}: cannot be translated: {reason}"
 
 
 def _refuse_what_has_no_counterpart(query: exp.Expr) -> None:
@@ -93,6 +104,9 @@ def _refuse_what_has_no_counterpart(query: exp.Expr) -> None:
         raise QueryError(
             f"{place_of(version)}: FOR SYSTEM_TIME cannot be translated: a dataset has one state"
         )
+    collation = query.find(exp.Collate)
+    if collation is not None:
+        raise QueryError(f"{place_of(collation)}: COLLATE cannot be translated")
 
 
 def _refuse_unknown_functions(translated: exp.Expr, query: exp.Expr) -> None:

@@ -50,6 +50,9 @@ def read_values_as_bigquery(query: exp.Expr) -> None:
             _cast_to_text(value)
     for node in list(query.find_all(*_DATE_FUNCTIONS, exp.Sum, exp.CountIf)):
         _keep_type(node)
+    for cast in query.find_all(exp.Cast):
+        if cast.to.is_type(*exp.DataType.INTEGER_TYPES) and cast.this.is_type(*exp.DataType.REAL_TYPES):
+            cast.this.replace(exp.Round(this=cast.this.copy()))  # a half away from zero, not to even
 
 
 def _keep_type(node: exp.Expr) -> None:
