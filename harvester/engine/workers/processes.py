@@ -154,17 +154,21 @@ class _Worker:
     async def start(cls, total: CrawlProgress) -> Self:
         """Start the process; return before it is ready, which takes half a second."""
         ours, theirs = socket.socketpair()
-        with theirs:
-            process = await anyio.open_process(
-                [sys.executable, "-c", _ENTRY, str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=None,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C in a terminal reaches the main process alone
-                env={**MEMORY, **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            )
-        return cls(process, await Channel.over(ours), total)
+        try:
+            with theirs:
+                process = await anyio.open_process(
+                    [sys.executable, "-c", _ENTRY, str(theirs.fileno())],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=None,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,  # Ctrl-C in a terminal reaches the main process alone
+                    env={**MEMORY, **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                )
+            return cls(process, await Channel.over(ours), total)
+        except BaseException:  # also a cancellation; without our end, a process that was started ends
+            ours.close()
+            raise
 
     async def configure(self, settings: WorkerSettings, lock: int) -> None:
         """Send the lock's descriptor, the settings and the log level."""

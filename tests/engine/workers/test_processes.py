@@ -1,5 +1,6 @@
 """Crawls in several processes give the same rows even if any process dies."""
 
+import gc
 import logging
 import os
 import signal
@@ -264,3 +265,28 @@ def test_workers_that_cannot_start_end_the_crawl(
     with pytest.raises(WorkerError, match="exit status 7"):
         run(demo.toml(tmp_path, select=SELECTION, limits=LIMITS))
     assert not workers()
+
+
+def test_a_crawl_that_is_cancelled_while_a_worker_starts_leaves_no_socket(
+    demo: RecordedDemo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sockets() -> int:
+        return sum(
+            "socket:" in str(one.readlink()) for one in Path("/proc/self/fd").iterdir() if one.is_symlink()
+        )
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+
+            async def never(*_: Any, **__: Any) -> None:
+                tasks.cancel_scope.cancel()
+                await anyio.sleep_forever()
+
+            monkeypatch.setattr(anyio, "open_process", never)
+            toml = demo.toml(tmp_path, select=SELECTION, limits=LIMITS)
+            await crawl(load(toml), CrawlProgress(), CrawlOptions())
+
+    gc.collect()
+    before = sockets()
+    anyio.run(main)
+    assert sockets() == before
