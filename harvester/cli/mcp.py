@@ -53,6 +53,8 @@ def command(
         server = MCPServer("harvester", instructions=_INSTRUCTIONS, version=VERSION, log_level="WARNING")
         add_tools(server, tools)
         server.run("stdio")
+    except* BrokenPipeError:
+        pass  # the client has gone
     finally:
         tools.close()
 

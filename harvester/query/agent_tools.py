@@ -298,6 +298,11 @@ class AgentTools:
             texts = [json_texts(column) for column in first.columns]
             for cells in zip(*(column.to_pylist() for column in texts), strict=True):
                 characters += sum(map(len, cells))
+                if most is not None and not rows and characters > _MOST_CHARACTERS:
+                    raise QueryError(
+                        f"the first row has {characters:,} characters; the most are {_MOST_CHARACTERS:,}: "
+                        "name fewer columns, fields of a sequence, or left(column, 1000)"
+                    )
                 if most is not None and (len(rows) == most or (rows and characters > _MOST_CHARACTERS)):
                     return rows, True
                 values = [json.loads(cell, parse_float=_number) for cell in cells]

@@ -158,6 +158,12 @@ def test_rows_are_bounded_in_number_and_size(ask: Ask) -> None:
     assert truncated
 
 
+def test_a_row_that_is_too_long_is_refused(ask: Ask) -> None:
+    answer = ask("run_sql", sql="SELECT repeat('x', 1_000_000) AS text")
+    assert "the first row has 1,000,002 characters; the most are 200,000" in answer
+    assert len(answer) < 300
+
+
 def test_a_query_that_takes_too_long_is_stopped_and_the_next_one_runs(ask: Ask) -> None:
     endless = "SELECT count(*) FROM range(100000000000) a(x), range(1000) b(y) WHERE x * y % 7 = 3"
     assert f"stopped after {SECONDS} s" in ask("run_sql", sql=endless)
