@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import duckdb
 from pydicom._uid_dict import UID_dictionary
@@ -12,7 +13,7 @@ from harvester.audits.conformance.levels import Fields
 from harvester.audits.conformance.required import NOT_LISTED
 from harvester.audits.conformance.standard import iod, iod_name
 from harvester.audits.conformance.value_checks import MORE_EMPTY_ELEMENTS
-from harvester.catalog.database import literal
+from harvester.catalog.database import identifier, literal
 from harvester.query.sql_types import DuckDBPyType
 
 
@@ -35,6 +36,13 @@ class ConformanceOptions:
     memory: str = "2GB"
 
 
+_SMALL: Final = 1000  # instances
+_IDENTITY: Final = ("collection_id", "Modality", "SeriesInstanceUID", "SOPInstanceUID", "instance_url")
+_ALWAYS: Final = frozenset(
+    {"bulk_data", "empty_elements", "invalid_elements"}
+)  # say what is not in its column
+
+
 @dataclass(frozen=True, slots=True)
 class ClassPlan:
     """The checks of the instances of one SOP class.
@@ -48,6 +56,7 @@ class ClassPlan:
         items: The checks of the items of sequences.
         invalid: Checks of `invalid_elements`, by the SQL condition on an entry.
         unchecked: What is not checked, and why.
+        is_small: Whether its instances are few; they are then copied, and queried often at little cost.
     """
 
     sop_class_uid: str
@@ -58,6 +67,7 @@ class ClassPlan:
     items: Sequence[ItemChecks] = ()
     invalid: Mapping[str, int] = field(default_factory=dict)
     unchecked: Mapping[str, str] = field(default_factory=dict)
+    is_small: bool = False
 
 
 def class_plans(connection: duckdb.DuckDBPyConnection, options: ConformanceOptions) -> list[ClassPlan]:
@@ -67,22 +77,36 @@ def class_plans(connection: duckdb.DuckDBPyConnection, options: ConformanceOptio
               FROM (SELECT SOPClassUID, Modality, count(*) AS n FROM instances
                     WHERE {options.where} GROUP BY ALL)
               GROUP BY uid ORDER BY n DESC, uid"""
+    classes = connection.execute(sql).fetchall()
+    small = [uid for uid, count, _ in classes if count <= _SMALL]
+    present = _present(connection, fields, options.where, small)
     plans = []
-    for uid, count, modalities in connection.execute(sql).fetchall():
+    for uid, count, modalities in classes:
         if options.sop_classes and uid not in options.sop_classes:
             continue
         name = iod_name(uid)
         if options.selection.iods and name not in options.selection.iods:
             continue
-        source = _source(fields, options, uid, modalities)
+        of_class = present.get(uid, fields)
+        source = _source(of_class, options, uid, modalities)
         if name is None:
             checks = CheckList(options.selection)
             plans.append(ClassPlan(uid, count, source, checks.checks, _unknown(uid, checks, options)))
             continue
-        one = ClassChecks(iod(name), fields, options.selection)
+        one = ClassChecks(iod(name), of_class, options.selection)
         checks = one.checks
         plans.append(
-            ClassPlan(uid, count, source, checks.checks, one.top, one.items, one.invalid, checks.unchecked)
+            ClassPlan(
+                uid,
+                count,
+                source,
+                checks.checks,
+                one.top,
+                one.items,
+                one.invalid,
+                checks.unchecked,
+                is_small=uid in present,
+            )
         )
     return plans
 
@@ -106,6 +130,29 @@ def _fields(connection: duckdb.DuckDBPyConnection) -> Fields:
     }
 
 
+def _present(
+    connection: duckdb.DuckDBPyConnection, fields: Fields, where: str, uids: Sequence[str]
+) -> dict[str, Fields]:
+    """The columns that have a value in a class, by class: most columns are of other classes.
+
+    A query of few instances costs what its length costs, and a check of an absent column is short.
+    """
+    if not uids:
+        return {}
+    counts = ", ".join(f"count({identifier(name)})" for name in fields)
+    classes = ", ".join(map(literal, uids))
+    sql = f"""SELECT COALESCE(SOPClassUID, '') AS uid, {counts} FROM instances
+              WHERE ({where}) AND COALESCE(SOPClassUID, '') IN ({classes}) GROUP BY uid"""
+    return {
+        uid: {
+            name: kind
+            for (name, kind), count in zip(fields.items(), found, strict=True)
+            if count or name in _ALWAYS
+        }
+        for uid, *found in connection.execute(sql).fetchall()
+    }
+
+
 def _source(fields: Fields, options: ConformanceOptions, uid: str, modalities: list[str | None]) -> str:
     """The instances of a class. Parts of other modalities are not opened: folders have the modality."""
     not_listed = f"CASE WHEN {MORE_EMPTY_ELEMENTS} THEN '{NOT_LISTED}' ELSE e.path END"
@@ -125,4 +172,5 @@ def _source(fields: Fields, options: ConformanceOptions, uid: str, modalities: l
     same = f"SOPClassUID = {literal(uid)}" if uid else "COALESCE(SOPClassUID, '') = ''"
     of_class = f"({options.where}) AND {same} AND {folders}"
     lists.append("COALESCE(SeriesInstanceUID, instance_url) AS subject")
-    return f"FROM (SELECT *, {', '.join(lists)} FROM instances WHERE {of_class}) WHERE true"
+    columns = ", ".join(map(identifier, dict.fromkeys((*_IDENTITY, *fields))))
+    return f"FROM (SELECT {columns}, {', '.join(lists)} FROM instances WHERE {of_class}) WHERE true"

@@ -31,12 +31,19 @@ class ClassScan:
         connection: The open dataset.
         plan: What is checked.
         keys: The columns by which findings are grouped.
+
+    Attributes:
+        source: `FROM ... WHERE ...` of the instances.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, plan: ClassPlan, keys: str) -> None:
         self._connection = connection
         self._plan = plan
         self._keys = keys
+        self.source = plan.source
+        if plan.is_small:
+            execute(connection, f"CREATE OR REPLACE TEMP TABLE checked AS SELECT * {plan.source}")
+            self.source = "FROM checked WHERE true"
         flags = [case.flag for case in plan.top]
         flags.append("len(invalid_paths) > 0" if plan.invalid else "false")
         flags += [one.flag for one in plan.items[:_SEQUENCES]]
@@ -45,7 +52,7 @@ class ClassScan:
         bits = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
         paths = ", ".join(f"{_top_paths(name)} AS {name}" for name in _PATHS)
         grouped = ", ".join(f"any_value({name}) AS {name}" for name in _PATHS)
-        inner = f"SELECT {keys}, instance_url, {bits}, {paths} {plan.source}"
+        inner = f"SELECT {keys}, instance_url, {bits}, {paths} {self.source}"
         execute(
             connection,
             f"""CREATE OR REPLACE TEMP TABLE scanned AS
@@ -57,7 +64,7 @@ class ClassScan:
         for start in range(_SEQUENCES, len(plan.items), _SEQUENCES):
             some = [one.flag for one in plan.items[start : start + _SEQUENCES]]
             parts = _bit_columns(some)
-            inner = f"SELECT {', '.join(f'{sql} AS {name}' for name, sql in parts.items())} {plan.source}"
+            inner = f"SELECT {', '.join(f'{sql} AS {name}' for name, sql in parts.items())} {self.source}"
             found = self._which(some, parts, f"FROM ({inner})")
             self._flagged |= {len(flags) + start - _SEQUENCES + number: "true" for number in found}
 
@@ -105,11 +112,11 @@ class ClassScan:
                 GROUP BY {keys}, id"""
         columns = f"{keys}, instance_url"
         details = [
-            f"SELECT {columns}, unnest(found) AS id FROM ({one.unnested(plan.source, columns)})"
+            f"SELECT {columns}, unnest(found) AS id FROM ({one.unnested(self.source, columns)})"
             for one in self.suspected
         ]
         if self.has_invalid:
-            details.append(_invalid(plan, columns))
+            details.append(_invalid(plan, self.source, columns))
         for detail in details:
             yield f"""
                 SELECT {keys}, id, count(*) AS instances, CAST(sum(n) AS BIGINT) AS findings,
@@ -136,11 +143,11 @@ def _top_paths(column: str) -> str:
     return f"[p FOR p IN {column} IF {kept}]"
 
 
-def _invalid(plan: ClassPlan, columns: str) -> str:
+def _invalid(plan: ClassPlan, source: str, columns: str) -> str:
     cases = " ".join(f"WHEN {condition} THEN {number}" for condition, number in plan.invalid.items())
     return f"""
         SELECT {columns}, CASE {cases} END AS id, e.path AS path
-        FROM (SELECT {columns}, unnest(invalid_elements) AS e {plan.source} AND len(invalid_elements) > 0)
+        FROM (SELECT {columns}, unnest(invalid_elements) AS e {source} AND len(invalid_elements) > 0)
         WHERE CASE {cases} END IS NOT NULL"""
 
 
@@ -151,14 +158,14 @@ def findings(connection: duckdb.DuckDBPyConnection, plan: ClassPlan) -> Iterator
     queries = []
     if scan.top:
         queries.append(
-            f"SELECT {keep}, unnest({numbers(scan.top)}) AS id, CAST(NULL AS VARCHAR) AS path {plan.source}"
+            f"SELECT {keep}, unnest({numbers(scan.top)}) AS id, CAST(NULL AS VARCHAR) AS path {scan.source}"
         )
     queries += [
-        f"SELECT {keep}, unnest(found) AS id, path FROM ({one.unnested(plan.source, keep)})"
+        f"SELECT {keep}, unnest(found) AS id, path FROM ({one.unnested(scan.source, keep)})"
         for one in scan.suspected
     ]
     if scan.has_invalid:
-        queries.append(_invalid(plan, keep))
+        queries.append(_invalid(plan, scan.source, keep))
     for query in queries:
         for batch in read(connection, query):
             yield _batch(plan, batch)
