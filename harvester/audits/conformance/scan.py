@@ -17,7 +17,7 @@ from harvester.messages import one_line
 
 _BATCH_ROWS: Final = 65_536
 _BITS: Final = 62
-_SEQUENCES: Final = 24
+_SEQUENCES: Final = 10
 _PATHS: Final = ("empty_elements", "bulk_paths", "invalid_paths")
 
 
