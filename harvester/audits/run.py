@@ -1,5 +1,6 @@
 """Runs an audit: the query of each rule over a dataset, and their findings into a file."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -121,9 +122,13 @@ def run_audit(config: AuditConfig, on_rule: Callable[[str], None] = lambda _: No
     on_rule("the cohort")
     cohort = read_cohort(config, dataset)
     folder = f"{AUDITS}/{started_at:%Y%m%dT%H%M%S.%fZ}-{file_name(config.name)}"
-    tables = {**cohort.tables, **_tiff_directories(config, dataset, cohort, on_rule)}
+    directories = _tiff_directories(config, dataset, cohort, on_rule)
+    unread = directories if isinstance(directories, str) else None
+    tables = (
+        cohort.tables if isinstance(directories, str) else {**cohort.tables, "tiff_directories": directories}
+    )
     options = DatabaseOptions(config.settings.memory, tables=tables, rows=cohort.rows, asked_often=True)
-    context = AuditContext(cohort.expected_known, directories_read="tiff_directories" in tables)
+    context = AuditContext(cohort.expected_known, unread)
     with (
         closing(open_dataset(dataset.location, options)) as connection,
         dataset.storage.write(f"{folder}/{FINDINGS}") as stream,
@@ -154,11 +159,11 @@ def run_audit(config: AuditConfig, on_rule: Callable[[str], None] = lambda _: No
 
 def _tiff_directories(
     config: AuditConfig, dataset: Dataset, cohort: Cohort, on_rule: Callable[[str], None]
-) -> dict[str, pa.Table]:
-    """Read the TIFF directories of a sample of the dual-personality objects, if a rule needs them."""
+) -> pa.Table | str:
+    """The TIFF directories of a sample of the dual-personality objects, or why they were not read."""
     rules = [rule for rule in config.rules if isinstance(rule, DualPersonality)]
     if not rules:
-        return {}
+        return "no rule needs them"
     options = DatabaseOptions(memory=config.settings.memory, tables=cohort.tables, rows=cohort.rows)
     etags: dict[str, str | None] = {}
     with closing(open_dataset(dataset.location, options)) as connection:
@@ -169,10 +174,15 @@ def _tiff_directories(
                       WHERE preamble = 'tiff' AND {rule.parameter_condition()} {sample}"""
             etags |= {row["instance_url"]: row["etag"] for row in _rows(connection, sql, rule.label)}
     if not etags:
-        return {"tiff_directories": DIRECTORIES.empty_table()}
+        return DIRECTORIES.empty_table()
+    endpoint, last = config.crawl.source.endpoint, _last_endpoint(dataset)
+    if endpoint is None and last is not None:
+        # A dataset from others must not choose the server that gets requests, and perhaps credentials.
+        setting = f"[source] endpoint = {json.dumps(last)}"
+        return f"the last crawl read the objects from {last}; {setting} reads them there"
     on_rule(f"TIFF directories of {len(etags):,} objects")
-    read = read_directories(list(etags.items()), config.crawl.source.endpoint or _last_endpoint(dataset))
-    return {} if read is None else {"tiff_directories": read}
+    read = read_directories(list(etags.items()), endpoint)
+    return "the objects cannot be reached from here" if read is None else read
 
 
 def _last_endpoint(dataset: Dataset) -> str | None:

@@ -89,11 +89,20 @@ def test_headers_that_are_there_are_not_harvested_again(demo: RecordedDemo, tmp_
     assert (run("audit", config).status, demo.objects) == (0, [])
 
 
-def test_objects_are_read_where_the_last_crawl_has_read_them(demo: RecordedDemo, tmp_path: Path) -> None:
+def test_objects_are_read_from_the_endpoint_of_the_configuration_alone(
+    demo: RecordedDemo, tmp_path: Path
+) -> None:
     anyio.run(crawl, load(demo.toml(tmp_path, select='Modality = "US"')), CrawlProgress())
     demo.forget()
     config = tmp_path / "audit.toml"
-    config.write_text(f"dataset = '{tmp_path}/dataset'\n[[rules]]\nrule = 'dual_personality'\n")
+    text = f"dataset = '{tmp_path}/dataset'\n[[rules]]\nrule = 'dual_personality'\n"
+    config.write_text(text)
+    (outcome,) = run_audit(load_audit(config)).outcomes
+    assert (outcome.skipped or "").startswith("the last crawl read the objects from http://127.0.0.1:")
+    assert demo.objects == []
+    source = re.search(r"endpoint = .*?\"(?= )", outcome.skipped or "")
+    assert source is not None
+    config.write_text(f"{text}[source]\n{source.group()}\n")
     (outcome,) = run_audit(load_audit(config)).outcomes
     assert outcome.checked
     assert set(demo.objects)

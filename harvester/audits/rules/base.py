@@ -56,11 +56,11 @@ class AuditContext:
     Attributes:
         expected_known: Whether a catalog or a plan lists the expected series (`expected_series`); then
             `found_series` counts the instances of each.
-        directories_read: Whether TIFF directories were read (`tiff_directories`).
+        unread_directories: Why TIFF directories were not read; None: they were (`tiff_directories`).
     """
 
     expected_known: bool = False
-    directories_read: bool = False
+    unread_directories: str | None = None
 
 
 class Rule(BaseModel, ABC):

@@ -124,7 +124,7 @@ class DualPersonality(Rule):
 
     def skip_reason(self, context: AuditContext) -> str | None:
         """Skipped if the directories could not be read."""
-        return None if context.directories_read else "the objects cannot be reached from here"
+        return context.unread_directories
 
     def rule_condition(self) -> str:
         """Objects whose directories were read."""
