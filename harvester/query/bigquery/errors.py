@@ -1,10 +1,11 @@
 """DuckDB's errors about a translated query, in the terms of the query that the user wrote."""
 
 import re
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from sqlglot import exp
+from sqlglot.errors import ParseError
 
 from harvester.messages import one_line
 from harvester.query.bigquery.names import place_of
@@ -28,6 +29,7 @@ _TYPES: Final = {
     "TIMESTAMP": "DATETIME",
 }
 _TYPE: Final = re.compile(rf"\b({'|'.join(_TYPES)})\b")
+_COLOUR: Final = re.compile(r"\x1b\[\d*m")
 _INTERNAL: Final = re.compile(r'"?_\d+"?\."?item_\d+"?\.|"?\b_\d+"?\.')
 
 
@@ -36,6 +38,40 @@ def mark_places(query: exp.Expr) -> None:
     for node in query.find_all(exp.Column, exp.Func):
         if any(inner.meta.get("line") is not None for inner in node.walk()):
             node.comments = [place_of(node)]
+
+
+def syntax_error(error: Exception, sql: str) -> str:
+    """A syntax error of sqlglot in one line: the place where the token begins, and what is wrong there."""
+    if isinstance(error, RecursionError):
+        return "the query is nested too deeply"
+    if isinstance(error, ParseError) and error.errors:
+        return _parse_error(error.errors[0], sql)
+    missing = re.match(r"Missing (.+) from \d+:(\d+)$", str(error.__cause__), re.DOTALL)
+    if missing is not None:
+        return f"{_place(sql, int(missing[2]))}: the {missing[1]} that begins here is not closed"
+    if "/*" in sql and "*/" not in sql[sql.rindex("/*") :]:
+        return f"{_place(sql, sql.rindex('/*'))}: the comment that begins here is not closed"
+    return one_line(f"the SQL text cannot be read: {_COLOUR.sub('', str(error))}")[:300]
+
+
+def _parse_error(first: Mapping[str, Any], sql: str) -> str:
+    token = first.get("highlight") or ""
+    start = sum(len(line) + 1 for line in sql.split("\n")[: first["line"] - 1]) + first["col"] - len(token)
+    what = str(first.get("description", ""))
+    expected = re.match(r"Expect(?:ed|ing) (.+?)(?: but got (<.*))?$", what, re.DOTALL)
+    if expected is not None and expected[2] and "SENTINEL" not in expected[2]:
+        text = f"expected {expected[1]}, not {token!r}"
+    elif expected is not None:
+        text = f"expected {expected[1]} near {token!r}"
+    elif what.startswith("Required keyword"):
+        text = f"something is missing near {token!r}"
+    else:
+        text = f"unexpected {token!r}"
+    return one_line(f"{_place(sql, max(start, 0))}: {text}")[:300]
+
+
+def _place(sql: str, offset: int) -> str:
+    return f"line {sql.count(chr(10), 0, offset) + 1}, column {offset - sql.rfind(chr(10), 0, offset)}"
 
 
 def own_words(message: str, sql: str) -> str:
@@ -71,5 +107,4 @@ def _named_places(text: str, sql: str) -> Iterator[str]:
     for word in sorted(set(re.findall(r"[A-Za-z_]\w{2,}", text)), key=len, reverse=True):
         found = re.search(rf"\b{word}\b", sql, re.IGNORECASE)
         if found is not None:
-            line = sql.count("\n", 0, found.start()) + 1
-            yield f"line {line}, column {found.start() - sql.rfind(chr(10), 0, found.start())}"
+            yield _place(sql, found.start())

@@ -8,11 +8,11 @@ from typing import Any, Final, TypeAlias
 import sqlglot
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
-from sqlglot.errors import ParseError, SqlglotError
+from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
 
 from harvester.errors import QueryError
-from harvester.messages import one_line
+from harvester.query.bigquery.errors import syntax_error
 from harvester.query.bigquery.names import place_of
 
 Parameters: TypeAlias = Mapping[str, Any]
@@ -45,7 +45,7 @@ def _statements(sql: str) -> Iterator[tuple[str, str]]:
     try:
         tokens = Dialect.get_or_raise("bigquery").tokenize(sql)
     except SqlglotError as error:
-        raise QueryError(f"the SQL text cannot be read: {_plain(error)}") from error
+        raise QueryError(syntax_error(error, sql)) from error
     statement: list[Token] = []
     for token in [*tokens, None]:
         if token is not None and token.token_type != TokenType.SEMICOLON:
@@ -199,15 +199,5 @@ def _typed(value: exp.Expr, kind: exp.Expr | None) -> exp.Expr:
 def _parse(text: str) -> exp.Expr:
     try:
         return sqlglot.parse_one(text, read="bigquery")
-    except ParseError as error:
-        first = error.errors[0] if error.errors else {}
-        near = f" near {first['highlight']!r}" if first.get("highlight") else ""
-        place = f"line {first.get('line', 1)}, column {first.get('col', 1)}"
-        raise QueryError(f"{place}: {one_line(str(first.get('description', error)))}{near}") from error
     except (SqlglotError, RecursionError) as error:
-        raise QueryError(_plain(error)) from error
-
-
-def _plain(error: Exception) -> str:
-    """An error of sqlglot on one line, without the colours that it marks the place with."""
-    return one_line(re.sub(r"\x1b\[\d*m", "", str(error)))[:300]
+        raise QueryError(syntax_error(error, text)) from error

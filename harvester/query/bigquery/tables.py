@@ -40,9 +40,9 @@ def use_own_tables(query: exp.Expr, views: Container[str]) -> None:
     """
     defined = {cte.alias.lower() for cte in query.find_all(exp.CTE)}
     for table in list(query.find_all(exp.Table)):
-        if not isinstance(table.this, exp.Identifier) or (not table.db and table.name.lower() in defined):
+        if not isinstance(table.this, exp.Identifier | exp.Dot):
             continue
-        if table.db and _is_item_of_row(table):
+        if (not table.db and table.name.lower() in defined) or (table.db and _is_item_of_row(table)):
             continue
         view = _view(table, views)
         if not table.alias and view != table.name:
@@ -64,7 +64,7 @@ def _view(table: exp.Table, views: Container[str]) -> str:
             f"{place_of(table)}: {full}: clinical data are not in DICOM headers, so a harvest has none; "
             "idc-index's get_clinical_table() gets them"
         )
-    if table.db and not _DATASET.fullmatch(table.db):
+    if table.db and not (isinstance(table.this, exp.Identifier) and _DATASET.fullmatch(table.db)):
         raise QueryError(
             f"{place_of(table)}: {full} is no table of IDC; name a table of bigquery-public-data.idc_current "
             "or of bigquery-public-data.idc_v<number>"

@@ -328,8 +328,15 @@ def test_a_variable_has_the_type_that_it_was_declared_with(opened: duckdb.DuckDB
             "SELECT 1\nFROM `x.idc_current.dicom_all`\nFOR SYSTEM_TIME AS OF TIMESTAMP '2020-01-01'",
             r"FOR SYSTEM_TIME cannot be translated: a dataset has one state$",
         ),
-        ("SELECT a\nFROM (SELECT", r"^line 2, column 12: Expecting"),
-        ("SELECT 'open", "^the SQL text cannot be read: "),
+        ("SELECT a\nFROM (SELECT", r"^line 2, column 7: expected \) near 'SELECT'$"),
+        ("SELECT * FROM {table}", r"^line 1, column 15: expected table name, not '\{'$"),
+        ("SELECT a\nFROM t JOIN", r"^line 2, column 8: expected table name near 'JOIN'$"),
+        ("SELECT a b 'c' FROM t", r"^line 1, column 12: unexpected \"'c'\"$"),
+        ("SELECT a\nFROM t WHERE a = ", r"^line 2, column 16: something is missing near '='$"),
+        ("SELECT %(x)s FROM t", r"^line 1, column 12: something is missing near 's'$"),
+        ("SELECT 1;\nSELECT 'open", r"^line 2, column 8: the ' that begins here is not closed$"),
+        ("SELECT 1 /* open", r"^line 1, column 10: the comment that begins here is not closed$"),
+        ("SELECT * FROM nowhere.x.y.z", r"^line 1, column 15: nowhere\.x\.y\.z is no table of IDC; name"),
     ],
 )
 def test_what_cannot_be_translated_is_named_with_its_line(sql: str, message: str) -> None:
