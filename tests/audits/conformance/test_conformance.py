@@ -293,6 +293,15 @@ def test_binary_values_of_items_are_checked() -> None:
     ]
 
 
+def test_a_class_whose_objects_have_no_pixel_data_is_checked() -> None:
+    bare = BASES["CT"]()
+    del bare.PixelData
+    rows = table([bare])
+    keywords = rows.column_names.index("pixel_data_keyword")
+    rows = rows.set_column(keywords, "pixel_data_keyword", pa.array([None], pa.string()))
+    assert findings(rows)["0"] == Counter({("missing", "PixelData"): 1})
+
+
 def test_type_2_is_not_reported_where_empty_elements_are_too_many_to_list() -> None:
     many = BASES["CT"]()
     many.ReferencedImageSequence = [Dataset() for _ in range(1001)]
