@@ -1,13 +1,20 @@
 """What is checked, from names as they are typed."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
+from typing import Final
 
 from harvester.audits.conformance.checks import Selection
 from harvester.audits.conformance.plans import ConformanceOptions
+from harvester.audits.conformance.standard import tables
 from harvester.audits.rules.base import SEVERITIES
 from harvester.audits.vocabulary import uid_of
+from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import ConfigError
 from harvester.messages import did_you_mean
+
+_TYPES: Final = ("1", "1C", "2", "2C", "3")
+_IGNORED: Final = re.compile(r"(?:(\w+)|(\([0-9A-F]{4},[0-9A-F]{4}\)))(?:@(.+))?", re.IGNORECASE)
 
 
 def conformance_options(  # noqa: PLR0913  one for each option
@@ -45,11 +52,36 @@ def conformance_options(  # noqa: PLR0913  one for each option
     except ValueError as error:
         raise ConfigError(f"sop_class: {error}") from None
     selection = Selection(
-        iods=frozenset(iods),
-        types=frozenset(types),
-        modules=frozenset(modules),
+        iods=_known("iod", iods, tables()["iods"]),
+        types=_known("type", types, _TYPES),
+        modules=_known("module", modules, tables()["modules"]),
         severities=frozenset(SEVERITIES[SEVERITIES.index(severity) :]),
-        ignore=frozenset(ignore),
+        ignore=frozenset(map(_ignored, ignore)),
         extended=extended,
     )
     return ConformanceOptions(classes, selection, private, where)
+
+
+def _known(option: str, names: Iterable[str], valid: Collection[str]) -> frozenset[str]:
+    for name in names:
+        if name not in valid:
+            raise ConfigError(f"{option}: {name!r} is not in PS3.3{did_you_mean(name, valid)}")
+    return frozenset(names)
+
+
+def _ignored(name: str) -> str:
+    """An attribute as checks name it: the dictionary's spelling of a keyword, a tag in upper case."""
+    parts = _IGNORED.fullmatch(name)
+    if parts is None:
+        raise ConfigError(f"ignore: {name!r} is neither a keyword nor (gggg,eeee), optionally with @MODULE")
+    keyword, tag, module = parts.groups()
+    attribute = attributes_by_keyword().get((keyword or "").lower())
+    if keyword is not None and attribute is None:
+        raise ConfigError(
+            f"ignore: {keyword!r} is no keyword of DICOM's dictionary"
+            f"{did_you_mean(keyword, [one.keyword for one in attributes_by_keyword().values()])}"
+        )
+    if module is not None:
+        _known("ignore", [module], tables()["modules"])
+    found = tag.upper() if attribute is None else attribute.keyword
+    return found if module is None else f"{found}@{module}"

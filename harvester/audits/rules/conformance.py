@@ -1,15 +1,15 @@
 """The rule that instances conform to their IOD in PS3.3."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import ClassVar
 
 import duckdb
 import pyarrow as pa
 
 from harvester.audits.conformance.check import series_findings
-from harvester.audits.conformance.checks import Selection
-from harvester.audits.conformance.plans import ConformanceOptions
-from harvester.audits.rules.base import SEVERITIES, STANDARD_COLUMNS, Rule, Severity, Texts
+from harvester.audits.conformance.options import conformance_options
+from harvester.audits.rules.base import STANDARD_COLUMNS, Rule, Severity, Texts
 
 
 class Conformance(Rule):
@@ -43,19 +43,17 @@ class Conformance(Rule):
             connection: The open dataset.
             memory: Memory limit of the database.
         """
-        options = ConformanceOptions(
-            selection=Selection(
-                iods=frozenset(self.iods),
-                types=frozenset(self.types),
-                modules=frozenset(self.modules),
-                severities=frozenset(SEVERITIES[SEVERITIES.index(self.least) :]),
-                ignore=frozenset(self.ignore),
-                extended=self.extended,
-            ),
+        options = conformance_options(
+            iods=self.iods,
+            types=self.types,
+            modules=self.modules,
+            severity=self.least,
+            ignore=self.ignore,
             private=self.private,
+            extended=self.extended,
             where=self.scope(),
-            memory=memory,
         )
+        options = replace(options, memory=memory)
         for batch in series_findings(connection, options):
             columns = {
                 **{name: batch.column(name) for name in batch.schema.names},

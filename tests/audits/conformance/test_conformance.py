@@ -32,6 +32,7 @@ from harvester.audits.conformance import (
 from harvester.audits.conformance.check import series_findings
 from harvester.audits.conformance.conditions import expressions
 from harvester.audits.conformance.expressions import Translator
+from harvester.audits.conformance.options import conformance_options
 from harvester.audits.conformance.standard import edition, iod, iod_name
 from harvester.catalog.database import in_memory
 from harvester.dicom import HeaderColumns
@@ -51,7 +52,9 @@ def table(objects: list[Dataset]) -> pa.Table:
         keywords.append(header.pixel_data_keyword)
     rows = pa.table(columns.finish())
     urls = pa.array([str(number) for number in range(len(objects))])
-    return rows.append_column("instance_url", urls).append_column("pixel_data_keyword", pa.array(keywords))
+    return rows.append_column("instance_url", urls).append_column(
+        "pixel_data_keyword", pa.array(keywords, pa.string())
+    )
 
 
 def findings(rows: pa.Table, options: ConformanceOptions | None = None) -> dict[str, Counter[Finding]]:
@@ -210,6 +213,26 @@ def test_python_selects_checks(dataset: str) -> None:
     assert harvester.conformance(url=file).arrow().schema == FINDING_COLUMNS
     with pytest.raises(ConfigError, match="severity"):
         harvester.conformance(dataset, severity="worst")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "message"),
+    [
+        ("iods", "ct-imag", "^iod: 'ct-imag' is not in PS3.3; did you mean ct-image"),
+        ("types", "5", "^type: '5' is not in PS3.3; valid: 1, 1C, 2, 2C, 3$"),
+        ("modules", "nowhere", "^module: 'nowhere' is not in PS3.3"),
+        ("ignore", "PatientNam", "^ignore: 'PatientNam' is no keyword .* did you mean PatientName"),
+        ("ignore", "PatientName@nowhere", "^ignore: 'nowhere' is not in PS3.3"),
+        ("ignore", "(10,10)", "^ignore: .* is neither a keyword nor"),
+    ],
+)
+def test_a_name_that_selects_nothing_is_refused(option: str, name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        conformance_options(**{option: [name]})  # type: ignore[arg-type]
+
+
+def test_ignored_tags_are_in_any_case() -> None:
+    assert conformance_options(ignore=["(0010,001a)"]).selection.ignore == {"(0010,001A)"}
 
 
 def test_attributes_of_items_that_the_iod_does_not_have_are_info() -> None:
