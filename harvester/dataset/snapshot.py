@@ -148,6 +148,14 @@ def locate_parts(storage: Storage, paths: Iterable[str], generation: int = 0) ->
             yield next(filter(storage.exists, kept), path)
 
 
+def missing_part_error(file: str, folder: str) -> DatasetError:
+    """The error that a part is missing for good."""
+    return DatasetError(
+        f"{file}: this part is missing, though a commit names it; "
+        f"restore it from a copy, or run `harvester repair -d {folder}`"
+    )
+
+
 def kept_generations(storage: Storage) -> list[int]:
     """The generations of which there are kept parts, in order."""
     names = {path.split("/")[2] for path in storage.list_files(REPLACED)}
@@ -188,10 +196,7 @@ def read_columns(storage: Storage) -> tuple[Snapshot, dict[TableName, pa.Schema]
         except FileNotFoundError as error:
             # Missing for good, or only replaced since its commit was read.
             if attempt and read_snapshot(storage) == snapshot:
-                message = f"{error.filename}: this part is missing, though a commit names it"
-                raise DatasetError(
-                    f"{message}; restore it from a copy, or run `harvester repair -d {storage.folder}`"
-                ) from error
+                raise missing_part_error(error.filename, storage.folder) from error
     raise DatasetError(f"{storage.location}: changes faster than it can be read; try again")
 
 

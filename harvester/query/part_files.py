@@ -1,6 +1,8 @@
 """The files behind a dataset's views: SQL variables, which follow parts that a compaction moves."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,10 +12,12 @@ from harvester.catalog.database import literal
 from harvester.dataset import TABLES, Snapshot, TableName
 from harvester.dataset.directory import LocalStorage
 from harvester.dataset.paths import REPLACED
-from harvester.dataset.snapshot import locate_parts
+from harvester.dataset.snapshot import locate_parts, missing_part_error
 from harvester.dataset.storage import Storage
+from harvester.errors import DatasetError, QueryError
 
 _FOLDER: Final = "harvest_folder"
+_MISSING_FILE: Final = re.compile(r"Cannot (?:open|access) file|No files found")
 
 
 def files_of(table: TableName) -> str:
@@ -53,6 +57,35 @@ def follow_files(connection: duckdb.DuckDBPyConnection) -> bool:
             _set(connection, table, found)
             moved = True
     return moved
+
+
+def lacks_file(error: Exception) -> bool:
+    """Whether DuckDB found no file where one was."""
+    return _MISSING_FILE.search(str(error)) is not None
+
+
+def missing_part(connection: duckdb.DuckDBPyConnection) -> DatasetError | None:
+    """The error that names the first part that is no longer there; None where all are."""
+    folder = _value(connection, f"getvariable('{_FOLDER}')")
+    if not folder:
+        return None
+    for table in TABLES:
+        for file in _value(connection, files_of(table)) or []:
+            if not Path(file).exists():
+                return missing_part_error(file, folder)
+    return None
+
+
+@contextmanager
+def missing_parts_named(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Where a query fails because a part is missing, name it."""
+    try:
+        yield
+    except (duckdb.Error, QueryError) as error:
+        missing = missing_part(connection) if lacks_file(error) else None
+        if missing is None:
+            raise
+        raise missing from error
 
 
 def _set(connection: duckdb.DuckDBPyConnection, table: TableName, files: Sequence[str]) -> None:

@@ -16,13 +16,13 @@ from harvester.catalog.database import arrow_reader, first_row, identifier
 from harvester.config import check_choice
 from harvester.dataset import TABLES
 from harvester.dicom.dictionary import attributes_by_keyword
-from harvester.errors import QueryError
+from harvester.errors import DatasetError, QueryError
 from harvester.query.bigquery.errors import own_words
 from harvester.query.bigquery.script import NO_PARAMETERS, Parameters
 from harvester.query.bigquery.translate import translate
 from harvester.query.idc_tables import INDEX_NAMES, derived_table
 from harvester.query.missing_attributes import missing_name
-from harvester.query.part_files import follow_files
+from harvester.query.part_files import follow_files, lacks_file, missing_part, missing_parts_named
 from harvester.query.sandbox import require_question
 from harvester.query.sql_types import readable_type
 from harvester.query.supersession import CURRENT
@@ -37,7 +37,6 @@ _INDEX_TABLES: Final = frozenset(INDEX_NAMES[1:])  # `idc_index` in a query is t
 
 # DuckDB's unit of work: a smaller batch only splits it, a larger one costs memory on wide rows.
 _BATCH_ROWS: Final = 2048
-_MISSING_FILE: Final = re.compile(r"Cannot (?:open|access) file|No files found")
 _RESOURCES: Final = (
     duckdb.InterruptException,
     duckdb.IOException,
@@ -84,12 +83,15 @@ class _Query:
 
     def have_parts_moved(self, error: Exception) -> bool:
         """Whether it failed because a compaction moved parts, which are followed."""
-        return _MISSING_FILE.search(str(error)) is not None and follow_files(self.connection)
+        return lacks_file(error) and follow_files(self.connection)
 
-    def failure(self, error: Exception) -> QueryError:
+    def failure(self, error: Exception) -> QueryError | DatasetError:
         """An error of DuckDB, in the words of the query's dialect."""
+        missing = missing_part(self.connection) if lacks_file(error) else None
+        if missing is not None:
+            return missing
         if self.dialect == "duckdb" or _is_of_resources(error):
-            return QueryError(plain_message(error) + _did_you_mean(self.connection, str(error)))
+            return QueryError(plain_message(error).rstrip("!") + _did_you_mean(self.connection, str(error)))
         return QueryError(own_words(self._error_with_places() or str(error), self.sql))
 
     def _error_with_places(self) -> str | None:
@@ -175,6 +177,7 @@ def run_query(
     Raises:
         QueryError: It is no query, it cannot be translated, or DuckDB refuses it; for a name that
             neither the dataset nor DICOM's dictionary has, the message says which are similar.
+        DatasetError: A part of the dataset is missing.
     """
     check_choice("dialect", dialect, DIALECTS)
     query = _Query(connection, sql, dialect, parameters, attributes)
@@ -214,7 +217,8 @@ def warn_of_missing_series(connection: duckdb.DuckDBPyConnection) -> None:
         connection: From `open_dataset`; what it is reading ends.
     """
     sql = f"SELECT count(*) FROM memory.main.instances WHERE SeriesInstanceUID IS NULL AND {CURRENT}"
-    row = first_row(connection, sql)
+    with missing_parts_named(connection):
+        row = first_row(connection, sql)
     if row is not None and row[0]:
         _logger.warning(
             "%s without a SeriesInstanceUID: in none of IDC's index tables",

@@ -1,5 +1,7 @@
 """The dataset that Python opens is read only, and takes tables of the user's own."""
 
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -13,7 +15,7 @@ from typer.testing import CliRunner
 import harvester
 from harvester.cli import application
 from harvester.dataset import Dataset, Partition
-from harvester.errors import ConfigError, QueryError
+from harvester.errors import ConfigError, DatasetError, QueryError
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +119,19 @@ def test_the_command_takes_parameters(place: Path) -> None:
     assert (asked.exit_code, asked.stdout) == (0, "who,n,day\na=b,6,2020-01-31\n")
     missing = CliRunner().invoke(application(), [*options, "SELECT @other"])
     assert "give it with --param other=VALUE" in str(missing.exception)
+
+
+def test_a_part_that_is_gone_is_named(place: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "ds"
+    shutil.copytree(place, broken)
+    (part,) = Dataset.open(broken).parts("instances")
+    message = (
+        f"{re.escape(part.path)}: this part is missing, .* restore it from a copy, or run `harvester repair"
+    )
+    with harvester.open_dataset(broken) as dataset:
+        (broken / part.path).unlink()
+        for dialect in ("duckdb", "bigquery"):
+            with pytest.raises(DatasetError, match=message):
+                dataset.sql("SELECT count(*) AS n FROM instances", dialect=dialect).df()
+        with pytest.raises(DatasetError, match=message):
+            dataset.index("ct_index").df()
