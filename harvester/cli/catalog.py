@@ -8,7 +8,7 @@ import typer
 from harvester.catalog.database import identifier, literal
 from harvester.cli.sql import FormatOption, OutputOption, save_or_print
 from harvester.config import load
-from harvester.errors import ConfigError
+from harvester.errors import ConfigError, QueryError
 from harvester.messages import did_you_mean
 from harvester.query import open_release, run_query
 
@@ -42,6 +42,11 @@ def command(
         columns = [str(name) for name, *_ in connection.execute("DESCRIBE idc_index").fetchall()]
         if values is not None and values not in columns:
             raise ConfigError(f"--values {values}: no such column{did_you_mean(values, columns)}")
+        if where is not None:
+            try:
+                run_query(connection, f"SELECT 1 FROM idc_index WHERE {where}")
+            except QueryError as error:
+                raise QueryError(f"--where: {error}") from error
         rows = f"(SELECT * FROM idc_index WHERE {' AND '.join(_conditions(config, where)) or 'true'})"
         if output is not None and values is None:
             query = f"SELECT * FROM {rows}"

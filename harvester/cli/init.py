@@ -114,8 +114,6 @@ def _example(name: str) -> tuple[str, list[Path]]:
     folder = next(folder for folder in _EXAMPLES if folder.is_dir())
     names = sorted(path.stem for path in folder.glob("*.toml"))
     if name not in names:
-        raise ConfigError(
-            f"--example {name}: no such example{did_you_mean(name, names)}; there are {', '.join(names)}"
-        )
+        raise ConfigError(f"--example {name}: no such example{did_you_mean(name, names)}")
     text = (folder / f"{name}.toml").read_text(encoding="utf-8")
     return text, [one for one in folder.iterdir() if one.suffix != ".toml" and f'"{one.name}"' in text]
