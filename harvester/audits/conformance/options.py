@@ -56,13 +56,19 @@ def conformance_options(  # noqa: PLR0913  one for each option
         types=_known("type", types, _TYPES),
         modules=_known("module", modules, tables()["modules"]),
         severities=frozenset(SEVERITIES[SEVERITIES.index(severity) :]),
-        ignore=frozenset(map(_ignored, ignore)),
+        ignore=frozenset(map(_ignored, _several(ignore))),
         extended=extended,
     )
     return ConformanceOptions(classes, selection, private, where)
 
 
+def _several(names: Iterable[str]) -> tuple[str, ...]:
+    """Names, of which one alone can be a text."""
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
 def _known(option: str, names: Iterable[str], valid: Collection[str]) -> frozenset[str]:
+    names = _several(names)
     for name in names:
         if name not in valid:
             raise ConfigError(f"{option}: {name!r} is not in PS3.3{did_you_mean(name, valid)}")

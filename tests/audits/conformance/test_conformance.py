@@ -231,6 +231,11 @@ def test_a_name_that_selects_nothing_is_refused(option: str, name: str, message:
         conformance_options(**{option: [name]})  # type: ignore[arg-type]
 
 
+def test_one_name_can_be_a_text() -> None:
+    selection = conformance_options(iods="ct-image", ignore="KVP").selection
+    assert (selection.iods, selection.ignore) == ({"ct-image"}, {"KVP"})
+
+
 def test_ignored_tags_are_in_any_case() -> None:
     assert conformance_options(ignore=["(0010,001a)"]).selection.ignore == {"(0010,001A)"}
 
