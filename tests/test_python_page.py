@@ -182,3 +182,8 @@ def test_each_function_with_input_and_output_has_an_asynchronous_twin():
 
 def test_public_functions_can_be_pickled():
     assert pickle.loads(pickle.dumps(harvester.read_header)) is harvester.read_header
+
+
+def test_headers_of_all_of_idc_are_refused() -> None:
+    with pytest.raises(ConfigError, match="nothing is selected, which would read all of IDC"):
+        harvester.headers(progress=False, concurrency=1)

@@ -35,7 +35,7 @@ from harvester.engine.plan import PlanOutline, outline
 from harvester.engine.progress import crawl_progress
 from harvester.engine.shard import CrawlProgress
 from harvester.engine.workers.choose import cores
-from harvester.errors import HarvestError
+from harvester.errors import ConfigError, HarvestError
 from harvester.messages import count, size, span
 from harvester.model import Summary
 from harvester.query.api import OpenDataset, Table, TableResult, open_dataset
@@ -201,6 +201,11 @@ async def aheaders(
             listed.write_text("\n".join(map(str, several)), encoding="utf-8")
             keys["urls"] = listed
         settings = config_from(config, {"dataset": folder / "dataset", **keys})
+        if settings.source.catalog == "idc" and settings.select == type(settings.select)():
+            raise ConfigError(  # noqa: TRY301
+                "nothing is selected, which would read all of IDC; "
+                'name columns such as collection_id="nlst", or use harvester.crawl'
+            )
         summary = await _crawl(settings, CrawlOptions(), progress=progress)
         if errors == "raise" and summary.failures:
             raise _first_failure(summary)  # noqa: TRY301
@@ -227,7 +232,8 @@ def headers(
 ) -> CrawlSummary:
     """Read the headers of a cohort: `harvester.headers(SeriesInstanceUID=[...]).df()`.
 
-    Without `dataset`, a temporary one is deleted together with the result.
+    Without `dataset`, a temporary one is deleted together with the result. A call that selects all of IDC is
+    refused.
 
     Args:
         config: As in `crawl`.
