@@ -1,8 +1,7 @@
 """The files behind a dataset's views: SQL variables, which follow parts that a compaction moves."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +13,7 @@ from harvester.dataset.directory import LocalStorage
 from harvester.dataset.paths import REPLACED
 from harvester.dataset.snapshot import locate_parts, missing_part_error
 from harvester.dataset.storage import Storage
-from harvester.errors import DatasetError, QueryError
+from harvester.errors import QueryError
 
 _FOLDER: Final = "harvest_folder"
 _MISSING_FILE: Final = re.compile(r"Cannot (?:open|access) file|No files found")
@@ -64,7 +63,7 @@ def lacks_file(error: Exception) -> bool:
     return _MISSING_FILE.search(str(error)) is not None
 
 
-def missing_part(connection: duckdb.DuckDBPyConnection) -> DatasetError | None:
+def missing_part(connection: duckdb.DuckDBPyConnection) -> QueryError | None:
     """The error that names the first part that is no longer there; None where all are."""
     folder = _value(connection, f"getvariable('{_FOLDER}')")
     if not folder:
@@ -72,20 +71,8 @@ def missing_part(connection: duckdb.DuckDBPyConnection) -> DatasetError | None:
     for table in TABLES:
         for file in _value(connection, files_of(table)) or []:
             if not Path(file).exists():
-                return missing_part_error(file, folder)
+                return QueryError(str(missing_part_error(file, folder)))
     return None
-
-
-@contextmanager
-def missing_parts_named(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Where a query fails because a part is missing, name it."""
-    try:
-        yield
-    except (duckdb.Error, QueryError) as error:
-        missing = missing_part(connection) if lacks_file(error) else None
-        if missing is None:
-            raise
-        raise missing from error
 
 
 def _set(connection: duckdb.DuckDBPyConnection, table: TableName, files: Sequence[str]) -> None:

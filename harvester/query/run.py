@@ -4,6 +4,7 @@ import difflib
 import logging
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import Final, Literal, get_args
@@ -16,13 +17,13 @@ from harvester.catalog.database import arrow_reader, first_row, identifier
 from harvester.config import check_choice
 from harvester.dataset import TABLES
 from harvester.dicom.dictionary import attributes_by_keyword
-from harvester.errors import DatasetError, QueryError
+from harvester.errors import QueryError
 from harvester.query.bigquery.errors import own_words
 from harvester.query.bigquery.script import NO_PARAMETERS, Parameters
 from harvester.query.bigquery.translate import translate
 from harvester.query.idc_tables import INDEX_NAMES, derived_table
 from harvester.query.missing_attributes import missing_name
-from harvester.query.part_files import follow_files, lacks_file, missing_part, missing_parts_named
+from harvester.query.part_files import follow_files, lacks_file, missing_part
 from harvester.query.sandbox import require_question
 from harvester.query.sql_types import readable_type
 from harvester.query.supersession import CURRENT
@@ -85,7 +86,7 @@ class _Query:
         """Whether it failed because a compaction moved parts, which are followed."""
         return lacks_file(error) and follow_files(self.connection)
 
-    def failure(self, error: Exception) -> QueryError | DatasetError:
+    def failure(self, error: Exception) -> QueryError:
         """An error of DuckDB, in the words of the query's dialect."""
         missing = missing_part(self.connection) if lacks_file(error) else None
         if missing is not None:
@@ -175,9 +176,8 @@ def run_query(
             one, which takes a minute for hundreds of attributes.
 
     Raises:
-        QueryError: It is no query, it cannot be translated, or DuckDB refuses it; for a name that
-            neither the dataset nor DICOM's dictionary has, the message says which are similar.
-        DatasetError: A part of the dataset is missing.
+        QueryError: It is no query, it cannot be translated, DuckDB refuses it, or a part is missing; for a
+            name that neither the dataset nor DICOM's dictionary has, the message says which are similar.
     """
     check_choice("dialect", dialect, DIALECTS)
     query = _Query(connection, sql, dialect, parameters, attributes)
@@ -217,13 +217,27 @@ def warn_of_missing_series(connection: duckdb.DuckDBPyConnection) -> None:
         connection: From `open_dataset`; what it is reading ends.
     """
     sql = f"SELECT count(*) FROM memory.main.instances WHERE SeriesInstanceUID IS NULL AND {CURRENT}"
-    with missing_parts_named(connection):
+    with query_errors(connection):
         row = first_row(connection, sql)
     if row is not None and row[0]:
         _logger.warning(
             "%s without a SeriesInstanceUID: in none of IDC's index tables",
             messages.count(row[0], "instance"),
         )
+
+
+@contextmanager
+def query_errors(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Raise errors of DuckDB over the parts of a dataset as those of `run_query`."""
+    try:
+        yield
+    except (duckdb.Error, QueryError) as error:
+        missing = missing_part(connection) if lacks_file(error) else None
+        if missing is not None:
+            raise missing from error
+        if isinstance(error, QueryError):
+            raise
+        raise QueryError(plain_message(error)) from error
 
 
 def plain_message(error: Exception) -> str:

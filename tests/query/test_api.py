@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import harvester
 from harvester.cli import application
 from harvester.dataset import Dataset, Partition
-from harvester.errors import ConfigError, DatasetError, QueryError
+from harvester.errors import ConfigError, QueryError
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,10 @@ def test_a_part_that_is_gone_is_named(place: Path, tmp_path: Path) -> None:
     with harvester.open_dataset(broken) as dataset:
         (broken / part.path).unlink()
         for dialect in ("duckdb", "bigquery"):
-            with pytest.raises(DatasetError, match=message):
+            with pytest.raises(QueryError, match=message):
                 dataset.sql("SELECT count(*) AS n FROM instances", dialect=dialect).df()
-        with pytest.raises(DatasetError, match=message):
+        with pytest.raises(QueryError, match=message):
+            dataset.index("ct_index").df()
+        (broken / part.path).write_bytes(b"PAR1")
+        with pytest.raises(QueryError, match=re.escape(part.path)):
             dataset.index("ct_index").df()

@@ -17,7 +17,7 @@ from harvester.audits.conformance.standard import edition
 from harvester.catalog.database import in_memory
 from harvester.dataset.output_file import replaced_file
 from harvester.query import DatabaseOptions, open_dataset, run_query
-from harvester.query.part_files import missing_parts_named
+from harvester.query.run import query_errors
 
 _IDENTITY: Final = (
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "instance_url", "collection_id"),
@@ -47,7 +47,7 @@ def check_dataset(
     with closing(open_dataset(dataset, DatabaseOptions(options.memory, asked_often=True))) as connection:
         # Adds columns that no part has, and refuses a condition that is not SQL.
         run_query(connection, f"SELECT {', '.join(_IDENTITY)} FROM instances WHERE {options.where} LIMIT 0")
-        with missing_parts_named(connection):
+        with query_errors(connection):
             plans = class_plans(connection, options)
         result = _check(connection, plans, on_class)
         if output is not None:
