@@ -77,12 +77,14 @@ def test_an_error_in_a_cell_is_short(demo: RecordedDemo, tmp_path: Path) -> None
         "harvester.headers(**scans, **source).open().sql('SELECT NoSuchColumn FROM instances').df()",
         "await harvester.aread_header('s3://idc-open-data/nowhere', endpoint=source['endpoint'])",
     ]
+    culprits = ["CTT", "nowhere", "nowhere", "NoSuchColumn", "nowhere"]
     done = executed(demo, [nbformat.v4.new_code_cell(one) for one in failing], tmp_path)
-    for cell in done:
+    for cell, culprit in zip(done, culprits, strict=True):
         errors = [one for one in cell.outputs if one.output_type == "error"]
         assert len(errors) == 1, cell
         (error,) = errors
         plain = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
         assert error.ename != "TypeError"
+        assert culprit in error.evalue
         assert len(plain) < LONGEST_ERROR, plain
         assert "anyio" not in plain

@@ -56,7 +56,11 @@ def test_a_temporary_dataset_ends_with_its_result(demo, tmp_path):
     cohort = harvester.headers(demo.toml(tmp_path), Modality="SR", progress=False)
     folder = Path(cohort.dataset)
     assert folder.is_dir()
+    rows = cohort.open().instances
     del cohort
+    gc.collect()
+    assert len(rows.df()) == 3  # what is open still reads it
+    del rows
     gc.collect()
     assert not folder.exists()
 

@@ -102,7 +102,7 @@ class CrawlSummary(TableResult):
 
     def open(self) -> OpenDataset:
         """Open the dataset for SQL."""
-        return open_dataset(self.dataset)
+        return OpenDataset(self.dataset, owner=self)
 
     def arrow(self) -> pa.Table:
         """The rows of `instances` as an Arrow table: one row per object, one column per attribute."""

@@ -157,8 +157,9 @@ class OpenDataset:
         location: Directory or URL of the dataset.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, owner: object = None) -> None:
         self.location = str(path)
+        self._owner = owner  # a temporary dataset lives as long as its owner
         self._connection = sql_connection.open_dataset(path)
         self._lock = RLock()
 

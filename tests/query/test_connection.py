@@ -397,7 +397,7 @@ def test_an_empty_text_is_refused(opened: duckdb.DuckDBPyConnection, sql: str) -
         ("SELECT PatientIdd FROM instances", r"PatientIdd.*did you mean PatientID\?"),
         ("SELECT i.sopinstanceuuid FROM instances i", r"did you mean SOPInstanceUID"),
         ("SELECT PatientID FROM instances WHERE modalty = 'CT'", r"did you mean Modality\?"),
-        ("SELECT zzzzzzzz FROM instances", r'"zzzzzzzz" not found in FROM clause!$'),
+        ("SELECT zzzzzzzz FROM instances", r'"zzzzzzzz" not found in FROM clause$'),
         ("SELECT * FROM instanzes", r'instanzes does not exist! Did you mean "instances"\?'),
         ("SELEC 1", r'syntax error at or near "SELEC"$'),
         ("SELECT 'a'::INT", r"Could not convert string 'a' to INT32$"),
