@@ -8,7 +8,7 @@ import typer
 from harvester.catalog.database import identifier, literal
 from harvester.cli.sql import FormatOption, OutputOption, save_or_print
 from harvester.config import load
-from harvester.errors import ConfigError, QueryError
+from harvester.errors import ConfigError, QueryError, SelectionError
 from harvester.messages import did_you_mean
 from harvester.query import open_release, run_query
 
@@ -50,6 +50,8 @@ def command(
         rows = f"(SELECT * FROM idc_index WHERE {' AND '.join(_conditions(config, where)) or 'true'})"
         if output is not None and values is None:
             query = f"SELECT * FROM {rows}"
+            if not connection.execute(f"{query} LIMIT 1").fetchall():
+                raise SelectionError(f"no series is selected; {output} is not written")
         elif values is None:
             query = (
                 'SELECT column_name AS "column", column_type AS type, approx_unique AS distinct_values, '

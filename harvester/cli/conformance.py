@@ -91,6 +91,8 @@ def command(  # noqa: PLR0913  one for each option
     """
     if (url is None) == (dataset is None):
         raise ConfigError("name either an object, or a dataset with -d")
+    if output is not None and output.suffix != ".parquet":
+        raise ConfigError(f"--output {output}: findings are a Parquet file; name it {output.stem}.parquet")
     options = conformance_options(
         sop_classes=sop_class or (),
         iods=iod or (),

@@ -1,6 +1,7 @@
 """Builds a crawl's configuration from a TOML file, a mapping or keyword arguments."""
 
 from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, time
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -77,6 +78,8 @@ def _plain(value: Any) -> Any:
         return {key: _plain(inner) for key, inner in value.items()}
     for name in ("tolist", "to_list", "to_pylist"):  # a column of NumPy or pandas, of Polars, of Arrow
         if hasattr(value, name):
-            return getattr(value, name)()
+            return _plain(getattr(value, name)())
+    if isinstance(value, datetime) and value.time() == time():  # pandas has no dates, only their midnight
+        return value.date()
     is_list = isinstance(value, Iterable) and not isinstance(value, str | bytes)
     return [_plain(one) for one in value] if is_list else value

@@ -38,7 +38,7 @@ from harvester.engine.workers.choose import cores
 from harvester.errors import ConfigError, HarvestError
 from harvester.messages import count, size, span
 from harvester.model import Summary
-from harvester.query.api import OpenDataset, Table, TableResult, open_dataset
+from harvester.query.api import OpenDataset, Table, TableResult
 
 T = TypeVar("T")
 Policy: TypeAlias = Literal["raise", "return", "skip"]

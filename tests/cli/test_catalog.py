@@ -5,7 +5,7 @@ from checkout import ROOT
 
 from harvester.catalog.manifest import read_manifest
 from harvester.cli import catalog, sql
-from harvester.errors import ConfigError, QueryError
+from harvester.errors import ConfigError, QueryError, SelectionError
 
 
 def test_the_values_of_a_column_are_counted(capsys):
@@ -31,6 +31,13 @@ def test_a_selection_becomes_a_manifest_that_a_crawl_reads(tmp_path):
     catalog.command(ROOT / "configs" / "idc-ct-collection.toml", output=manifest)
     series = read_manifest(manifest, ("aws",))
     assert len(series) == len(manifest.read_text().splitlines()) > 0
+
+
+def test_no_series_is_an_error_not_an_empty_manifest(tmp_path):
+    manifest = tmp_path / "cohort.s5cmd"
+    with pytest.raises(SelectionError, match="no series is selected"):
+        catalog.command(where="collection_id = 'nowhere'", output=manifest)
+    assert not manifest.exists()
 
 
 def test_sql_without_a_dataset_reads_the_release(tmp_path, capsys):

@@ -189,6 +189,7 @@ def test_the_command_prints_a_summary_and_its_status_says_whether_there_are_erro
     assert run("conformance", "-d", dataset, "--sop-class", "MRImageStorage").status == 0
     assert run("conformance", "-d", dataset, "--sop-class", "MRImage").status == 2
     assert run("conformance").status == 2
+    assert "findings.parquet" in run("conformance", "-d", dataset, "-o", "findings.csv").stderr
 
 
 def test_one_object_is_checked(dataset: str) -> None:
