@@ -24,7 +24,7 @@ EPILOG: Final = "Example: `harvester crawl lung-ct.toml`"
 _logger = logging.getLogger("harvester")
 
 
-def command(
+def command(  # noqa: PLR0913  one for each option
     config: ConfigArgument,
     *,
     as_json: JsonOption = False,
@@ -41,6 +41,9 @@ def command(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Harvest only the objects that failed before.")
     ] = False,
+    no_compact: Annotated[
+        bool, typer.Option("--no-compact", help="Don't merge small parts at the end, however many there are.")
+    ] = False,
 ) -> int:
     """Harvest the headers that CONFIG selects into its dataset.
 
@@ -51,9 +54,9 @@ def command(
     log_as(log_format)
     settings = load(config)
     output = _Output(in_json=log_format is LogFormat.JSON, metrics_port=metrics_port)
-    result = _run(settings, CrawlOptions(limit_series, retry_failed=retry_failed), output)
+    result = _run(settings, CrawlOptions(limit_series, retry_failed, compact=not no_compact), output)
     facts = dataclasses.asdict(result)
-    del facts["stopped"], facts["carried"], facts["commonest_failure"]
+    del facts["stopped"], facts["carried"], facts["commonest_failure"], facts["compaction"]
     output.print_result(result, facts)
     if as_json:
         typer.echo(json.dumps(facts))

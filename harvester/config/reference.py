@@ -67,6 +67,10 @@ _MEANINGS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "hedge": ("whether a request that takes very long is sent a second time", "true"),
         "shard_instances": ("the most objects in a shard, the unit of commit", "1000"),
         "shard_header_bytes": ("the most bytes of headers in a shard, as estimated", "33554432"),
+        "compact_parts": (
+            "from how many small parts on the crawl merges them at its end; 0: never",
+            "0",
+        ),
     },
     "frames": {
         "index": (

@@ -181,7 +181,8 @@ class LimitsConfig(_Table):
     second time if it takes longer than 99 in 100 do (at most one request in 50), and uses the first response.
     A shard, the unit of commit, has at most `shard_instances` objects and `shard_header_bytes` of headers, as
     estimated. `engine` "dask" harvests on a Dask cluster: that of `scheduler` (`tcp://HOST:PORT`), or one
-    started on this machine with `processes` workers. All limits are the same there.
+    started on this machine with `processes` workers. All limits are the same there. A crawl that ends merges
+    the small parts of partitions that have many, if these are at least `compact_parts`; 0: never.
     """
 
     engine: Literal["processes", "dask"] = "processes"
@@ -198,6 +199,7 @@ class LimitsConfig(_Table):
     hedge: bool = False
     shard_instances: int = Field(default=2000, ge=1, le=1_000_000)
     shard_header_bytes: int = Field(default=64 * MiB, ge=1, le=16 * 1024 * MiB)
+    compact_parts: int = Field(default=256, ge=0, le=1_000_000)
 
     @property
     def listing_concurrency(self) -> int:

@@ -15,7 +15,7 @@ from harvester.dataset.bucket.address import is_bucket_address
 from harvester.dataset.commits import Commit, Part, commit_stamps, read_commit, read_commits
 from harvester.dataset.directory import LocalStorage
 from harvester.dataset.lock import Lock
-from harvester.dataset.maintenance.compact import Compaction, CompactionOptions, compact
+from harvester.dataset.maintenance.compact import Compaction, CompactionOptions, compact, compact_grown
 from harvester.dataset.maintenance.orphans import sweep
 from harvester.dataset.maintenance.prune import Pruned, find_prunable, prune
 from harvester.dataset.maintenance.repair import Repair, repair
@@ -209,6 +209,10 @@ class Dataset:
     def compact(self, lock: Lock, options: CompactionOptions | None = None) -> Compaction:
         """Merge the small parts of each partition into large ones, sorted by series."""
         return compact(self.under(lock).storage, lock, options or CompactionOptions())
+
+    def compact_grown(self, lock: Lock, options: CompactionOptions, least_parts: int) -> Compaction | None:
+        """Compact partitions with many small parts, where they have this number of small parts together."""
+        return compact_grown(self.under(lock).storage, lock, options, least_parts)
 
 
 def _is_corrupt(storage: Storage, text: bytes) -> bool:

@@ -52,6 +52,11 @@ class LocalStorage(Storage):
         """A folder on the dataset's own disk."""
         return self.root / TEMPORARY
 
+    @property
+    def room(self) -> int:
+        """Free bytes of the directory's disk."""
+        return shutil.disk_usage(self.root).free
+
     def file(self, path: str) -> str:
         """The file's absolute path."""
         return f"{self.root}/{path}"

@@ -47,6 +47,11 @@ class Storage(ABC):
     def spill(self) -> Path:
         """A local folder for what does not fit into memory."""
 
+    @property
+    @abstractmethod
+    def room(self) -> int | None:
+        """Free bytes of the disk that holds the dataset; None: unknown, or without limit."""
+
     @abstractmethod
     def file(self, path: str) -> str:
         """The name of a file in `filesystem`."""

@@ -206,7 +206,7 @@ async def aheaders(
                 "nothing is selected, which would read all of IDC; "
                 'name columns such as collection_id="nlst", or use harvester.crawl'
             )
-        summary = await _crawl(settings, CrawlOptions(), progress=progress)
+        summary = await _crawl(settings, CrawlOptions(compact=False), progress=progress)
         if errors == "raise" and summary.failures:
             raise _first_failure(summary)  # noqa: TRY301
         summary.with_failures = errors == "return"

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,10 +15,11 @@ from harvester.catalog import Catalog, open_catalog
 from harvester.catalog.clouds import schemes_of
 from harvester.config import CrawlConfig, LimitsConfig, check_count
 from harvester.config.operating_system import cpu_seconds
-from harvester.dataset import Dataset, Lock
+from harvester.dataset import Compaction, Dataset, Lock
 from harvester.dataset.plans import SpooledShards, spool
 from harvester.engine.bucket_listing import BucketName, FoundObjects, choose_buckets, list_buckets
 from harvester.engine.commonest_failure import commonest_failure
+from harvester.engine.compaction import compact_crawled
 from harvester.engine.increment import CommittedSeries, Done, Increment
 from harvester.engine.plan import in_order, make_shards, plan_name
 from harvester.engine.poison_tasks import PoisonTaskIsolation
@@ -28,15 +29,13 @@ from harvester.engine.shard_task import (
     ShardTask,
     TaskRunner,
     WorkerSettings,
-    failures_to_retry,
     open_task_runner,
 )
 from harvester.engine.workers.choose import processes_for, start_crawl_workers
 from harvester.engine.workers.processes import ThisProcess, Workers
 from harvester.errors import ungrouped
-from harvester.fetch.series_listing import list_series
 from harvester.messages import count, size, span
-from harvester.model import ListedObject, Plan, Shard
+from harvester.model import Plan, Shard
 from harvester.store.telemetry import Telemetry
 
 _logger = logging.getLogger("harvester")
@@ -55,10 +54,12 @@ class CrawlOptions:
     Attributes:
         limit_series: Harvest only this number of the selected series, the first ones.
         retry_failed: Retry the failures of the selected series, and harvest nothing else.
+        compact: Merge small parts at the end, if they are as many as `limits.compact_parts` says.
     """
 
     limit_series: int | None = None
     retry_failed: bool = False
+    compact: bool = True
 
     def __post_init__(self) -> None:
         check_count("limit_series", self.limit_series)
@@ -79,10 +80,11 @@ class CrawlResult:
         skipped: Objects that earlier runs had harvested.
         requests: Requests sent, retries included.
         bytes_fetched: Bytes of response bodies received.
-        seconds: From the start to the last commit.
+        seconds: From the start to the last commit; without the merging of small parts.
         stopped: Whether the crawl was stopped before it was done.
         carried: Instances whose earlier row was reused because a revision left the object unchanged.
         commonest_failure: The commonest reason and its message, if every object failed.
+        compaction: The merging of small parts at the end; None: there was none, or it failed.
     """
 
     dataset: str
@@ -96,6 +98,7 @@ class CrawlResult:
     stopped: bool = False
     carried: int = 0
     commonest_failure: str | None = None
+    compaction: Compaction | None = None
 
     def summary(self) -> str:
         """The result in a few lines, for a person."""
@@ -114,6 +117,10 @@ class CrawlResult:
                 f"{count(self.failures, 'failure')}: harvester sql -d {self.dataset} "
                 '"SELECT reason, count(*) FROM failures GROUP BY ALL"'
             )
+        if self.compaction is not None:
+            merging = self.compaction
+            merged = f"{count(merging.parts_before, 'part')} became {merging.parts_after:,}"
+            lines.append(f"compacted: {merged} in {span(merging.seconds)}")
         lines.append(f"dataset: {self.dataset}")
         return "\n".join(lines)
 
@@ -140,7 +147,8 @@ async def crawl(
     run = _Run(config, progress, options, stop or anyio.Event())
     with ungrouped(), ExitStack() as held:
         await run.until_stopped(held)
-        return await anyio.to_thread.run_sync(run.conclude)
+        result = await anyio.to_thread.run_sync(run.conclude)
+        return await anyio.to_thread.run_sync(run.compacted, result)
 
 
 @dataclass(slots=True)
@@ -217,6 +225,14 @@ class _Run:
             ).save(dataset)
         return result
 
+    def compacted(self, result: CrawlResult) -> CrawlResult:
+        """Merge the small parts, if they are many."""
+        least_parts = self.config.limits.compact_parts if self.options.compact else 0
+        if self._dataset is None or self._lock is None or result.stopped or not least_parts:
+            return result
+        done = compact_crawled(self._dataset, self._lock, least_parts, self.progress, self.stop)
+        return replace(result, compaction=done, stopped=self.stop.is_set())
+
     async def _crawl(self, held: ExitStack) -> None:
         # A thread may be waiting for a catalog's server: a stop leaves it behind.
         in_thread = partial(anyio.to_thread.run_sync, abandon_on_cancel=True)
@@ -268,7 +284,7 @@ class _Run:
     async def _harvest(self, runner: TaskRunner, workers: Workers, totals: _Totals) -> None:
         """Harvest the rest of the plan, or retry failures."""
         isolation = PoisonTaskIsolation(
-            workers, partial(_objects, runner), partial(_committed, runner.dataset, self.progress)
+            workers, runner.objects, partial(_committed, runner.dataset, self.progress)
         )
         if self.options.retry_failed:
             tasks = await anyio.to_thread.run_sync(self._failed, runner.dataset)
@@ -358,14 +374,6 @@ class _Run:
                 tasks.start_soon(run, task)
                 await places.acquire()
         return transient
-
-
-async def _objects(runner: TaskRunner, task: ShardTask) -> Sequence[ListedObject]:
-    """The objects that a task reads."""
-    series = task.shard.series
-    if task.retry is not None:
-        series = (await anyio.to_thread.run_sync(failures_to_retry, runner.dataset, task)).series
-    return [listed for one in series for listed in (await list_series(one, runner.store)).objects]
 
 
 async def _committed(dataset: Dataset, progress: CrawlProgress, task: ShardTask) -> ShardResult | None:

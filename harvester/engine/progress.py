@@ -60,7 +60,11 @@ async def _draw_bar(progress: CrawlProgress) -> None:
             failures = f", {count(progress.failures, 'failure')}" if progress.failures else ""
             rates = f"{progress.instances / max(time.monotonic() - started, 0.001):,.0f}/s{failures}"
             total = progress.expected_instances
-            bar.update(task, completed=done, total=total, rates=rates, counted=_counted(done, total))
+            if progress.rows_to_compact:
+                done, total, rates = progress.rows_compacted, progress.rows_to_compact, ""
+            bar.update(
+                task, completed=done, total=total, rates=rates, counted=_counted(progress, done, total)
+            )
             await anyio.sleep(_REDRAW_SECONDS)
 
 
@@ -79,19 +83,22 @@ async def _log(progress: CrawlProgress) -> None:
 
 
 def progress_line(progress: CrawlProgress, seconds: float) -> str:
-    """The progress as one line: done and total, rates, failures, and the time left.
+    """The progress as one line: done and total, rates, failures, and the time left; or rows compacted.
 
     Args:
         progress: The counts.
         seconds: How long the crawl has run.
     """
+    if progress.rows_to_compact:
+        return _counted(progress, progress.rows_compacted, progress.rows_to_compact)
     done = progress.instances + progress.failures + progress.skipped
-    counted = _counted(done, progress.expected_instances)
+    counted = _counted(progress, done, progress.expected_instances)
     return f"{counted}, {_rates(progress, seconds)}{_time_left(progress, seconds)}"
 
 
-def _counted(done: int, total: int | None) -> str:
-    return f"{done:,}{'' if total is None else f' of {total:,}'} instances"
+def _counted(progress: CrawlProgress, done: int, total: int | None) -> str:
+    what = f"{done:,}{'' if total is None else f' of {total:,}'}"
+    return f"compacting: {what} rows" if progress.rows_to_compact else f"{what} instances"
 
 
 def _time_left(progress: CrawlProgress, seconds: float) -> str:

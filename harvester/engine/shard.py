@@ -33,7 +33,10 @@ VERSIONS: Final = {"harvester": VERSION, "pydicom": version("pydicom"), "pyarrow
 
 @dataclass(slots=True)
 class CrawlProgress:
-    """Counters of a crawl, readable at any time; `carried` counts the instances that were not read."""
+    """Counters of a crawl, readable at any time; `carried` counts the instances that were not read.
+
+    While the crawl merges small parts at its end, `rows_to_compact` is not 0.
+    """
 
     series: int = 0
     instances: int = 0
@@ -42,6 +45,8 @@ class CrawlProgress:
     requests: int = 0
     bytes_fetched: int = 0
     carried: int = 0
+    rows_compacted: int = 0
+    rows_to_compact: int = 0
     expected_instances: int | None = None
 
     def spend(self, cost: RequestCost) -> None:

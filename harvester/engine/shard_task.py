@@ -18,8 +18,9 @@ from harvester.engine.shard import CrawlProgress, HarvestOptions, ShardHarvest, 
 from harvester.errors import DatasetError
 from harvester.fetch.frame_index import FrameSearch
 from harvester.fetch.headers import HeaderFetcher, Windows
+from harvester.fetch.series_listing import list_series
 from harvester.fetch.window_predictor import WindowPredictor
-from harvester.model import Shard
+from harvester.model import ListedObject, Shard
 from harvester.store.open import OpenedStore, StoreSettings, open_store
 from harvester.store.resilience.retrying_store import RetryPolicy
 
@@ -88,6 +89,13 @@ class TaskRunner:
     fetcher: HeaderFetcher
     _running: list[ShardHarvest] = field(default_factory=list)
     _stop_seconds: float | None = None
+
+    async def objects(self, task: ShardTask) -> list[ListedObject]:
+        """List the objects that a task reads."""
+        series = task.shard.series
+        if task.retry is not None:
+            series = (await anyio.to_thread.run_sync(failures_to_retry, self.dataset, task)).series
+        return [listed for one in series for listed in (await list_series(one, self.store)).objects]
 
     async def harvest(self, task: ShardTask, progress: CrawlProgress) -> ShardResult:
         """Harvest one shard and commit it; after `stop`, commit the series that are complete.

@@ -26,6 +26,11 @@ def test_a_line_has_the_total_and_the_time_left() -> None:
     assert line.endswith("10 failures, 10.0 s left")
 
 
+def test_the_line_of_a_compaction_counts_rows() -> None:
+    progress = CrawlProgress(instances=2000, rows_compacted=1500, rows_to_compact=2000)
+    assert progress_line(progress, 10) == "compacting: 1,500 of 2,000 rows"
+
+
 # Draws until its input ends.
 BAR = """
 import sys, anyio

@@ -78,6 +78,11 @@ class BucketStorage(Storage):
         """This machine's folder for temporary files."""
         return Path(tempfile.gettempdir())
 
+    @property
+    def room(self) -> None:
+        """A bucket has no limit."""
+        return
+
     def file(self, path: str) -> str:
         """`BUCKET/PREFIX/path`."""
         return f"{self.address.bucket}/{self.address.prefix}/{path}".removesuffix("/")

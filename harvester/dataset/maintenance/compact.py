@@ -21,17 +21,28 @@ from harvester.dataset.maintenance.external_sort import Order, Source, merged
 from harvester.dataset.maintenance.orphans import sweep
 from harvester.dataset.maintenance.publish import keep_replaced, publish
 from harvester.dataset.parquet_writer import open_part
-from harvester.dataset.paths import NEXT_SNAPSHOT, SNAPSHOT, STAGED, TableName, compacted_name, split_path
+from harvester.dataset.paths import (
+    NEXT_SNAPSHOT,
+    SNAPSHOT,
+    STAGED,
+    TableName,
+    compacted_name,
+    generation_of_part,
+    split_path,
+)
 from harvester.dataset.schema_merge import unite
 from harvester.dataset.snapshot import (
     Record,
     Snapshot,
     read_columns,
+    read_snapshot,
     with_columns,
     write_checkpoint,
     write_record,
 )
 from harvester.dataset.storage import Storage
+from harvester.errors import DatasetError
+from harvester.messages import size
 
 SORTED_BY: Final = ("SeriesInstanceUID", "SOPInstanceUID")
 
@@ -40,6 +51,13 @@ COMPACTED_TABLES: Final[tuple[TableName, ...]] = ("instances", "frames")
 
 # A part that has grown to this size is closed: a reader opens few files, and a failed copy repeats little.
 PART_BYTES = 512 * 1024 * 1024
+
+# After a crawl, a partition is rewritten if so many parts are small, and they are such a share of its bytes.
+# So a partition that grows each night is rewritten a few times until its size has doubled, not each night.
+_SMALL_BYTES: Final = PART_BYTES // 8
+_FEWEST_SMALL: Final = 4
+_SHARE_OF_SMALL: Final = 0.25
+_DISK_BYTES_FOR_A_BYTE: Final = 3  # the new part, what is sorted outside of memory, and a margin
 SORT_MEMORY_BYTES: Final = 512 * 1024 * 1024
 
 
@@ -49,7 +67,8 @@ class CompactionOptions:
 
     Attributes:
         keep: How long replaced parts stay for readers that opened the dataset before.
-        report: Called with the rows written so far, and the rows in all.
+        report: Called with the rows written so far, and the rows in all, while parts are read and written;
+            an exception that it raises ends the compaction, which then has changed nothing.
     """
 
     keep: timedelta = timedelta(hours=24)
@@ -102,6 +121,31 @@ def compact(storage: Storage, lock: Lock, options: CompactionOptions) -> Compact
     return rewrite(storage, lock, options, lambda snapshot: Rewriting(_to_merge(snapshot)))
 
 
+def compact_grown(
+    storage: Storage, lock: Lock, options: CompactionOptions, least_parts: int
+) -> Compaction | None:
+    """Merge the parts of the partitions that have many small ones; None: too few in all, nothing was done.
+
+    Args:
+        storage: The dataset's files.
+        lock: Proof that this process holds the dataset.
+        options: How to compact.
+        least_parts: How many small parts such partitions must have together.
+
+    Raises:
+        DatasetError: As `compact`, and where the disk has too little room.
+        ValueError: The lock is another dataset's.
+    """
+    parts = [part for parts in _grown(read_snapshot(storage)).values() for part in parts]
+    if sum(map(_is_small, parts)) < least_parts:
+        return None
+    needed, room = _DISK_BYTES_FOR_A_BYTE * sum(part.bytes for part in parts), storage.room
+    if room is not None and room < needed:
+        what = f"merging {len(parts):,} parts can take {size(needed)} of disk space"
+        raise DatasetError(f"{storage.folder}: {what}, and {size(room)} are free")
+    return rewrite(storage, lock, options, lambda snapshot: Rewriting(_grown(snapshot)))
+
+
 def rewrite(
     storage: Storage, lock: Lock, options: CompactionOptions, choose: Callable[[Snapshot], Rewriting]
 ) -> Compaction:
@@ -149,11 +193,31 @@ def rewrite(
 
 def _to_merge(snapshot: Snapshot) -> dict[str, list[Part]]:
     compacted = set(snapshot.record.compacted)
+    return {folder: parts for folder, parts in _folders(snapshot).items() if not compacted.issuperset(parts)}
+
+
+def _grown(snapshot: Snapshot) -> dict[str, list[Part]]:
+    """The folders with enough small parts, in number and in bytes, that merging them pays."""
+    grown = {}
+    for folder, parts in _folders(snapshot).items():
+        small = [part.bytes for part in parts if _is_small(part)]
+        whole = sum(part.bytes for part in parts)
+        if len(small) >= _FEWEST_SMALL and sum(small) >= _SHARE_OF_SMALL * whole:
+            grown[folder] = parts
+    return grown
+
+
+def _is_small(part: Part) -> bool:
+    return not generation_of_part(part.path) and part.bytes < _SMALL_BYTES
+
+
+def _folders(snapshot: Snapshot) -> dict[str, list[Part]]:
+    """The parts that compactions merge, by folder."""
     folders: dict[str, list[Part]] = {}
     for part in sorted(snapshot.parts, key=lambda part: part.path):
         if part.kind in COMPACTED_TABLES:
             folders.setdefault(split_path(part.path)[0], []).append(part)
-    return {folder: parts for folder, parts in folders.items() if not compacted.issuperset(parts)}
+    return folders
 
 
 def _following(snapshot: Snapshot, old: Iterable[Part], new: Iterable[Part], keep: timedelta) -> Record:
@@ -190,6 +254,7 @@ class _Merger:
             [self.storage.file(part.path) for part in parts],
             self.storage.filesystem,
             None if kept is None else partial(kept, parts[0].kind),
+            self._report,
         )
         try:
             schema = unite(pq.read_schema(file, filesystem=source.filesystem) for file in source.files)
@@ -201,6 +266,9 @@ class _Merger:
             what = f"the commits say {rows} rows, its parts hold {written}; it stays as it is"
             raise self.storage.error(folder, what)
         return staged
+
+    def _report(self) -> None:
+        self.options.report(self.done, self.total)
 
     def _order(self, schema: pa.Schema) -> Order:
         keys = [
@@ -221,7 +289,7 @@ class _Merger:
                         writer.write_table(group, row_group_size=group.num_rows)
                         rows += group.num_rows
                         self.done += group.num_rows
-                        self.options.report(self.done, self.total)
+                        self._report()
                         group = next(groups, None)
-                size = stream.tell()
-            yield Part(path=path, rows=rows, bytes=size)
+                written = stream.tell()
+            yield Part(path=path, rows=rows, bytes=written)

@@ -59,11 +59,13 @@ class Source:
         files: Their names.
         filesystem: Where they are; None: local.
         kept: Returns the mask of the rows of a table to read; None: all.
+        report: Called before each row group is read.
     """
 
     files: Sequence[str]
     filesystem: fs.FileSystem | None = None
     kept: Callable[[pa.Table], pa.Array | pa.ChunkedArray] | None = None
+    report: Callable[[], None] = lambda: None
 
     def open(self, file: str) -> pq.ParquetFile:
         """Open one file."""
@@ -101,6 +103,7 @@ def _read(source: Source, schema: pa.Schema) -> Iterator[pa.Table]:
     for file in source.files:
         with source.open(file) as opened:
             for number in range(opened.num_row_groups):
+                source.report()
                 table = conform(opened.read_row_group(number), schema)
                 if source.kept is not None:
                     table = table.filter(source.kept(table))
