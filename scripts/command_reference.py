@@ -1,12 +1,9 @@
-"""Writes docs/commands.md from the commands themselves; with --check, says whether that is up to date.
+"""The text of docs/commands.md, which scripts/reference_pages.py writes.
 
 It reads what the commands declare, which `--help` shows too, and not how one version of typer lays it out.
 """
 
-import argparse
-import difflib
 import inspect
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,39 +14,12 @@ from typer.models import ArgumentInfo, OptionInfo, ParameterInfo
 
 from harvester.cli import application
 
-PAGE = Path(__file__).parents[1] / "docs" / "commands.md"
 INTRODUCTION = """\
 # Commands
 
-<!-- Written by scripts/command_reference.py from what the commands declare: change them, then run it. -->
+<!-- Written by scripts/reference_pages.py from what the commands declare: change them, then run it. -->
 """
 KINDS = {int: "NUMBER", float: "NUMBER", Path: "PATH", str: "TEXT"}
-
-
-def main() -> int:
-    """Write the page, or hold it against the commands; return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing; exit 1 if the page is not current"
-    )
-    parser.add_argument("--page", type=Path, default=PAGE, help="the page (default: %(default)s)")
-    options = parser.parse_args()
-    text = command_reference()
-    if not options.check:
-        options.page.write_text(text, encoding="utf-8")
-        return 0
-    found = options.page.read_text(encoding="utf-8") if options.page.exists() else ""
-    if found == text:
-        return 0
-    print(
-        "\n".join(
-            difflib.unified_diff(
-                found.splitlines(), text.splitlines(), str(options.page), "now", "", "", 1, ""
-            )
-        )
-    )
-    print("run: .venv/bin/python scripts/command_reference.py")
-    return 1
 
 
 def command_reference() -> str:
@@ -102,7 +72,9 @@ def _parameter(declared: inspect.Parameter, hint: Any) -> Parameter:
     else:
         # Within Annotated, typer takes the first name where it otherwise takes a default.
         names = [str(name) for name in (info.default, *(info.param_decls or ())) if str(name).startswith("-")]
-        names = sorted(names or [f"--{declared.name.replace('_', '-')}"], key=len)
+        option = declared.name.replace("_", "-")
+        both = [f"--{option}", f"--no-{option}"] if kind is bool and declared.default else [f"--{option}"]
+        names = sorted(names or both, key=len)
     value = "" if kind is bool else value
     spelling, spellings = (f"{name} {value}".strip() for name in (names[0], ", ".join(names)))
     return Parameter(spelling, spellings, " ".join(_sentences(declared, kind, info)), required)
@@ -114,17 +86,15 @@ def _sentences(declared: inspect.Parameter, kind: Any, info: ParameterInfo) -> I
         yield f"One of {', '.join(f'`{word}`' for word in get_args(kind))}."
     if declared.default is inspect.Parameter.empty:
         yield "Required."
-    elif declared.default is not None and declared.default is not False:
+    elif declared.default is True:
+        yield f"Default: `--{declared.name.replace('_', '-')}`."
+    elif declared.default not in (None, False, ""):
         yield f"Default: `{declared.default}`."
 
 
 def _table(parameters: list[Parameter]) -> str:
-    rows = [
-        f"| `{one.spellings}` | {one.meaning} |".replace("URL|PATH", "URL\\|PATH")  # a bar ends a cell
-        for one in parameters
-    ]
+    rows = []
+    for one in parameters:
+        spellings = one.spellings.replace("|", "\\|")  # a bar ends a cell
+        rows.append(f"| `{spellings}` | {one.meaning} |")
     return "\n".join(["| | |", "|---|---|", *rows, ""])
-
-
-if __name__ == "__main__":
-    sys.exit(main())

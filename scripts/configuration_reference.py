@@ -1,18 +1,13 @@
-"""Writes docs/configuration.md from the configuration's models; with --check, compares it with them."""
+"""The text of docs/configuration.md, which scripts/reference_pages.py writes."""
 
-import argparse
-import difflib
-import sys
 from itertools import groupby
-from pathlib import Path
 
 from harvester.config.reference import Key, keys
 
-PAGE = Path(__file__).parents[1] / "docs" / "configuration.md"
 INTRODUCTION = """\
 # Configuration
 
-<!-- Written by scripts/configuration_reference.py from the models: change harvester/config, then run it. -->
+<!-- Written by scripts/reference_pages.py from the models: change harvester/config, then run it. -->
 
 A crawl is a TOML file with these tables. `harvester init` writes one, `harvester config CONFIG` checks it and
 prints the value of every key, and `harvester config --schema` prints a JSON Schema for editors. An audit has
@@ -29,28 +24,12 @@ TEXTS = {
 }
 
 
-def main() -> int:
-    """Write the page, or compare it; return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the page is outdated")
-    text = configuration_reference()
-    if not parser.parse_args().check:
-        PAGE.write_text(text, encoding="utf-8")
-        return 0
-    found = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-    if found == text:
-        return 0
-    print(
-        "\n".join(
-            difflib.unified_diff(found.splitlines(), text.splitlines(), str(PAGE), "now", "", "", 1, "")
-        )
-    )
-    print("run: .venv/bin/python scripts/configuration_reference.py")
-    return 1
-
-
 def configuration_reference() -> str:
     """The page, in Markdown."""
+    for key in keys():
+        if not key.meaning or not key.example:
+            name = ".".join(filter(None, (key.table, key.name)))
+            raise SystemExit(f"harvester/config/reference.py: {name} has no meaning or no example")
     parts = [INTRODUCTION]
     for table, group in groupby(keys(), key=lambda key: key.table):
         if table:
@@ -65,7 +44,3 @@ def configuration_reference() -> str:
 def _row(key: Key) -> str:
     default = "required" if key.default == "required" else f"`{key.default}`" if key.default else "none"
     return f"| `{key.name}` | {key.kind} | {default} | {key.meaning} | `{key.example}` |\n"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

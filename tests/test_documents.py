@@ -31,7 +31,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 DATA = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
-WRITER = [sys.executable, str(ROOT / "scripts" / "command_reference.py")]
+WRITER = [sys.executable, str(ROOT / "scripts" / "reference_pages.py")]
 COMMANDS = typer.main.get_command(application()).commands
 
 
@@ -93,18 +93,26 @@ def quickstart(tmp_path_factory):
     return folder / "data"
 
 
-def test_the_command_reference_is_current():
-    assert subprocess.run([*WRITER, "--check"], check=False, capture_output=True).returncode == 0
-
-
-def test_an_outdated_command_reference_is_an_error(tmp_path):
-    page = tmp_path / "commands.md"
-    page.write_text((ROOT / "docs" / "commands.md").read_text().replace("--limit-series", "--limit"))
-    told = subprocess.run(
-        [*WRITER, "--check", "--page", str(page)], check=False, capture_output=True, text=True
+def test_an_outdated_generated_page_is_an_error(tmp_path):
+    changes = {
+        "commands.md": ("--limit-series NUMBER", "--limit NUMBER"),
+        "configuration.md": ("whole number", "number"),
+        "audits.md": ("Every object could be harvested", "No object failed"),
+    }
+    for name, (text, other) in changes.items():
+        (tmp_path / name).write_text((ROOT / "docs" / name).read_text().replace(text, other))
+    checked = subprocess.run(
+        [*WRITER, "--check", "--docs", str(tmp_path)], check=False, capture_output=True, text=True
     )
-    assert told.returncode == 1
-    assert "+| `--limit-series NUMBER`" in told.stdout
+    assert checked.returncode == 1
+    missing = [line for line in checked.stdout.splitlines() if line.startswith("+")]
+    assert [text for text, _ in changes.values() if text not in "\n".join(missing)] == []
+
+
+def test_generated_pages_are_current_and_no_cell_of_a_table_is_cut():
+    assert subprocess.run([*WRITER, "--check"], check=False, capture_output=True).returncode == 0
+    rows = re.findall(r"^\|.*\|$", (ROOT / "docs" / "commands.md").read_text(), re.MULTILINE)
+    assert [row for row in rows if len(re.findall(r"(?<!\\)\|", row)) != 3] == []
 
 
 def test_every_command_is_documented():
@@ -143,6 +151,7 @@ def test_the_fifteen_changes_name_files_that_exist():
     text = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
     paths = re.findall(r"^\| .* \| `(harvester/[\w/.]+)`", text, re.MULTILINE)
     assert len(paths) == 15
+    paths += re.findall(r"`((?:harvester|docs|scripts|tests)/[a-z\d_/.]+)`", text)
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 

@@ -16,7 +16,6 @@ from recorded_demo import RecordedDemo, recorded_demo
 
 from harvester.audits import BUILT_IN, AuditResult, load_audit, run_audit
 from harvester.audits.comparison import compare, read_previous
-from harvester.cli.audit import list_rules
 from harvester.config import load
 from harvester.dataset import Dataset
 from harvester.engine.crawl import CrawlOptions, crawl
@@ -211,12 +210,6 @@ def test_what_is_no_earlier_audit_is_said(cohort: Path, given: str, complaint: s
 def test_without_rules_all_built_in_ones_are_checked(cohort: Path) -> None:
     cohort.write_text(cohort.read_text().split("[[rules]]")[0])
     assert [rule.kind for rule in load_audit(cohort).rules] == [rule.kind for rule in BUILT_IN]
-
-
-def test_the_page_of_rules_is_what_the_rules_say_of_themselves() -> None:
-    told = list_rules()
-    page = (ROOT / "docs" / "audits.md").read_text(encoding="utf-8")
-    assert page.split("\n## Rules\n")[1].strip() == told
 
 
 def test_the_configuration_on_the_page_is_one(tmp_path: Path) -> None:
