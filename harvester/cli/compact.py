@@ -17,9 +17,13 @@ from harvester.dataset import Compaction, CompactionOptions, Dataset
 from harvester.messages import count, size, span
 
 EPILOG: Final = "Example: `harvester compact -d data/lung-ct`"
+KEEP_HOURS: Final = CompactionOptions().keep // timedelta(hours=1)
+"""Hours that replaced parts are kept by default."""
 
 
-def command(dataset: DatasetOption, *, as_json: JsonOption = False, keep_hours: KeepHoursOption = 24) -> None:
+def command(
+    dataset: DatasetOption, *, as_json: JsonOption = False, keep_hours: KeepHoursOption = KEEP_HOURS
+) -> None:
     """Merge the small parts of a dataset into large ones, sorted by series, which queries read faster.
 
     Readers see either the old parts or the new ones. A compaction that is killed has changed nothing, or is

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import typer
 
-from harvester.cli.compact import row_progress
+from harvester.cli.compact import KEEP_HOURS, row_progress
 from harvester.cli.options import DatasetOption, JsonOption, KeepHoursOption, show
 from harvester.dataset import CompactionOptions, Dataset, Pruned
 from harvester.messages import count, size
@@ -31,7 +31,7 @@ def command(
             show_default=False,
         ),
     ] = None,
-    keep_hours: KeepHoursOption = 24,
+    keep_hours: KeepHoursOption = KEEP_HOURS,
     as_json: JsonOption = False,
 ) -> None:
     """Remove the rows of superseded series and objects; no other command deletes rows.
