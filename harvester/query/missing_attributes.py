@@ -18,12 +18,19 @@ _MISSING: Final = re.compile(
     re.IGNORECASE,
 )
 _FIELD: Final = "find key"
+_FIELDS_THERE: Final = re.compile(r'Candidate Entries: ((?:"[^"]+"(?:, )?)+)')
 
 
 def missing_name(message: str) -> str | None:
     """The column, table or field that DuckDB's message says is not there."""
     found = _MISSING.search(message)
     return None if found is None else next(name for name in found.groups() if name)
+
+
+def _fields_there(message: str) -> frozenset[str]:
+    """The fields, of the items that lack one, which DuckDB's message proposes instead."""
+    found = _FIELDS_THERE.search(message)
+    return frozenset() if found is None else frozenset(re.findall(r'"([^"]+)"', found[1].lower()))
 
 
 class AvailableColumns:
@@ -77,7 +84,9 @@ class AvailableColumns:
         missing = missing_name(str(error))
         if missing is None:
             return False
-        return self.add_field(missing, names) if _FIELD in str(error) else self.add(missing, names)
+        if _FIELD not in str(error):
+            return self.add(missing, names)
+        return self.add_field(missing, names, _fields_there(str(error))) or self.add_field(missing, names)
 
     def refuse_nested(self, error: duckdb.Error) -> None:
         """Refuse a bare name that only items of sequences have: as a column it would be NULL in all rows.
@@ -110,14 +119,14 @@ class AvailableColumns:
         if attribute.keyword not in self._types and kind is not None:
             self._types[attribute.keyword] = kind
 
-    def add_field(self, name: str, names: AbstractSet[str]) -> bool:
-        """Add an absent attribute to the items of the sequences among these names."""
+    def add_field(self, name: str, names: AbstractSet[str], beside: AbstractSet[str] = frozenset()) -> bool:
+        """Add an absent attribute to the items of the sequences of these names that have certain fields."""
         attribute = attributes_by_keyword().get(name.lower())
         before = dict(self._types)
         if attribute is not None:
             for column in list(before):
                 if column.lower() in names:
-                    self._types[column] = with_field(column, before[column], attribute, names)
+                    self._types[column] = with_field(column, before[column], attribute, names, beside)
         return self._types != before
 
     def view(self, table: str) -> str:

@@ -1,6 +1,7 @@
 """Arrow types as DuckDB writes them, and the types of attributes that a dataset lacks."""
 
 from collections.abc import Container, Iterator
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 import pyarrow as pa
@@ -88,7 +89,13 @@ def absent_type(attribute: Attribute) -> pa.DataType | None:
     return pa.list_(_CODE) if attribute.vr == "SQ" else column_type(attribute)
 
 
-def with_field(name: str, kind: pa.DataType, attribute: Attribute, sequences: Container[str]) -> pa.DataType:
+def with_field(
+    name: str,
+    kind: pa.DataType,
+    attribute: Attribute,
+    sequences: Container[str],
+    beside: AbstractSet[str] = frozenset(),
+) -> pa.DataType:
     """Add an attribute to the items of sequences that lack it, at any depth.
 
     Args:
@@ -96,15 +103,17 @@ def with_field(name: str, kind: pa.DataType, attribute: Attribute, sequences: Co
         kind: The type.
         attribute: Not of binary values.
         sequences: The sequences that get the attribute, in lower case.
+        beside: Only items get it that have all of these fields, in lower case.
     """
     absent = absent_type(attribute)
     if not pa.types.is_list(kind) or not pa.types.is_struct(kind.value_type) or absent is None:
         return kind
     fields = [
-        field.with_type(with_field(field.name, field.type, attribute, sequences)) for field in kind.value_type
+        field.with_type(with_field(field.name, field.type, attribute, sequences, beside))
+        for field in kind.value_type
     ]
     there = {field.name.lower() for field in fields}
-    if name.lower() in sequences and attribute.keyword.lower() not in there:
+    if name.lower() in sequences and attribute.keyword.lower() not in there and beside <= there:
         fields.append(pa.field(attribute.keyword, absent))
     return pa.list_(pa.struct(fields))
 

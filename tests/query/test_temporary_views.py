@@ -105,6 +105,20 @@ def test_an_absent_field_can_be_a_column_of_what_was_unnested(opened: duckdb.Duc
     assert sorted(ask(opened, sql)) == [("GTV", None, "p"), ("Heart", None, "p")]
 
 
+def test_an_absent_field_is_added_to_items_like_the_one_that_lacks_it(
+    opened: duckdb.DuckDBPyConnection,
+) -> None:
+    """To all sequences of the query, types would grow with each field by a multiple, as would the time."""
+    code = "STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR"
+    sql = """
+        SELECT ContentSequence[1].ConceptNameCodeSequence[1].CodeMeaning AS m,
+               ContentSequence[1].ContentSequence[1].CodeMeaning AS n, ContentSequence AS items
+        FROM instances"""
+    assert ask(opened, f"SELECT column_type FROM (DESCRIBE {sql}) WHERE column_name = 'items'") == [
+        (f"{code}, ConceptNameCodeSequence {code})[], ContentSequence {code})[])[]",)
+    ]
+
+
 def test_absent_sequences_have_no_items(opened: duckdb.DuckDBPyConnection) -> None:
     sql = """
     SELECT region.CodeMeaning FROM instances, unnest(SegmentSequence) AS a(segment),
