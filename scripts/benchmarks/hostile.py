@@ -70,10 +70,9 @@ def deep_nesting(_: float) -> Iterator[bytes]:
 def deflated_bomb(_: float) -> Iterator[bytes]:
     """1 MB that inflates to 1 GiB."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    zeros = bytes(1 << 20)
-    pieces = [packer.compress(element(0x00091001, "OB", b"", 1 << 30))]
-    pieces += [packer.compress(zeros) for _ in range(1024)]
-    yield part10(b"".join((*pieces, packer.flush())), DEFLATED)
+    head = packer.compress(element(0x00091001, "OB", b"", 1 << 30)) + packer.flush(zlib.Z_FULL_FLUSH)
+    zeros = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)  # refers to nothing before it
+    yield part10(head + zeros * 1024 + packer.flush(), DEFLATED)
 
 
 def deflated_nothing(_: float) -> Iterator[bytes]:
