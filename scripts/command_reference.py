@@ -30,7 +30,7 @@ def command_reference() -> str:
         parts.append(_table(_parameters(app.registered_callback.callback)))
     for command in app.registered_commands:
         parameters = _parameters(command.callback)
-        needed = " ".join(one.spelling for one in parameters if one.required)
+        needed = " ".join(filter(None, (one.usage for one in parameters)))
         parts.append(f"## harvester {command.name}\n")
         parts.append(f"```\n{' '.join(f'harvester {command.name} {needed}'.split())} [OPTIONS]\n```\n")
         parts.append(f"{inspect.getdoc(command.callback)}\n")
@@ -41,12 +41,11 @@ def command_reference() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One argument or option: how it is typed, in short and in full, and what it means."""
+    """One argument or option: how the usage line shows it, if at all, its spellings and its meaning."""
 
-    spelling: str
+    usage: str
     spellings: str
     meaning: str
-    required: bool
 
 
 def _parameters(callback: Callable[..., Any] | None) -> list[Parameter]:
@@ -77,7 +76,9 @@ def _parameter(declared: inspect.Parameter, hint: Any) -> Parameter:
         names = sorted(names or both, key=len)
     value = "" if kind is bool else value
     spelling, spellings = (f"{name} {value}".strip() for name in (names[0], ", ".join(names)))
-    return Parameter(spelling, spellings, " ".join(_sentences(declared, kind, info)), required)
+    if not required:
+        spelling = f"[{spelling.strip('[]')}]" if isinstance(info, ArgumentInfo) else ""
+    return Parameter(spelling, spellings, " ".join(_sentences(declared, kind, info)))
 
 
 def _sentences(declared: inspect.Parameter, kind: Any, info: ParameterInfo) -> Iterator[str]:
