@@ -16,7 +16,6 @@ from urllib.request import getproxies
 import anyio
 import typer
 
-from harvester import __version__
 from harvester.catalog import open_catalog
 from harvester.cli.options import JsonOption, show
 from harvester.config import CrawlConfig, load
@@ -24,6 +23,7 @@ from harvester.config.address import Address
 from harvester.config.operating_system import descriptor_limits
 from harvester.errors import HarvesterError
 from harvester.messages import DISTRIBUTION, one_line, size
+from harvester.model import VERSION
 from harvester.store.diagnosis import Check, check_series
 from harvester.store.open import StoreSettings
 
@@ -90,7 +90,7 @@ def _settings(config: Path | None) -> CrawlConfig:
 
 def _local_checks() -> Iterator[Check]:
     system = f"Python {platform.python_version()}, {platform.system()} {platform.release()}"
-    yield Check("version", DISTRIBUTION, passed=None, detail=f"{__version__}, {system}")
+    yield Check("version", DISTRIBUTION, passed=None, detail=f"{VERSION}, {system}")
     for name in _PACKAGES:
         try:
             yield Check("version", name, passed=None, detail=version(name))

@@ -8,7 +8,7 @@ from harvester.model import ByteRange
 
 
 @dataclass(slots=True)
-class _Entry:
+class _CachedRange:
     data: bytes
     used: int
     pinned: bool
@@ -26,7 +26,7 @@ class RangeCache:
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
         self._starts: list[int] = []
-        self._entries: dict[int, _Entry] = {}
+        self._entries: dict[int, _CachedRange] = {}
         self._held = 0
         self._clock = 0
         self._lock = threading.Lock()
@@ -37,7 +37,7 @@ class RangeCache:
             for gap in self._gaps(start, start + len(data)):
                 part = data[gap.start - start : gap.stop - start]
                 self._clock += 1
-                self._entries[gap.start] = _Entry(part, self._clock, pin)
+                self._entries[gap.start] = _CachedRange(part, self._clock, pin)
                 insort(self._starts, gap.start)
                 self._held += 0 if pin else len(part)
             while self._held > self._most_bytes:
@@ -86,7 +86,7 @@ class RangeCache:
         self._entries.clear()
         self._held = 0
 
-    def _at(self, position: int) -> tuple[int, _Entry] | None:
+    def _at(self, position: int) -> tuple[int, _CachedRange] | None:
         place = bisect_right(self._starts, position) - 1
         if place < 0:
             return None

@@ -32,7 +32,7 @@ _MAX_MODULES: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class FigureTable:
     """The data of a chart as a table of texts and numbers."""
 
     columns: tuple[str, ...]
@@ -45,7 +45,7 @@ class Figure:
 
     caption: str
     drawing: Markup
-    table: Table
+    table: FigureTable
 
 
 def render(facts: Facts, title: str = "") -> str:
@@ -99,7 +99,7 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _figure(caption: str, drawing: str, table: Table) -> Figure:
+def _figure(caption: str, drawing: str, table: FigureTable) -> Figure:
     return Figure(caption, Markup(drawing), table)  # noqa: S704  sanitized by charts
 
 
@@ -115,7 +115,7 @@ def _cohort(facts: Facts) -> list[Figure]:
         if rest := shown[_MAX_BARS:]:
             others = {"label": f"{len(rest)} others", "instances": sum(row["instances"] for row in rest)}
             shown = [*shown[:_MAX_BARS], others]
-        table = Table(
+        table = FigureTable(
             (what, "series", "instances", "size"),
             tuple(
                 (_name(row[key]), row["series"], row["instances"], _size(row["bytes"]))
@@ -126,9 +126,9 @@ def _cohort(facts: Facts) -> list[Figure]:
     return figures
 
 
-def _groups(facts: Facts) -> Table:
+def _groups(facts: Facts) -> FigureTable:
     """Collections and their modalities, largest first."""
-    return Table(
+    return FigureTable(
         ("collection", "modality", "studies", "series", "instances", "size"),
         tuple(
             (
@@ -163,7 +163,7 @@ def _coverage(rows: Iterable[Row]) -> Figure | None:
         for column in TABLES
     ]
     caption = "Offset tables by collection"
-    table = Table(
+    table = FigureTable(
         ("collection", *TABLES, "objects"),
         tuple(
             (name, *(counts[name][column] for column in TABLES), sum(counts[name].values()))
@@ -191,7 +191,7 @@ def _nonconformance(facts: Facts) -> Figure | None:
             share = min(1.0, counts[name].get(column, 0) / max(1, totals.get(name, 0)))
             cells.append({"row": name, "column": column, "share": share, "text": _percent(share)})
     caption = "Instances that do not conform, by module and collection"
-    table = Table(
+    table = FigureTable(
         ("collection", *columns, "instances"),
         tuple(
             (name, *(counts[name].get(column, 0) for column in columns), totals.get(name, 0))
@@ -227,7 +227,7 @@ def _headers(facts: Facts) -> Figure | None:
     return _figure(
         caption,
         charts.columns(rows, title=caption, axis="from this size to twice this size"),
-        Table(("from", "instances"), tuple((row["label"], row["instances"]) for row in rows)),
+        FigureTable(("from", "instances"), tuple((row["label"], row["instances"]) for row in rows)),
     )
 
 
@@ -243,7 +243,7 @@ def _runs(runs: Iterable[Row]) -> Figure | None:
     if not rows:
         return None
     caption = "Crawls: instances per second"
-    table = Table(
+    table = FigureTable(
         ("start (UTC)", "instances", "failures", "per second", "requests", "fetched", "processes"),
         tuple(
             (
@@ -277,13 +277,13 @@ def _distribution(one: Distribution) -> Figure:
         notes.append(f"not drawn: {one.above:,} above {one.rows[-1]['most']:.6g}")
     caption = one.attribute + (f" ({', '.join(notes)})" if notes else "")
     if binned:
-        table = Table(
+        table = FigureTable(
             ("from", "to", "instances"),
             tuple((f"{row['least']:.6g}", f"{row['most']:.6g}", row["instances"]) for row in one.rows),
         )
         return _figure(caption, charts.histogram(one.rows, title=caption, axis=one.attribute), table)
     rows = [{**row, "value": _value(one.attribute, printable(row["value"], _MAX_TEXT))} for row in one.rows]
-    table = Table(("value", "instances"), tuple((row["value"], row["instances"]) for row in rows))
+    table = FigureTable(("value", "instances"), tuple((row["value"], row["instances"]) for row in rows))
     return _figure(caption, charts.bars(rows, title=caption, unit="instances", label="value"), table)
 
 
