@@ -62,7 +62,7 @@ def add_table(connection: duckdb.DuckDBPyConnection, name: str, columns: pa.Tabl
 
 
 def first_row(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[Any, ...] | None:
-    """The first row of a query of few rows; all are fetched: DuckDB 2 is busy until they are."""
+    """The first row of a query of few rows; all are fetched, since DuckDB 2 runs no other query before."""
     rows: list[tuple[Any, ...]] = connection.execute(sql).fetchall()
     return rows[0] if rows else None
 
@@ -76,7 +76,7 @@ def arrow_reader(relation: duckdb.DuckDBPyRelation, batch_rows: int) -> pa.Recor
 
 @contextmanager
 def bounded(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Interrupt a query of the block that takes too long: a `where` can be any expression."""
+    """Interrupt the block's query after `MAX_QUERY_SECONDS`: a user's `where` can be any expression."""
     timer = Timer(MAX_QUERY_SECONDS, connection.interrupt)
     timer.daemon = True
     timer.start()

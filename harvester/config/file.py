@@ -79,11 +79,11 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def _toml_hint(content: bytes, error: tomllib.TOMLDecodeError) -> str:
-    """The likely slip in the line that is not TOML, and the line itself."""
+    """The likely mistake in the line that is not TOML, and the line itself."""
     place = re.search(r"at line (\d+)", str(error))
     lines = content.decode("utf-8", "replace").splitlines()
     number = int(place[1]) if place else len(lines)
-    if str(error).startswith("Unclosed"):  # the slip is in an earlier line
+    if str(error).startswith("Unclosed"):  # the mistake is in an earlier line
         opened = [at for at, text in enumerate(lines, 1) if text.count("[") > text.count("]")]
         number = opened[-1] if opened else number
     line = lines[number - 1].strip() if 0 < number <= len(lines) else ""
@@ -115,7 +115,7 @@ def _resolve_paths(path: Path, document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _resolve(path: Path, key: str, value: object) -> object:
-    """Make a relative path absolute: in the TOML file's folder if it exists there, else in this one."""
+    """Make a relative path absolute: in the TOML file's folder if it exists there, else the current one."""
     if not isinstance(value, str) or not value.strip() or "://" in value:
         return value
     if key == "source.catalog" and value in WORDS:

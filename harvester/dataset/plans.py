@@ -284,7 +284,7 @@ def _require_valid(shard: Shard) -> None:
     """Check a shard of a stored plan, which can come from someone else.
 
     Raises:
-        ValueError: Its name, a key, an address or a number is an impossible one.
+        ValueError: Its name, a key, an address or a number is not valid.
     """
     require_name(shard.name)
     for one in shard.series:

@@ -97,7 +97,8 @@ class Stopped(NamedTuple):
 class Walker:
     """Walks one data set, or the File Meta Information before it, to its end.
 
-    Feed it the object's bytes from `fed` on, then `walk`; again while it returns `NeedMore`.
+    Call `feed` with the object's bytes from offset `fed` on, then `walk`; repeat while that returns
+    `NeedMore`.
 
     Args:
         offset: Where the data set starts in the object.
@@ -173,7 +174,7 @@ class Walker:
         return NeedMore(self.fed, wanted) if wanted > self.fed else None
 
     def walk(self) -> NeedMore | Stopped:
-        """Go on as far as the bytes reach.
+        """Walk as far as the fed bytes reach.
 
         Raises:
             TruncatedError: The object ends inside an element.
@@ -656,7 +657,7 @@ class Walker:
     def _behind_padding(
         self, view: _View, position: int, end: int, elements: list[RawElement], items: Items | None
     ) -> int | NeedMore | Stopped:
-        """Where to go on behind zeros in place of an element.
+        """Where the walk continues after zero bytes in place of an element.
 
         Raises:
             TruncatedError: The pixel data of an image is missing: the object was cut and filled with zeros.
@@ -703,7 +704,7 @@ class Walker:
         return bound
 
     def _note(self, tag: int, reason: str, items: Items | None) -> None:
-        """Record an irregularity of the encoding, and read the rest of the header without short cuts."""
+        """Record an irregularity of the encoding, and cache nothing of this header from here on."""
         self._cache = None
         self._patterns.stop_learning()
         if len(self.irregularities) >= header_limits.MAX_IRREGULARITIES:

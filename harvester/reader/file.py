@@ -53,7 +53,7 @@ class _OpenedObject:
 
     @property
     def size(self) -> int:
-        """Size in bytes, with the offset table that was put in."""
+        """Size in bytes, with the inserted offset table."""
         return self.view.size
 
     @property

@@ -109,7 +109,7 @@ def iter_frames(
 
     Args:
         url: As in `read_frames`.
-        frame_numbers: As in `read_frames`, also without an end; all frames by default.
+        frame_numbers: As in `read_frames`, or an endless iterator; all frames by default.
         decode: As in `read_frames`.
         dataset: As in `read_frames`.
         options: As in `read_frames`.

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Final, Literal
 
 from harvester.dicom import Header
-from harvester.dicom.frames import FrameIndex, PixelData, filling_index, plausible_index
+from harvester.dicom.frames import FrameIndex, PixelData, contiguous_index, plausible_index
 from harvester.errors import FrameIndexError
 from harvester.model import ByteRange
 
@@ -55,7 +55,7 @@ class Splice:
             (True, max(start, self.at) - self.at, min(stop, end) - self.at),
             (False, max(start, end) - self.shift, stop - self.shift),
         )
-        return [(put_in, ByteRange(first, last)) for put_in, first, last in bounds if first < last]
+        return [(is_inserted, ByteRange(first, last)) for is_inserted, first, last in bounds if first < last]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class VirtualTable:
         if len(own) != 2 * behind or self.header.basic_offset_table:
             return None
         first = (self.header.pixel_data_offset or 0) + _ITEM_HEADER
-        return filling_index(own[value:behind], own[behind + value :], first, size)
+        return contiguous_index(own[value:behind], own[behind + value :], first, size)
 
     def agrees(self, own: bytes, index: FrameIndex) -> bool:
         """Whether the object's own table equals an index; the padding of an odd frame may be left out."""

@@ -1,4 +1,4 @@
-"""The bytes of an object as a reader sees them: unchanged, or with an offset table put in."""
+"""The bytes of an object as a reader sees them: unchanged, or with an offset table inserted."""
 
 import logging
 from typing import Final
@@ -47,7 +47,7 @@ class ObjectView:
 
     Args:
         source: The object.
-        table: The table to put in; the frames are searched when its bytes are first read.
+        table: The table to insert; the frames are searched when its bytes are first read.
         index: The frame index, if it is known.
     """
 
@@ -57,7 +57,7 @@ class ObjectView:
         self.source = source
         self.index = index
         self._table = table
-        # The bytes put in are None until they are first read.
+        # The inserted bytes are None until they are first read.
         self._layout: tuple[Splice | None, bytes | None] = (None if table is None else table.splice, None)
         self._shift = 0 if table is None else table.splice.shift
         self._pattern = FramePrefetch()
@@ -76,8 +76,8 @@ class ObjectView:
         if content is None and self._depends_on_table(splice, start, stop):
             return None
         parts: list[bytes] = []
-        for put_in, one in splice.pieces(start, stop):
-            part = (content or b"")[one.start : one.stop] if put_in else self._cached(one)
+        for is_inserted, one in splice.pieces(start, stop):
+            part = (content or b"")[one.start : one.stop] if is_inserted else self._cached(one)
             if part is None:
                 return None
             parts.append(part)
@@ -99,8 +99,8 @@ class ObjectView:
         if content is None and self._depends_on_table(splice, start, stop):
             splice, content = await self._resolved()
         parts = [
-            (content or b"")[one.start : one.stop] if put_in else await self._read(one)
-            for put_in, one in splice.pieces(start, stop)
+            (content or b"")[one.start : one.stop] if is_inserted else await self._read(one)
+            for is_inserted, one in splice.pieces(start, stop)
         ]
         return self._without_tiff(start, b"".join(parts))
 
@@ -134,7 +134,7 @@ class ObjectView:
         error = FrameIndexError(f"frame {misplaced} does not start there", offset=start)
         try:
             self.index = await find_again(self.source, index, error)
-        except FrameIndexError as failed:  # the table is all there is
+        except FrameIndexError as failed:  # nothing better than the table was found
             _logger.warning("%s: its offset table is shown unchanged: %s", url, failed.message)
             self.index = None
             return

@@ -8,7 +8,7 @@ from harvester.dicom.frames.index import FrameIndex, FrameSource, PixelData, Rea
 from harvester.dicom.frames.items import is_item, may_start_frame
 from harvester.dicom.frames.native import NativeFrames
 from harvester.dicom.frames.sources import Effort, Found, find_frames, read_index
-from harvester.dicom.frames.tables import filling_index, plausible_index
+from harvester.dicom.frames.tables import contiguous_index, plausible_index
 
 __all__ = [
     "Effort",
@@ -19,7 +19,7 @@ __all__ = [
     "PixelData",
     "Reading",
     "Wanted",
-    "filling_index",
+    "contiguous_index",
     "find_frames",
     "is_item",
     "may_start_frame",

@@ -33,7 +33,7 @@ class PixelData:
     Attributes:
         offset: Where its value starts: at its first item, which is the basic offset table.
         size: The object's, in bytes.
-        number_of_frames: What (0028,0008) says; 1 where it says nothing.
+        number_of_frames: The value of (0028,0008), or 1 without one.
         transfer_syntax_uid: How the frames are compressed.
         tables: The extended offset table and its lengths, where the header has them.
     """
@@ -49,7 +49,7 @@ class PixelData:
         """What a header says of its object's pixel data.
 
         Raises:
-            FrameIndexError: The pixel data is not encapsulated, or nothing can be read from its place.
+            FrameIndexError: The pixel data is not encapsulated, or the object is deflated or big endian.
         """
         if not header.encapsulated or header.pixel_data_offset is None:
             raise FrameIndexError("the pixel data is not encapsulated: its frames follow from their size")
@@ -74,10 +74,10 @@ class PixelData:
         return uid.removesuffix(".1") in _ENCAPSULATED_IN_ONE_STREAM
 
     def check_number_of_frames(self) -> None:
-        """Refuse what no object of this size can have: each frame takes an item of eight bytes at least.
+        """Refuse more frames than fit into an object of this size: each needs an item of eight bytes.
 
         Raises:
-            FrameIndexError: The number is larger than that, or than what is worth holding in memory.
+            FrameIndexError: There are more than that, or more than `MOST_FRAMES`.
         """
         most = min(MOST_FRAMES, max(1, (self.size - self.offset) // 8))
         if self.number_of_frames > most:
@@ -92,10 +92,10 @@ class FrameIndex:
     """Where each frame of one object lies.
 
     Attributes:
-        source: What says so.
+        source: What the index was read from.
         offsets: In bytes from the object's start, of each frame's first fragment item, ascending.
         lengths: In bytes from there to the frame's end, the headers of its items included.
-        fragmented: Whether frames are in several fragments; None where that was not looked at.
+        fragmented: Whether frames are in several fragments; None if that was not checked.
     """
 
     source: FrameSource
@@ -119,22 +119,22 @@ class FrameIndex:
         return place + 1 if place < len(self.offsets) and self.offsets[place] == offset else None
 
     def end_of(self, offset: int) -> int | None:
-        """Where the frame ends that a byte belongs to, if it belongs to one."""
+        """The end of the frame that contains a byte; None if no frame does."""
         place = bisect_right(self.offsets, offset) - 1
         end = self.offsets[place] + self.lengths[place] if place >= 0 else 0
         return end if offset < end else None
 
     def check(self, pixels: PixelData) -> None:
-        """Refuse what cannot be this object's index, without a look at it: for one from somewhere else.
+        """Compare an index from elsewhere with what the header says of the object; reads nothing.
 
         Raises:
-            FrameIndexError: It has another number of frames, or one lies outside the pixel data or over
-                the one before it.
+            FrameIndexError: It has another number of frames, or a frame lies outside the pixel data or
+                overlaps the one before it.
         """
         if not len(self.offsets) == len(self.lengths) == pixels.number_of_frames:
             raise FrameIndexError(
-                f"places of {len(self.offsets)} frames, and lengths of {len(self.lengths)}, for an object of"
-                f" {pixels.number_of_frames}"
+                f"{len(self.offsets)} offsets and {len(self.lengths)} lengths of frames for an object of"
+                f" {pixels.number_of_frames} frames"
             )
         end = pixels.offset + 8  # behind the basic offset table's item, which may be empty
         for number, (start, length) in enumerate(zip(self.offsets, self.lengths, strict=True), 1):
@@ -143,10 +143,10 @@ class FrameIndex:
             end = start + length
 
     def check_number(self, pixels: PixelData) -> None:
-        """Refuse a scan's index if the fragments make another number of frames than the header gives.
+        """Compare the number of frames that a scan found with Number of Frames in the header.
 
         Raises:
-            FrameIndexError: They do.
+            FrameIndexError: They differ, and the frames are no video stream.
         """
         if len(self) != pixels.number_of_frames and not pixels.is_stream:
             raise FrameIndexError(
@@ -164,10 +164,10 @@ class FrameIndex:
 
 
 def number_of_frames(header: Header) -> int:
-    """What (0028,0008) says; 1 where it is missing, empty or less, as in single-frame objects.
+    """The value of (0028,0008); 1 if it is missing, empty or below 1, as in single-frame objects.
 
     Raises:
-        FrameIndexError: It is no number.
+        FrameIndexError: It is not a number.
     """
     value = next((raw for tag, _vr, raw, *_ in header.elements if tag == NUMBER_OF_FRAMES), None)
     text = value.partition(b"\\")[0].strip(b" \0") if isinstance(value, bytes) else b""

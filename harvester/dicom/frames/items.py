@@ -17,8 +17,8 @@ Steps = Generator[Wanted, Sequence[bytes], T]
 ITEM: Final = b"\xfe\xff\x00\xe0"
 SEQUENCE_DELIMITATION: Final = b"\xfe\xff\xdd\xe0"
 ITEM_HEADER: Final = 8  # bytes: the tag and the length, PS3.5 7.5
-_FIRST_STRETCH: Final = 64 << 10
-_LONGEST_STRETCH: Final = 8 << 20
+_FIRST_WINDOW: Final = 64 << 10
+_LONGEST_WINDOW: Final = 8 << 20
 # A fragment as long as this costs as much time to stream as a request for the next one's header takes:
 # 5 ms at 50 MB a second.
 _LARGE: Final = 256 << 10
@@ -37,11 +37,11 @@ _IMAGES: Final = frozenset(
     for number in (50, 51, 57, 70, 80, 81, 90, 91, 92, 93, 110, 111, 112, 201, 202, 203)
 )
 RLE: Final = "1.2.840.10008.1.2.5"
-_MARKER: Final = 8  # bytes of the longest of them
+_MARKER: Final = 8  # bytes, the longest of `_FIRST_BYTES`
 _LAST_MARKER: Final = b"\xff\xd9"  # the end of a JPEG, JPEG-LS or JPEG 2000 image
 _TAIL: Final = 10  # bytes at the end of a fragment: its marker, and padding
-_CHECKED: Final = 16  # of a table's offsets: a frame that is read is checked anyway
-_DOUBTED: Final = 128  # of those offsets that do not fit to the lengths beside them
+_CHECKED: Final = 16  # offsets of a table: reading a frame checks its own offset anyway
+_DOUBTED: Final = 128  # further offsets, where offsets and lengths of a table disagree
 
 
 def item_length(header: bytes, offset: int) -> int:
@@ -57,7 +57,7 @@ def item_length(header: bytes, offset: int) -> int:
 
 
 def is_item(header: bytes, length: int) -> bool:
-    """Whether these eight bytes begin an item that fits into so many bytes, its header included."""
+    """Whether eight bytes are the header of an item that takes at most `length` bytes with its header."""
     return header[:4] == ITEM and ITEM_HEADER + int.from_bytes(header[4:8], "little") <= length
 
 
@@ -86,8 +86,8 @@ def check_order(offsets: "array[int]", pixels: PixelData, first: int) -> None:
         first: Of the first fragment.
 
     Raises:
-        FrameIndexError: The first is not the first fragment's, one is not behind the one before it, or
-            the last lies behind the object's end.
+        FrameIndexError: The first offset is not that of the first fragment, the offsets do not ascend, or
+            the last one lies beyond the object's end.
     """
     if offsets[0] != first:
         raise FrameIndexError("frame 1 does not start at the first fragment", offset=offsets[0])
@@ -110,19 +110,19 @@ def gaps(ends: Sequence[int], offsets: "array[int]") -> list[int]:
 def check_items(
     offsets: "array[int]", pixels: PixelData, end: int | None = None, doubtful: Sequence[int] = ()
 ) -> Steps[int]:
-    """Look up some of the offsets, always the first and the last: each must point to an item.
+    """Check that some of the offsets, always the first and the last, point to items.
 
     Args:
         offsets: Of the frames, ascending.
         pixels: The object.
         end: Where the last frame ends, if the table has it; the pixel data must end there.
-        doubtful: Frames (from 0) to look at, too, as far as they are not too many.
+        doubtful: Frames (from 0) to check as well, at most `_DOUBTED` of them.
 
     Returns:
         Where the last frame ends.
 
     Raises:
-        FrameIndexError: There is something else.
+        FrameIndexError: There is no item, or it is longer than the table allows.
     """
     places = sorted(
         {*_spread(len(offsets), _CHECKED), *(doubtful[at] for at in _spread(len(doubtful), _DOUBTED))}
@@ -173,15 +173,15 @@ class Fragments:
 def scan_fragments(pixels: PixelData, start: int) -> Steps[Fragments]:
     """Find all fragments from `start` on, in time and memory linear in their number.
 
-    Where fragments are small, all bytes of a stretch are asked for, and of a longer one each time: that
-    costs less time than a request for each of them. Where they are large, only the headers of their items.
+    Small fragments are read whole, in windows of growing length: that is faster than a request for each
+    of them. Of large fragments only the item headers are read.
 
     Raises:
-        FrameIndexError: Something else than an item lies between them, the object ends inside one, or
-            there are more than can be held.
+        FrameIndexError: Something other than an item lies between them, the object ends inside one, or
+            there are more than `MOST_FRAMES`.
     """
     found = Fragments(end=start)
-    base, buffer, stretch = start, b"", _FIRST_STRETCH
+    base, buffer, window = start, b"", _FIRST_WINDOW
     position = start
     while position < pixels.size:
         at = position - base
@@ -189,7 +189,7 @@ def scan_fragments(pixels: PixelData, start: int) -> Steps[Fragments]:
             base = max(start, position - _TAIL)
             length = _TAIL + ITEM_HEADER + _MARKER
             if position - start < _LARGE * len(found.offsets):
-                length, stretch = stretch, min(2 * stretch, _LONGEST_STRETCH)
+                length, window = window, min(2 * window, _LONGEST_WINDOW)
             (buffer,) = yield (ByteRange(base, min(base + length, pixels.size)),)
             at = position - base
         if found.offsets:

@@ -24,7 +24,7 @@ def read_basic_table(pixels: PixelData) -> Reading:
     """The index that the first item of the pixel data holds (PS3.5 A.4).
 
     Raises:
-        FrameIndexError: The item is empty, or what it says is not true.
+        FrameIndexError: The item is empty, or its offsets are wrong.
     """
     length = yield from basic_table_length(pixels)
     if not length:
@@ -47,11 +47,11 @@ def read_basic_table(pixels: PixelData) -> Reading:
 def read_extended_table(pixels: PixelData) -> Reading:
     """The index that (7FE0,0001) and (7FE0,0002) hold (PS3.3 C.7.6.3.1.8): one fragment per frame.
 
-    Some programs count the header of the item in the lengths: then the offsets alone are believed, and
-    more of them are looked up.
+    Some programs include the header of the item in the lengths: then only the offsets are used, and more
+    of them are checked.
 
     Raises:
-        FrameIndexError: There is none, or what it says is not true.
+        FrameIndexError: There is none, or its offsets are wrong.
     """
     pixels.check_number_of_frames()
     length = yield from basic_table_length(pixels)
@@ -59,7 +59,7 @@ def read_extended_table(pixels: PixelData) -> Reading:
     offsets = yield from _table(pixels.tables[0], "the extended offset table", pixels)
     lengths = yield from _table(pixels.tables[1], "the extended offset table's lengths", pixels)
     if max(offsets) >= _LAST or max(lengths) >= _LAST:
-        raise FrameIndexError("the extended offset table points behind every object's end")
+        raise FrameIndexError("the extended offset table points beyond the end of any object")
     offsets = array("Q", (first + offset for offset in offsets))
     check_order(offsets, pixels, first)
     ends = [start + ITEM_HEADER + length + length % 2 for start, length in zip(offsets, lengths, strict=True)]
@@ -72,8 +72,8 @@ def read_extended_table(pixels: PixelData) -> Reading:
 def plausible_index(table: bytes, pixels: PixelData) -> FrameIndex | None:
     """The index of a basic table whose offsets ascend from the first fragment, else None.
 
-    No item is read: frames are checked when they are read. The last one ends with the object, so that
-    elements after the pixel data count as its own until then.
+    No item is checked here; reading a frame checks its item. The last frame is assumed to end with the
+    object: until it is read, elements after the pixel data count as part of it.
 
     Args:
         table: The first item's value.
@@ -89,7 +89,7 @@ def plausible_index(table: bytes, pixels: PixelData) -> FrameIndex | None:
     return FrameIndex.between("basic", offsets, end) if offsets[-1] + ITEM_HEADER <= end else None
 
 
-def filling_index(table: bytes, lengths: bytes, first: int, size: int) -> FrameIndex | None:
+def contiguous_index(table: bytes, lengths: bytes, first: int, size: int) -> FrameIndex | None:
     """The index of an extended table whose frames follow each other up to the object's end, else None.
 
     No item is checked here; reading a frame checks its item.
