@@ -96,7 +96,7 @@ _EXPECTED: Final = {
 
 
 def _wrong(problem: "ErrorDetails") -> str:
-    """What is wrong with a value, in our words."""
+    """What is wrong with a value, without pydantic's terms."""
     kind, context = problem["type"], problem.get("ctx", {})
     expected = _EXPECTED.get(kind) or _EXPECTED.get(re.sub("_(type|parsing|from|exact).*", "", kind))
     if expected is not None:

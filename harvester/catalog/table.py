@@ -56,7 +56,7 @@ _SERIES = """
     ORDER BY harvest_collection, harvest_modality, harvest_key
 """
 
-# Sorting all of IDC at once takes 0.5 GB: it is sorted in runs of about so many series.
+# Sorting all of IDC at once takes 0.5 GB: it is sorted in runs of about this many series.
 _SORTED_AT_ONCE = 200_000
 
 _STUDIES = """

@@ -17,7 +17,7 @@ _logger = logging.getLogger("harvester")
 
 @dataclass(frozen=True, slots=True)
 class RunTotals:
-    """What a run did."""
+    """Counts, bytes and seconds of one run."""
 
     instances: NonNegativeInt
     failures: NonNegativeInt

@@ -43,7 +43,7 @@ def unite(schemas: Iterable[pa.Schema]) -> pa.Schema:
 
 
 def foreign_column(schema: pa.Schema) -> str:
-    """What no part of harvester has: two columns of one name, or a type such as a map; empty: nothing."""
+    """Why harvester cannot have written a part: a repeated column, a type such as a map; empty: it can."""
     names = [name.lower() for name in schema.names]
     if len(set(names)) != len(names):
         twice = next(name for name in schema.names if names.count(name.lower()) > 1)

@@ -52,7 +52,7 @@ class PartFiles(fsspec.AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
         return [path]
 
     def modified(self, path: str) -> datetime:
-        """The same for all: a part never changes."""
+        """The same time for every part, since parts never change."""
         self.info(path)
         return _THEN
 

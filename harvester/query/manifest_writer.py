@@ -17,7 +17,7 @@ def manifest_urls(result: Result, most: int | None = None) -> list[str]:
 
     Args:
         result: From `run_query`.
-        most: After so many URLs, the others are not read.
+        most: The most URLs to read; None: all.
 
     Raises:
         QueryError: The result has no column of URLs, or the query fails.

@@ -1,4 +1,4 @@
-"""What changed from one IDC release to another, by collection, by a dataset of several crawls."""
+"""Compares two IDC releases, by collection, in a dataset that was crawled under each of them."""
 
 from typing import Final
 
@@ -9,8 +9,8 @@ from harvester.dataset.paths import PLANS
 from harvester.errors import QueryError
 from harvester.query.run import Result, run_query
 
-# From when a series of this UUID has been there: the release that revised it, where the installed index says
-# so, and at the latest the one under which it was harvested.
+# `since` is the release that revised the series, according to the installed index, but not later than the
+# one under which the series was harvested.
 _ROWS: Final = """
     SELECT i.collection_id, i.SeriesInstanceUID AS series, i.SOPInstanceUID AS instance,
            i.crdc_series_uuid, i.crdc_instance_uuid, i.instance_size,

@@ -247,7 +247,7 @@ def plain_message(error: Exception) -> str:
     )[0]
     if "Out of Memory" in message:
         message += "; ask for fewer rows or columns at once"
-    # Where a thread fails, DuckDB interrupts the others, and now and then theirs is the error that it keeps.
+    # If a thread fails, DuckDB interrupts the others, and sometimes reports the interrupt, not the cause.
     if message.startswith("INTERRUPT Error"):
         message += " Unless you stopped the query, something in it failed: run it again to see the reason"
     return " ".join(message.split())

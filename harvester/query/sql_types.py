@@ -119,11 +119,11 @@ def with_field(
 
 
 def paths_of(name: str, path: tuple[str, ...], kind: pa.DataType) -> Iterator[tuple[str, ...]]:
-    """Where items of sequences have a field.
+    """The paths of a field in the items of sequences, at any depth.
 
     Args:
         name: The field's name in lower case.
-        path: The column or field whose type it is, and what it is in.
+        path: The names from the column down to what has this type.
         kind: The type.
     """
     if not pa.types.is_list(kind) or not pa.types.is_struct(kind.value_type):

@@ -25,11 +25,11 @@ _EFFORTS: Final[tuple[Effort, ...]] = ("table", "tiff", "scan")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found of an object's frames.
+    """The result of a search for the frames of an object.
 
     Attributes:
-        index: Where they lie; None if no source says so.
-        refused: What was said and is not true, by the sources that said it.
+        index: Where they lie; None if no source has it.
+        refused: The sources whose index is wrong, with the reason.
     """
 
     index: FrameIndex | None

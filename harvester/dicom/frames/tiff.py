@@ -184,11 +184,11 @@ def _values(form: _Form, entry: _Entry, size: int) -> Steps["array[int]"]:
 
 
 def read_tiff_numbers(size: int, tags: Collection[int]) -> Steps[list[Mapping[int, int]]]:
-    """What each TIFF directory of a file says of some tags: the first number of each that it has.
+    """Read some tags of each TIFF directory of a file: the first number of each tag that is there.
 
     Args:
         size: The object's, in bytes.
-        tags: Of entries whose numbers are integers.
+        tags: Tags whose values are integers.
 
     Raises:
         FrameIndexError: The file is no TIFF, or an entry is not of integers.

@@ -93,7 +93,7 @@ def sqlglot_type(
 
 
 def absent_value(attribute: Attribute) -> exp.Expr:
-    """What BigQuery has of an attribute that no object has: NULL of its type, or an empty array."""
+    """BigQuery's value of an attribute that no object has: NULL of its type, or an empty array."""
     kind = absent_type(attribute) or pa.string()
     value = exp.Array(expressions=[]) if pa.types.is_list(kind) else exp.Null()
     return exp.Cast(this=value, to=sqlglot_type(kind))
@@ -105,7 +105,7 @@ def attribute_called(name: str) -> Attribute | None:
 
 
 def _spellings(columns: Mapping[str, pa.Schema]) -> dict[str, str]:
-    """How columns and their fields are spelt, by their name in lower case; columns take precedence."""
+    """The spelling of columns and fields by their name in lower case; columns take precedence."""
     fields = [field for schema in columns.values() for field in schema]
     found = {field.name.lower(): field.name for field in reversed(fields)}
     for field in fields:

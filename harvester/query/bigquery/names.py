@@ -134,7 +134,7 @@ def _group_by_position(query: exp.Query) -> None:
 
 
 def _drop_expanded_items(query: exp.Query) -> None:
-    """Of what a star stands for, an item that is a struct is there by its fields alone."""
+    """From the columns that a star became, drop structs of UNNEST: their fields are columns already."""
     for scope in traverse_scope(query):
         structs = {
             name: source.expression.alias_column_names[:1]
@@ -225,7 +225,7 @@ class _Scope:
         return False
 
     def _sources_before(self, column: exp.Column) -> dict[str, Scope | exp.Expr]:
-        """What is in scope at a column: in FROM, only what stands before it."""
+        """The sources in scope at a column: in FROM, only those before it."""
         sources: dict[str, Scope | exp.Expr] = {**self._scope.sources}
         unnest = column.find_ancestor(exp.Unnest, exp.Query)
         if not isinstance(unnest, exp.Unnest):
@@ -239,7 +239,7 @@ class _Scope:
         return {name: source for name, source in sources.items() if name not in later}
 
     def _output(self, column: exp.Column) -> exp.Expr | None:
-        """The column of the answer that a name in GROUP BY, HAVING or ORDER BY stands for."""
+        """The column of the result that a name in GROUP BY, HAVING or ORDER BY stands for."""
         clause = column.find_ancestor(exp.Group, exp.Having, exp.Order, exp.Query)
         query = self._scope.expression
         if isinstance(clause, exp.Query | None) or not isinstance(query, exp.Select):

@@ -1,4 +1,4 @@
-"""What a text means in BigQuery and another thing in DuckDB, or nothing: each is one change of the tree."""
+"""Rewrites what DuckDB lacks or reads in another way: each function changes one construct of the tree."""
 
 import re
 from collections.abc import Callable

@@ -126,7 +126,7 @@ def _refuse_unknown_functions(translated: exp.Expr, query: exp.Expr) -> None:
 
 @lru_cache(maxsize=1)
 def _functions() -> frozenset[str]:
-    """What DuckDB can call, and what is turned into something it can."""
+    """The functions that DuckDB lists, and ERROR and TRY."""
     with in_memory() as connection:
         rows = connection.execute("SELECT DISTINCT lower(function_name) FROM duckdb_functions()").fetchall()
     return frozenset(name for (name,) in rows) | {"error", "try"}
