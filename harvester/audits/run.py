@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 from harvester.audits.cohort import EXPECTED, Cohort, read_cohort
 from harvester.audits.config import AuditConfig
 from harvester.audits.findings import MAX_FINDINGS, Finding, FindingsWriter, RuleOutcome, findings_file
-from harvester.audits.rules.base import SEVERITIES, STANDARD_COLUMNS, AuditContext, InstanceRule, Rule
+from harvester.audits.rules.base import SEVERITIES, STANDARD_COLUMNS, AuditContext, Rule
 from harvester.audits.rules.completeness import FOUND_SERIES, ExpectationRule
 from harvester.audits.rules.conformance import Conformance
 from harvester.audits.rules.encoding import DualPersonality
@@ -28,7 +29,7 @@ from harvester.dataset import Dataset
 from harvester.dataset.paths import PRIVATE
 from harvester.dataset.runs import read_runs
 from harvester.errors import ConfigError, QueryError
-from harvester.query import DatabaseOptions, open_dataset, run_query
+from harvester.query import DatabaseOptions, attributes_in, open_dataset, run_query
 
 AUDITS: Final = f"{PRIVATE}/audits"
 FINDINGS: Final = "findings.parquet"
@@ -239,7 +240,7 @@ class _RuleRunner:
         try:
             outcome = self._find(rule, self._batches(rule))
             sql = rule.checked()
-            checked = None if sql is None else self._count(sql)
+            checked = None if sql is None else self._count(sql, _own_attributes(rule, sql))
         except QueryError as error:
             raise QueryError(f"rule {rule.label}: {error}") from error
         nothing = checked == 0 and not outcome.violations
@@ -258,9 +259,8 @@ class _RuleRunner:
         if isinstance(rule, SqlRule):
             query = in_standard_columns(rule.sql, run_query(self.connection, rule.sql).columns)
         sql = f"SELECT {', '.join(STANDARD_COLUMNS)} FROM ({query}) AS found"
-        attributes = rule.attributes_read() if isinstance(rule, InstanceRule) else ()
         ordered = f"{sql} ORDER BY instances DESC, subject, problem"
-        return run_query(self.connection, ordered, attributes=attributes).batches()
+        return run_query(self.connection, ordered, attributes=_own_attributes(rule, query)).batches()
 
     def _find(self, rule: Rule, batches: Iterator[pa.RecordBatch]) -> RuleOutcome:
         examples: pa.Table | None = None
@@ -278,9 +278,9 @@ class _RuleRunner:
         shown = tuple(map(Finding.from_row, [] if examples is None else examples.to_pylist()))
         return replace(outcome, violations=violations, findings=findings, examples=shown)
 
-    def _count(self, sql: str) -> int:
+    def _count(self, sql: str, attributes: AbstractSet[str]) -> int:
         if sql not in self._counts:
-            row = next(_rows(self.connection, sql, "how much was checked"), {})
+            row = next(_rows(self.connection, sql, "how much was checked", attributes), {})
             try:
                 (self._counts[sql],) = (int(value or 0) for value in row.values())
             except ValueError:
@@ -288,9 +288,18 @@ class _RuleRunner:
         return self._counts[sql]
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, sql: str, what: str) -> Iterator[dict[str, Any]]:
+def _own_attributes(rule: Rule, sql: str) -> AbstractSet[str]:
+    """The attributes that the SQL of a built-in rule names by itself; what a user wrote is checked."""
+    if isinstance(rule, SqlRule):
+        return frozenset()
+    return attributes_in(sql) - attributes_in(rule.where or "")
+
+
+def _rows(
+    connection: duckdb.DuckDBPyConnection, sql: str, what: str, attributes: AbstractSet[str] = frozenset()
+) -> Iterator[dict[str, Any]]:
     try:
-        for batch in run_query(connection, sql).batches():
+        for batch in run_query(connection, sql, attributes=attributes).batches():
             yield from batch.to_pylist()
     except QueryError as error:
         raise QueryError(f"{what}: {error}") from error

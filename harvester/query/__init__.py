@@ -3,6 +3,7 @@
 from harvester.query.bigquery.translate import translate
 from harvester.query.connection import DatabaseOptions, open_dataset, open_release
 from harvester.query.idc_tables import INDEX_NAMES, index_query
+from harvester.query.missing_attributes import attributes_in
 from harvester.query.output import FORMATS, Format, write_result
 from harvester.query.release_diff import changes, crawled_releases
 from harvester.query.run import DIALECTS, Dialect, Result, build_index, run_query, warn_of_missing_series
@@ -15,6 +16,7 @@ __all__ = [
     "Dialect",
     "Format",
     "Result",
+    "attributes_in",
     "build_index",
     "changes",
     "crawled_releases",

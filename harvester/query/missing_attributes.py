@@ -33,6 +33,15 @@ def _fields_there(message: str) -> frozenset[str]:
     return frozenset() if found is None else frozenset(re.findall(r'"([^"]+)"', found[1].lower()))
 
 
+def attributes_in(sql: str) -> set[str]:
+    """The keywords of attributes among the words of a query, for `run_query(..., attributes=...)`.
+
+    A query of harvester's own reads each as a column, of NULLs where only items of sequences have it.
+    """
+    words = {word.lower() for word in re.findall(r"\w+", sql)}
+    return {attributes_by_keyword()[word].keyword for word in words & attributes_by_keyword().keys()}
+
+
 class AvailableColumns:
     """The columns of a dataset, and the attributes that it lacks and one query needs.
 

@@ -22,7 +22,7 @@ from harvester.query.bigquery.errors import own_words
 from harvester.query.bigquery.script import NO_PARAMETERS, Parameters
 from harvester.query.bigquery.translate import translate
 from harvester.query.idc_tables import INDEX_NAMES, derived_table
-from harvester.query.missing_attributes import missing_name
+from harvester.query.missing_attributes import attributes_in, missing_name
 from harvester.query.part_files import follow_files, lacks_file, missing_part
 from harvester.query.sandbox import require_question
 from harvester.query.sql_types import readable_type
@@ -172,8 +172,8 @@ def run_query(
         sql: The text; it may end with a semicolon.
         dialect: `bigquery` translates it first; there it can be a script, whose last query counts.
         parameters: The values of its parameters, by name: `$name`, in BigQuery's dialect `@name`.
-        attributes: Keywords of columns that it reads. What the dataset lacks is otherwise found one by
-            one, which takes a minute for hundreds of attributes.
+        attributes: Keywords of columns that it reads, NULL where the dataset lacks them. What is not named
+            here is found one by one, and refused where only items of sequences have it.
 
     Raises:
         QueryError: It is no query, it cannot be translated, DuckDB refuses it, or a part is missing; for a
@@ -207,7 +207,8 @@ def build_index(connection: duckdb.DuckDBPyConnection, name: str) -> Result:
             be translated.
     """
     table = derived_table(name)
-    return run_query(connection, table.query(readable_views(connection, table.sql).columns_of))
+    sql = table.query(readable_views(connection, table.sql).columns_of)
+    return run_query(connection, sql, attributes=attributes_in(sql))
 
 
 def warn_of_missing_series(connection: duckdb.DuckDBPyConnection) -> None:

@@ -14,7 +14,7 @@ from harvester.dataset import Dataset
 from harvester.dataset.runs import read_runs
 from harvester.dicom.schema import value_type
 from harvester.errors import ConfigError
-from harvester.query import DatabaseOptions, open_dataset, run_query
+from harvester.query import DatabaseOptions, attributes_in, open_dataset, run_query
 
 DEFAULT_ATTRIBUTES: Final = (
     "Manufacturer",
@@ -204,7 +204,8 @@ class _Queries:
 
     def rows(self, sql: str) -> tuple[Row, ...]:
         """All rows of a query."""
-        return tuple(row for batch in run_query(self.connection, sql).batches() for row in batch.to_pylist())
+        result = run_query(self.connection, sql, attributes=attributes_in(sql))
+        return tuple(row for batch in result.batches() for row in batch.to_pylist())
 
     def studies(self, series: Iterable[str]) -> dict[str, str]:
         """The studies of the series that the installed idc-index release, and so IDC's viewer, has."""

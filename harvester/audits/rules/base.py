@@ -178,10 +178,6 @@ class InstanceRule(Rule):
     def problem(self) -> str:
         """The SQL expression of the problem; its text must not differ between instances of one problem."""
 
-    def attributes_read(self) -> Iterable[str]:
-        """Keywords of the columns that the problem reads, if they are many: a dataset lacks some of them."""
-        return ()
-
     def shared_values(self) -> Mapping[str, str]:
         """Values that instances of a series usually share, by name, for a problem that is slow to compute.
 

@@ -81,10 +81,6 @@ class RequiredAttributes(InstanceRule):
         missing = _missing(self.attributes) if self.attributes else f"CASE {' '.join(self._cases())} END"
         return f"'missing: ' || {missing}"
 
-    def attributes_read(self) -> Iterable[str]:
-        """The attributes that it requires of any SOP class."""
-        return self.attributes or {name for names in type_1_attributes().values() for name in names}
-
     def rule_condition(self) -> str:
         """The SOP classes whose attributes are known here."""
         classes = [one for classes, names in type_1_attributes().items() if names for one in classes]
