@@ -84,9 +84,12 @@ def own_words(message: str, sql: str) -> str:
     text = _KIND.sub("", _TAIL.sub("", message)).strip().rstrip(".")
     text = _TYPE.sub(lambda found: _TYPES[found[1]], _INTERNAL.sub("", text))
     unknown = re.match(r"(?:Scalar|Table|Aggregate|Macro)? ?Function with name (\w+) does not exist", text)
+    place = None
     if unknown is not None:
         text = f"{unknown[1].upper()}() cannot be translated"
-    place = _marked_place(message) or next(_named_places(text, sql), None)
+        called = re.search(rf"\b{unknown[1]}\s*\(", sql, re.IGNORECASE)
+        place = None if called is None else _place(sql, called.start())
+    place = place or _marked_place(message) or next(_named_places(text, sql), None)
     return one_line(text if place is None else f"{place}: {text}")
 
 

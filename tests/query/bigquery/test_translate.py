@@ -352,6 +352,15 @@ def test_a_translated_query_is_as_closed_as_any_other(opened: duckdb.DuckDBPyCon
         ask(opened, "SELECT PatientIDD FROM `bigquery-public-data.idc_current.dicom_all`")
 
 
+@pytest.mark.parametrize("call", ["CODE_POINTS_TO_STRING([65])", "range_bucket(2, [1, 2])", "SAFE_ADD(1, 2)"])
+def test_a_function_that_duckdb_lacks_is_named_with_its_place(
+    opened: duckdb.DuckDBPyConnection, call: str
+) -> None:
+    name = call.partition("(")[0].upper()
+    with pytest.raises(QueryError, match=rf"^line 2, column 3: {name}\(\) cannot be translated$"):
+        ask(opened, f"SELECT 1,\n  {call} FROM dicom_all")
+
+
 def test_a_failing_definition_can_be_asked_for_null(opened: duckdb.DuckDBPyConnection) -> None:
     sql = "SELECT CASE PatientID WHEN 'a' THEN 1 ELSE ERROR('unknown') END AS n FROM dicom_all ORDER BY n"
     with pytest.raises(QueryError, match="unknown"):
