@@ -45,8 +45,15 @@ def keys(config: CrawlConfig) -> list[str]:
         f"gs://idc-open-idc1/{B}/",
     ],
 )
-def test_a_line_names_a_series_however_it_is_written(manifest, line):
-    with open_catalog(manifest("# a comment", "", line)) as catalog:
+def test_a_line_names_a_series_however_it_is_written(tmp_path, line):
+    path = tmp_path / "cohort.s5cmd"
+    path.write_text(f"# a comment\n\n{line}\n")
+    (series,) = read_manifest(path, ("aws",))
+    assert (series.key, series.uuid, series.objects) == (B, B, ())
+
+
+def test_a_series_of_a_manifest_is_that_of_the_catalog(manifest):
+    with open_catalog(manifest(f"cp s3://idc-open-data-two/{B}/* .")) as catalog:
         (series,) = catalog.series()
     assert (series.key, series.crdc_series_uuid, series.collection_id) == (B, B, "acrin_nsclc_fdg_pet")
     assert series.prefixes == (

@@ -46,15 +46,20 @@ def pixels_of_the_whole_file(raw, numbers):
 
 
 @cache
+def expected_pixels(name):
+    """The last and the first frame of a file, by pydicom from the whole file."""
+    return pixels_of_the_whole_file((CORPUS / name).read_bytes(), ends(name))
+
+
+@cache
 def decodable():
     """The multi-frame files that pydicom decodes, with the codec that they are compressed by."""
     found = {}
     for name, line in inventory().items():
         codec = next((one for one, uids in CODECS.items() if line["transfer_syntax"] in uids), None)
-        if codec and line["frames"] not in ("", "1") and line["deflated"] == "False":
-            raw = (CORPUS / name).read_bytes()
-            if pixels_of_the_whole_file(raw, ends(name)) is not None:
-                found[name] = codec
+        multi_frame = line["frames"] not in ("", "1") and line["deflated"] == "False"
+        if codec and multi_frame and expected_pixels(name) is not None:
+            found[name] = codec
     return found
 
 
@@ -137,7 +142,7 @@ def test_the_frames_are_decoded_alike_from_each_source(name):
     if name not in decodable():
         pytest.skip("pydicom does not decode it")
     raw, numbers = (CORPUS / name).read_bytes(), ends(name)
-    expected = pixels_of_the_whole_file(raw, numbers)
+    expected = expected_pixels(name)
     for source in SOURCES:
         made = with_source(raw, source)
         if made is None:
@@ -161,7 +166,7 @@ def test_pydicom_reads_single_frames_of_an_opened_object(name, offset_table):
         pytest.skip("PS3.3 C.7.6.3.1.8: an extended table is for frames of one fragment")
     numbers = ends(name)
     file = harvester.open_object(str(CORPUS / name), offset_table=offset_table)
-    expected = pixels_of_the_whole_file((CORPUS / name).read_bytes(), numbers)
+    expected = expected_pixels(name)
     same([pixel_array(file, index=number - 1) for number in numbers], expected)
 
 
@@ -192,7 +197,7 @@ def test_the_frames_are_decoded_alike_from_the_index_of_a_dataset(crawled):
     for name, path in paths.items():
         FRAME_INDEXES.clear()
         numbers = ends(name)
-        expected = pixels_of_the_whole_file(path.read_bytes(), numbers)
+        expected = expected_pixels(name)
         same(harvester.read_frames(str(path), numbers, dataset=dataset), expected)
         file = harvester.open_object(str(path), dataset)
         same([pixel_array(file, index=number - 1) for number in numbers], expected)

@@ -1,7 +1,7 @@
 """What becomes of a rule: tolerated, a warning, violated, or not checked; and what its findings say."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import anyio
@@ -22,7 +22,6 @@ from harvester.errors import ConfigError
 Audit = Callable[[str], AuditResult]
 CT_COUNT = "SELECT count(*) FROM instances WHERE Modality = 'CT'"
 TWO = """
-name = 'two'
 sql = "SELECT SOPInstanceUID FROM instances WHERE Modality = 'CT' ORDER BY 1 LIMIT 2"
 """
 
@@ -55,37 +54,43 @@ def audit(config: Callable[[str], Path]) -> Audit:
     return lambda rules: run_audit(load_audit(config(rules)))
 
 
+def several(rule: str, variants: Iterable[str]) -> str:
+    """The same rule several times, under names of their own."""
+    return "".join(
+        f"[[rules]]\nname = 'variant {n}'\n{rule}\n{variant}\n" for n, variant in enumerate(variants)
+    )
+
+
 def only(result: AuditResult) -> RuleOutcome:
     (outcome,) = result.outcomes
     return outcome
 
 
-@pytest.mark.parametrize(
-    ("limits", "level"),
-    [
-        ("", "error"),
-        ("at_most = 1", "error"),
-        ("at_most = 2", None),
-        ("at_most = 5\nwarn_at = 2", "warning"),
-        ("at_most = 5\nwarn_at = 3", None),
-        (f'of = "{CT_COUNT}"\nat_most = "1%"', "error"),
-        (f'of = "{CT_COUNT}"\nat_most = "50%"', None),
-        (f'of = "{CT_COUNT}"\nat_most = "50%"\nwarn_at = "1%"', "warning"),
-    ],
-)
-def test_violations_up_to_a_threshold_are_tolerated(audit: Audit, limits: str, level: str | None) -> None:
-    result = audit(f"[[rules]]\n{TWO}{limits}\n")
-    assert (only(result).violations, only(result).level) == (2, level)
-    assert result.failed is (level == "error")
+def test_violations_up_to_a_threshold_are_tolerated(audit: Audit) -> None:
+    tolerated = {
+        "at_most = 2": None,
+        "at_most = 5\nwarn_at = 2": "warning",
+        "at_most = 5\nwarn_at = 3": None,
+        f'of = "{CT_COUNT}"\nat_most = "50%"': None,
+        f'of = "{CT_COUNT}"\nat_most = "50%"\nwarn_at = "1%"': "warning",
+    }
+    result = audit(several(TWO, tolerated))
+    assert [(one.violations, one.level) for one in result.outcomes] == [
+        (2, one) for one in tolerated.values()
+    ]
+    assert not result.failed
+    not_tolerated = ("", "at_most = 1", f'of = "{CT_COUNT}"\nat_most = "1%"')
+    result = audit(several(TWO, not_tolerated))
+    assert [(one.violations, one.level) for one in result.outcomes] == [(2, "error")] * 3
+    assert result.failed
 
 
 def test_a_built_in_rule_has_a_threshold_of_its_own_unit(audit: Audit) -> None:
-    rule = "[[rules]]\nrule = 'required_attributes'\nattributes = ['ReferringPhysicianName']\nModality = 'CT'"
-    violated = only(audit(rule))
+    rule = "rule = 'required_attributes'\nattributes = ['ReferringPhysicianName']\nModality = 'CT'"
+    limits = ("", "at_most = '99.9%'", "at_most = '100%'")
+    violated, most, all_of_them = audit(several(rule, limits)).outcomes
     assert violated.violations == violated.checked
-    assert violated.level == "error"
-    assert only(audit(f"{rule}\nat_most = '99.9%'")).level == "error"
-    assert only(audit(f"{rule}\nat_most = '100%'")).level is None
+    assert [one.level for one in (violated, most, all_of_them)] == ["error", "error", None]
 
 
 @pytest.mark.parametrize(
@@ -142,7 +147,7 @@ def test_a_description_is_what_a_reader_is_shown(
     config: Callable[[str], Path], dataset: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = "Two planes of each study are kept for the regression test."
-    path = config(f"[[rules]]\n{TWO}description = '{text}'\n")
+    path = config(f"[[rules]]\nname = 'two'\n{TWO}description = '{text}'\n")
     result = run_audit(load_audit(path))
     result.keep(json_bytes(as_json(result)))
     assert text in as_junit(result)
@@ -151,24 +156,20 @@ def test_a_description_is_what_a_reader_is_shown(
     assert text in " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.parametrize(
-    ("columns", "filled"),
-    [
-        ("SOPInstanceUID", ("SeriesInstanceUID", "collection_id", "Modality", "instance_url")),
-        ("instance_url", ("SeriesInstanceUID", "collection_id", "Modality", "instance_url")),
-        ("DISTINCT SeriesInstanceUID", ("SeriesInstanceUID", "collection_id", "Modality", "instance_url")),
-        ("DISTINCT StudyInstanceUID", ("collection_id", "instance_url")),
-    ],
-)
-def test_findings_of_a_query_have_the_place_of_their_subject(
-    audit: Audit, columns: str, filled: tuple[str, ...]
-) -> None:
-    result = audit(
-        f"[[rules]]\nname = 'own'\nsql = \"SELECT {columns} FROM instances WHERE Modality = 'SEG'\"\n"
-    )
-    rows = result.table().to_pylist()
-    assert rows
-    assert [name for row in rows for name in filled if not row[name]] == []
+def test_findings_of_a_query_have_the_place_of_their_subject(audit: Audit) -> None:
+    place = ("SeriesInstanceUID", "collection_id", "Modality", "instance_url")
+    filled = {
+        "SOPInstanceUID": place,
+        "instance_url": place,
+        "DISTINCT SeriesInstanceUID": place,
+        "DISTINCT StudyInstanceUID": ("collection_id", "instance_url"),
+    }
+    rules = [f"sql = \"SELECT {columns} FROM instances WHERE Modality = 'SEG'\"" for columns in filled]
+    rows = audit(several("", rules)).table().to_pylist()
+    for number, names in enumerate(filled.values()):
+        found = [row for row in rows if row["rule"] == f"variant {number}"]
+        assert found
+        assert [name for row in found for name in names if not row[name]] == []
 
 
 def test_what_a_query_returns_itself_is_kept(audit: Audit) -> None:
@@ -194,7 +195,7 @@ def test_all_findings_of_a_rule_are_shown_on_request(
 
 
 def test_more_violations_than_were_checked_are_no_share(audit: Audit) -> None:
-    result = audit(f"[[rules]]{TWO}of = 'SELECT 1'\n")
+    result = audit(f"[[rules]]\nname = 'two'\n{TWO}of = 'SELECT 1'\n")
     assert (only(result).violations, only(result).share) == (2, None)
     result.keep(json_bytes(as_json(result)))
     assert "2 violations in 1" in render(gather(result.dataset, ()))
