@@ -1,9 +1,10 @@
-"""Writable buckets, signals as in a shell, time limits, and the end of left processes."""
+"""Writable buckets, signals as in a shell, time limits, the end of left processes, and the order of tests."""
 
 import os
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from bucket_servers import CREDENTIALS, Bucket, gcs_bucket, s3_bucket
 from hypothesis import HealthCheck, Phase
 from hypothesis import settings as hypothesis_settings
 from left_processes import end_processes_of, mark_session
+from xdist.scheduler import LoadFileScheduling
 
 # The suite: the same examples in each run; a failing example is not reduced.
 hypothesis_settings.register_profile(
@@ -53,6 +55,30 @@ def pytest_timeout_set_timer(item: Any, settings: Any) -> bool | None:
     signal.signal(signal.SIGALRM, raise_limit)
     signal.setitimer(signal.ITIMER_REAL, settings.timeout, 1)
     return True
+
+
+# What takes longest is begun first, so that no process waits long for the other at the end.
+LONGEST_FIRST = ("query", "engine", "audits", "scripts", "cli", "reader", "catalog")
+# Modules that share what takes long to set up run in one process.
+OF_CORPUS = ("tests/query/test_idc_queries.py", "tests/query/test_idc_tables.py", "tests/query/test_views.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    tests = Path(__file__).parent
+    items.sort(key=lambda item: order.get(item.path.relative_to(tests).parts[0], len(order)))
+
+
+class _SharedSetUps(LoadFileScheduling):
+    """Each module in one process, those of the corpus in the same one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = super()._split_scope(nodeid)
+        return OF_CORPUS[0] if module in OF_CORPUS else module
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    return _SharedSetUps(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_sessionstart() -> None:
