@@ -41,7 +41,7 @@ def served_metrics(progress: CrawlProgress, port: int | None) -> Iterator[None]:
 
         def collect(self) -> "Iterator[Metric]":
             for name, text in _METRICS.items():
-                # Gauges, because the numbers of a worker that died are taken back.
+                # Gauges, because the counts of a worker that died are subtracted.
                 yield GaugeMetricFamily(f"harvester_{name}", text, value=getattr(progress, name))
             if progress.expected_instances is not None:
                 text = "Objects in the selection, by the catalog."

@@ -13,7 +13,7 @@ _ADDED: Final = ("REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE")
 
 
 def trusted_certificates(ca_bundle: str | None = None) -> ssl.SSLContext | None:
-    """The certificates to trust besides the system's; None if there are none.
+    """A TLS context with the certificates to trust; None: those of the system.
 
     Args:
         ca_bundle: A file of PEM certificates, or a directory as OpenSSL has them.

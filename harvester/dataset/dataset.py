@@ -118,7 +118,7 @@ class Dataset:
         return self.storage.location
 
     def lock(self) -> AbstractContextManager[Lock]:
-        """Hold the dataset for one crawl while the block runs.
+        """Hold the dataset for one writer while the block runs.
 
         Raises:
             DatasetBusyError: Another process holds it; the message names it.

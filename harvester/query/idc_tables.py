@@ -52,7 +52,7 @@ class DerivedTable:
 
     Attributes:
         sql: The query: in DuckDB's dialect, or IDC's own in BigQuery's.
-        columns: The columns of IDC's own; empty for DuckDB's dialect.
+        columns: The columns of IDC's table; empty for a query in DuckDB's dialect.
     """
 
     sql: str
@@ -67,7 +67,7 @@ class DerivedTable:
         if not self.columns:
             return self.sql
         query = translate(self.sql, Views({*DICOM_TABLES, *DERIVED_TABLES}, columns_of), errors_as_null=True)
-        # NOT IN over rows of which one has no series is true of none.
+        # `NOT IN (SELECT SeriesInstanceUID ...)` holds for no row if one of these is NULL.
         rows = [
             f"{table} AS NOT MATERIALIZED (FROM {table} WHERE SeriesInstanceUID IS NOT NULL)"
             for table in _TABLES_WITH_SERIES

@@ -17,7 +17,7 @@ from harvester.model import ObjectRef
 DatasetLike: TypeAlias = Dataset | str | Path | None
 """An opened dataset, its path or URL, or None."""
 
-# Bytes. A crawl that read fewer than such a header skipped long values in it, as a reader does.
+# Bytes. A header that is longer than what the crawl fetched has long values, which a reader skips as well.
 _LONGEST_WINDOW: Final = 4 << 20
 _INSTANCE_COLUMNS: Final = ("etag", "header_bytes", "pixel_data_offset", "encapsulated", "bytes_fetched")
 _FRAME_COLUMNS: Final = ("etag", "source", "frame_offsets", "frame_lengths")
