@@ -154,9 +154,9 @@ class Trial:
     def _run(self, data: bytes) -> str:
         pieces = random.Random(len(data) ^ data[-1] if data else 0)  # noqa: S311  no secret
         whole = parsed(data, len(data), None)
-        told = pieces.random() < 0.8
-        again = parsed(data, pieces.choice((1, 61, 200, 4096)), self.cache, told=told)
-        if not told and TruncatedError in (type(whole), type(again)):
+        size_known = pieces.random() < 0.8
+        again = parsed(data, pieces.choice((1, 61, 200, 4096)), self.cache, size_known=size_known)
+        if not size_known and TruncatedError in (type(whole), type(again)):
             pass  # a length that lies can be known by the object's size alone
         elif isinstance(whole, Header) != isinstance(again, Header):
             raise FindingError(f"whole: {whole!r}, in pieces: {again!r}")
@@ -180,24 +180,26 @@ class Trial:
         pq.write_table(table, io.BytesIO())
 
 
-def parsed(data: bytes, step: int, cache: ElementCache | None, *, told: bool = True) -> Header | ObjectError:
-    """What the parser answers at the end, fed `step` bytes at a time."""
-    parser = HeaderParser(len(data) if told else None, max_header_bytes=MAX_HEADER_BYTES, cache=cache)
+def parsed(
+    data: bytes, step: int, cache: ElementCache | None, *, size_known: bool = True
+) -> Header | ObjectError:
+    """What the parser returns at the end, fed `step` bytes at a time."""
+    parser = HeaderParser(len(data) if size_known else None, max_header_bytes=MAX_HEADER_BYTES, cache=cache)
     try:
-        answer = parser.feed(data[:step])
-        while isinstance(answer, NeedMore):
-            if answer.start >= len(data):
-                if told:
-                    raise FindingError(f"asks for byte {answer.start} of {len(data)}")
+        result = parser.feed(data[:step])
+        while isinstance(result, NeedMore):
+            if result.start >= len(data):
+                if size_known:
+                    raise FindingError(f"asks for byte {result.start} of {len(data)}")
                 return parser.finish(len(data))
-            if not answer.start < answer.stop or (told and answer.stop > len(data)):
-                raise FindingError(f"asks for {answer} of {len(data)} bytes")
-            answer = parser.feed(data[answer.start : answer.start + step])
+            if not result.start < result.stop or (size_known and result.stop > len(data)):
+                raise FindingError(f"asks for {result} of {len(data)} bytes")
+            result = parser.feed(data[result.start : result.start + step])
     except ObjectError as error:
         return error
-    if parser.headers_read > len(data) // 8 + 1 and not answer.deflated:
+    if parser.headers_read > len(data) // 8 + 1 and not result.deflated:
         raise FindingError(f"{parser.headers_read} headers read in {len(data)} bytes")
-    return answer
+    return result
 
 
 def spelt(header: Header) -> tuple[Any, ...]:
@@ -222,7 +224,7 @@ def seeds(corpus: Path) -> list[bytes]:
             if path.is_file() and path.suffix not in (".py", ".pyc", ".json", ".md", ".csv"):
                 with path.open("rb") as file:
                     data = file.read(4 * LONGEST_SEED)
-                header = parsed(data, len(data), None, told=False)
+                header = parsed(data, len(data), None, size_known=False)
                 end = header.header_bytes + 64 if isinstance(header, Header) and not header.deflated else 0
                 cut = data[: end or LONGEST_SEED]
                 if len(cut) <= LONGEST_SEED:

@@ -36,7 +36,7 @@ def command(
     dataset: DatasetOption,
     *,
     seconds: Annotated[
-        float, typer.Option("--seconds", min=0.1, help="The longest time for one answer.")
+        float, typer.Option("--seconds", min=0.1, help="The longest time for one call of a tool.")
     ] = 60.0,
 ) -> None:
     """Offer a dataset's tables to agents, read-only, by the Model Context Protocol on stdin and stdout.

@@ -1,4 +1,4 @@
-"""SQL over a dataset, in DuckDB's dialect or BigQuery's, and its answers in the formats of many tools."""
+"""SQL over a dataset, in DuckDB's dialect or BigQuery's, and its results in the formats of many tools."""
 
 from harvester.query.bigquery.translate import translate
 from harvester.query.connection import DatabaseOptions, open_dataset, open_release

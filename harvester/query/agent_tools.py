@@ -30,7 +30,7 @@ MOST_URLS: Final = 100_000
 MOST_VALUES: Final = 1000
 
 _MOST_COLUMNS: Final = 100
-_MOST_CHARACTERS: Final = 200_000  # of all rows of an answer, as JSON
+_MOST_CHARACTERS: Final = 200_000  # of all rows of a response, as JSON
 _LONGEST_QUERY: Final = 100_000
 _LONGEST_TYPE: Final = 400
 _LONGEST_EXAMPLE: Final = 60
@@ -45,7 +45,7 @@ class AgentTools:
 
     Args:
         dataset: Directory or URL.
-        seconds: The longest time for one answer.
+        seconds: The longest time for one call of a tool.
 
     Raises:
         DatasetError: It is not a dataset, or can't be read.
@@ -198,13 +198,13 @@ class AgentTools:
             except QueryError as error:
                 if "INTERRUPT" in str(error):
                     raise
-                answer: dict[str, Any] = {"valid": False, "error": one_line(str(error))}
+                response: dict[str, Any] = {"valid": False, "error": one_line(str(error))}
             else:
                 columns = [
                     {"name": name, "type": _shortened(str(kind), _LONGEST_TYPE)}
                     for name, kind in zip(result.columns, result.schema.types, strict=True)
                 ]
-                answer = {"valid": True, "columns": columns[:_MOST_COLUMNS]}
+                response = {"valid": True, "columns": columns[:_MOST_COLUMNS]}
                 del result  # DuckDB 2 runs no other query until its rows are let go
             present = {
                 str(name).lower()
@@ -213,7 +213,7 @@ class AgentTools:
         words = dict.fromkeys(word.lower() for word in re.findall(r"\w+", sql))
         known = attributes_by_keyword()
         absent = [known[word].keyword for word in words if word in known and word not in present]
-        return {**answer, "attributes_that_no_object_has_as_a_column": absent}
+        return {**response, "attributes_that_no_object_has_as_a_column": absent}
 
     def get_cohort_urls(
         self,

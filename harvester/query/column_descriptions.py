@@ -81,9 +81,9 @@ def _columns_of_release(table: str) -> Mapping[str, str]:
 
 def column_description(table: str, column: str) -> str:
     """What a column holds: from the release's own schema, the harvest, or DICOM's dictionary."""
-    told = _columns_of_release(table).get(column) or _HARVEST.get(column)
-    if told:
-        return told
+    described = _columns_of_release(table).get(column) or _HARVEST.get(column)
+    if described:
+        return described
     attribute = attributes_by_keyword().get(column.lower())
     if attribute is None:
         return ""

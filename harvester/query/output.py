@@ -1,4 +1,4 @@
-"""A query's answer on a terminal or in a file: table, lines, CSV, JSON lines or Parquet."""
+"""A query's result on a terminal or in a file: table, lines, CSV, JSON lines or Parquet."""
 
 import csv
 import io
@@ -39,7 +39,7 @@ _NUMERIC = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)  # s
 
 
 def write_result(result: Result, form: str, stream: IO[Any], *, csv_safe: bool = False) -> None:
-    """Write a query's answer.
+    """Write a query's result.
 
     Args:
         result: From `run_query`; it is read to its end (a table: up to 100,000 rows).
@@ -139,7 +139,7 @@ def _write_parquet(result: Result, stream: IO[bytes]) -> None:
                 for group in row_groups(table):
                     writer.write_table(group)
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
-        raise QueryError(f"Parquet cannot hold the answer: {error}; CAST that column to VARCHAR") from error
+        raise QueryError(f"Parquet cannot hold the result: {error}; CAST that column to VARCHAR") from error
 
 
 class _Counted(io.RawIOBase):

@@ -104,7 +104,7 @@ class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
         """Whether there is a file or a folder.
 
         Raises:
-            StoreError: The server gives no answer.
+            StoreError: The server does not respond, or refuses.
         """
         return self._type(path) is not None
 
@@ -112,7 +112,7 @@ class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
         """Whether there is a file; no request is made if its folder was listed.
 
         Raises:
-            StoreError: The server gives no answer.
+            StoreError: The server does not respond, or refuses.
         """
         return self._type(path) == "file"
 
@@ -120,7 +120,7 @@ class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
         """Whether there is a folder.
 
         Raises:
-            StoreError: The server gives no answer.
+            StoreError: The server does not respond, or refuses.
         """
         return self._type(path) == "directory"
 

@@ -105,7 +105,7 @@ class RegularVolume(Rule):
             SELECT SeriesInstanceUID AS subject, problem, SeriesInstanceUID, collection_id, Modality,
                    instance_url, n AS instances,
                    CAST(to_json({{spacing: spacing, unevenness: unevenness}}) AS VARCHAR) AS shown
-            FROM (SELECT SeriesInstanceUID, {problem} AS problem FROM judged) AS told
+            FROM (SELECT SeriesInstanceUID, {problem} AS problem FROM judged) AS judged_series
             JOIN measured USING (SeriesInstanceUID) WHERE problem IS NOT NULL"""
 
     def rule_condition(self) -> str:

@@ -1,7 +1,7 @@
 """Where the frames of an object lie: read from its tables, from its TIFF directory, or found by scanning.
 
 Everything here is sans-I/O: a generator yields the ranges of bytes that it needs next, all at once, and is
-sent their bytes. A range that reaches behind the object's end is answered with what there is.
+sent their bytes. For a range that reaches beyond the object's end it is sent the bytes that exist.
 """
 
 from harvester.dicom.frames.index import FrameIndex, FrameSource, PixelData, Reading, Wanted
