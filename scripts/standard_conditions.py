@@ -38,11 +38,13 @@ class Expression:
         text: As harvester/audits/conformance/expressions.py reads it.
         exact: Whether the attribute is not required where the condition is false.
         joined: `and` or `or`, if it joins others.
+        opposite: Of a value that is not one of some: that it is; also false if the attribute is absent.
     """
 
     text: str
     exact: bool = True
     joined: str = ""
+    opposite: str = ""
 
 
 Resolve = Callable[[str], str | None]
@@ -67,6 +69,29 @@ def forbids(description: str) -> bool:
     return has_condition is not None and not re.search(
         r"may (?:also )?be (?:present|included)", description.lower()
     )
+
+
+def forbidden(description: str, resolve: Resolve) -> str:
+    """When the attribute shall be absent, whether required or not; empty: not known.
+
+    `Otherwise may be present if Image Type (0008,0008) Value 1 is DERIVED and Tagging (0018,9028) is GRID.`
+    forbids it where Tagging is not GRID.
+    """
+    expression = condition(description, resolve)
+    if forbids(description) and expression is not None and expression.opposite:
+        return expression.opposite
+    allowed = re.search(
+        r"Otherwise may be present if (?:Image|Frame) Type \(0008,\d{4}\),? Value 1 (?:of this frame )?"
+        r"(?:is|equals) DERIVED and (.*?)(?:\.(?=\s|$)|$)",
+        description,
+    )
+    if allowed is None:
+        return ""
+    sentence = re.sub(r"\((\w{4},\w{4})\)?(?=\w)", r"(\1) ", allowed[1])
+    also = _parsed(_with_references(sentence), resolve)
+    if also is None:
+        return ""
+    return also.opposite or (f"not ({also.text})" if also.exact else "")
 
 
 def _with_references(sentence: str) -> str:
@@ -196,10 +221,14 @@ def _equality(subject: Subject, rest: str) -> Expression | None:
         if subject.many:
             members = " or ".join(f"{one} in {subject.name}" for one in values)
             return Expression(members, exact, "or" if len(values) > 1 else "")
-        if len(values) == 1:
-            return Expression(f"{subject.name} {'!=' if negative else '=='} {values[0]}", exact)
-        operator = "not in" if negative else "in"
-        return Expression(f"{subject.name} {operator} ({', '.join(values)})", exact)
+        one, others = f"{subject.name} == {values[0]}", f"{subject.name} in ({', '.join(values)})"
+        text = one if len(values) == 1 else others
+        if not negative:
+            return Expression(text, exact)
+        opposite = "" if exact or subject.keyword == "FrameType" else text
+        return Expression(
+            text.replace(" == ", " != ").replace(" in (", " not in ("), exact, opposite=opposite
+        )
     return None
 
 

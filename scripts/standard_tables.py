@@ -24,12 +24,27 @@ from pathlib import Path
 from typing import Any
 
 from pydicom.datadict import keyword_for_tag
-from standard_conditions import Resolve, condition, forbids
+from standard_conditions import Resolve, condition, forbidden, forbids
 
 OUTPUT = Path(__file__).parent.parent / "harvester/audits/conformance/standard.json.gz"
 STRENGTH = ("1", "2", "1C", "2C", "3", "None")
 COMMON = 20
+COMMON_IN_SEQUENCE = 3
+MULTI_FRAME = "multi-frame-functional-groups"
 GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+IN_SEQUENCE = (
+    r" (?:shall be (?:included|present)|(?:is|are) ?permitted) ?in (?:this|the) Sequence(?! if| unless|,)"
+)
+ITEMS = {
+    "Only (?:a single|one) Item": "1",
+    "(?:A single|One) Item": "1",
+    "Zero or one Item": "0-1",
+    "One or two Items": "1-2",
+    "Two or more Items": "2-n",
+    "Two Items": "2",
+    "One or more Items": "1-n",
+}
+"""Beginnings of sentences about the number of items of a sequence, each with the VM that it means."""
 Values = tuple[str, tuple[str, ...]]
 Place = tuple[str, tuple[str, ...]]
 Facts = dict[str, Any]
@@ -61,7 +76,7 @@ class ValueList(HTMLParser):
         if text and self._inside == "strong":
             self.headings.append(text)
         elif text and self._inside == "dt":
-            self.values.append(text)
+            self.values.append(text.replace(" _", "_"))
 
 
 def listed_values(description: str) -> Values | None:
@@ -98,14 +113,19 @@ def described(folders: Iterable[Path]) -> dict[Place, Facts]:
 
 
 def common_facts(found: dict[Place, Facts]) -> dict[Place, Facts]:
-    """Facts that an attribute has in all of many places, as those of macros do; their module is `*`."""
-    by_keyword: dict[str, list[Facts]] = defaultdict(list)
+    """Facts that an attribute has in all of many places, as those of macros do; their module is `*`.
+
+    The place is the keyword, or the keyword with that of the sequence that holds it.
+    """
+    common: dict[tuple[str, ...], list[Facts]] = defaultdict(list)
     for (_, path), facts in found.items():
-        by_keyword[path[-1]].append(facts)
+        for place in (path[-1:], path[-2:]) if len(path) > 1 else (path,):
+            common[place].append(facts)
     return {
-        ("*", (keyword,)): facts[0]
-        for keyword, facts in by_keyword.items()
-        if len(facts) >= COMMON and all(one == facts[0] for one in facts)
+        ("*", place): facts[0]
+        for place, facts in common.items()
+        if len(facts) >= (COMMON if len(place) == 1 else COMMON_IN_SEQUENCE)
+        and all(one == facts[0] for one in facts)
     }
 
 
@@ -132,18 +152,22 @@ def facts_of(description: str, resolve: Resolve) -> Facts:
         "values": listed_values(description),
         "condition": expression and expression.text,
         "exclusive": forbids(text) and (expression is None or expression.exact),
+        "forbidden": forbidden(text, resolve),
         "items": number_of_items(text),
     }
     return {name: fact for name, fact in facts.items() if fact}
 
 
 def number_of_items(text: str) -> str:
-    """How many items a sequence may have, as a VM."""
-    if re.search(
-        r"Only a single Item (?:shall be included|is permitted) in this Sequence(?! unless|,)", text
-    ):
-        return "1"
-    return "1-n" if "One or more Items shall be included in this Sequence" in text else ""
+    """How many items a sequence may have: a VM, or `=` and the keyword of the attribute that counts them."""
+    counted = re.search(
+        r"number of Items (?:included )?(?:in this Sequence )?shall (?:equal|be identical to|match) "
+        r"the value of ?[^(]*\((\w{4}),\s?(\w{4})\)",
+        text,
+    )
+    if counted is not None:
+        return f"={keyword_for_tag(int(counted[1] + counted[2], 16))}"
+    return next((vm for start, vm in ITEMS.items() if re.search(start + IN_SEQUENCE, text)), "")
 
 
 def load(name: str, folders: Iterable[Path]) -> list[dict[str, Any]]:
@@ -181,8 +205,10 @@ def tree(module: str, rows: Iterable[dict[str, Any]], described_facts: dict[Plac
             level = level.setdefault(step, ["3", {}, {}])[2]
         path = (*row["path"], row["keyword"])
         places = [(module, path), *(("", path[n:]) for n in range(len(path)) if is_macro(path, n))]
+        if module.endswith(f"-{MULTI_FRAME}"):  # one of each IOD, with its functional groups
+            places.append((MULTI_FRAME, path))
         if len(path) > 1:
-            places.append(("*", path[-1:]))
+            places += [("*", path[-2:]), ("*", path[-1:])]
         facts = next((described_facts[place] for place in places if place in described_facts), {})
         kind = row["type"] if row["type"] in STRENGTH else "3"
         known = level.get(row["keyword"])

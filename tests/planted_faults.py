@@ -12,6 +12,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
+RT_PLAN = "1.2.840.10008.5.1.4.1.1.481.5"
 Change = Callable[[Dataset], None]
 
 # Type 1 and Type 2 of both IODs: PS3.3 C.7.1 to C.7.6, C.12.1.
@@ -97,10 +98,39 @@ def complete_segmentation() -> Dataset:
     return deepcopy(made)
 
 
+def complete_plan() -> Dataset:
+    """An RT plan of one beam with two control points."""
+    made = ct(4, 1, SOPClassUID=RT_PLAN, Modality="RTPLAN")
+    kept = ("SOP", "Study", "Series", "PatientN", "PatientI", "PatientB", "PatientS", "Frame", "Modality")
+    for element in list(made):
+        if not element.keyword.startswith(kept):
+            del made[element.tag]
+    made.update(
+        dict.fromkeys(
+            ("OperatorsName", "Manufacturer", "RTPlanDate", "RTPlanTime", "PositionReferenceIndicator")
+        )
+    )
+    made.RTPlanLabel, made.RTPlanGeometry = "Plan", "TREATMENT_DEVICE"
+    jaws, beam = Dataset(), Dataset()
+    jaws.RTBeamLimitingDeviceType, jaws.NumberOfLeafJawPairs = "X", 1
+    beam.BeamNumber, beam.TreatmentMachineName, beam.BeamType, beam.RadiationType = 1, "", "STATIC", "PHOTON"
+    beam.BeamLimitingDeviceSequence = [jaws]
+    beam.NumberOfWedges = beam.NumberOfCompensators = beam.NumberOfBoli = beam.NumberOfBlocks = 0
+    beam.NumberOfControlPoints = 2
+    beam.ControlPointSequence = [Dataset(), Dataset()]
+    for number, point in enumerate(beam.ControlPointSequence):
+        point.ControlPointIndex, point.CumulativeMetersetWeight = number, number
+    made.BeamSequence = [beam]
+    _with_type_2(made)
+    del made.PatientPosition
+    return made
+
+
 BASES: dict[str, Callable[[], Dataset]] = {
     "CT": complete_ct,
     "MR": complete_mr,
     "SEG": complete_segmentation,
+    "PLAN": complete_plan,
 }
 
 
@@ -117,6 +147,32 @@ def faults() -> Iterator[Fault]:
     yield Fault("MR", _removed("RepetitionTime"), "missing", "RepetitionTime")
     yield Fault("MR", _set("ScanningSequence", "IR"), "missing", "InversionTime")
     yield from _items()
+    yield from _specializations()
+
+
+def _specializations() -> Iterator[Fault]:
+    """Values, numbers of items and absences that an IOD prescribes besides the tables of its modules."""
+    beam, segment = "BeamSequence[0]", "SegmentSequence[0]"
+    points, code = f"{beam}.ControlPointSequence", f"{segment}.SegmentedPropertyTypeCodeSequence[0]"
+    yield Fault("PLAN", _set("Modality", "CT"), "not_allowed", "Modality")
+    yield Fault("PLAN", _set("NumberOfControlPoints", 3, beam), "multiplicity", points)
+    yield Fault("PLAN", _set("NumberOfWedges", 1, beam), "missing", f"{beam}.WedgeSequence")
+    yield Fault("PLAN", _one_control_point, "multiplicity", points)
+    yield Fault("CT", _set("HighBit", 14), "not_allowed", "HighBit")
+    yield Fault("CT", _set("ImageType", ["ORIGINAL", "PRIMARY", "OTHER"]), "not_defined", "ImageType")
+    yield Fault("CT", _set("PixelPaddingRangeLimit", 5), "missing", "PixelPaddingValue")
+    yield Fault("CT", _set("DecayFactor", 1), "unexpected", "DecayFactor")
+    yield Fault("SEG", _set("BitsAllocated", 8), "not_allowed", "BitsAllocated")
+    yield Fault("SEG", _set("ImageType", ["DERIVED", "PRIMARY", "OTHER"]), "multiplicity", "ImageType")
+    name = "SegmentAlgorithmName"
+    yield Fault("SEG", _set(name, "Name", segment), "unexpected", f"{segment}.{name}")
+    yield Fault("SEG", _set("LongCodeValue", "1", code), "unexpected", f"{code}.LongCodeValue")
+
+
+def _one_control_point(dataset: Dataset) -> None:
+    beam = dataset.BeamSequence[0]
+    beam.NumberOfControlPoints = 1
+    del beam.ControlPointSequence[1]
 
 
 def _values(of: str) -> Iterator[Fault]:

@@ -11,6 +11,7 @@ import tempfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -19,11 +20,13 @@ import duckdb
 import pyarrow.parquet as pq
 import pydicom
 from pydicom.config import disable_value_validation
+from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from harvester.audits.conformance import check_dataset
+from harvester.audits.conformance.standard import iod, iod_name
 
 # What dciodvfy -new prints: `Error - </A(gggg,eeee)[1]/B(gggg,eeee)> - text`.
 LINE = re.compile(r"(?:Error|Warning) - <(/[^>]*)> - (.*)")
@@ -50,6 +53,16 @@ LISTED = frozenset(
 )
 """The SOP classes whose conditions are written, without `PREFIX`."""
 
+ADDED = {
+    **dict.fromkeys(("DS", "IS"), "1"),
+    **dict.fromkeys(("CS", "LO", "SH", "ST", "LT", "UT", "UC"), "YES"),
+    **dict.fromkeys(("US", "SS", "UL", "SL", "FL", "FD"), 1),
+    **dict.fromkeys(("DA", "DT"), "20200101"),
+    **dict.fromkeys(("TM",), "120000"),
+    **dict.fromkeys(("UI",), "1.2.840.113"),
+    **dict.fromkeys(("PN",), "A^B"),
+}
+"""A value of each VR for an attribute that is added."""
 Key = tuple[str, str, str]
 """Kind, path of the item, keyword; missing and empty are one kind: both say that a value is needed."""
 
@@ -92,11 +105,17 @@ EXPLAINED = (
         "a code without a value is one finding: of Code Value (PS3.3 Table 8.8-1)",
     ),
     Difference(
+        "unexpected",
+        "CodeValue",
+        "a code with two values is one finding: of the other value (PS3.3 Table 8.8-1)",
+    ),
+    Difference(
         "multiplicity",
         "DimensionIndexValues",
         "without Dimension Index Sequence: reported as unexpected (PS3.3 C.7.6.16.2.2)",
         message=r"expected.*<0>|does not match",
     ),
+    Difference("presence", "VOILUTSequence", "without its center, a window is one finding (PS3.3 C.11.2)"),
     Difference("representation", ".*", "dates and times with separators (PS3.5 6.2)", message=r"= '[.:]'"),
     Difference(
         "representation", ".*", "a UID of one zero fits its VR (PS3.5 9.1)", message="Nothing but zero"
@@ -113,7 +132,7 @@ EXPLAINED = (
     Difference("not_allowed not_defined", "RescaleType", "the values depend on the IOD (PS3.3 C.7.6.16.2.9)"),
     Difference(
         "presence",
-        "FrameOfReferenceUID|PositionReferenceIndicator|.*Palette.*",
+        "FrameOfReferenceUID|PositionReferenceIndicator|.*Palette.*|PatientSexNeutered",
         "a module of usage U, not in use (PS3.3 A.19.3, C.7.9)",
     ),
     Difference("presence", "MultipleSpinEcho", "required of SPIN and BOTH alone (PS3.3 C.8.13.4)"),
@@ -225,7 +244,8 @@ class Agreement:
             name = f"{kind}, {'items' if key[1] else 'top level'}"
             if key in known:
                 continue
-            if key in ours:
+            # Some lists that dciodvfy has as Defined Terms are Enumerated Values.
+            if key in ours or (key[0] == "not_defined" and ("not_allowed", *key[1:]) in ours):
                 self.both[name] += 1
             elif (reason := explanation(key, message)) is not None:
                 self.explained[reason] += 1
@@ -296,12 +316,13 @@ def plant_faults(folder: Path, target: Path, count: int, seed: int) -> dict[Path
         with disable_value_validation():
             made = _dataset(original) or Dataset()
             copy = target / f"{len(copies):04}.dcm"
-            if _spoil(made, chance):
-                try:
-                    made.save_as(copy)
-                except (ValueError, AttributeError, TypeError):
+            try:
+                if not _spoil(made, chance):
                     continue
-                copies[copy] = original
+                made.save_as(copy)
+            except (ValueError, AttributeError, TypeError):
+                continue
+            copies[copy] = original
     return copies
 
 
@@ -323,29 +344,79 @@ def _dataset(file: Path) -> Dataset | None:
 
 
 def _spoil(made: Dataset, chance: random.Random) -> bool:
-    """Plant one fault: an attribute that is absent or empty, or has a wrong value or number of values."""
-    fault = chance.choice(("absent", "absent", "empty", "value", "more", "fewer"))
-    places = [
-        (item, element)
-        for item, element in _elements(made, chance)
-        if (fault in ("absent", "empty") and element.VR not in ("OB", "OW"))
-        or (fault == "value" and element.VR == "CS" and element.VM > 0)
-        or (fault == "more" and element.VR in ("CS", "DS", "FD", "FL", "IS", "LO", "SH", "US") and element.VM)
-        or (fault == "fewer" and element.VR != "SQ" and element.VM > 1)
-    ]
+    """Plant one fault.
+
+    An attribute is absent, empty, or present although it is conditional and was absent; or it has a wrong
+    value, or a number of values or items that is not allowed.
+    """
+    fault = chance.choice(("absent", "absent", "empty", "value", "more", "fewer", "added", "added", "items"))
+    elements = list(_elements(made, chance))
+    if fault == "added":
+        return _add(made, elements, chance)
+    places = [(item, element) for item, element in elements if _takes(element, fault)]
     nested = [one for one in places if one[0] is not made]
     if not places:
         return False
     item, element = chance.choice(nested if nested and chance.random() < 0.5 else places)
-    values = [element.value] if element.VM == 1 else list(element.value or ())
+    values = [element.value] if element.VM == 1 and element.VR != "SQ" else list(element.value or ())
     if fault == "absent":
         del item[element.tag]
     elif fault == "empty":
         element.value = [] if element.VR == "SQ" else None
     elif fault == "value":
-        element.value = ["WRONG", *values[1:]]
+        wrong = "WRONG" if element.VR == "CS" else 77
+        where = chance.randrange(len(values))
+        element.value = [*values[:where], wrong, *values[where + 1 :]] if len(values) > 1 else wrong
+    elif fault == "items":
+        element.value = values[:1] if len(values) > 1 else [values[0], deepcopy(values[0])]
     else:
         element.value = [*values, values[0]] if fault == "more" else values[:-1]
+    return True
+
+
+def _takes(element: DataElement, fault: str) -> bool:
+    """Whether an element can have a fault."""
+    match fault:
+        case "absent" | "empty":
+            return element.VR not in ("OB", "OW")
+        case "value":
+            return element.VR in ("CS", "US") and element.VM > 0
+        case "more":
+            return element.VR in ("CS", "DS", "FD", "FL", "IS", "LO", "SH", "US") and element.VM > 0
+        case "fewer":
+            return element.VR != "SQ" and element.VM > 1
+    return element.VR == "SQ" and len(element.value) > 0
+
+
+def _add(made: Dataset, elements: list[tuple[Dataset, DataElement]], chance: random.Random) -> bool:
+    """Add a conditional attribute that the IOD has in the data set or in one of its items."""
+    levels = {id(made): iod(iod_name(made.SOPClassUID) or "").attributes}
+    absent = []
+    for item, element in elements:
+        attribute = levels.get(id(item), {}).get(element.keyword)
+        if element.VR == "SQ" and attribute is not None:
+            levels |= {id(one): attribute.items for one in element.value}
+    items = {id(item): item for item, _ in elements}
+    for number, item in items.items():
+        for keyword, attribute in levels.get(number, {}).items():
+            conditional = any("C" in one.type for one in attribute.requirements)
+            if conditional and keyword not in item and tag_for_keyword(keyword) is not None:
+                listed = [text for values, _ in attribute.values for text in values.texts]
+                absent.append((item, keyword, listed))
+    if not absent:
+        return False
+    item, keyword, listed = chance.choice(absent)
+    vr = dictionary_VR(keyword).split(" or ")[0]
+    if vr == "SQ":
+        code = Dataset()
+        code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "1", "99TEST", "test"
+        setattr(item, keyword, [code])
+        return "Code" in keyword
+    value = listed[0] if listed and vr == "CS" else ADDED.get(vr)
+    if value is None:
+        return False
+    count = int(dictionary_VM(keyword)[0])
+    setattr(item, keyword, value if count == 1 else [value] * count)
     return True
 
 

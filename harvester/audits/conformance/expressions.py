@@ -2,7 +2,9 @@
 
 `SamplesPerPixel > 1`, `Modality in ("CT", "MR")`, `present(ROINumber)`, `ImageType[3] == "AXIAL"` (the third
 value), joined by `and`, `or`, `not`. A keyword is an attribute of the same item; `root.Modality` is at the
-top level. A comparison with an absent attribute is false.
+top level; `ViewCodeSequence.CodeValue` has the values of all items, as in
+`"399265004" in ViewCodeSequence.CodeValue` and `present(ViewCodeSequence.CodeValue)`. A comparison with
+an absent attribute is false.
 """
 
 import ast
@@ -93,7 +95,8 @@ class Translator:
             case ast.Name(id=keyword):
                 return self, keyword
             case ast.Attribute(value=ast.Name(id=level), attr=keyword):
-                return self._outer[level], keyword
+                outer = self._outer.get(level)
+                return (self, f"{level}.{keyword}") if outer is None else (outer, keyword)
         raise ValueError(f"not an attribute: {ast.unparse(node)}")
 
 
@@ -110,7 +113,7 @@ def attributes_of(expression: str) -> list[tuple[bool, str]]:
     found: dict[tuple[bool, str], None] = {}
     for node in ast.walk(ast.parse(expression, mode="eval")):
         match node:
-            case ast.Attribute(attr=keyword):
+            case ast.Attribute(value=ast.Name(id="root"), attr=keyword):
                 found[True, keyword] = None
             case ast.Name(id=keyword) if keyword not in ("present", "root"):
                 found[False, keyword] = None

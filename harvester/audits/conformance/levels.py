@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from harvester.audits.conformance.expressions import Translator
+from harvester.audits.conformance.expressions import Translator, attributes_of
 from harvester.audits.conformance.standard import Level
 from harvester.catalog.database import identifier, literal
 from harvester.dicom.dictionary import BINARY_VRS, attributes_by_keyword
@@ -54,7 +54,16 @@ class DataSetLevel:
         return self.path.rpartition(".")[2]
 
     def column(self, keyword: str) -> str | None:
-        """The SQL of a value; None if the dataset has no such column."""
+        """The SQL of a value; None if the dataset has no such column.
+
+        Args:
+            keyword: The attribute; `SEQUENCE.KEYWORD`: the list of its values in the items of a sequence.
+        """
+        sequence, _, inner = keyword.rpartition(".")
+        if sequence:
+            column = self.column(sequence)
+            known = column is not None and inner in item_fields(self.fields[sequence])
+            return f"list_transform({column}, y -> y.{identifier(inner)})" if known else None
         return f"{self.prefix}{identifier(keyword)}" if keyword in self.fields else None
 
     def has_value(self, keyword: str) -> str:
@@ -76,7 +85,19 @@ class DataSetLevel:
         return f"{column} IS NULL"
 
     def present(self, keyword: str) -> str:
-        """The SQL condition that an attribute is there with a value, for conditions; it is never NULL."""
+        """The SQL condition that an attribute is there with a value, for conditions; it is never NULL.
+
+        Args:
+            keyword: The attribute; `SEQUENCE.KEYWORD`: one of any item of a sequence.
+        """
+        if "." in keyword:
+            values = self.column(keyword)
+            has_value = "len(y) > 0" if keyword.endswith("Sequence") else "y IS NOT NULL"
+            return (
+                "false"
+                if values is None
+                else f"COALESCE(len(list_filter({values}, y -> {has_value})) > 0, false)"
+            )
         if self.column(keyword) is not None or self.path or not is_binary(keyword):
             return self.has_value(keyword)
         if keyword in PIXEL_DATA:
@@ -90,6 +111,22 @@ class DataSetLevel:
     def sql_name(self, keyword: str) -> str:
         """The SQL of the path of an attribute."""
         return f"{self.sql_path} || {literal('.' + keyword)}" if self.sql_path else literal(keyword)
+
+    def decided(self, expression: str) -> str:
+        """The SQL condition that no attribute that a condition reads has its value outside of its column.
+
+        Args:
+            expression: The condition; empty: none.
+        """
+        names = [
+            literal(keyword) if of_root else self.sql_name(keyword)
+            for of_root, keyword in attributes_of(expression or "True")
+            # `present` knows where these are.
+            if not ((of_root or not self.path) and is_binary(keyword))
+        ]
+        if not names:
+            return "true"
+        return f"NOT list_has_any(list_concat(bulk_paths, invalid_paths), [{', '.join(names)}])"
 
     def items(self, keyword: str, level: Level) -> "DataSetLevel | None":
         """The items of a sequence; None if the dataset has none."""

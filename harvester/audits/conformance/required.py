@@ -6,7 +6,7 @@ from typing import Final
 
 from harvester.audits.conformance.checks import Case, Check, CheckList
 from harvester.audits.conformance.conditions import Condition, condition_of, inclusion, inclusion_of
-from harvester.audits.conformance.expressions import all_of, attributes_of
+from harvester.audits.conformance.expressions import all_of
 from harvester.audits.conformance.levels import PIXEL_DATA, DataSetLevel, is_binary, item_fields
 from harvester.audits.conformance.standard import (
     GROUP_SEQUENCES,
@@ -76,12 +76,17 @@ class RequiredAttributes:
             self._checks.unchecked[f"module {requirement.module}"] = "condition"
         if requirement.usage == "C" and required is not None:
             return self._root.translator.sql(required.expression)
+        own = [
+            attribute
+            for attribute in self._iod.attributes.values()
+            if all(one.module == requirement.module for one in attribute.requirements)
+        ]
+        # An attribute of Type 3 alone may be an addition; some modules have no others.
+        optional = not any(attribute.requirements[0].type in ("1", "2") for attribute in own)
         markers = [
             self._root.has_value(attribute.keyword)
-            for attribute in self._iod.attributes.values()
-            if attribute.keyword in self._root.fields
-            and all(one.module == requirement.module for one in attribute.requirements)
-            and attribute.requirements[0].type != "3"
+            for attribute in own
+            if attribute.keyword in self._root.fields and (optional or attribute.requirements[0].type != "3")
         ]
         return f"({' OR '.join(markers)})" if markers else "false"
 
@@ -102,20 +107,22 @@ class RequiredAttributes:
         condition = inclusion(keyword, level.parent, module)
         if kind.endswith("C") and condition is None:
             condition = condition_of(keyword, level.parent, requirement)
-            if condition is None:
+            if condition is not None:
+                clause = replace(check, clause=condition.clause or requirement.clause)
+                yield from self._unexpected(level, clause, condition, guard)
+            if condition is None or not condition.expression:
                 self._checks.unchecked[name] = "condition"
                 return
         required = guard
         if condition is not None:
             check = replace(check, clause=condition.clause or requirement.clause)
-            yield from self._unexpected(level, check, condition, guard)
             translated = level.translator.sql(condition.expression)
             required = all_of(guard, translated)
         flag = all_of(required, absent)
         confirm = [] if there == "false" else [f"NOT {there}"]
         if kind in ("2", "2C"):
             confirm.append(f"NOT list_contains(invalid_paths, '{NOT_LISTED}')")
-        if (decided := _decided(level, condition)) != "true":
+        if (decided := level.decided(condition.expression if condition else "")) != "true":
             confirm.append(decided)
         yield from self._checks.case(check, flag, " AND ".join(confirm) or "true")
 
@@ -124,13 +131,23 @@ class RequiredAttributes:
     ) -> Iterator[Case]:
         """The attribute is there although its condition does not hold and forbids it then."""
         others = level.level[check.keyword].requirements
-        allowed = condition.otherwise or any("C" not in one.type for one in others)
-        if not allowed and level.column(check.keyword) is not None:
-            translated = level.translator.sql(condition.expression)
-            negated = {"true": "false", "false": "true"}.get(translated, f"NOT {translated}")
-            flag = all_of(guard, negated, level.has_value(check.keyword))
-            check = replace(check, kind="unexpected", severity="warning")
-            yield from self._checks.case(check, flag, _decided(level, condition))
+        forbidden = condition.forbidden
+        implied = condition.expression and not condition.otherwise and all("C" in one.type for one in others)
+        if not forbidden and implied:
+            forbidden = f"not ({condition.expression})"
+        if not forbidden:
+            return
+        check = replace(check, kind="unexpected", severity="warning")
+        applies, confirm = level.translator.sql(forbidden), level.decided(forbidden)
+        if level.column(check.keyword) is not None:
+            flag = all_of(guard, applies, level.has_value(check.keyword))
+            yield from self._checks.case(check, flag, confirm)
+        elif not level.path and is_binary(check.keyword):
+            flag = all_of(guard, applies)
+            there = level.present(check.keyword)
+            yield from self._checks.case(
+                check, flag, there if confirm == "true" else f"{there} AND {confirm}"
+            )
 
     def _presence(self, level: DataSetLevel, keyword: str) -> tuple[str, str] | None:
         """The SQL conditions that a column has no value, and that the attribute is there all the same."""
@@ -179,7 +196,9 @@ class RequiredAttributes:
             )
             found = f"COALESCE({in_shared}, false) OR COALESCE({in_frames}, false)"
             elsewhere = f"[p FOR p IN list_concat(bulk_paths, invalid_paths) IF ends_with(p, '.{keyword}')]"
-            confirm = f"len({elsewhere}) = 0 AND {_decided(self._root, condition)}"
+            confirm = (
+                f"len({elsewhere}) = 0 AND {self._root.decided(condition.expression if condition else '')}"
+            )
             flag = f"CASE WHEN {required} THEN NOT ({found}) ELSE false END"
             yield from self._checks.case(check, flag, confirm)
 
@@ -188,19 +207,3 @@ class RequiredAttributes:
         if kind is None or keyword not in item_fields(kind):
             return "false"
         return template.format(identifier(sequence), identifier(keyword))
-
-
-def _decided(level: DataSetLevel, condition: Condition | None) -> str:
-    """The SQL condition that no attribute that a condition reads has its value outside of its column."""
-    names = (
-        []
-        if condition is None
-        else [
-            literal(keyword) if of_root else level.sql_name(keyword)
-            for of_root, keyword in attributes_of(condition.expression)
-            if not ((of_root or not level.path) and is_binary(keyword))  # `present` knows where these are
-        ]
-    )
-    if not names:
-        return "true"
-    return f"NOT list_has_any(list_concat(bulk_paths, invalid_paths), [{', '.join(names)}])"

@@ -20,10 +20,16 @@ class Values:
     Attributes:
         enumerated: Whether no other value is allowed (PS3.5 6.3); else they are Defined Terms.
         texts: The values.
+        position: Of the value that they are for, from 1; 0: all values.
+        condition: When they apply, as in `expressions`; empty: always.
+        clause: Where the standard lists them; empty: the table of the module.
     """
 
     enumerated: bool
     texts: tuple[str, ...]
+    position: int = 0
+    condition: str = ""
+    clause: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,7 @@ class Requirement:
         clause: The table of the module in PS3.3.
         condition: When Type 1C or 2C applies, as in `expressions`; empty: not in the table.
         exclusive: Whether the attribute shall be absent if the condition is false (PS3.5 7.4.2).
+        forbidden: When the attribute shall be absent; empty: as `exclusive` says.
     """
 
     type: str
@@ -45,6 +52,7 @@ class Requirement:
     clause: str
     condition: str = ""
     exclusive: bool = False
+    forbidden: str = ""
 
 
 @dataclass(slots=True)
@@ -56,14 +64,15 @@ class Attribute:
         requirements: One per module that has it.
         values: The lists of values that apply, each with the module that has it.
         sources: The tables of its items, each with the module that has it.
-        item_counts: How many items a sequence may have, as VMs.
+        item_counts: How many items a sequence may have: one VM, or `=` and the keyword of the attribute that
+            counts them, per requirement; empty: any number.
     """
 
     keyword: str
     requirements: list[Requirement] = field(default_factory=list)
     values: list[tuple[Values, Requirement]] = field(default_factory=list)
     sources: list[tuple[int, Requirement]] = field(default_factory=list)
-    item_counts: set[str] = field(default_factory=set)
+    item_counts: list[str] = field(default_factory=list)
     _items: "Level | None" = None
 
     @property
@@ -145,12 +154,13 @@ def _add(level: Level, number: int, source: Requirement) -> None:
             source.clause,
             facts.get("condition", ""),
             facts.get("exclusive", False),
+            facts.get("forbidden", ""),
         )
         attribute.requirements.append(requirement)
         if "values" in facts:
             listed, texts = facts["values"]
             attribute.values.append((Values(listed == "E", tuple(texts)), requirement))
-        attribute.item_counts.add(facts.get("items", "0-n"))
+        attribute.item_counts.append(facts.get("items", ""))
         if items is not None:
             attribute.sources.append((items, source))
 

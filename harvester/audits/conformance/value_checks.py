@@ -8,7 +8,8 @@ from typing import Final
 from pydicom.datadict import dictionary_VM
 
 from harvester.audits.conformance.checks import Case, Check, CheckList
-from harvester.audits.conformance.conditions import image_type_values, listed_values, value_count
+from harvester.audits.conformance.conditions import item_counts, listed_values, value_count
+from harvester.audits.conformance.expressions import all_of
 from harvester.audits.conformance.levels import DataSetLevel
 from harvester.audits.conformance.standard import Attribute, Iod, weakest
 from harvester.catalog.database import literal
@@ -40,7 +41,6 @@ def value_cases(level: DataSetLevel, iod: Iod, checks: CheckList) -> Iterator[Ca
         column = level.column(attribute.keyword)
         if column is not None:
             yield from _listed(attribute, column, level, iod, checks)
-            yield from _image_type(attribute, column, level, iod, checks)
             yield from _of_dictionary(attribute, column, level, iod, checks)
 
 
@@ -48,40 +48,36 @@ def _listed(
     attribute: Attribute, column: str, level: DataSetLevel, iod: Iod, checks: CheckList
 ) -> Iterator[Case]:
     """Values outside of Enumerated Values or Defined Terms."""
-    many = level.fields[attribute.keyword].id == "list"
-    numeric = str(level.fields[attribute.keyword]).rstrip("[]") != "VARCHAR"
+    keyword = attribute.keyword
+    many = level.fields[keyword].id == "list"
+    numeric = str(level.fields[keyword]).rstrip("[]") != "VARCHAR"
     for values, requirement in listed_values(attribute, iod, level.parent):
-        if numeric and not all(re.fullmatch(r"-?\d+", text) for text in values.texts):
+        if numeric and not all(re.fullmatch(r"[+-]?\d+", text) for text in values.texts):
             continue
         # Tags are listed as `00181063H`.
         allowed = [re.sub(r"^([0-9A-F]{8})H$", r"\1", text) for text in values.texts]
-        texts = ", ".join(text if numeric else literal(text) for text in allowed)
-        condition = f"NOT list_has_all([{texts}], {column})" if many else f"{column} NOT IN ({texts})"
+        texts = ", ".join(str(int(text)) if numeric else literal(text) for text in allowed)
+        if values.position:
+            wrong = f"{column}[{values.position}] NOT IN ({texts})"
+        else:
+            wrong = f"NOT list_has_all([{texts}], {column})" if many else f"{column} NOT IN ({texts})"
         check = Check(
             "not_allowed" if values.enumerated else "not_defined",
             "error" if values.enumerated else "info",
-            level.name(attribute.keyword),
-            attribute.keyword,
+            level.name(keyword),
+            keyword,
             requirement.type,
             requirement.module,
-            requirement.clause,
+            values.clause or requirement.clause,
         )
-        yield from checks.case(check, condition)
-
-
-def _image_type(
-    attribute: Attribute, column: str, level: DataSetLevel, iod: Iod, checks: CheckList
-) -> Iterator[Case]:
-    """The first values of Image Type and Frame Type."""
-    keyword = attribute.keyword
-    if keyword not in ("ImageType", "FrameType") or attribute.values:
-        return
-    values, clause = image_type_values(iod, keyword)
-    wrong = [f"{column}[{n}] NOT IN ({', '.join(map(literal, texts))})" for n, texts in values.items()]
-    one = weakest(attribute)
-    check = Check("not_allowed", "error", level.name(keyword), keyword, one.type, one.module, clause)
-    if wrong:
-        yield from checks.case(check, " OR ".join(f"COALESCE({one}, false)" for one in wrong))
+        applies = level.translator.sql(values.condition) if values.condition else "true"
+        yield from checks.case(check, all_of(applies, wrong), level.decided(values.condition))
+    if keyword == "HighBit" and "BitsStored" in level.fields:
+        one = weakest(attribute)
+        check = Check(
+            "not_allowed", "error", level.name(keyword), keyword, one.type, one.module, "PS3.3 C.7.6.3"
+        )
+        yield from checks.case(check, f"{column} <> {level.column('BitsStored')} - 1")
 
 
 def _of_dictionary(
@@ -95,7 +91,7 @@ def _of_dictionary(
     one = weakest(attribute)
     check = Check("multiplicity", "error", level.name(keyword), keyword, one.type, one.module, "PS3.6 6")
     if known.vr == "SQ":
-        yield from _items(attribute, column, level, replace(check, clause=one.clause), checks)
+        yield from _items(attribute, column, level, check, checks)
         return
     for others, clause in _counts(keyword, level):
         yield from checks.case(
@@ -124,18 +120,30 @@ def _counts(keyword: str, level: DataSetLevel) -> Iterator[tuple[str, str]]:
 def _items(
     attribute: Attribute, column: str, level: DataSetLevel, check: Check, checks: CheckList
 ) -> Iterator[Case]:
-    """More than one item where only one is allowed, or none where one is needed (PS3.5 7.5)."""
-    if attribute.item_counts == {"1"}:
-        yield from checks.case(check, f"len({column}) > 1")
-    if "0-n" not in attribute.item_counts and check.type == "3" and "empty_elements" in level.columns:
+    """A number of items that is not allowed (PS3.5 7.5)."""
+    counts = item_counts(attribute, level.parent)
+    for count, clause in counts:
+        number = level.column(count[1:]) if count.startswith("=") else None
+        wrong = f"len({column}) <> {number}" if number else _wrong_count(f"len({column})", count)
+        if wrong is not None:
+            decided = level.decided(count[1:] if number else "")
+            yield from checks.case(replace(check, clause=clause), f"(len({column}) > 0 AND {wrong})", decided)
+    # Absent, or present without items, is the same for Type 3 (PS3.5 7.4.5).
+    if (
+        check.type == "3"
+        and any(count[0] in "12" for count, _ in counts)
+        and "empty_elements" in level.columns
+    ):
         listed = f"COALESCE(list_contains(empty_elements, {level.sql_name(attribute.keyword)}), false)"
-        absent = level.has_none(attribute.keyword)
-        yield from checks.case(check, absent, listed, of_empty=True)
+        empty = replace(check, severity="info", clause="PS3.5 7.4.5")
+        yield from checks.case(empty, level.has_none(attribute.keyword), listed, of_empty=True)
 
 
 def _wrong_count(count: str, vm: str) -> str | None:
-    """The SQL condition that a number of values is not in a VM such as `3`, `1-2`, `2-n` or `3-3n`."""
+    """The SQL condition that a number is not in a VM such as `3`, `1-2`, `2-n` or `3-3n`; None: any is."""
     least, _, most = vm.partition("-")
+    if vm.startswith("="):
+        return None
     if not most:
         return f"{count} <> {least}"
     if most == "n":

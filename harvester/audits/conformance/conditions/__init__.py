@@ -19,9 +19,10 @@ from harvester.audits.conformance.conditions.acquisition import (
 from harvester.audits.conformance.conditions.condition import CONTENT_ITEM, Condition
 from harvester.audits.conformance.conditions.documents import DOCUMENTS
 from harvester.audits.conformance.conditions.general import GENERAL
+from harvester.audits.conformance.conditions.item_counts import item_counts
 from harvester.audits.conformance.conditions.modules import MODULE_CONDITIONS
 from harvester.audits.conformance.conditions.radiotherapy import RADIOTHERAPY
-from harvester.audits.conformance.conditions.values import image_type_values, listed_values, value_count
+from harvester.audits.conformance.conditions.values import listed_values, value_count
 from harvester.audits.conformance.standard import Iod, Requirement
 
 # By keyword, or by `where/keyword`: a module, or the sequence that holds the attribute.
@@ -32,9 +33,9 @@ __all__ = [
     "Condition",
     "condition_of",
     "expressions",
-    "image_type_values",
     "inclusion",
     "inclusion_of",
+    "item_counts",
     "listed_values",
     "value_count",
 ]
@@ -50,7 +51,7 @@ def condition_of(keyword: str, parent: str, requirement: Requirement) -> Conditi
     # Macros of content items apply by Value Type (PS3.3 C.17.3.2).
     of_content = _is_content_item(parent, requirement.module) and "ValueType" not in requirement.condition
     if written is None and requirement.condition and not of_content:
-        written = Condition(requirement.condition)
+        written = Condition(requirement.condition, forbidden=requirement.forbidden)
     written = written or _CONDITIONS.get(keyword)
     if written is None:
         return ORIGINAL_FRAME if parent in ORIGINAL_FRAME_SEQUENCES else None

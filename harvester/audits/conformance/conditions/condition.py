@@ -9,14 +9,16 @@ class Condition:
     """When an attribute or a module is required.
 
     Attributes:
-        expression: As in `expressions`.
+        expression: As in `expressions`; empty: a header cannot decide it.
         otherwise: Whether the attribute may be present if the condition is false; None: the table has it.
         clause: Where the standard says so; empty: the table of the module.
+        forbidden: When the attribute shall be absent; empty: as `otherwise` says.
     """
 
     expression: str
     otherwise: bool | None = None
     clause: str = ""
+    forbidden: str = ""
 
 
 CONTENT_ITEM: Final = "ContentSequence"

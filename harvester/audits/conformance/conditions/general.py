@@ -21,14 +21,43 @@ _MR_OR_CT: Final = (
     '("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.4", '
     '"1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.2", "1.2.840.10008.5.1.4.1.1.4.3")'
 )
+_NOT_ORIENTED: Final = tuple(
+    f"1.2.840.10008.5.1.4.1.1.{uid}"
+    for uid in (
+        *("1", "7", "12.1", "12.2", "6.1", "3.1", "77.1.1", "77.1.1.1", "77.1.2", "77.1.2.1", "77.1.4"),
+        "77.1.4.1",
+    )
+)
+_REFERS: Final = " or ".join(
+    f"present({place}{name})"
+    for place in ("", "SharedFunctionalGroupsSequence.", "PerFrameFunctionalGroupsSequence.")
+    for name in ("SourceImageSequence", "ReferencedImageSequence", "DerivationImageSequence")
+    if place or name != "DerivationImageSequence"
+)
 
 GENERAL: Final[Mapping[str, Condition]] = {
     # Code Sequence Macro and identifiers (PS3.3 8.8, 10.14)
+    # A code without a value, or with two, is reported once.
     "CodeValue": Condition(
         "not present(LongCodeValue) and not present(URNCodeValue)", otherwise=True, clause=_CODE
     ),
-    "LongCodeValue": Condition("False", otherwise=True, clause=_CODE),
-    "URNCodeValue": Condition("False", otherwise=True, clause=_CODE),
+    "LongCodeValue": Condition(
+        "False", forbidden="present(CodeValue) or present(URNCodeValue)", clause=_CODE
+    ),
+    "URNCodeValue": Condition(
+        "False", forbidden="present(CodeValue) or present(LongCodeValue)", clause=_CODE
+    ),
+    "CodingSchemeVersion": Condition("", forbidden="not present(CodingSchemeDesignator)", clause=_CODE),
+    "InstitutionCodeSequence": Condition("not present(InstitutionName)"),
+    **{
+        f"ReferencedPatientPhotoSequence/{name}": Condition('TypeOfInstances == "DICOM"')
+        for name in ("StudyInstanceUID", "SeriesInstanceUID")
+    },
+    "ReferencedPatientPhotoSequence/DICOMMediaRetrievalSequence": Condition(
+        "not present(DICOMRetrievalSequence) and not present(WADORetrievalSequence)"
+        " and not present(WADORSRetrievalSequence) and not present(XDSRetrievalSequence)",
+        otherwise=True,
+    ),
     "MappingResource": Condition("present(ContextIdentifier)", clause=_CODE),
     "UniversalEntityIDType": Condition("present(UniversalEntityID)", clause="PS3.3 Table 10-17"),
     # Patient, General Series, General Image
@@ -45,9 +74,9 @@ GENERAL: Final[Mapping[str, Condition]] = {
         otherwise=True,
         clause="PS3.3 C.7.3.1",
     ),
+    # Of images that do not require Image Orientation (Patient)
     "general-image/PatientOrientation": Condition(
-        'SOPClassUID in ("1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.7", '
-        '"1.2.840.10008.5.1.4.1.1.12.1", "1.2.840.10008.5.1.4.1.1.6.1", "1.2.840.10008.5.1.4.1.1.3.1")'
+        f'SOPClassUID in {_NOT_ORIENTED} or ("SEG" == Modality and not present(FrameOfReferenceUID))'
     ),
     **{
         name: Condition(f"{_ANIMAL}{unless}", otherwise=True)
@@ -78,6 +107,24 @@ GENERAL: Final[Mapping[str, Condition]] = {
     },
     "LossyImageCompressionRatio": Condition('LossyImageCompression == "01"', clause="PS3.3 C.7.6.1.1.5"),
     "LossyImageCompressionMethod": Condition('LossyImageCompression == "01"', clause="PS3.3 C.7.6.1.1.5"),
+    "PixelPaddingValue": Condition(
+        "present(PixelPaddingRangeLimit) and present(PixelData)",
+        forbidden="not present(PixelData) and not present(PixelDataProviderURL)",
+    ),
+    # The JPIP Referenced transfer syntaxes
+    "PixelDataProviderURL": Condition(
+        'root.TransferSyntaxUID in ("1.2.840.10008.1.2.4.94", "1.2.840.10008.1.2.4.95")', otherwise=False
+    ),
+    # An instance that refers to others has them in its study, or elsewhere (PS3.3 C.12.2).
+    **{
+        f"common-instance-reference/{name}": Condition(
+            f"not present({other}) and ({_REFERS})", otherwise=True, clause="PS3.3 C.12.2"
+        )
+        for name, other in (
+            ("ReferencedSeriesSequence", "StudiesContainingOtherReferencedInstancesSequence"),
+            ("StudiesContainingOtherReferencedInstancesSequence", "ReferencedSeriesSequence"),
+        )
+    },
     # LUTs, shutters, cine
     "WindowCenter": Condition("not present(VOILUTSequence)", clause="PS3.3 C.11.2"),
     # Without its center, a window is reported once.

@@ -38,6 +38,7 @@ MODULE_CONDITIONS: Final[Mapping[str, Condition]] = {
     "segmentation/SegmentIdentificationSequence": Condition(
         f'{_NOT_TILED_FULL} and SegmentationType in ("BINARY", "FRACTIONAL")'
     ),
+    "enhanced-ct-image/MultienergyCTCharacteristicsSequence": Condition('ImageType[4] == "VMI"'),
     "segmentation/FrameContentSequence": Condition('not DimensionOrganizationType == "TILED_FULL"'),
     "segmentation/PixelMeasuresSequence": Condition("present(FrameOfReferenceUID)"),
     "segmentation/PlanePositionSequence": Condition(
