@@ -126,7 +126,7 @@ class Trial:
 
     def __init__(self) -> None:
         self.cache = ElementCache()
-        self.columns = HeaderColumns()
+        self.columns, self.unshared = HeaderColumns(), HeaderColumns()
         self.outcomes: Counter[str] = Counter()
 
     def run(self, data: bytes) -> str:
@@ -167,13 +167,16 @@ class Trial:
                 self.columns.append(again)
             except ObjectError as error:
                 return f"not appended: {type(error).__name__}"
+            self.unshared.append(whole)
             return "header"
         return type(whole).__name__
 
     def _write(self) -> None:
         """Write the rows so far as Parquet."""
         rows = self.columns.rows
-        table = pa.table(self.columns.finish())
+        table, other = pa.table(self.columns.finish()), pa.table(self.unshared.finish())
+        if repr(table.to_pylist()) != repr(other.to_pylist()):
+            raise FindingError("with a memory of other headers other rows than without")
         if table.num_rows != rows or self.columns.rows:
             raise FindingError(f"{rows} headers became {table.num_rows} rows")
         table.validate(full=True)
@@ -204,7 +207,7 @@ def parsed(
 
 def spelt(header: Header) -> tuple[Any, ...]:
     """A header that can be compared, its items made."""
-    fields = tuple(getattr(header, name) for name in Header.__slots__ if name != "elements")
+    fields = tuple(getattr(header, name) for name in Header.__slots__ if name not in ("elements", "segments"))
     return (*fields, elements_of(header.elements))
 
 

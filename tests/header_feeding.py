@@ -1,6 +1,7 @@
 """Feeds a parser as a crawl does, in pieces of any size, and makes the results comparable."""
 
 import csv
+import random
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -52,7 +53,7 @@ def outcome(raw: bytes, step: int | Iterable[int] = WINDOW, **how: Any) -> Any:
 
 def content(header: Header) -> tuple[Any, ...]:
     """The whole content of a header, comparable: patterns are expanded to items."""
-    fields = tuple(getattr(header, name) for name in Header.__slots__ if name != "elements")
+    fields = tuple(getattr(header, name) for name in Header.__slots__ if name not in ("elements", "segments"))
     return (*fields, plain(header.elements))
 
 
@@ -107,6 +108,25 @@ def header_only(raw: bytes) -> bytes:
     """The object up to 16 bytes behind its pixel data element's header, the most that a crawl requests."""
     header = read(raw)
     return raw if header.deflated else raw[: header.header_bytes + 32]
+
+
+def sibling(raw: bytes, pick: random.Random) -> bytes:
+    """The same object with some bytes behind the meta information changed, inserted, left out or doubled."""
+    changed = bytearray(raw)
+    for _ in range(pick.choice((1, 1, 2, 5))):
+        at = pick.randrange(min(132, len(changed)), len(changed) + 1)
+        kind = pick.randrange(5)
+        if kind == 0:
+            changed[at : at + 1] = bytes([pick.randrange(256)])
+        elif kind == 1:
+            changed[at : at + 2] = pick.randbytes(2)
+        elif kind == 2:
+            del changed[at : at + pick.choice((1, 2, 8))]
+        elif kind == 3:
+            changed[at:at] = changed[at : at + pick.choice((2, 8, 30))]
+        else:
+            changed[at : at + 1] = b"1"
+    return bytes(changed)
 
 
 needs_corpus = pytest.mark.skipif(not inventory(), reason="the corpus of real files is not here")

@@ -1,18 +1,16 @@
 """The columns of each nesting level: Python lists that grow by one value an item and become Arrow arrays."""
 
-import struct
 from array import array
 from itertools import repeat
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
 from harvester.dicom import header_limits
 from harvester.dicom.charset import CharacterSet, is_plain
-from harvester.dicom.context import HeaderContext
 from harvester.dicom.dictionary import CHARACTER_SET_VRS, NO_ATTRIBUTE, Attribute
 from harvester.dicom.schema import column_type
-from harvester.dicom.values import DECODERS, NUMBER_FORMATS, Decoder, Values, decode_counted
+from harvester.dicom.values import Decoder, Values
 from harvester.errors import HeaderLimitError
 
 # The field of an item type whose items were all empty, because Parquet has no struct without a field: this
@@ -20,6 +18,16 @@ from harvester.errors import HeaderLimitError
 _ANY_ITEM: Final = "SpecificCharacterSet"
 # The letters of C arrays with the same bytes.
 _NUMBER_LETTERS: Final = {pa.float64(): "d", pa.int64(): "q", pa.uint64(): "Q"}
+
+
+class CountedRows(Protocol):
+    """Rows of some columns of which only the number is known, until their cells are filled."""
+
+    def fill(self) -> None:
+        """Fill the cells of the rows."""
+
+    def truncate(self, rows: int) -> None:
+        """Do not count the rows from `rows` on."""
 
 
 class Column:
@@ -35,9 +43,10 @@ class Column:
         decode: The decoder.
         empty: The value of an element without a value: None, or an empty list.
         cache: The decoded values of the last few hundred raw values.
+        counted: The last rows, if they are not in `values` yet.
     """
 
-    __slots__ = ("attribute", "cache", "decode", "empty", "level", "type", "usual_vr", "values")
+    __slots__ = ("attribute", "cache", "counted", "decode", "empty", "level", "type", "usual_vr", "values")
 
     def __init__(self, entry: Attribute = NO_ATTRIBUTE) -> None:
         self.attribute = entry
@@ -48,6 +57,7 @@ class Column:
         self.decode: Decoder = _refuse
         self.empty: list[Any] | None = [] if entry.many else None
         self.cache: dict[Any, Any] = {}
+        self.counted: CountedRows | None = None
 
     def keep(self, raw: bytes, value: Any) -> None:
         """Cache a decoded value if it does not depend on the character set."""
@@ -145,40 +155,6 @@ def _sequence_array(starts: list[int | None], items: Level, rows: int) -> pa.Lis
     structs = pa.StructArray.from_arrays(list(fields.values()), list(fields))
     offsets = [*starts, *repeat(None, rows - len(starts)), items.rows]
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), structs)
-
-
-def extend(column: Column, raws: tuple[bytes, ...], context: HeaderContext) -> bool:
-    """Add values to a column; False if one is not valid or blank, and none was added."""
-    cache, decode, many, vr = column.cache, column.decode, column.attribute.many, column.usual_vr or ""
-    if vr in NUMBER_FORMATS and decode is DECODERS[vr]:
-        return _extend_numbers(column.values, NUMBER_FORMATS[vr], raws, many=many)
-    try:
-        column.values += [cache[raw] for raw in raws]
-    except KeyError:
-        distinct = {}
-        try:
-            for raw in set(raws):
-                values = decode_counted(decode, vr, raw, context)
-                if not len(values) or (not many and len(values) > 1):
-                    return False
-                distinct[raw] = values if many else values[0]
-        except (ValueError, OverflowError):
-            return False
-        column.values += [distinct[raw] for raw in raws]
-        if len(distinct) < header_limits.MAX_CACHED_VALUES // 2:
-            for raw, value in distinct.items():
-                column.keep(raw, value)
-    return True
-
-
-def _extend_numbers(values: list[Any], letter: str, raws: tuple[bytes, ...], *, many: bool) -> bool:
-    """Add binary numbers of the same length at once; False if they are not valid."""
-    count, rest = divmod(len(raws[0]), struct.calcsize("<" + letter))
-    if rest or (count > 1 and not many):
-        return False
-    numbers = struct.unpack(f"<{count * len(raws)}{letter}", b"".join(raws))
-    values += map(list, zip(*[iter(numbers)] * count, strict=True)) if many else numbers
-    return True
 
 
 def too_many_cells() -> HeaderLimitError:

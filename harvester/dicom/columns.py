@@ -20,21 +20,23 @@ from typing import Any, Final
 import pyarrow as pa
 
 from harvester.dicom import header_limits
-from harvester.dicom.column_tree import Column, Level, extend, too_many_cells
+from harvester.dicom.column_tree import Column, Level, too_many_cells
 from harvester.dicom.context import HeaderContext
 from harvester.dicom.dictionary import (
     BINARY_VRS,
     SPECIFIC_CHARACTER_SET,
     Attribute,
     attribute,
-    private_creators,
 )
-from harvester.dicom.element import Items, Layout, RawElement, Run
+from harvester.dicom.element import Items, RawElement, Run
+from harvester.dicom.element_cache import Segment
 from harvester.dicom.element_order import OutOfOrderError, check_character_set_first, in_order
 from harvester.dicom.header import Header
 from harvester.dicom.header_limits import MAX_CACHED_VALUE_BYTES, MAX_COLUMN_DEPTH
+from harvester.dicom.item_runs import ItemRuns
 from harvester.dicom.long_lists import MIN_BYTES, LongLists
 from harvester.dicom.other_columns import OtherColumns, OtherEntry
+from harvester.dicom.repeated_segments import SegmentRows
 from harvester.dicom.values import Decoder, decode_counted
 from harvester.dicom.vr_conversion import decoder_for
 from harvester.errors import HeaderLimitError
@@ -57,6 +59,8 @@ class HeaderColumns:
         self._top = Level()
         self._context = HeaderContext()
         self._other = OtherColumns(self._context)
+        self._segments = SegmentRows(self._top, self._other, self._fill, self._fill_missing)
+        self._runs = ItemRuns(self._context, self._fill_missing)
         self._long_lists = LongLists()
         # What the current header changed: values that were empty before it, and columns that it added.
         self._opened: list[list[Any]] = []
@@ -88,15 +92,15 @@ class HeaderColumns:
         """
         row = self._top.rows
         try:
-            self._append_in_any_order(header.elements)
+            self._append_in_any_order(header)
             if not self._long_lists.decode():
                 self._roll_back(row)
                 self._long_lists.enabled = False
-                self._append_in_any_order(header.elements)
+                self._append_in_any_order(header)
             for path, vr, reason in header.irregularities:
                 self._other.add_irregularity(path, vr, reason)
             self._items += 1
-            if self._items > header_limits.COUNT_CELLS_AFTER:
+            if self._items + self._segments.items > header_limits.COUNT_CELLS_AFTER:
                 self._count_cells()
         except BaseException:
             self._roll_back(row)
@@ -111,15 +115,18 @@ class HeaderColumns:
 
     def finish(self) -> dict[str, pa.Array]:
         """All columns by name; the next header begins new ones. Cached values stay."""
+        self._segments.fill(self._top.rows)
         arrays = self._top.arrays() | self._other.arrays()
         self._truncate(0)
         self.path_characters = self._cells = self._filled = 0
         if self.width > header_limits.MAX_COLUMNS:
             self._top, self.width = Level(), 0
+            self._segments = SegmentRows(self._top, self._other, self._fill, self._fill_missing)
         self._top.drop_unknown(_NO_COLUMN)
         return arrays
 
     def _roll_back(self, row: int) -> None:
+        self._segments.fill(row)
         self._truncate(row)
         for values in self._opened:
             values.clear()
@@ -144,8 +151,12 @@ class HeaderColumns:
         self.width += 1
         return column
 
-    def _fill_missing(self, values: list[Any], missing: int) -> None:
-        """Fill the rows that lack the attribute."""
+    def _fill_missing(self, column: Column, row: int) -> None:
+        """Fill the cells of a column before `row`: those of repeated segments, and empty ones."""
+        if column.counted is not None:
+            column.counted.fill()
+        values = column.values
+        missing = row - len(values)
         if missing < 0:
             raise OutOfOrderError  # the tag occurs twice
         if not values:
@@ -157,7 +168,8 @@ class HeaderColumns:
 
     def _count_cells(self) -> None:
         """Count the cells from time to time: those missing at the end of a column were never filled."""
-        self._items = self._filled = 0
+        self._segments.fill(self._top.rows)
+        self._items = self._filled = self._segments.items = 0
         self._cells = self._top.cells()
         if self._cells > header_limits.MAX_CELLS:
             raise too_many_cells()
@@ -166,19 +178,26 @@ class HeaderColumns:
         self._top.truncate(rows)
         self._other.truncate(rows)
 
-    def _append_in_any_order(self, elements: list[RawElement]) -> None:
+    def _append_in_any_order(self, header: Header) -> None:
         row = self._top.rows
         try:
-            self._append(elements)
+            self._append(header.elements, header.segments)
         except OutOfOrderError:
             self._roll_back(row)
-            self._append_in_order(elements)
+            self._append_in_order(header.elements)
 
-    def _append(self, elements: list[RawElement]) -> None:
+    def _append(self, elements: list[RawElement], segments: Iterable[tuple[int, Segment]] = ()) -> None:
         self._other.start_row()
         self._context.reset()
         self._long_lists.clear()
-        self._fill(self._top, elements)
+        self._top.rows += 1
+        done, last = 0, -1
+        for index, segment in segments:
+            if index > done:
+                last = self._fill(self._top, elements, elements[done:index], last)
+            done = index + len(segment.elements)
+            last = self._segments.add(segment, elements, elements[index:done], last)
+        self._fill(self._top, elements, elements[done:], last)
         self._other.end_row()
 
     def _append_in_order(self, elements: list[RawElement]) -> None:
@@ -189,15 +208,25 @@ class HeaderColumns:
             self._other.add_replaced(path, element, "repeated, the last one counts")
 
     # The hot path: every element of every header passes through here, hence few calls.
-    def _fill(self, level: Level, elements: list[RawElement]) -> None:  # noqa: C901, PLR0912
-        """Add one data set to its level."""
-        row = level.rows
-        level.rows = row + 1
+    def _fill(  # noqa: C901, PLR0912
+        self, level: Level, elements: list[RawElement], part: list[RawElement], last: int = -1
+    ) -> int:
+        """Add a part of a data set to its level's last row.
+
+        Args:
+            level: The level.
+            elements: All elements of the data set.
+            part: Those to add.
+            last: The last tag before the part that has no column: tags with one are checked by their columns.
+
+        Returns:
+            The last tag without a column.
+        """
+        row = level.rows - 1
         columns = level.columns
         other, creators = self._other, None
         entries: dict[Any, OtherEntry] = {}
-        last = -1  # of the elements without a column: those with one are checked by their columns
-        for element in elements:
+        for element in part:
             tag, vr, raw, _, length = element
             column = columns.get(tag)
             if column is None:
@@ -209,20 +238,20 @@ class HeaderColumns:
                 values = column.values
                 missing = row - len(values)
                 if missing:
-                    self._fill_missing(values, missing)
+                    self._fill_missing(column, row)
                 values.append(value)
             elif vr == "SQ" and column.level is not None and len(self._context.sequences) < MAX_COLUMN_DEPTH:
                 values = column.values
                 missing = row - len(values)
                 if missing:
-                    self._fill_missing(values, missing)
+                    self._fill_missing(column, row)
                 self._fill_items(column, column.level, raw, elements)
             elif column is _NO_COLUMN:
                 if tag <= last:
                     raise OutOfOrderError
                 last = tag
                 if creators is None:
-                    creators = private_creators(elements)
+                    creators = self._context.creators(elements)
                     entries = other.known()
                 creator = creators.get(tag & 0xFFFF0000 | tag >> 8 & 0xFF)
                 known = entries.get((tag, vr, raw, creator)) if length <= MAX_CACHED_VALUE_BYTES else None
@@ -234,6 +263,7 @@ class HeaderColumns:
                         self._context.budget.path(known[0][0])
             else:
                 self._put(column, row, element, elements)
+        return last
 
     def _fill_items(self, column: Column, level: Level, items: Any, elements: list[RawElement]) -> None:
         """Add the items of a sequence to the level below."""
@@ -248,7 +278,7 @@ class HeaderColumns:
         sequences.append((keyword, 0, elements))
         for part in items.parts:
             if type(part) is Run:
-                empty = self._fill_run(level, part) if len(part) >= _MIN_RUN else None
+                empty = self._runs.add(level, part) if len(part) >= _MIN_RUN else None
                 if empty is not None:
                     if empty:
                         sequences.pop()
@@ -262,64 +292,12 @@ class HeaderColumns:
             for item in singles:
                 if index:
                     sequences[-1] = (keyword, index, elements)
-                self._fill(level, item)
+                level.rows += 1
+                self._fill(level, item, item)
                 context.character_set = outer_set  # PS3.5 7.5.3: an item's character set ends with it
                 index += 1
         self._items += index
         sequences.pop()
-
-    def _fill_run(self, level: Level, run: Run) -> list[str] | None:
-        """Add items of one layout column by column; None if an element is not plain, and none was added.
-
-        Returns:
-            The paths in an item of the elements that have no value.
-        """
-        rows = level.rows
-        values = list(zip(*run.values, strict=True))
-        empty: list[str] = []
-        if self._fill_layout(level, run.layout, values, len(run), ("", empty)):
-            return empty
-        level.truncate(rows)
-        return None
-
-    def _fill_layout(
-        self,
-        level: Level,
-        layout: Layout,
-        values: list[tuple[bytes, ...]],
-        count: int,
-        empty: tuple[str, list[str]],
-    ) -> bool:
-        """Add `count` data sets with these values to a level; False if an element is not plain.
-
-        `empty` is the first part of the data set's paths, and the list for those of elements without a value.
-        """
-        row = level.rows
-        level.rows += count
-        prefix, paths = empty
-        for tag, vr, index, layouts, _, length in layout:
-            column = level.columns.get(tag)
-            if column is None or len(column.values) > row:
-                return False
-            self._fill_missing(column.values, row - len(column.values))
-            keyword = column.attribute.keyword
-            if layouts is None:
-                if vr is not column.usual_vr:
-                    return False
-                if not length:
-                    column.values.extend(repeat(column.empty, count))
-                    paths.append(prefix + keyword)
-                elif not extend(column, values[index], self._context):
-                    return False
-            elif column.level is None or len(layouts) != 1:
-                return False
-            else:
-                start = column.level.rows
-                column.values.extend(range(start, start + count))
-                inner = (f"{prefix}{keyword}[0].", paths)
-                if not self._fill_layout(column.level, layouts[0], values, count, inner):
-                    return False
-        return True
 
     def _decoded(self, column: Column, element: RawElement) -> Any:
         """The column's value of an element in the column's usual VR, cached if it depends on nothing else."""
@@ -382,5 +360,5 @@ class HeaderColumns:
             value = self._value(entry, decoder_for(entry, vr), element)
             if not entry.repeating and (value is None or value == []):
                 self._other.add_empty(entry.keyword)
-            self._fill_missing(column.values, row - len(column.values))
+            self._fill_missing(column, row)
             column.values.append(None if value is _INVALID else value)

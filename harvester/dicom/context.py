@@ -10,6 +10,7 @@ from harvester.dicom.dictionary import (
     LUT_DESCRIPTOR,
     NUMBER_VRS,
     PIXEL_REPRESENTATION,
+    private_creators,
 )
 from harvester.dicom.element import RawElement
 
@@ -26,13 +27,14 @@ class HeaderContext:
         budget: What the header has taken so far.
     """
 
-    __slots__ = ("_numbers", "_prefix", "budget", "character_set", "sequences")
+    __slots__ = ("_creators", "_numbers", "_prefix", "budget", "character_set", "sequences")
 
     def __init__(self) -> None:
         self.sequences: list[tuple[str, int, list[RawElement]]] = []
         self._prefix: tuple[object, str] = (None, "")
         self.character_set: CharacterSet = DEFAULT
         self.budget = HeaderBudget()
+        self._creators: tuple[object, dict[int, str]] = (None, {})
         # Each data set is searched once for a tag: the latest at each depth, and the number found there.
         self._numbers: dict[tuple[int, int], tuple[list[RawElement], int | None]] = {}
 
@@ -42,6 +44,7 @@ class HeaderContext:
         self._prefix = (None, "")
         self.character_set = DEFAULT
         self.budget.reset()
+        self._creators = (None, {})
         self._numbers.clear()
 
     def path(self, name: str) -> str:
@@ -75,6 +78,14 @@ class HeaderContext:
         """
         self.budget.character_set(raw[:MAX_CHARACTER_SET_BYTES])
         self.character_set = character_set(raw)
+
+    def creators(self, elements: list[RawElement]) -> dict[int, str]:
+        """The private creators of a data set, by their tags."""
+        known, creators = self._creators
+        if known is not elements:
+            creators = private_creators(elements)
+            self._creators = (elements, creators)
+        return creators
 
     def text(self, vr: str, raw: object) -> str:
         """A raw value for display: text, or hexadecimal digits of a binary value; empty without bytes.

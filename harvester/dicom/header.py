@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from harvester.dicom.element import RawElement
+from harvester.dicom.element_cache import Segment
 
 
 class NeedMore(NamedTuple):
@@ -39,6 +40,7 @@ class Header:
         encapsulated: Whether the pixel data has undefined length (PS3.5 A.4).
         basic_offset_table: Whether the first item holds a table; None if not encapsulated.
         extended_offset_table: Whether (7FE0,0001) holds a table; None if not encapsulated.
+        segments: Where elements are those of an earlier header: the index of the first, and the segment.
     """
 
     elements: list[RawElement] = field(repr=False)
@@ -55,3 +57,4 @@ class Header:
     encapsulated: bool | None = None
     basic_offset_table: bool | None = None
     extended_offset_table: bool | None = None
+    segments: tuple[tuple[int, Segment], ...] = field(default=(), repr=False)

@@ -6,6 +6,7 @@ from typing import Any, Final, TypeAlias
 import pyarrow as pa
 
 from harvester.dicom import header_limits
+from harvester.dicom.budget import HeaderBudget
 from harvester.dicom.charset import is_plain
 from harvester.dicom.context import HeaderContext
 from harvester.dicom.dictionary import (
@@ -98,6 +99,15 @@ class OtherColumns:
             ),
         }
 
+    @property
+    def budget(self) -> HeaderBudget:
+        """What the header has taken so far."""
+        return self._context.budget
+
+    def creators(self, elements: list[RawElement]) -> dict[int, str]:
+        """The private creators of a data set, by their tags."""
+        return self._context.creators(elements)
+
     def known(self) -> dict[Element, OtherEntry]:
         """The entries of elements at the place of the current data set; read only."""
         return self.entries.at(self._context.prefix())
@@ -137,6 +147,29 @@ class OtherColumns:
                 self._bulk.add_new((entry[0], entry[2], offset, length))
             if not length or not (raw is None or entry[2] in BINARY_VRS):
                 self._add_empty(entry[0])
+
+    def lengths(self) -> tuple[int, ...]:
+        """The length of each column, for `added_since`."""
+        structs = map(len, (self._other, self._bulk, self._invalid))
+        return (*structs, self._other.packed_length, self._not_listed, len(self._empty))
+
+    def added_since(self, lengths: tuple[int, ...]) -> tuple[list[tuple[Any, ...]], list[str]] | None:
+        """The entries of `OtherElements` and of `empty_elements` that were added since.
+
+        None if others were added, which are not the same in another header.
+        """
+        now = self.lengths()
+        if now[1:-1] != lengths[1:-1]:
+            return None
+        return self._other.added(now[0] - lengths[0]), self._empty[lengths[-1] :]
+
+    def add_again(self, other: list[tuple[Any, ...]], empty: list[str]) -> None:
+        """Add entries that an earlier header had."""
+        self._other.extend(other)
+        if empty:
+            room = header_limits.MAX_EMPTY_ELEMENTS - len(self._empty) + self._empty_offsets[-1]
+            self._empty += empty[:room]
+            self._not_listed += max(0, len(empty) - room)
 
     def add_empty(self, name: str) -> None:
         """Add an element of the current data set that has no value."""
@@ -296,47 +329,57 @@ class _ListOfStructs:
 
     Args:
         struct: The type of one entry.
+
+    Attributes:
+        packed_length: How many entries are Arrow arrays already.
     """
 
-    __slots__ = ("_entries", "_offsets", "_packed", "_packed_length", "_struct", "add")
+    __slots__ = ("_entries", "_offsets", "_packed", "_struct", "add", "extend", "packed_length")
 
     def __init__(self, struct: pa.StructType) -> None:
         self._struct = struct
         self._offsets: list[int] = []
         self._packed: list[pa.StructArray] = []
-        self._packed_length = 0
+        self.packed_length = 0
         self._entries: list[tuple[Any, ...]] = []
-        # Adds an entry to the current row, its fields in the struct's order.
-        self.add = self._entries.append
+        # Adds an entry, or several, to the current row, its fields in the struct's order.
+        self.add, self.extend = self._entries.append, self._entries.extend
+
+    def __len__(self) -> int:
+        return self.packed_length + len(self._entries)
+
+    def added(self, number: int) -> list[tuple[Any, ...]]:
+        """The last entries that were added and not packed."""
+        return self._entries[len(self._entries) - number :]
 
     def add_new(self, entry: tuple[Any, ...]) -> None:
         """Add an entry that is no object added before: many of them are packed, a third of the memory."""
         self.add(entry)
         if len(self._entries) >= PACKED_AT_ONCE:
             self._packed.append(self._structs())
-            self._packed_length += len(self._entries)
+            self.packed_length += len(self._entries)
             self._entries.clear()
 
     def start_row(self) -> None:
         """Begin the next row."""
-        self._offsets.append(self._packed_length + len(self._entries))
+        self._offsets.append(self.packed_length + len(self._entries))
 
     def truncate(self, rows: int) -> None:
         """Remove all rows from `rows` on."""
         if rows < len(self._offsets):
             length = self._offsets[rows]
-            del self._entries[max(0, length - self._packed_length) :]
-            while self._packed_length > length:
+            del self._entries[max(0, length - self.packed_length) :]
+            while self.packed_length > length:
                 last = self._packed.pop()
-                self._packed_length -= len(last)
-                if self._packed_length < length:
-                    self._packed.append(last.slice(0, length - self._packed_length))
-                    self._packed_length = length
+                self.packed_length -= len(last)
+                if self.packed_length < length:
+                    self._packed.append(last.slice(0, length - self.packed_length))
+                    self.packed_length = length
             del self._offsets[rows:]
 
     def array(self) -> pa.ListArray:
         """The column so far."""
-        offsets = pa.array([*self._offsets, self._packed_length + len(self._entries)], pa.int32())
+        offsets = pa.array([*self._offsets, self.packed_length + len(self._entries)], pa.int32())
         structs = self._structs()
         if self._packed:
             structs = pa.concat_arrays([*self._packed, structs])
