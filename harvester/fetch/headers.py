@@ -110,17 +110,16 @@ class HeaderFetcher:
         prediction = _Prediction(await self.predictor.windows(traits), cache)
         try:
             fetched, needs = await self._from_copies(copies, prediction, cost)
-            self.predictor.learn(traits, needs)
-            return fetched
-        finally:
+        except BaseException:
             self.predictor.give_up(traits)
+            raise
+        self.predictor.learn(traits, needs)
+        return fetched
 
     async def _from_copies(
         self, copies: Sequence[ObjectRef], prediction: _Prediction, cost: RequestCost
     ) -> _Fetched:
-        async def read(store: Store, ref: ObjectRef) -> _Fetched:
-            return await self._fetch_unchanged(store, ref, prediction, cost)
-
+        read = partial(self._fetch_unchanged, prediction, cost)
         if self.copy_reader is not None:
             return await self.copy_reader.read(copies, read)
         errors: list[StoreError] = []
@@ -132,7 +131,7 @@ class HeaderFetcher:
         raise first_informative(errors)
 
     async def _fetch_unchanged(
-        self, store: Store, ref: ObjectRef, prediction: _Prediction, cost: RequestCost
+        self, prediction: _Prediction, cost: RequestCost, store: Store, ref: ObjectRef
     ) -> _Fetched:
         try:
             try:

@@ -106,11 +106,11 @@ class WindowPredictor:
         if not series.needs:
             modality = self._modalities.setdefault(traits.modality, _ModalityHistory())
             modality.firsts.append(needs[0])
+            series.measured.set()
         series.needs.append(tuple(needs))
-        series.measured.set()
 
     def give_up(self, traits: ObjectTraits) -> None:
-        """Let instances that wait for this object continue, after it was read or failed."""
+        """Let instances that wait for this object continue, after it failed."""
         series = self._series.get(traits.series)
         if series is not None:
             series.measured.set()

@@ -1,10 +1,10 @@
 """Opens the store that serves every URL scheme: buckets and HTTP over the network, files from the disk."""
 
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from harvester.config.certificates import trusted_certificates
 from harvester.config.proxies import Proxies
@@ -106,7 +106,9 @@ class SchemeStore:
     def __init__(self, stores: Mapping[str, Store]) -> None:
         self._stores = stores
 
-    async def get_range(self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None) -> RangeResponse:
+    def get_range(
+        self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None
+    ) -> Coroutine[Any, Any, RangeResponse]:
         """Read one range of an object from its scheme's store.
 
         Raises:
@@ -115,7 +117,7 @@ class SchemeStore:
         store = self._stores.get(ref.scheme)
         if store is None:
             raise RequestRejectedError(f"no store serves {ref.scheme}://", url=ref.url)
-        return await store.get_range(ref, wanted, etag=etag)
+        return store.get_range(ref, wanted, etag=etag)
 
     async def list_objects(self, prefix: ObjectRef) -> AsyncIterator[ListedObject]:
         """All objects under a prefix, from its scheme's store.

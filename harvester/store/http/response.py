@@ -1,8 +1,8 @@
 """Reads one HTTP response, bounded and checked, and maps every failure to an error of the tree."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Protocol
 
 import aiohttp
@@ -122,31 +122,56 @@ class _FailedRequestError(Exception):
         self.error = error
 
 
-@contextmanager
-def store_errors(ref: ObjectRef, offset: int | None = None) -> Iterator[RequestCost]:
-    """Run an exchange, whose cost is counted; every failure of the network becomes a `StoreError`.
+class StoreErrors:
+    """Runs an exchange, and counts its cost; every failure of the network becomes a `StoreError`.
+
+    The error has the object's URL and the cost of the exchange.
 
     Args:
         ref: The object, or the prefix of a listing.
         offset: The first byte of the requested range.
-
-    Raises:
-        StoreError: With the object's URL and the cost of the exchange.
     """
-    cost = RequestCost()
-    try:
-        yield cost
-    except StoreError as error:
-        raise _complete(error, ref, offset, cost)  # noqa: B904 - it is the same error
-    except _FailedRequestError as failed:
-        raise _complete(failed.error, ref, offset, cost) from failed.__cause__
-    except TimeoutError as error:
-        raise _complete(TimedOutError("the response was not complete in time"), ref, offset, cost) from error
-    except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
-        raise _complete(connection_error(error, ref.bucket), ref, offset, cost) from error
-    except UnicodeError as error:  # a host name that DNS cannot spell
-        rejected = RequestRejectedError(f"the URL cannot be used: {_error_text(error)}")
-        raise _complete(rejected, ref, offset, cost) from error
+
+    __slots__ = ("_cost", "_offset", "_ref")
+
+    def __init__(self, ref: ObjectRef, offset: int | None = None) -> None:
+        self._ref = ref
+        self._offset = offset
+        self._cost = RequestCost()
+
+    def __enter__(self) -> RequestCost:
+        return self._cost
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            return
+        if isinstance(error, StoreError):
+            self._complete(error)
+            return
+        found = _store_error(error, self._ref)
+        if found is not None:
+            self._complete(found)
+            raise found from (error.__cause__ if isinstance(error, _FailedRequestError) else error)
+
+    def _complete(self, error: StoreError) -> None:
+        error.url = error.url or self._ref.url
+        error.offset = self._offset if error.offset is None else error.offset
+        error.requests, error.bytes_fetched = self._cost.requests, self._cost.bytes_fetched
+
+
+def _store_error(error: BaseException, ref: ObjectRef) -> StoreError | None:
+    """The error of the tree for one of the network; None: it is none."""
+    if isinstance(error, _FailedRequestError):
+        return error.error
+    if isinstance(error, TimeoutError):
+        return TimedOutError("the response was not complete in time")
+    if isinstance(error, aiohttp.ClientError | HttpProcessingError | OSError):
+        return connection_error(error, ref.bucket)
+    if isinstance(error, UnicodeError):  # a host name that DNS cannot spell
+        return RequestRejectedError(f"the URL cannot be used: {_error_text(error)}")
+    return None
 
 
 async def read_range(
@@ -243,13 +268,6 @@ async def _excerpt_of(response: HttpResponse) -> bytes:
     except (StoreError, aiohttp.ClientError, HttpProcessingError, OSError):
         return b""
     return data[:EXCERPT_BYTES]
-
-
-def _complete(error: StoreError, ref: ObjectRef, offset: int | None, cost: RequestCost) -> StoreError:
-    error.url = error.url or ref.url
-    error.offset = offset if error.offset is None else error.offset
-    error.requests, error.bytes_fetched = cost.requests, cost.bytes_fetched
-    return error
 
 
 def _error_text(error: Exception) -> str:

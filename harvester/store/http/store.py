@@ -4,6 +4,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from types import TracebackType
 from typing import Final, TypeAlias, TypeVar
 
 import aiohttp
@@ -22,7 +23,6 @@ from harvester.messages import without_secrets
 from harvester.model import VERSION, ByteRange, ObjectRef, RangeResponse
 from harvester.store.cost import RequestCost
 from harvester.store.http import urls
-from harvester.store.http.connection import Connection
 from harvester.store.http.connection_pool import (
     DEFAULT_HTTP_LIMITS,
     ConnectionPool,
@@ -40,10 +40,10 @@ from harvester.store.http.range_response import if_match
 from harvester.store.http.response import (
     AiohttpResponse,
     HttpResponse,
+    StoreErrors,
     counting,
     read_document,
     read_range,
-    store_errors,
 )
 from harvester.store.http.signing import Signer
 
@@ -148,7 +148,7 @@ class HttpStore(PagedStore):
         def url_of(region: str | None) -> str:
             return urls.object_url(ref, endpoint=self._endpoint, region=region)
 
-        with store_errors(ref, wanted.start) as cost:
+        with StoreErrors(ref, wanted.start) as cost:
             send, read = partial(self._send, cost), partial(read_range, wanted, etag, cost)
             return await self._exchange(ref, url_of, headers, send, read)
 
@@ -185,7 +185,7 @@ class HttpStore(PagedStore):
 
     async def _document(self, prefix: ObjectRef, url_of: UrlOfRegion) -> bytes:
         """One page of a listing, as the server sends it."""
-        with store_errors(prefix) as cost:
+        with StoreErrors(prefix) as cost:
             send, read = partial(self._send_by_aiohttp, cost), partial(read_document, MOST_PAGE_BYTES)
             return await self._exchange(prefix, url_of, {}, send, read)
 
@@ -226,40 +226,8 @@ class HttpStore(PagedStore):
     ) -> AbstractAsyncContextManager[HttpResponse]:
         """Send a request, over one of harvester's connections if that is direct."""
         if self._proxies.of(url) is None:
-            return self._send_directly(cost, headers, url)
+            return _DirectExchange(self._connections, cost, *_request(url, headers))
         return self._send_by_aiohttp(cost, headers, url)
-
-    @asynccontextmanager
-    async def _send_directly(
-        self, cost: RequestCost, headers: Mapping[str, str], url: str
-    ) -> AsyncIterator[HttpResponse]:
-        """Send a request over one of harvester's connections."""
-        origin, request = _request(url, headers)
-        connection = await self._connection_with_response(origin, request, cost)
-        try:
-            yield connection
-        finally:
-            cost.bytes_fetched += connection.received
-            self._connections.release(connection)
-
-    async def _connection_with_response(self, origin: str, request: bytes, cost: RequestCost) -> Connection:
-        """Send a request, and again on a new connection if the server had closed the reused one.
-
-        A server may close an idle connection just when it is used (RFC 9112 9.3.1); a GET may be repeated.
-        """
-        for is_repeated in (False, True):
-            cost.requests += 1
-            connection = await self._connections.acquire(origin, is_new=is_repeated)
-            try:
-                await connection.send(request)
-            except BaseException as error:
-                self._connections.release(connection)
-                is_stale = isinstance(error, ConnectionFailedError) and connection.was_closed_before_response
-                if is_repeated or not is_stale:
-                    raise
-            else:
-                break
-        return connection
 
     @asynccontextmanager
     async def _send_by_aiohttp(
@@ -296,6 +264,51 @@ class HttpStore(PagedStore):
                 status=response.status,
             )
         return target
+
+
+class _DirectExchange(AbstractAsyncContextManager[HttpResponse]):
+    """A request over one of harvester's connections, and its response.
+
+    Args:
+        connections: The connections.
+        cost: Counts the requests and the bytes.
+        origin: The server.
+        request: The request.
+    """
+
+    __slots__ = ("_connection", "_connections", "_cost", "_origin", "_request")
+
+    def __init__(self, connections: ConnectionPool, cost: RequestCost, origin: str, request: bytes) -> None:
+        self._connections = connections
+        self._cost = cost
+        self._origin = origin
+        self._request = request
+
+    async def __aenter__(self) -> HttpResponse:
+        """Send the request, and again on a new connection if the server had closed the reused one.
+
+        A server may close an idle connection just when it is used (RFC 9112 9.3.1); a GET may be repeated.
+        """
+        for is_repeated in (False, True):
+            self._cost.requests += 1
+            connection = await self._connections.acquire(self._origin, is_new=is_repeated)
+            try:
+                await connection.send(self._request)
+            except BaseException as error:
+                self._connections.release(connection)
+                is_stale = isinstance(error, ConnectionFailedError) and connection.was_closed_before_response
+                if is_repeated or not is_stale:
+                    raise
+            else:
+                break
+        self._connection = connection
+        return connection
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._cost.bytes_fetched += self._connection.received
+        self._connections.release(self._connection)
 
 
 def _request(url: str, headers: Mapping[str, str]) -> tuple[str, bytes]:

@@ -8,11 +8,11 @@ for longer than their patience fail.
 """
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 
@@ -79,13 +79,15 @@ class RetryingStore(PagedStore):
         self._endpoints = endpoints
         self._budget = endpoints.retry_budget
 
-    async def get_range(self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None) -> RangeResponse:
+    def get_range(
+        self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None
+    ) -> Coroutine[Any, Any, RangeResponse]:
         """Read one range, in as many requests as it takes; the response counts them and their bytes.
 
         Raises:
             StoreError: The last attempt's error; its `attempts`, `requests` and `bytes_fetched` count all.
         """
-        return await self._call(partial(self._store.get_range, ref, wanted, etag=etag), ref)
+        return self._call(partial(self._store.get_range, ref, wanted, etag=etag), ref)
 
     async def list_page(self, prefix: ObjectRef, token: str | None) -> ListingPage:
         """One page of a listing, in as many requests as it takes.

@@ -23,7 +23,7 @@ from harvester.errors import (
 )
 from harvester.model import ByteRange, ObjectRef
 from harvester.store.http.connection_pool import HttpLimits
-from harvester.store.http.response import store_errors
+from harvester.store.http.response import StoreErrors
 from harvester.store.http.store import open_http_store
 
 pytestmark = pytest.mark.anyio
@@ -381,7 +381,7 @@ def store_errors_the_client() -> Iterator[Exception]:
 
 @pytest.mark.parametrize("raised", list(store_errors_the_client()), ids=lambda error: type(error).__name__)
 def test_every_error_of_the_client_becomes_one_of_ours(raised):
-    with pytest.raises(StoreError) as caught, store_errors(REF, 5):
+    with pytest.raises(StoreError) as caught, StoreErrors(REF, 5):
         raise raised
     expected = TimedOutError if isinstance(raised, TimeoutError) else ConnectionFailedError
     assert isinstance(caught.value, expected)
@@ -401,10 +401,10 @@ def test_every_error_of_the_client_becomes_one_of_ours(raised):
     ids=lambda error: type(error).__name__,
 )
 def test_every_error_below_the_client_becomes_one_of_ours(raised):
-    with pytest.raises(ConnectionFailedError), store_errors(REF):
+    with pytest.raises(ConnectionFailedError), StoreErrors(REF):
         raise raised
 
 
 def test_a_bug_stays_a_bug():
-    with pytest.raises(KeyError), store_errors(REF):
+    with pytest.raises(KeyError), StoreErrors(REF):
         raise KeyError("key")
