@@ -1,5 +1,8 @@
 """Manifests as the IDC portal and idc-index write them, of both clouds, current and former series."""
 
+import idc_index_data
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from checkout import ROOT
@@ -14,11 +17,28 @@ from harvester.model import ObjectRef
 CONFIGS = ROOT / "configs"
 A = "33592cff-cd96-4b83-a167-fc757a88c9b4"
 B = "0003a1c4-6f30-4275-a176-34a3ca79384a"
+CT = "000009a8-6fb2-479f-bc17-d5bfe559703d"  # in no manifest
 UNKNOWN = "ffffffff-ffff-4fff-8fff-ffffffffffff"
 
 
+@pytest.fixture(scope="module")
+def few_series(tmp_path_factory):
+    """The series as the installed release has them, and one of the earlier releases: quick to open."""
+    folder = tmp_path_factory.mktemp("release")
+    named = pc.field("crdc_series_uuid").isin([A, B, CT])
+    whole = pq.read_table(idc_index_data.IDC_INDEX_PARQUET_FILEPATH, filters=named)
+    assert whole.num_rows == 3
+    prior = next(pq.ParquetFile(idc_index_data.PRIOR_VERSIONS_INDEX_PARQUET_FILEPATH).iter_batches(1))
+    pq.write_table(whole, folder / "index.parquet")
+    pq.write_table(pa.Table.from_batches([prior]), folder / "prior.parquet")
+    return folder
+
+
 @pytest.fixture
-def manifest(tmp_path):
+def manifest(tmp_path, few_series, monkeypatch):
+    monkeypatch.setattr(idc_index_data, "IDC_INDEX_PARQUET_FILEPATH", few_series / "index.parquet")
+    monkeypatch.setattr(idc_index_data, "PRIOR_VERSIONS_INDEX_PARQUET_FILEPATH", few_series / "prior.parquet")
+
     def write(*lines: str, **select) -> CrawlConfig:
         path = tmp_path / "cohort.s5cmd"
         path.write_text("\n".join(lines))

@@ -159,7 +159,7 @@ def test_objects_that_kill_by_their_sum_only_are_failures_of_their_series(
     assert_no_remains(dataset)
 
 
-@pytest.mark.parametrize("point", [1, 30])
+@pytest.mark.parametrize("point", [pytest.param(1, marks=pytest.mark.slow), 30])
 def test_a_worker_that_is_killed_costs_no_row(
     demo: RecordedDemo, gate: Gate, alone: Path, tmp_path: Path, point: int
 ) -> None:
