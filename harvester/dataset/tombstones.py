@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harvester.dataset.paths import MARKS
@@ -74,13 +73,15 @@ class Tombstones:
         """The marks of series."""
         if not self.series:
             return _empty(name for name in _COLUMNS.names if name != "instance_url")
-        return self._table().filter(pc.field("instance_url").is_null()).drop_columns(["instance_url"])
+        table = self._table()
+        return table.filter(table["instance_url"].is_null()).drop_columns(["instance_url"])
 
     def object_table(self) -> pa.Table:
         """The marks of objects: `instance_url`, `superseded_at`."""
         if not self.objects:
             return _empty(("instance_url", "superseded_at"))
-        named = self._table().filter(~pc.field("instance_url").is_null())
+        table = self._table()
+        named = table.filter(table["instance_url"].is_valid())
         return named.select(["instance_url", "superseded_at"])
 
     def _table(self) -> pa.Table:

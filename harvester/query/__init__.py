@@ -1,6 +1,5 @@
 """SQL over a dataset, in DuckDB's dialect or BigQuery's, and its results in the formats of many tools."""
 
-from harvester.query.bigquery.translate import translate
 from harvester.query.connection import DatabaseOptions, open_dataset, open_release
 from harvester.query.idc_tables import INDEX_NAMES, index_query
 from harvester.query.missing_attributes import attributes_in
@@ -24,7 +23,6 @@ __all__ = [
     "open_dataset",
     "open_release",
     "run_query",
-    "translate",
     "warn_of_missing_series",
     "write_result",
 ]

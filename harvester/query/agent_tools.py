@@ -14,13 +14,13 @@ import duckdb
 import pyarrow as pa
 
 from harvester.catalog.database import MEMORY, identifier
-from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import QueryError
 from harvester.messages import did_you_mean, one_line
 from harvester.query.attribute_units import UNITS
 from harvester.query.cell_text import json_texts
 from harvester.query.column_descriptions import column_description, hidden_tables, table_description
 from harvester.query.connection import DatabaseOptions, open_dataset
+from harvester.query.dictionary import attributes_by_keyword
 from harvester.query.manifest_writer import manifest, manifest_urls
 from harvester.query.run import Dialect, Result, run_query
 from harvester.query.supersession import CURRENT

@@ -15,7 +15,7 @@ from anyio import to_thread
 from harvester.dataset.output_file import replaced_file
 from harvester.errors import ConfigError, HarvesterError, without_frames
 from harvester.query import connection as sql_connection
-from harvester.query.bigquery.script import NO_PARAMETERS, Parameters
+from harvester.query.bigquery.inputs import NO_PARAMETERS, Parameters
 from harvester.query.output import write_result
 from harvester.query.run import Dialect, Result, build_index, run_query, warn_of_missing_series
 

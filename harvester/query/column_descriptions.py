@@ -7,8 +7,8 @@ from typing import Final
 from pydicom.datadict import dictionary_description
 
 from harvester.catalog.release import index_tables
-from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.query.derived_tables import DERIVED
+from harvester.query.dictionary import attributes_by_keyword
 from harvester.query.idc_tables import DERIVED_TABLES
 
 _TABLES: Final = {

@@ -8,11 +8,10 @@ import pyarrow as pa
 
 from harvester.catalog.database import identifier
 from harvester.catalog.release import IndexColumn, index_tables
-from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import QueryError
-from harvester.query.bigquery.column_types import ColumnsOf
-from harvester.query.bigquery.translate import Views, translate
+from harvester.query.bigquery.inputs import ColumnsOf, Views
 from harvester.query.derived_tables import DERIVED
+from harvester.query.dictionary import attributes_by_keyword
 from harvester.query.sql_types import absent_type
 from harvester.query.views import DICOM_TABLES
 
@@ -66,6 +65,8 @@ class DerivedTable:
         """
         if not self.columns:
             return self.sql
+        from harvester.query.bigquery.translate import translate  # noqa: PLC0415  slow to import
+
         query = translate(self.sql, Views({*DICOM_TABLES, *DERIVED_TABLES}, columns_of), errors_as_null=True)
         # `NOT IN (SELECT SeriesInstanceUID ...)` holds for no row if one of these is NULL.
         rows = [

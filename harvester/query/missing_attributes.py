@@ -8,8 +8,8 @@ import duckdb
 import pyarrow as pa
 
 from harvester.catalog.database import identifier
-from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import QueryError
+from harvester.query.dictionary import attributes_by_keyword
 from harvester.query.sql_types import absent_type, paths_of, sql_type, with_field
 
 _MISSING: Final = re.compile(
@@ -19,6 +19,15 @@ _MISSING: Final = re.compile(
 )
 _FIELD: Final = "find key"
 _FIELDS_THERE: Final = re.compile(r'Candidate Entries: ((?:"[^"]+"(?:, )?)+)')
+# Words of common queries: over columns that are there, these need no dictionary, which is slow to load.
+_NO_ATTRIBUTES: Final = frozenset(
+    re.findall(
+        r"\w+",
+        """1 all and as asc avg between by case count desc distinct else end failures filter frames from group
+        having in instances is join like limit max min not null on or order select series studies sum then
+        using when where with""",
+    )
+)
 
 
 def missing_name(message: str) -> str | None:
@@ -57,8 +66,8 @@ class AvailableColumns:
 
     def may_lack(self) -> bool:
         """Whether the query has a word that is an attribute and no column."""
-        present = {name.lower() for name in self._own}
-        return any(name in self.names and name not in present for name in attributes_by_keyword())
+        others = self.names - {name.lower() for name in self._own} - _NO_ATTRIBUTES
+        return bool(others) and not others.isdisjoint(attributes_by_keyword())
 
     def add(self, name: str, names: AbstractSet[str]) -> bool:
         """Add an absent attribute as a column, or where it is one as a field; False if neither is needed.

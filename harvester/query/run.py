@@ -16,11 +16,9 @@ from harvester import messages
 from harvester.catalog.database import arrow_reader, first_row, identifier
 from harvester.config import check_choice
 from harvester.dataset import TABLES
-from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import QueryError
-from harvester.query.bigquery.errors import own_words
-from harvester.query.bigquery.script import NO_PARAMETERS, Parameters
-from harvester.query.bigquery.translate import translate
+from harvester.query.bigquery.inputs import NO_PARAMETERS, Parameters
+from harvester.query.dictionary import attributes_by_keyword
 from harvester.query.idc_tables import INDEX_NAMES, derived_table
 from harvester.query.missing_attributes import attributes_in, missing_name
 from harvester.query.part_files import follow_files, lacks_file, missing_part
@@ -69,6 +67,8 @@ class _Query:
             warn_of_missing_series(self.connection)
         sql, values = self.sql, self.parameters
         if self.dialect == "bigquery":
+            from harvester.query.bigquery.translate import translate  # noqa: PLC0415  slow to import
+
             sql = translate(sql, readable_views(self.connection, sql), values)
             values = NO_PARAMETERS
         statements = require_question(self.connection, sql)
@@ -93,10 +93,14 @@ class _Query:
             return missing
         if self.dialect == "duckdb" or _is_of_resources(error):
             return QueryError(plain_message(error).rstrip("!") + _did_you_mean(self.connection, str(error)))
+        from harvester.query.bigquery.errors import own_words  # noqa: PLC0415  slow to import
+
         return QueryError(own_words(self._error_with_places() or str(error), self.sql))
 
     def _error_with_places(self) -> str | None:
         """The error of the same query with the user's places noted in it; None where binding finds none."""
+        from harvester.query.bigquery.translate import translate  # noqa: PLC0415  slow to import
+
         views = readable_views(self.connection, self.sql)
         marked = translate(self.sql, views, self.parameters, with_places=True)
         try:

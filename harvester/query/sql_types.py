@@ -2,7 +2,7 @@
 
 from collections.abc import Container, Iterator
 from collections.abc import Set as AbstractSet
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
@@ -12,8 +12,9 @@ except ImportError:  # DuckDB 1.4.0
     from duckdb.typing import DuckDBPyType as DuckDBPyType  # type: ignore[no-redef]  # noqa: PLC0414
 
 from harvester.catalog.database import identifier
-from harvester.dicom.dictionary import Attribute
-from harvester.dicom.schema import column_type
+
+if TYPE_CHECKING:
+    from harvester.dicom.dictionary import Attribute
 
 # The item of a sequence that no object has: DuckDB has no struct without fields.
 _CODE: Final = pa.struct(
@@ -84,15 +85,17 @@ def readable_type(kind: DuckDBPyType) -> str:
     return f"{next(iter(inner.values()))}[{dict(kind.children).get('size', '')}]"
 
 
-def absent_type(attribute: Attribute) -> pa.DataType | None:
+def absent_type(attribute: "Attribute") -> pa.DataType | None:
     """The type of an attribute that no object of the dataset has; None where its values are binary."""
+    from harvester.dicom.schema import column_type  # noqa: PLC0415  loads pydicom
+
     return pa.list_(_CODE) if attribute.vr == "SQ" else column_type(attribute)
 
 
 def with_field(
     name: str,
     kind: pa.DataType,
-    attribute: Attribute,
+    attribute: "Attribute",
     sequences: Container[str],
     beside: AbstractSet[str] = frozenset(),
 ) -> pa.DataType:

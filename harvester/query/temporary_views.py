@@ -14,10 +14,7 @@ import pyarrow as pa
 
 from harvester.catalog.database import identifier, literal
 from harvester.dataset import INSTANCE_COLUMNS
-from harvester.query.bigquery.column_types import sqlglot_type
-from harvester.query.bigquery.script import NO_PARAMETERS, Parameters
-from harvester.query.bigquery.tables import table_name
-from harvester.query.bigquery.translate import Views
+from harvester.query.bigquery.inputs import NO_PARAMETERS, Parameters, Views, table_name
 from harvester.query.idc_tables import DERIVED_TABLES, derived_table
 from harvester.query.missing_attributes import AvailableColumns
 from harvester.query.portal_tables import PIVOT_ATTRIBUTES
@@ -146,6 +143,8 @@ def _define_information_schema(
 
     Of derived tables only the columns of those that the query names are listed: each has to be defined.
     """
+    from harvester.query.bigquery.column_types import sqlglot_type  # noqa: PLC0415  slow to import
+
     named = [
         {
             "table_catalog": _PROJECT,

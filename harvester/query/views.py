@@ -15,7 +15,7 @@ from harvester.dataset import (
     TableName,
 )
 from harvester.dataset.paths import NULL_PARTITION
-from harvester.dicom.dictionary import attributes_by_keyword
+from harvester.query.dictionary import attributes_by_keyword
 from harvester.query.part_files import files_of
 from harvester.query.sql_types import absent_type, sql_type
 from harvester.query.supersession import CURRENT, SUPERSEDED

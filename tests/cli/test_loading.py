@@ -2,12 +2,13 @@ import os
 import subprocess
 import sys
 
+import pyarrow as pa
 import pytest
 import typer
 from harvester_program import COMMAND
 
 from harvester.cli import application
-from harvester.dataset import Dataset
+from harvester.dataset import Dataset, Partition
 
 ASKED = """
 import sys
@@ -25,11 +26,35 @@ def loaded(*arguments: str) -> set[str]:
     return set(done.stderr.split())
 
 
+# What IDC's tables have of any dataset; the dictionary has the types of those that its parts lack.
+ATTRIBUTES = [
+    *("SliceThickness", "BodyPartExamined", "PatientID", "PatientAge", "PatientSex", "AccessionNumber"),
+    *("StudyDate", "StudyID", "StudyDescription", "SeriesDate", "SeriesDescription", "SeriesNumber"),
+    *("Manufacturer", "ManufacturerModelName", "FrameOfReferenceUID", "SOPClassUID"),
+]
+
+
 def test_a_query_loads_what_a_query_needs(tmp_path):
-    Dataset.create(tmp_path)
+    dataset = Dataset.create(tmp_path)
+    writer = dataset.shard_writer("c" * 16, "5" * 16)
+    writer.write_instances(pa.table({name: ["1"] for name in ATTRIBUTES}), Partition("c", "CT"))
+    writer.commit(["1"], requests=1, bytes_fetched=1, seconds=1, versions={})
     packages = loaded("sql", "-d", str(tmp_path), "SELECT count(*) FROM instances")
     assert "duckdb" in packages
-    assert not packages & {"aiohttp", "anyio", "pandas", "prompt_toolkit", "jinja2"}
+    absent = {"aiohttp", "anyio", "jinja2", "pandas", "prompt_toolkit", "pydicom", "requests", "sqlglot"}
+    assert not packages & absent
+
+
+def test_a_worker_loads_what_a_worker_needs():
+    code = "import sys, harvester.engine.workers.process_main; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+    )
+    modules = done.stdout.split()
+    assert "pydicom" in modules
+    absent = {"duckdb", "idc_index_data", "pandas", "pyarrow.compute", "rich", "sqlglot", "typer"}
+    assert not absent.intersection(modules)
+    assert len(modules) < 1000
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["no-such-command"], ["-v"]])

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final, Self, TypeAlias
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
@@ -226,8 +225,7 @@ def _key(table: pa.Table, row: int, order: Order) -> _Key:
 
 
 def _sorted(table: pa.Table, order: Order) -> pa.Table:
-    table = table.combine_chunks()
-    return table.take(pc.sort_indices(table, sort_keys=[(key, "ascending") for key in order.keys]))
+    return table.combine_chunks().sort_by([(key, "ascending") for key in order.keys])
 
 
 def _take(tables: Iterator[pa.Table], share: int) -> pa.Table | None:

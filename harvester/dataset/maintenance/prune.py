@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from harvester.dataset.commits import Commit, Part, read_commits, read_failures, write_commit
 from harvester.dataset.lock import Lock
@@ -59,7 +58,9 @@ class _Removal:
 
     def kept(self, kind: TableName, table: pa.Table) -> pa.Array | pa.ChunkedArray:
         """The mask of the rows that stay."""
-        return pc.invert(self._removed(kind, table))
+        from pyarrow import compute  # noqa: PLC0415  a tenth of a command's start
+
+        return compute.invert(self._removed(kind, table))
 
     def _removed(self, kind: TableName, table: pa.Table | pa.RecordBatch) -> pa.Array | pa.ChunkedArray:
         if kind == "frames":

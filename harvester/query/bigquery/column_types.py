@@ -1,18 +1,16 @@
 """The columns of the views as sqlglot's schema, limited to what one query names."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final
 
 import pyarrow as pa
 from sqlglot import exp
 from sqlglot.schema import MappingSchema
 
 from harvester.dicom.dictionary import Attribute, attributes_by_keyword
+from harvester.query.bigquery.inputs import ColumnsOf
 from harvester.query.sql_types import absent_type
-
-ColumnsOf: TypeAlias = Callable[[str], pa.Schema | None]
-"""The columns of a view; None where there is no such view."""
 
 # A timestamp is a DATETIME: DuckDB has time zones only in an extension.
 _SCALARS: Final = {

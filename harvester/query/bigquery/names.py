@@ -13,12 +13,8 @@ from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from harvester.errors import QueryError
 from harvester.messages import did_you_mean, one_line
-from harvester.query.bigquery.column_types import (
-    ColumnsOf,
-    absent_value,
-    attribute_called,
-    table_schema,
-)
+from harvester.query.bigquery.column_types import absent_value, attribute_called, table_schema
+from harvester.query.bigquery.inputs import ColumnsOf
 
 _ITEM: Final = "item_"
 _GROUP: Final = "group by "

@@ -1,9 +1,9 @@
 """Reads a script in BigQuery's dialect: its variables, parameters, functions and temporary tables."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import sqlglot
 from sqlglot import exp
@@ -13,12 +13,9 @@ from sqlglot.tokenizer_core import Token, TokenType
 
 from harvester.errors import QueryError
 from harvester.query.bigquery.errors import syntax_error
+from harvester.query.bigquery.inputs import NO_PARAMETERS, Parameters
 from harvester.query.bigquery.names import place_of
 
-Parameters: TypeAlias = Mapping[str, Any]
-"""The value of each query parameter, by its name without the @."""
-
-NO_PARAMETERS: Final[Parameters] = {}
 _STATEMENTS: Final = frozenset({"SELECT", "WITH", "(", "FROM", "DECLARE", "SET", "CREATE"})
 _ANY_TYPE: Final = exp.DType.VARIANT
 

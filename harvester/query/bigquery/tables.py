@@ -8,24 +8,19 @@ from sqlglot import exp
 
 from harvester.errors import QueryError
 from harvester.messages import did_you_mean
+from harvester.query.bigquery.inputs import table_name
 from harvester.query.bigquery.names import place_of
 
 _DATASET: Final = re.compile(r"idc(?:_v\d+|_current|_views|_tcia\w*)?(?:_pub|_dev)?", re.IGNORECASE)
 _CLINICAL: Final = re.compile(r"idc_(?:v\d+|current)_clinical", re.IGNORECASE)
 # Releases before 11 had these beside the others.
 _CLINICAL_TABLE: Final = re.compile(r"nlst_(?:canc|ctab|ctabc|prsn|screen)|tcga_\w+_rel\d+")
-_SUFFIX: Final = re.compile(r"_view$|_v\d+$")
 _OTHER_NAMES: Final = {
     "index": "idc_index",
     "information_schema.columns": "information_schema_columns",
     "information_schema.tables": "information_schema_tables",
     "version_metadata": "version_metadata_index",
 }
-
-
-def table_name(name: str) -> str:
-    """The name of a table without what older releases add: `dicom_all_view`, `dicom_pivot_v4`."""
-    return _SUFFIX.sub("", name)
 
 
 def use_own_tables(query: exp.Expr, views: Container[str]) -> None:

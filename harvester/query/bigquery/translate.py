@@ -1,8 +1,6 @@
 """From BigQuery's dialect, as IDC's users write it, to DuckDB's; what has no counterpart is named."""
 
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
 from functools import lru_cache
 
 import sqlglot
@@ -12,26 +10,13 @@ from sqlglot.errors import ErrorLevel, SqlglotError, UnsupportedError
 from harvester.catalog.database import in_memory
 from harvester.errors import QueryError
 from harvester.messages import one_line
-from harvester.query.bigquery.column_types import ColumnsOf
 from harvester.query.bigquery.errors import mark_places
+from harvester.query.bigquery.inputs import NO_PARAMETERS, Parameters, Views
 from harvester.query.bigquery.names import place_of, resolve_names
 from harvester.query.bigquery.rewrites import CHANGES
-from harvester.query.bigquery.script import NO_PARAMETERS, Parameters, read_script
+from harvester.query.bigquery.script import read_script
 from harvester.query.bigquery.tables import use_own_tables
 from harvester.query.bigquery.values import read_values_as_bigquery
-
-
-@dataclass(frozen=True, slots=True)
-class Views:
-    """The views that a query can read.
-
-    Attributes:
-        names: In lower case.
-        columns_of: The columns of one of them.
-    """
-
-    names: Collection[str]
-    columns_of: ColumnsOf
 
 
 def translate(

@@ -10,8 +10,9 @@ from hex_names import hex_name
 
 from harvester.dataset import Dataset, Partition
 from harvester.errors import QueryError
-from harvester.query import open_dataset, run_query, translate
-from harvester.query.bigquery.translate import Views
+from harvester.query import open_dataset, run_query
+from harvester.query.bigquery.inputs import Views
+from harvester.query.bigquery.translate import translate
 from harvester.query.temporary_views import readable_views
 
 NO_VIEWS = Views({"dicom_all"}, lambda _view: None)
