@@ -10,6 +10,7 @@ from collections import OrderedDict
 from typing import Any, Final
 
 from harvester.dicom import header_limits
+from harvester.dicom.dictionary import SPECIFIC_CHARACTER_SET
 from harvester.dicom.element import Items, RawElement, Run
 
 SEGMENT_ELEMENTS: Final = 64  # at most
@@ -38,15 +39,16 @@ class SegmentCache:
     """Segments of one encoding, by the encoded tag of their first element.
 
     Attributes:
-        varying: Tags of elements that differ between headers.
+        varying: Tags of elements that are in no segment: they differ between headers. So does what a
+            character set means for the elements behind it, of which the columns need to know.
     """
 
     __slots__ = ("_segments", "_sorted", "find", "varying")
 
     def __init__(self) -> None:
         self._segments: dict[bytes, Segment] = {}
-        self.varying: set[int] = set()
-        self._sorted = [_NO_TAG]  # the same tags
+        self.varying = {SPECIFIC_CHARACTER_SET}
+        self._sorted = [SPECIFIC_CHARACTER_SET, _NO_TAG]  # the same tags
         self.find = self._segments.get
 
     def __len__(self) -> int:
@@ -91,8 +93,8 @@ class SegmentCache:
 
     def _add_varying(self, tag: int) -> None:
         if len(self.varying) >= header_limits.MAX_CACHED_SEGMENTS:
-            self.varying.clear()
-            self._sorted = [_NO_TAG]
+            self.varying = {SPECIFIC_CHARACTER_SET}
+            self._sorted = [SPECIFIC_CHARACTER_SET, _NO_TAG]
         if tag not in self.varying:
             self.varying.add(tag)
             insort(self._sorted, tag)

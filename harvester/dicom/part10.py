@@ -103,9 +103,8 @@ class HeaderParser:
         try:
             if not self._started:
                 self._started = True
-                need = next(self._steps)
-                if not data:
-                    return need
+                self._walker.feed(data)
+                return next(self._steps)
             return self._steps.send(data)
         except StopIteration as complete:
             self._header = complete.value

@@ -151,7 +151,7 @@ class SegmentRows:
             OutOfOrderError: A tag is there twice, or the tags do not ascend.
         """
         repeated = self._known.get(segment)
-        if repeated is None or not self._has_creators(repeated, elements):
+        if repeated is None or (repeated.creators and not self._has_creators(repeated, elements)):
             return self._add_elements(segment, elements, part, last)
         row = self._top.rows - 1
         if repeated.first is not None:
@@ -163,8 +163,9 @@ class SegmentRows:
         else:
             self._fill_before(repeated.columns, row)
             repeated.begin(row)
-        if repeated.other or repeated.empty or repeated.work:
+        if repeated.other or repeated.empty:
             self._other.add_again(repeated.other, repeated.empty)
+        if repeated.work or repeated.path_characters:
             self._other.budget.again(repeated.work, repeated.path_characters)
         self.items += repeated.items
         return last
@@ -177,8 +178,6 @@ class SegmentRows:
                 column.counted.fill()
 
     def _has_creators(self, repeated: RepeatedSegment, elements: list[RawElement]) -> bool:
-        if not repeated.creators:
-            return True
         creators = self._other.creators(elements)
         return all(creators.get(tag) == creator for tag, creator in repeated.creators.items())
 
@@ -191,10 +190,12 @@ class SegmentRows:
         self, segment: Segment, elements: list[RawElement], part: list[RawElement], last: int
     ) -> int:
         """Add the elements of a segment, and record what that adds if it is the same in other headers."""
+        if segment in self._known:
+            return self._fill_elements(self._top, elements, part, last)
         of_tag = self._top.columns.get
         columns = [of_tag(element[0]) for element in part if not element[0] & 0x10000]
         known = [column for column in columns if column is not None and column.attribute is not NO_ATTRIBUTE]
-        if segment in self._known or len(known) < len(columns):
+        if len(known) < len(columns):
             return self._fill_elements(self._top, elements, part, last)
         self._fill_before(known, self._top.rows - 1)
         recording = _Recording(known, self._other)

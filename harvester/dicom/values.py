@@ -41,6 +41,7 @@ _INTEGER: Final = re.compile(r"\s*[+-]?[0-9]+\s*").fullmatch
 _DECIMAL: Final = re.compile(r"\s*[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*").fullmatch
 _NOT_DECIMAL: Final = re.compile(r"[^0-9.eE+\- \\]").search  # float() and int() accept 1_000 and nan
 _INT64: Final = range(-(2**63), 2**63)
+_INT64_DIGITS: Final = 19  # a number with fewer is in that range
 
 
 def decode_counted(decode: Decoder, vr: str, raw: bytes, context: HeaderContext) -> Values:
@@ -177,6 +178,8 @@ def decode_integer_string(raw: bytes, _: CharacterSet) -> Values:
     Raises:
         ValueError: A value is not an integer, or exceeds 64 bits.
     """
+    if (digits := raw.strip()).isdigit() and len(digits) < _INT64_DIGITS:  # nearly always
+        return [int(digits)]
     text = raw.decode("latin-1").rstrip(_PADDING)
     if not text:
         return []
