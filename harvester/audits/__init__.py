@@ -3,8 +3,9 @@
 from harvester.audits.config import AuditConfig, AuditSettings, load_audit
 from harvester.audits.findings import FINDING_COLUMNS, Finding, RuleOutcome
 from harvester.audits.rules import BUILT_IN, parameters
-from harvester.audits.rules.base import SEVERITIES, Rule
+from harvester.audits.rules.base import Rule
 from harvester.audits.run import AUDITS, AuditResult, CohortSize, check_rules, run_audit
+from harvester.audits.vocabulary import SEVERITIES
 
 __all__ = [
     "AUDITS",

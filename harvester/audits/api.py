@@ -21,8 +21,8 @@ from harvester.audits.conformance import (
 from harvester.audits.conformance.options import conformance_options
 from harvester.audits.findings import MAX_FINDINGS
 from harvester.audits.output import as_json, json_bytes
-from harvester.audits.rules.base import SEVERITIES, Severity
 from harvester.audits.run import AuditResult, check_rules, run_audit
+from harvester.audits.vocabulary import SEVERITIES, Severity
 from harvester.config import ConfigLike, document_from
 from harvester.dataset.output_file import replaced_file
 from harvester.errors import ConfigError

@@ -7,7 +7,8 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harvester.audits.rules import BUILT_IN, make_rule
-from harvester.audits.rules.base import Rule, Severity
+from harvester.audits.rules.base import Rule
+from harvester.audits.vocabulary import Severity
 from harvester.config import CrawlConfig, crawl_config, read_toml
 from harvester.errors import ConfigError
 from harvester.messages import did_you_mean, invalid_setting

@@ -8,7 +8,8 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harvester.audits.rules.base import Rule, Severity, Unit
+from harvester.audits.rules.base import Rule, Unit
+from harvester.audits.vocabulary import Severity
 
 FINDING_COLUMNS: Final = pa.schema(
     [

@@ -18,13 +18,14 @@ import pyarrow.parquet as pq
 from harvester.audits.cohort import EXPECTED, Cohort, read_cohort
 from harvester.audits.config import AuditConfig
 from harvester.audits.findings import MAX_FINDINGS, Finding, FindingsWriter, RuleOutcome, findings_file
-from harvester.audits.rules.base import SEVERITIES, STANDARD_COLUMNS, AuditContext, Rule
+from harvester.audits.rules.base import STANDARD_COLUMNS, AuditContext, Rule
 from harvester.audits.rules.completeness import FOUND_SERIES, ExpectationRule
 from harvester.audits.rules.conformance import Conformance
 from harvester.audits.rules.encoding import DualPersonality
 from harvester.audits.rules.selection import check_selections
 from harvester.audits.rules.sql import SqlRule, in_standard_columns
 from harvester.audits.tiff_directories import DIRECTORIES, read_directories
+from harvester.audits.vocabulary import SEVERITIES
 from harvester.dataset import Dataset
 from harvester.dataset.paths import PRIVATE
 from harvester.dataset.runs import read_runs

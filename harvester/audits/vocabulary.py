@@ -1,11 +1,15 @@
-"""Attribute keywords and UIDs as an audit's configuration may write them."""
+"""The words of an audit's configuration: severities, keywords of attributes, and UIDs."""
 
 from functools import lru_cache
+from typing import Final, Literal, get_args
 
 from pydicom._uid_dict import UID_dictionary
 
 from harvester.dicom.dictionary import BINARY_VRS, Attribute, attributes_by_keyword
 from harvester.messages import did_you_mean
+
+Severity = Literal["info", "warning", "error"]
+SEVERITIES: Final[tuple[Severity, ...]] = get_args(Severity)
 
 
 def attribute_of(name: str) -> Attribute:

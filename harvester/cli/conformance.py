@@ -21,8 +21,7 @@ from harvester.audits.conformance import (
 )
 from harvester.audits.conformance.options import conformance_options
 from harvester.audits.output import printable
-from harvester.audits.rules.base import SEVERITIES
-from harvester.audits.vocabulary import uid_name
+from harvester.audits.vocabulary import SEVERITIES, uid_name
 from harvester.cli.options import EndpointOption, JsonOption
 from harvester.dataset.output_file import replaced_file
 from harvester.errors import ConfigError

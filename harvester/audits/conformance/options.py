@@ -7,8 +7,7 @@ from typing import Final
 from harvester.audits.conformance.checks import Selection
 from harvester.audits.conformance.plans import ConformanceOptions
 from harvester.audits.conformance.standard import tables
-from harvester.audits.rules.base import SEVERITIES
-from harvester.audits.vocabulary import uid_of
+from harvester.audits.vocabulary import SEVERITIES, uid_of
 from harvester.dicom.dictionary import attributes_by_keyword
 from harvester.errors import ConfigError
 from harvester.messages import did_you_mean

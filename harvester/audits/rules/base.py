@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final, Literal, Self, get_args
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -16,11 +16,9 @@ from pydantic import (
 )
 
 from harvester.audits.rules.threshold import Threshold
-from harvester.audits.vocabulary import attribute_of, uid_of
+from harvester.audits.vocabulary import Severity, attribute_of, uid_of
 from harvester.catalog.database import identifier, literal
 
-Severity = Literal["info", "warning", "error"]
-SEVERITIES: Final[tuple[Severity, ...]] = get_args(Severity)
 Unit = Literal["instance", "series", "study", "object", "row"]
 
 STANDARD_COLUMNS: Final = (

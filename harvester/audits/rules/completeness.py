@@ -2,7 +2,8 @@
 
 from typing import ClassVar, Final
 
-from harvester.audits.rules.base import AuditContext, Rule, Severity, Texts, Unit, conditions, shown
+from harvester.audits.rules.base import AuditContext, Rule, Texts, Unit, conditions, shown
+from harvester.audits.vocabulary import Severity
 
 FOUND_SERIES: Final = """
     SELECT crdc_series_uuid, SeriesInstanceUID, count(*) AS found, min(instance_url) AS instance_url

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from harvester.audits.conformance.check import series_findings
 from harvester.audits.conformance.options import conformance_options
-from harvester.audits.rules.base import STANDARD_COLUMNS, Rule, Severity, Texts
+from harvester.audits.rules.base import STANDARD_COLUMNS, Rule, Texts
+from harvester.audits.vocabulary import Severity
 
 
 class Conformance(Rule):

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import ClassVar, Final
 
-from harvester.audits.rules.base import Keywords, Rule, Severity, Unit, joined
+from harvester.audits.rules.base import Keywords, Rule, Unit, joined
+from harvester.audits.vocabulary import Severity
 from harvester.catalog.database import identifier, literal
 
 SHARED: Final[Mapping[str, tuple[str, ...]]] = {

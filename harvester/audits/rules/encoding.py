@@ -4,8 +4,8 @@ from typing import ClassVar, Final, Literal
 
 from pydantic import Field, field_validator
 
-from harvester.audits.rules.base import AuditContext, InstanceRule, Rule, Severity, Texts, joined
-from harvester.audits.vocabulary import uid_of, uids
+from harvester.audits.rules.base import AuditContext, InstanceRule, Rule, Texts, joined
+from harvester.audits.vocabulary import Severity, uid_of, uids
 from harvester.catalog.database import literal
 
 # PS3.5 A.4.5, A.4.6, A.4.8: a video is one stream; an offset table cannot list its frames.

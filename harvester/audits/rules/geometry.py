@@ -2,7 +2,8 @@
 
 from typing import ClassVar, Final
 
-from harvester.audits.rules.base import Rule, Severity, Unit, joined
+from harvester.audits.rules.base import Rule, Unit, joined
+from harvester.audits.vocabulary import Severity
 from harvester.catalog.database import literal
 from harvester.query import index_query
 

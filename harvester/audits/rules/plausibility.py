@@ -5,8 +5,8 @@ from typing import ClassVar, Final
 
 from pydantic import field_validator
 
-from harvester.audits.rules.base import InstanceRule, Keywords, Severity, joined
-from harvester.audits.vocabulary import attribute_of
+from harvester.audits.rules.base import InstanceRule, Keywords, joined
+from harvester.audits.vocabulary import Severity, attribute_of
 from harvester.catalog.database import identifier, literal
 
 _DATES: Final = (

@@ -5,8 +5,8 @@ from typing import ClassVar, Final
 
 from pydantic import Field, field_validator
 
-from harvester.audits.rules.base import InstanceRule, Keywords, Severity, Texts
-from harvester.audits.vocabulary import attribute_of
+from harvester.audits.rules.base import InstanceRule, Keywords, Texts
+from harvester.audits.vocabulary import Severity, attribute_of
 from harvester.catalog.database import identifier, literal
 
 

@@ -2,7 +2,8 @@
 
 from typing import ClassVar, Final, Literal
 
-from harvester.audits.rules.base import Rule, Severity
+from harvester.audits.rules.base import Rule
+from harvester.audits.vocabulary import Severity
 from harvester.catalog.database import literal
 
 _MODALITIES: Final = ("SEG", "SR", "RTSTRUCT", "RTDOSE", "RTPLAN", "ANN", "PR", "KO", "REG", "RWV", "M3D")

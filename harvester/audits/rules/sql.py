@@ -5,7 +5,8 @@ from typing import ClassVar, Final, Self
 
 from pydantic import Field, model_validator
 
-from harvester.audits.rules.base import Rule, Severity, Unit
+from harvester.audits.rules.base import Rule, Unit
+from harvester.audits.vocabulary import Severity
 from harvester.catalog.database import identifier
 
 # What identifies the subject of a row, and what the dataset knows of each.

@@ -8,8 +8,8 @@ import pyarrow as pa
 from pydantic import BeforeValidator, Field, field_validator
 
 from harvester.audits.conformance.standard import type_1_attributes
-from harvester.audits.rules.base import InstanceRule, Keywords, Severity, joined
-from harvester.audits.vocabulary import attribute_of
+from harvester.audits.rules.base import InstanceRule, Keywords, joined
+from harvester.audits.vocabulary import Severity, attribute_of
 from harvester.catalog.database import identifier, literal
 from harvester.dicom.dictionary import Attribute
 from harvester.dicom.schema import value_type
