@@ -198,7 +198,12 @@ class InstanceRule(Rule):
         shared = self.shared_values()
         if not shared:
             return f"SELECT *, 1 AS alike FROM instances WHERE {self.scope()}"
-        values = ", ".join(f"any_value({sql}) AS {identifier(name)}" for name, sql in shared.items())
+        values = ", ".join(
+            [
+                *(f"any_value({sql}) AS {identifier(name)}" for name, sql in shared.items()),
+                *(f"arg_min({name}, instance_url) AS {name}" for name in self.columns if name not in shared),
+            ]
+        )
         # Grouped by one hash: lists as keys take three times as long.
         return f"""
             SELECT SeriesInstanceUID, collection_id, Modality, {values},

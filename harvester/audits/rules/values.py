@@ -1,7 +1,7 @@
 """Rules on the values of single attributes: required, allowed, in range, valid."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, ClassVar, Final
 
 import pyarrow as pa
@@ -78,21 +78,41 @@ class RequiredAttributes(InstanceRule):
 
     def problem(self) -> str:
         """The missing attributes."""
-        missing = _missing(self.attributes) if self.attributes else f"CASE {' '.join(self._cases())} END"
-        return f"'missing: ' || {missing}"
+        names = (
+            f"list_filter(string_split({self._required()}, ','), lambda name: list_contains(absent, name))"
+        )
+        return f"'missing: ' || nullif(array_to_string({names}, ', '), '')"
+
+    def shared_values(self) -> Mapping[str, str]:
+        """The SOP class, and which attributes are absent."""
+        absent = {f"no {name}": f"{identifier(name)} IS NULL" for name in self._names()}
+        return {"SOPClassUID": "SOPClassUID", **absent}
 
     def rule_condition(self) -> str:
         """The SOP classes whose attributes are known here."""
         classes = [one for classes, names in type_1_attributes().items() if names for one in classes]
         return "true" if self.attributes else f"SOPClassUID IN ({', '.join(map(literal, classes))})"
 
-    def _cases(self) -> Iterator[str]:
-        """The missing attributes of each IOD."""
-        for classes, names in type_1_attributes().items():
-            if not names:
-                continue
-            uids = ", ".join(map(literal, classes))
-            yield f"WHEN SOPClassUID IN ({uids}) THEN {_missing(names)}"
+    def _names(self) -> Iterable[str]:
+        """The attributes that it requires of any SOP class."""
+        every = (name for names in type_1_attributes().values() for name in names)
+        return self.attributes or dict.fromkeys(every)
+
+    def _instances(self) -> str:
+        """The instances with a list of what they lack: a condition for each class would take long to bind."""
+        absent = (f"CASE WHEN {identifier(f'no {name}')} THEN {literal(name)} END" for name in self._names())
+        return f"SELECT *, [{', '.join(absent)}] AS absent FROM ({super()._instances()})"
+
+    def _required(self) -> str:
+        """The names of the attributes that an instance must have, as one text."""
+        if self.attributes:
+            return literal(",".join(self.attributes))
+        cases = (
+            f"WHEN SOPClassUID IN ({', '.join(map(literal, classes))}) THEN {literal(','.join(names))}"
+            for classes, names in type_1_attributes().items()
+            if names
+        )
+        return f"CASE {' '.join(cases)} END"
 
 
 class AllowedValues(InstanceRule):
@@ -198,10 +218,6 @@ class ValidValues(InstanceRule):
         paths = "list_sort(list_distinct(list_transform(invalid_elements, lambda e: e.path)))"
         text = f"'invalid: ' || left(array_to_string({paths}, ', '), 200)"
         return f"CASE WHEN len(invalid_elements) > 0 THEN {text} END"
-
-
-def _missing(names: Iterable[str]) -> str:
-    return joined([(f"{identifier(name)} IS NULL", literal(name)) for name in names], ", ")
 
 
 def as_text(column: str) -> str:
