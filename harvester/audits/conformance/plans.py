@@ -141,7 +141,7 @@ def _present(
     counts = ", ".join(f"count({identifier(name)})" for name in fields)
     classes = ", ".join(map(literal, uids))
     sql = f"""SELECT COALESCE(SOPClassUID, '') AS uid, {counts} FROM instances
-              WHERE ({where}) AND COALESCE(SOPClassUID, '') IN ({classes}) GROUP BY uid"""
+              WHERE ({where}) AND COALESCE(SOPClassUID, '') IN ({classes}) GROUP BY 1"""
     return {
         uid: {
             name: kind

@@ -137,6 +137,12 @@ def test_checks_can_be_selected() -> None:
     assert paths(ignore=frozenset({"(0028,0010)", "PatientName@patient"})) == {"RepetitionTime"}
 
 
+def test_the_attribute_uid_is_a_column_like_others() -> None:
+    other = BASES["CT"]()
+    other.UID = "1.2.3"
+    assert findings(table([other]))["0"] == Counter({("unexpected", "UID"): 1})
+
+
 def test_every_condition_can_be_translated() -> None:
     translator = Translator(lambda name: f'"{name}"', lambda name: f'"{name}" IS NOT NULL')
     root = Translator(translator.value, translator.present, {"root": translator})

@@ -69,6 +69,7 @@ VALUES: Final[Mapping[str, tuple[Values, ...]]] = {
         f"{iod}/Modality": enumerated(modality, clause="PS3.3 C.8.8.1.1")
         for iod, modality in _MODALITY.items()
     },
+    "encapsulated-stl/Modality": enumerated("M3D", clause="PS3.3 A.85.1"),
     "microscopy-bulk-simple-annotations/Modality": enumerated("ANN", clause="PS3.3 C.37.1.1"),
     **{f"{iod}/Modality": terms(*_MODALITIES, clause="PS3.3 C.7.3.1.1.1") for iod in _TERMS_OF_SERIES},
     "PatientPosition": terms(
@@ -140,6 +141,7 @@ VALUES: Final[Mapping[str, tuple[Values, ...]]] = {
         *enumerated("STATIC", "DYNAMIC", "GATED", "WHOLE BODY", position=1, clause="PS3.3 C.8.9.1.1.4"),
         *enumerated("IMAGE", "REPROJECTION", position=2, clause="PS3.3 C.8.9.1.1.4"),
     ),
+    "MaskOperation": terms("NONE", "AVG_SUB", "TID", "REV_TID", clause="PS3.3 C.7.6.10.1"),
     # CT, MR, PET and enhanced images
     "ct-image/RescaleType": terms(
         *("OD", "HU", "US", "MGML", "Z_EFF", "ED", "EDW", "HU_MOD", "PCT"), clause="PS3.3 C.11.1.1.2"
