@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from harvester.dicom import header_limits
 from harvester.dicom.charset import CharacterSet, is_plain
-from harvester.dicom.dictionary import CHARACTER_SET_VRS, NO_ATTRIBUTE, Attribute
+from harvester.dicom.dictionary import NO_ATTRIBUTE, NUMBER_VRS, Attribute
 from harvester.dicom.schema import column_type
 from harvester.dicom.values import Decoder, Values
 from harvester.errors import HeaderLimitError
@@ -62,7 +62,7 @@ class Column:
     def keep(self, raw: bytes, value: Any) -> None:
         """Cache a decoded value if it does not depend on the character set."""
         if len(raw) <= header_limits.MAX_CACHED_VALUE_BYTES and (
-            self.usual_vr not in CHARACTER_SET_VRS or is_plain(raw)
+            self.usual_vr in NUMBER_VRS or is_plain(raw)
         ):
             if len(self.cache) >= header_limits.MAX_CACHED_VALUES:
                 self.cache.clear()

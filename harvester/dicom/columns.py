@@ -126,7 +126,7 @@ class HeaderColumns:
         return arrays
 
     def _roll_back(self, row: int) -> None:
-        self._segments.fill(row)
+        self._segments.roll_back(row)
         self._truncate(row)
         for values in self._opened:
             values.clear()
@@ -237,13 +237,13 @@ class HeaderColumns:
                     value = self._decoded(column, element)
                 values = column.values
                 missing = row - len(values)
-                if missing:
+                if missing or column.counted is not None:
                     self._fill_missing(column, row)
                 values.append(value)
             elif vr == "SQ" and column.level is not None and len(self._context.sequences) < MAX_COLUMN_DEPTH:
                 values = column.values
                 missing = row - len(values)
-                if missing:
+                if missing or column.counted is not None:
                     self._fill_missing(column, row)
                 self._fill_items(column, column.level, raw, elements)
             elif column is _NO_COLUMN:

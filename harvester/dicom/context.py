@@ -34,7 +34,7 @@ class HeaderContext:
         self._prefix: tuple[object, str] = (None, "")
         self.character_set: CharacterSet = DEFAULT
         self.budget = HeaderBudget()
-        self._creators: tuple[object, dict[int, str]] = (None, {})
+        self._creators: dict[int, tuple[list[RawElement], dict[int, str]]] = {}  # the latest at each depth
         # Each data set is searched once for a tag: the latest at each depth, and the number found there.
         self._numbers: dict[tuple[int, int], tuple[list[RawElement], int | None]] = {}
 
@@ -44,7 +44,7 @@ class HeaderContext:
         self._prefix = (None, "")
         self.character_set = DEFAULT
         self.budget.reset()
-        self._creators = (None, {})
+        self._creators.clear()
         self._numbers.clear()
 
     def path(self, name: str) -> str:
@@ -81,11 +81,10 @@ class HeaderContext:
 
     def creators(self, elements: list[RawElement]) -> dict[int, str]:
         """The private creators of a data set, by their tags."""
-        known, creators = self._creators
-        if known is not elements:
-            creators = private_creators(elements)
-            self._creators = (elements, creators)
-        return creators
+        known = self._creators.get(len(self.sequences))
+        if known is None or known[0] is not elements:
+            known = self._creators[len(self.sequences)] = (elements, private_creators(elements))
+        return known[1]
 
     def text(self, vr: str, raw: object) -> str:
         """A raw value for display: text, or hexadecimal digits of a binary value; empty without bytes.

@@ -12,8 +12,7 @@ from harvester.dicom.charset import is_plain
 from harvester.dicom.column_tree import Column, Level
 from harvester.dicom.dictionary import (
     BINARY_VRS,
-    CHARACTER_SET_VRS,
-    NO_ATTRIBUTE,
+    NUMBER_VRS,
     SPECIFIC_CHARACTER_SET,
     creator_tag,
     is_private_creator,
@@ -25,6 +24,7 @@ from harvester.dicom.long_lists import MIN_BYTES
 from harvester.dicom.other_columns import OtherColumns
 
 MAX_REPEATED: Final = 1024  # segments
+MAX_REPEATED_SIZE: Final = 2 << 20  # of all of them: bytes, cells, and characters of paths
 _NO_ROW: Final = -1
 
 
@@ -70,6 +70,12 @@ class RepeatedSegment:
         self._start = self.stop = _NO_ROW
 
     @property
+    def size(self) -> int:
+        """About how much memory it takes: cells, entries and characters of paths."""
+        cells = sum(number for *_, number in self.cells())
+        return len(self._cells) + cells + self.path_characters + len(self.other) + len(self.empty)
+
+    @property
     def columns(self) -> Iterator[Column]:
         """The columns of the top level that it has a cell of."""
         for column, _ in (*self._cells, *self._sequences):
@@ -89,6 +95,16 @@ class RepeatedSegment:
         self._start, self.stop = row, row + 1
         for column in self.columns:
             column.counted = self
+
+    def cells(self) -> Iterator[tuple[Column, Level, int]]:
+        """The columns of its items, with their levels, and how many cells it adds to each."""
+        below = [rows for _, rows in self._sequences]
+        while below:
+            rows = below.pop()
+            columns = [column for column, _ in rows.cells] + [column for column, *_ in rows.sequences]
+            for column in columns:
+                yield column, rows.level, rows.number
+            below += [one[2] for one in rows.sequences]
 
     def truncate(self, rows: int) -> None:
         """Count no row from `rows` on."""
@@ -134,6 +150,9 @@ class SegmentRows:
         self._fill_missing = fill_missing
         # None: what the segment adds is not the same in each header.
         self._known: dict[Segment, RepeatedSegment | None] = {}
+        self._size = 0  # of those that are known
+        self._recorded: list[Segment] = []  # at the row, or before the columns were finished
+        self._recorded_row = _NO_ROW
 
     def add(self, segment: Segment, elements: list[RawElement], part: list[RawElement], last: int) -> int:
         """Add a segment of a header.
@@ -162,6 +181,8 @@ class SegmentRows:
             repeated.stop = row + 1
         else:
             self._fill_before(repeated.columns, row)
+            for column, level, _ in repeated.cells():
+                self._fill_missing(column, level.rows)
             repeated.begin(row)
         if repeated.other or repeated.empty:
             self._other.add_again(repeated.other, repeated.empty)
@@ -177,13 +198,21 @@ class SegmentRows:
                 column.counted.truncate(rows)
                 column.counted.fill()
 
+    def roll_back(self, row: int) -> None:
+        """Fill the cells of the rows before `row`, and forget what was recorded from that row on."""
+        self.fill(row)
+        if self._recorded_row == row:
+            for segment in self._recorded:
+                self._known.pop(segment, None)
+            self._recorded.clear()
+
     def _has_creators(self, repeated: RepeatedSegment, elements: list[RawElement]) -> bool:
         creators = self._other.creators(elements)
         return all(creators.get(tag) == creator for tag, creator in repeated.creators.items())
 
     def _fill_before(self, columns: Iterable[Column], row: int) -> None:
         for column in columns:
-            if len(column.values) != row:
+            if len(column.values) != row or column.counted is not None:
                 self._fill_missing(column, row)
 
     def _add_elements(
@@ -192,20 +221,45 @@ class SegmentRows:
         """Add the elements of a segment, and record what that adds if it is the same in other headers."""
         if segment in self._known:
             return self._fill_elements(self._top, elements, part, last)
-        of_tag = self._top.columns.get
-        columns = [of_tag(element[0]) for element in part if not element[0] & 0x10000]
-        known = [column for column in columns if column is not None and column.attribute is not NO_ATTRIBUTE]
-        if len(known) < len(columns):
+        if not _is_repeatable(part):
+            self._record(segment, None)
             return self._fill_elements(self._top, elements, part, last)
-        self._fill_before(known, self._top.rows - 1)
-        recording = _Recording(known, self._other)
+        columns = self._columns_of(part)
+        if columns is None:
+            return self._fill_elements(self._top, elements, part, last)
+        self._fill_before(columns, self._top.rows - 1)
+        recording = _Recording(columns, self._other)
         last = self._fill_elements(self._top, elements, part, last)
-        if len(self._known) >= MAX_REPEATED:
-            self.fill(self._top.rows)
-            self._known.clear()
         if recording.is_complete:
-            self._known[segment] = recording.repeated(part, elements) if _is_repeatable(part) else None
+            self._record(segment, recording.repeated(part, elements, self._top.rows))
         return last
+
+    def _columns_of(self, part: list[RawElement]) -> list[Column] | None:
+        """The columns of elements that are not private; None if one of these has no cell in its column."""
+        columns = []
+        for tag, _, raw, _, _ in part:
+            if not tag & 0x10000:
+                column = self._top.columns.get(tag)
+                if column is None or not column.attribute.first:
+                    return None
+                if column.level is None if isinstance(raw, Items) else column.type is None:
+                    return None
+                columns.append(column)
+        return columns
+
+    def _record(self, segment: Segment, repeated: RepeatedSegment | None) -> None:
+        row = self._top.rows - 1
+        size = len(segment.content) + (0 if repeated is None else repeated.size)
+        if len(self._known) >= MAX_REPEATED or self._size + size > MAX_REPEATED_SIZE:
+            self.fill(row + 1)
+            self._known.clear()
+            self._size = 0
+        if self._recorded_row != row:
+            self._recorded.clear()
+            self._recorded_row = row
+        self._recorded.append(segment)
+        self._known[segment] = repeated
+        self._size += size
 
 
 class _Recording:
@@ -231,15 +285,18 @@ class _Recording:
         """Whether no column was new."""
         return self._width == self._count_columns()
 
-    def repeated(self, segment: list[RawElement], elements: list[RawElement]) -> RepeatedSegment | None:
+    def repeated(
+        self, segment: list[RawElement], elements: list[RawElement], rows: int
+    ) -> RepeatedSegment | None:
         """What the segment added to the header's row; None if it would not be the same in another header.
 
         Args:
             segment: Its elements.
             elements: All elements of the header.
+            rows: How many rows the top level has.
         """
         added = self._other.added_since(self._lengths)
-        if added is None or len({len(column.values) for column in self._columns}) > 1:
+        if added is None or any(len(column.values) != rows for column in self._columns):
             return None
         private = [tag for tag, *_ in segment if tag & 0x10000]
         repeated = RepeatedSegment(private, self._other.creators(elements) if private else {})
@@ -261,12 +318,13 @@ def _is_repeatable(elements: Iterable[RawElement]) -> bool:
             if tag & 0x10000 or not all(type(part) is list and _is_repeatable(part) for part in raw.parts):
                 return False
         elif (
-            vr == "SQ"
+            raw is None
+            or vr == "SQ"
             or len(vr) > 2  # ambiguous
             or vr in BINARY_VRS
             or length >= MIN_BYTES
             or tag == SPECIFIC_CHARACTER_SET
-            or (vr in CHARACTER_SET_VRS and not is_plain(raw))
+            or not (vr in NUMBER_VRS or is_plain(raw))  # the attribute's VR may be another
         ):
             return False
     return True

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from header_feeding import header_only, read, sibling, whole_files
-from made_part10 import element, item, part10, sequence
+from made_part10 import SEQUENCE_END, UNDEFINED, element, item, part10, sequence
 
 from harvester.dicom import ElementCache, Header, HeaderColumns, header_limits
 from harvester.errors import HeaderLimitError, ObjectError
@@ -134,5 +134,89 @@ def test_columns_that_are_too_many_begin_anew(monkeypatch: pytest.MonkeyPatch) -
 
 def test_more_segments_than_are_recorded_are_added_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harvester.dicom.repeated_segments.MAX_REPEATED", 3)
+    headers = shared(instance(number) for number in range(1, 12))
+    assert rows(headers) == rows(alone(headers))
+
+
+@pytest.mark.parametrize("number", [2, 3, 4])
+@pytest.mark.parametrize("values", [(b"CT",), (b"MR",), (b"MR", b"ABC ")])
+def test_an_element_is_there_twice_where_counting_begins(number: int, values: tuple[bytes, ...]) -> None:
+    tags = ((0x00080060, "CS"), (0x00081030, "LO"))
+    again = [element(tag, vr, value) for (tag, vr), value in zip(tags, values, strict=False)]
+    raws = [
+        part10(
+            element(0x00080018, "UI", b"1.%d " % each),
+            *(element(0x00080060, "CS", b"MR"), element(0x00081030, "LO", b"ABC ")),
+            *(element(0x00200013, "IS", b"%d " % each), *(again if each == number else ())),
+        )
+        for each in range(7)
+    ]
+    headers = shared(raws)
+    assert rows(headers) == rows(alone(headers))
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_creator_that_is_there_twice_is_that_header_s_alone(number: int) -> None:
+    other = element(0x00090010, "LO", b"OTHER ")
+    raws = [
+        part10(
+            *(element(0x00080018, "UI", b"1.%d " % each), element(0x00080060, "CS", b"MR")),
+            *(element(0x00090010, "LO", b"MAKER "), CREATOR, element(0x00200013, "IS", b"%d " % each)),
+            *((other,) if each == number else ()),
+        )
+        for each in range(7)
+    ]
+    headers = shared(raws)
+    assert rows(headers) == rows(alone(headers))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        element(0x60020010, "US", b"\7\0"),
+        sequence(0x00080060, item(element(0x00081155, "UI", b"1.2 "))),
+        element(0x0040A160, "UT", item(b"abcd") + SEQUENCE_END + bytes(4), UNDEFINED),
+    ],
+)
+@pytest.mark.parametrize("finish_after", [1 << 30, 2])
+def test_an_element_that_has_no_cell_shifts_none(odd: bytes, finish_after: int) -> None:
+    def parts(each: int) -> list[bytes]:
+        return sorted([element(0x60000010, "US", b"%c\0" % each), element(0x00080018, "UI", b"1"), odd])
+
+    headers = shared(part10(*parts(each)) for each in range(8))
+    assert rows(headers, finish_after=finish_after) == rows(alone(headers), finish_after=finish_after)
+
+
+@pytest.mark.parametrize("vr", ["DS", "CS"])
+def test_the_attribute_s_vr_decides_whether_a_character_set_does(vr: str) -> None:
+    sets = [b"ISO_IR 100"] * 4 + [b"ISO_IR 144"] * 4
+    raws = [
+        part10(element(0x00080005, "CS", one), element(0x00100010, vr, b"\xfcber")) for one in sets + sets
+    ]
+    columns = HeaderColumns()
+    for header in shared(raws):
+        columns.append(header)
+    names = [name["Alphabetic"] for name in columns.finish()["PatientName"].to_pylist()]
+    latin, cyrillic = "\N{LATIN SMALL LETTER U WITH DIAERESIS}ber", "\N{CYRILLIC SMALL LETTER KJE}ber"
+    assert names == ([latin] * 4 + [cyrillic] * 4) * 2
+
+
+def test_repeated_items_cannot_fill_columns_beyond_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(header_limits, "MAX_CELLS", 20_000)
+    wide = [item(element(tag, "LO", b"a ")) for tag in (0x00080104, 0x00080080, 0x00080070, 0x00081030)]
+    few = part10(sequence(0x00082218, *wide))
+    codes = [item(element(0x00080102, "SH", b"%05d " % each)) for each in range(9000)]
+    many = part10(sequence(0x00082218, *codes))
+    headers, columns = shared([few] * 4), HeaderColumns()
+    for header in headers:
+        columns.append(header)
+    columns.finish()
+    columns.append(read(many))
+    with pytest.raises(HeaderLimitError, match="cells"):
+        columns.append(headers[-1])
+
+
+def test_what_is_recorded_of_segments_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harvester.dicom.repeated_segments.MAX_REPEATED_SIZE", 500)
     headers = shared(instance(number) for number in range(1, 12))
     assert rows(headers) == rows(alone(headers))
