@@ -1,7 +1,7 @@
 """Rules on the values of single attributes: required, allowed, in range, valid."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, ClassVar, Final
 
 import pyarrow as pa
@@ -52,6 +52,9 @@ PLAUSIBLE: Final[Mapping[str, tuple[float, float]]] = {
 """Plausible ranges, in the unit of the attribute."""
 
 
+_BITS: Final = 62
+
+
 def _bounds(value: object) -> object:
     return tuple(map(_number, value)) if isinstance(value, list) else value
 
@@ -84,23 +87,28 @@ class RequiredAttributes(InstanceRule):
         return f"'missing: ' || nullif(array_to_string({names}, ', '), '')"
 
     def shared_values(self) -> Mapping[str, str]:
-        """The SOP class, and which attributes are absent."""
-        absent = {f"no {name}": f"{identifier(name)} IS NULL" for name in self._names()}
-        return {"SOPClassUID": "SOPClassUID", **absent}
+        """The SOP class, and which attributes are absent, as bits of integers."""
+        bits: dict[str, list[str]] = {}
+        for word, bit, name in self._places():
+            bits.setdefault(word, []).append(f"CASE WHEN {identifier(name)} IS NULL THEN {bit} ELSE 0 END")
+        return {"SOPClassUID": "SOPClassUID", **{word: " | ".join(some) for word, some in bits.items()}}
 
     def rule_condition(self) -> str:
         """The SOP classes whose attributes are known here."""
         classes = [one for classes, names in type_1_attributes().items() if names for one in classes]
         return "true" if self.attributes else f"SOPClassUID IN ({', '.join(map(literal, classes))})"
 
-    def _names(self) -> Iterable[str]:
-        """The attributes that it requires of any SOP class."""
+    def _places(self) -> Iterator[tuple[str, str, str]]:
+        """The attributes that it requires of any SOP class, each with its integer and its bit there."""
         every = (name for names in type_1_attributes().values() for name in names)
-        return self.attributes or dict.fromkeys(every)
+        for number, name in enumerate(self.attributes or dict.fromkeys(every)):
+            yield f"absent_{number // _BITS}", f"{1 << number % _BITS}::BIGINT", name
 
     def _instances(self) -> str:
         """The instances with a list of what they lack: a condition for each class would take long to bind."""
-        absent = (f"CASE WHEN {identifier(f'no {name}')} THEN {literal(name)} END" for name in self._names())
+        absent = (
+            f"CASE WHEN {word} & {bit} <> 0 THEN {literal(name)} END" for word, bit, name in self._places()
+        )
         return f"SELECT *, [{', '.join(absent)}] AS absent FROM ({super()._instances()})"
 
     def _required(self) -> str:
