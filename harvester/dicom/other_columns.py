@@ -248,6 +248,7 @@ class OtherColumns:
         if (
             length <= header_limits.MAX_CACHED_VALUE_BYTES
             and raw is not None
+            and texts is not None  # else each header has it in `invalid_elements`
             and context.budget.work < _MUCH_WORK
             and definite == vr
             and (vr not in CHARACTER_SET_VRS or is_plain(raw))

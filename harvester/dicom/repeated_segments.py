@@ -1,7 +1,7 @@
 """Adds the elements that headers of a series share to the columns, for many rows at once.
 
-What a segment adds to a row is recorded once. Later rows are only counted; their cells are filled when one of
-the columns gets another value, or at the end.
+What a segment adds to a row is recorded once. Of consecutive rows all but the first are only counted; their
+cells are filled when one of the columns gets another value, or at the end.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,6 +41,7 @@ class RepeatedSegment:
     """What one segment adds to a row, and the rows whose cells are still to be filled.
 
     Attributes:
+        columns: The columns of the top level that it has a cell of.
         other: Its entries in `OtherElements`.
         empty: Its entries in `empty_elements`.
         creators: The private creators outside of the segment that its entries name, by their tags.
@@ -49,15 +50,17 @@ class RepeatedSegment:
         work: What it takes of a header's budget.
         path_characters: The same, of paths.
         items: How many items it has, at all levels.
-        stop: The row behind the last one that is counted.
+        stop: The row behind the last one that has the segment.
+        counting: Whether that row is only counted.
     """
 
     __slots__ = (
-        *("_cells", "_sequences", "_start", "creators", "empty", "first", "items", "last", "other"),
-        *("path_characters", "stop", "work"),
+        *("_cells", "_sequences", "_start", "columns", "counting", "creators", "empty", "first", "items"),
+        *("last", "other", "path_characters", "stop", "work"),
     )
 
     def __init__(self, private: Sequence[int], creators: dict[int, str]) -> None:
+        self.columns: list[Column] = []
         self.other: list[tuple[Any, ...]] = []
         self.empty: list[str] = []
         self.first = private[0] if private else None
@@ -68,6 +71,7 @@ class RepeatedSegment:
         self._cells: list[tuple[Column, Any]] = []
         self._sequences: list[tuple[Column, _ItemRows]] = []
         self._start = self.stop = _NO_ROW
+        self.counting = False
 
     @property
     def size(self) -> int:
@@ -75,14 +79,9 @@ class RepeatedSegment:
         cells = sum(number for *_, number in self.cells())
         return len(self._cells) + cells + self.path_characters + len(self.other) + len(self.empty)
 
-    @property
-    def columns(self) -> Iterator[Column]:
-        """The columns of the top level that it has a cell of."""
-        for column, _ in (*self._cells, *self._sequences):
-            yield column
-
     def add_cell(self, column: Column, value: Any, rows_before: dict[Level, int]) -> None:
         """Record the value that the segment adds to a column; for a sequence, the rows below."""
+        self.columns.append(column)
         if column.level is None:
             self._cells.append((column, value))
         else:
@@ -90,9 +89,19 @@ class RepeatedSegment:
             self._sequences.append((column, rows))
             self.items += _items(rows)
 
+    def add(self, row: int) -> None:
+        """Fill the cells of a row, which are the next ones in all of its columns."""
+        self.stop = row + 1
+        self.counting = False
+        for column, value in self._cells:
+            column.values.append(value)
+        if self._sequences:
+            self._extend_items(1)
+
     def begin(self, row: int) -> None:
         """Count a row, whose cells are the next ones in all of its columns."""
         self._start, self.stop = row, row + 1
+        self.counting = True
         for column in self.columns:
             column.counted = self
 
@@ -112,15 +121,19 @@ class RepeatedSegment:
 
     def fill(self) -> None:
         """Fill the cells of the rows that are counted."""
+        for column in self.columns:
+            column.counted = None
         count = self.stop - self._start
         for column, value in self._cells:
-            column.counted = None
             column.values.extend(repeat(value, count))
+        self._extend_items(count)
+        self._start = self.stop = _NO_ROW
+        self.counting = False
+
+    def _extend_items(self, count: int) -> None:
         for column, rows in self._sequences:
-            column.counted = None
             column.values.extend(_starts([0], rows, count))
             _add_rows(rows, count)
-        self._start = self.stop = _NO_ROW
 
 
 class SegmentRows:
@@ -177,19 +190,28 @@ class SegmentRows:
             if repeated.first <= last:
                 raise OutOfOrderError
             last = repeated.last
-        if repeated.stop == row:
+        if repeated.counting and repeated.stop == row:
             repeated.stop = row + 1
         else:
-            self._fill_before(repeated.columns, row)
-            for column, level, _ in repeated.cells():
-                self._fill_missing(column, level.rows)
-            repeated.begin(row)
+            self._add_row(repeated, row)
         if repeated.other or repeated.empty:
             self._other.add_again(repeated.other, repeated.empty)
         if repeated.work or repeated.path_characters:
             self._other.budget.again(repeated.work, repeated.path_characters)
         self.items += repeated.items
         return last
+
+    def _add_row(self, repeated: RepeatedSegment, row: int) -> None:
+        for column in repeated.columns:
+            if len(column.values) != row or column.counted is not None:
+                self._fill_missing(column, row)
+        if repeated.items:
+            for column, level, _ in repeated.cells():
+                self._fill_missing(column, level.rows)
+        if repeated.stop == row:
+            repeated.begin(row)
+        else:  # the headers of two series may alternate: then counting costs more
+            repeated.add(row)
 
     def fill(self, rows: int) -> None:
         """Fill the cells of the rows before `rows`, and count no others."""
@@ -210,11 +232,6 @@ class SegmentRows:
         creators = self._other.creators(elements)
         return all(creators.get(tag) == creator for tag, creator in repeated.creators.items())
 
-    def _fill_before(self, columns: Iterable[Column], row: int) -> None:
-        for column in columns:
-            if len(column.values) != row or column.counted is not None:
-                self._fill_missing(column, row)
-
     def _add_elements(
         self, segment: Segment, elements: list[RawElement], part: list[RawElement], last: int
     ) -> int:
@@ -227,7 +244,8 @@ class SegmentRows:
         columns = self._columns_of(part)
         if columns is None:
             return self._fill_elements(self._top, elements, part, last)
-        self._fill_before(columns, self._top.rows - 1)
+        for column in columns:
+            self._fill_missing(column, self._top.rows - 1)
         recording = _Recording(columns, self._other)
         last = self._fill_elements(self._top, elements, part, last)
         if recording.is_complete:

@@ -220,3 +220,17 @@ def test_what_is_recorded_of_segments_is_bounded(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("harvester.dicom.repeated_segments.MAX_REPEATED_SIZE", 500)
     headers = shared(instance(number) for number in range(1, 12))
     assert rows(headers) == rows(alone(headers))
+
+
+def test_a_private_value_that_is_invalid_is_so_in_each_header() -> None:
+    raws = [
+        part10(
+            *(element(0x00080018, "UI", b"1.%d " % each), element(0x00090010, "LO", b"MAKER ")),
+            *(element(0x00091010, "CS", b"A\x1b(QB "), element(0x00200013, "IS", b"%d " % each)),
+        )
+        for each in range(4)
+    ]
+    columns = HeaderColumns()
+    for header in shared(raws):
+        columns.append(header)
+    assert [len(row) for row in columns.finish()["invalid_elements"].to_pylist()] == [1] * 4
