@@ -303,12 +303,14 @@ class HeaderColumns:
         """The column's value of an element in the column's usual VR, cached if it depends on nothing else."""
         _, vr, raw, offset, length = element
         keyword = column.attribute.keyword
+        if raw is None:  # it was skipped, or is fragments
+            self._other.add_bulk(keyword, vr, offset, length)
+            if not length:
+                self._other.add_empty(keyword)
+            return None
         if not length:
             self._other.add_empty(keyword)
             return column.empty
-        if raw is None:  # it was skipped
-            self._other.add_bulk(keyword, vr, offset, length)
-            return None
         if length >= MIN_BYTES and (numbers := self._long_lists.take(column, raw)) is not None:
             return numbers
         value = self._value(column.attribute, column.decode, element)

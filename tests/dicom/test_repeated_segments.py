@@ -234,3 +234,15 @@ def test_a_private_value_that_is_invalid_is_so_in_each_header() -> None:
     for header in shared(raws):
         columns.append(header)
     assert [len(row) for row in columns.finish()["invalid_elements"].to_pylist()] == [1] * 4
+
+
+def test_no_fragments_are_the_same_whatever_earlier_headers_had() -> None:
+    text, none = (
+        element(0x0040A160, "UT", b"text"),
+        element(0x0040A160, "UT", SEQUENCE_END + bytes(4), UNDEFINED),
+    )
+    columns = HeaderColumns()
+    for header in shared([part10(one, element(0x00420010, "ST", b"title ")) for one in (none, text, none)]):
+        columns.append(header)
+    first, _, last = zip(*[one.to_pylist() for one in columns.finish().values()], strict=True)
+    assert first == last
