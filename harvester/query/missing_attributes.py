@@ -147,6 +147,17 @@ class AvailableColumns:
                     self._types[column] = with_field(column, before[column], attribute, names, beside)
         return self._types != before
 
+    def without_added_fields(self, schema: pa.Schema) -> pa.Schema:
+        """The columns of a view, those that no object has with the fields that items always have.
+
+        Which sequence lacks a field, DuckDB does not say: all absent ones got the fields that were added.
+        """
+        absent = {
+            name: attributes_by_keyword()[name.lower()] for name in self._types.keys() - self._own.keys()
+        }
+        kinds = {name: absent_type(attribute) for name, attribute in absent.items() if attribute.vr == "SQ"}
+        return pa.schema([field.with_type(kinds.get(field.name) or field.type) for field in schema])
+
     def view(self, table: str) -> str:
         """A table with everything that was found to be needed."""
         casts = [

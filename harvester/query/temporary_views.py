@@ -119,7 +119,8 @@ def readable_views(connection: duckdb.DuckDBPyConnection, sql: str) -> Views:
     def columns_of(view: str) -> pa.Schema | None:
         if view not in views or (view in _SCHEMA_TABLES and "information_schema" not in names):
             return None
-        return _schema(connection, identifier(view))
+        schema = _schema(connection, identifier(view))
+        return schema if view in DERIVED_TABLES else columns.without_added_fields(schema)
 
     if "information_schema" in names:
         listed = views - {*_SCHEMA_TABLES, *DERIVED_TABLES} | {*derived}
