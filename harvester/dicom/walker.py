@@ -199,8 +199,10 @@ class Walker:
 
     def _join(self) -> None:
         if self._pending:
-            self._buffer = b"".join((self._buffer[self.position - self._base :], *self._pending))
-            self._base = self.position
+            # A sequence that is given up for what reaches beyond its end is left at that end.
+            start = min(self.position, self._sequence[3]) if self._stack else self.position
+            self._buffer = b"".join((self._buffer[start - self._base :], *self._pending))
+            self._base = start
             self._pending.clear()
 
     def _check_length(self, need: NeedMore) -> None:

@@ -309,6 +309,7 @@ def test_a_sequence_of_defined_length_that_cannot_be_followed_is_kept_as_bytes()
         sequence(REFERENCES, bytes(2), item(CODE)),
     ):
         raw = part10(MODALITY, broken, PATIENT)
+        assert [outcome(raw, step) for step in (1, 3, 7)] == [outcome(raw)] * 3
         row = row_of(raw)
         assert (row["Modality"], row["PatientID"]) == ("OT", "id")
         (bulk,) = [one for one in row["bulk_data"] if one["path"] == "ReferencedImageSequence"]
@@ -316,6 +317,13 @@ def test_a_sequence_of_defined_length_that_cannot_be_followed_is_kept_as_bytes()
         ((path, reason),) = reasons(row)
         assert path == "ReferencedImageSequence"
         assert reason.startswith("kept as UN: ")
+
+
+def test_an_item_that_begins_behind_its_sequence_is_found_in_pieces_of_any_size() -> None:
+    begun = ITEM + struct.pack("<L", UNDEFINED) + element(CODES, "SQ", b"", UNDEFINED) + ITEM
+    raw = part10(MODALITY, sequence(REFERENCES, begun), PATIENT, element(0x00200011, "IS", b"12"))
+    assert row_of(raw)["SeriesNumber"] == 12
+    assert [outcome(raw, step) for step in (1, 3, 7)] == [outcome(raw)] * 3
 
 
 def test_un_in_big_endian_holds_little_endian() -> None:
