@@ -131,6 +131,13 @@ class RequiredAttributes:
     ) -> Iterator[Case]:
         """The attribute is there although its condition does not hold and forbids it then."""
         others = level.level[check.keyword].requirements
+        for one in () if level.path else others:
+            if one.usage == "M" or one.module == check.module:
+                continue
+            module = inclusion_of(self._iod, one.module)
+            if one.usage == "U" or module is None:
+                return  # a module that may apply has it, too
+            guard = all_of(guard, f"NOT {self._root.translator.sql(module.expression)}")
         forbidden = condition.forbidden
         implied = condition.expression and not condition.otherwise and all("C" in one.type for one in others)
         if not forbidden and implied:
@@ -142,12 +149,12 @@ class RequiredAttributes:
         if level.column(check.keyword) is not None:
             flag = all_of(guard, applies, level.has_value(check.keyword))
             yield from self._checks.case(check, flag, confirm)
-        elif not level.path and is_binary(check.keyword):
-            flag = all_of(guard, applies)
-            there = level.present(check.keyword)
-            yield from self._checks.case(
-                check, flag, there if confirm == "true" else f"{there} AND {confirm}"
-            )
+        elif not level.path and check.keyword in PIXEL_DATA:
+            flag = all_of(guard, applies, level.present(check.keyword))
+            yield from self._checks.case(check, flag, confirm)
+        elif is_binary(check.keyword):
+            there = f"COALESCE(list_contains(bulk_paths, {level.sql_name(check.keyword)}), false)"
+            yield from self._checks.case(check, all_of(guard, applies), all_of(there, confirm))
 
     def _presence(self, level: DataSetLevel, keyword: str) -> tuple[str, str] | None:
         """The SQL conditions that a column has no value, and that the attribute is there all the same."""

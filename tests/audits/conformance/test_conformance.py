@@ -338,6 +338,49 @@ def test_a_class_whose_objects_have_no_pixel_data_is_checked() -> None:
     assert findings(rows)["0"] == Counter({("missing", "PixelData"): 1})
 
 
+def test_an_object_with_pixel_data_that_its_condition_forbids_is_checked() -> None:
+    both = BASES["CT"]()
+    both.SOPClassUID = "1.2.840.10008.5.1.4.1.1.77.1.6"
+    both.PixelDataProviderURL = "https://example.org/pixels"
+    assert findings(table([both]))["0"]["unexpected", "PixelData"] == 1
+
+
+def test_a_column_called_uid_does_not_group_the_classes() -> None:
+    item = BASES["CT"]()
+    item.UID = "1.2.3"
+    assert findings(table([item]))["0"] == Counter({("unexpected", "UID"): 1})
+
+
+def test_a_palette_of_a_gray_image_is_unexpected_where_no_other_module_has_it() -> None:
+    image = BASES["CT"]()
+    image.RedPaletteColorLookupTableDescriptor = [256, 0, 16]
+    image.RedPaletteColorLookupTableData = b"\0" * 512
+    icon = Dataset()
+    icon.PhotometricInterpretation, icon.RedPaletteColorLookupTableData = "MONOCHROME2", b"\0" * 512
+    image.IconImageSequence = [icon]
+    other = deepcopy(image)
+    other.SOPClassUID = "1.2.840.10008.5.1.4.1.1.4.1"  # with a Supplemental Palette Color LUT
+    found = findings(table([image, other]))
+    names = {f"RedPaletteColorLookupTable{name}" for name in ("Descriptor", "Data")}
+    inside = {"IconImageSequence[0].RedPaletteColorLookupTableData"}
+    assert {path for kind, path in found["0"] if kind == "unexpected"} == names | inside
+    assert not names & {path for kind, path in found["1"] if kind == "unexpected"}
+
+
+def test_bits_of_lookup_tables_are_enumerated() -> None:
+    wrong = BASES["CT"]()
+    lut = Dataset()
+    lut.LUTDescriptor, lut.LUTData = [1, 0, 7], [1]
+    wrong.VOILUTSequence = [lut]
+    for colour in ("Red", "Green", "Blue"):
+        setattr(wrong, f"{colour}PaletteColorLookupTableDescriptor", [256, 0, 12])
+    found = {path for kind, path in findings(table([wrong]))["0"] if kind == "not_allowed"}
+    assert found == {
+        "VOILUTSequence[0].LUTDescriptor",
+        *(f"{colour}PaletteColorLookupTableDescriptor" for colour in ("Red", "Green", "Blue")),
+    }
+
+
 def test_type_2_is_not_reported_where_empty_elements_are_too_many_to_list() -> None:
     many = BASES["CT"]()
     many.ReferencedImageSequence = [Dataset() for _ in range(1001)]

@@ -95,15 +95,22 @@ GENERAL: Final[Mapping[str, Condition]] = {
     "PlanarConfiguration": Condition("SamplesPerPixel > 1", otherwise=False, clause="PS3.3 C.7.6.3.1.3"),
     **{
         f"{place}{colour}PaletteColorLookupTable{name}": Condition(
-            _PALETTE + unless.format(colour), otherwise=otherwise, clause=f"PS3.3 C.7.6.3.1.{section}"
+            _PALETTE + unless.format(colour),
+            forbidden=f"not {_PALETTE}",
+            clause=f"PS3.3 C.7.6.3.1.{section}",
         )
         for colour in ("Red", "Green", "Blue")
         for name, section, unless in (
             ("Descriptor", 5, ""),
             ("Data", 6, " and not present(Segmented{}PaletteColorLookupTableData)"),
         )
-        # At the top level, other modules have them, too.
-        for place, otherwise in (("", True), ("IconImageSequence/", None))
+        for place in ("image-pixel/", "IconImageSequence/")
+    },
+    **{
+        f"palette-color-lookup-table/{colour}PaletteColorLookupTableData": Condition(
+            f"not present(Segmented{colour}PaletteColorLookupTableData)", otherwise=True, clause="PS3.3 C.7.9"
+        )
+        for colour in ("Red", "Green", "Blue")
     },
     "LossyImageCompressionRatio": Condition('LossyImageCompression == "01"', clause="PS3.3 C.7.6.1.1.5"),
     "LossyImageCompressionMethod": Condition('LossyImageCompression == "01"', clause="PS3.3 C.7.6.1.1.5"),

@@ -90,6 +90,15 @@ _UNSIGNED: Final = (
     *(name for name in _BITS if name.startswith("multi-frame-")),
 )
 PIXEL_VALUES: Final[Mapping[str, tuple[Values, ...]]] = {
+    # The third value: bits of an entry
+    **{
+        f"{colour}PaletteColorLookupTableDescriptor": enumerated(
+            "8", "16", position=3, clause="PS3.3 C.7.6.3.1.5"
+        )
+        for colour in ("Red", "Green", "Blue")
+    },
+    "ModalityLUTSequence/LUTDescriptor": enumerated("8", "16", position=3, clause="PS3.3 C.11.1.1.1"),
+    "VOILUTSequence/LUTDescriptor": enumerated(*whole(8, 16), position=3, clause="PS3.3 C.11.2.1.1"),
     "PhotometricInterpretation": enumerated(
         *(*_MONOCHROME, "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422"),
         *("YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT", "XYB"),
