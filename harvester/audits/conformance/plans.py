@@ -115,7 +115,7 @@ def _unknown(uid: str, checks: CheckList, options: ConformanceOptions) -> list[C
     standard = uid.startswith("1.2.840.10008.")
     known = UID_dictionary.get(uid)
     retired = known is not None and bool(known[3])
-    severity = "info" if retired or not standard else "error"
+    severity = "info" if retired or (uid and not standard) else "error"
     check = Check("unknown_class", severity, "SOPClassUID", "SOPClassUID", "1", "sop-common", "PS3.4 B.5")
     return checks.case(check, "true") if options.private or standard or not uid else []
 

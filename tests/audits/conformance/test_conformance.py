@@ -109,10 +109,15 @@ def test_type_2_is_not_checked_where_empty_elements_are_not_recorded() -> None:
 
 @pytest.mark.parametrize(
     ("uid", "severity"),
-    [("1.2.840.10008.5.1.4.1.1.6", "info"), ("1.2.3.4", "info"), ("1.2.840.10008.9.9", "error")],
-    ids=["retired", "private", "not a SOP class"],
+    [
+        ("1.2.840.10008.5.1.4.1.1.6", "info"),
+        ("1.2.3.4", "info"),
+        ("1.2.840.10008.9.9", "error"),
+        (None, "error"),
+    ],
+    ids=["retired", "private", "not a SOP class", "none"],
 )
-def test_an_unknown_class_is_a_finding(uid: str, severity: str) -> None:
+def test_an_unknown_class_is_a_finding(uid: str | None, severity: str) -> None:
     other = BASES["CT"]()
     other.SOPClassUID = uid
     (one,) = check_table(table([other]))[1].to_pylist()
