@@ -18,7 +18,8 @@ class Conformance(Rule):
 
     docs/conformance.md lists the checks. `least` is the lowest severity that is reported; `iods`, `types`,
     `modules` and `ignore` select attributes; `private` also reports private SOP classes, and `extended`
-    attributes that the IOD does not have.
+    attributes that the IOD does not have. An instance with several problems is counted once for each, also
+    for `at_most`.
     """
 
     kind: ClassVar[str] = "conformance"
