@@ -359,7 +359,7 @@ class HeaderColumns:
                 self._context.enter_character_set(raw)
             elif column.usual_vr is None and vr == element[1] and not entry.repeating:
                 column.usual_vr, column.decode = element[1], decoder_for(entry, vr)
-            value = self._value(entry, decoder_for(entry, vr), element)
+            value = self._value(entry, decoder_for(entry, vr), element) if length else column.empty
             if not entry.repeating and (value is None or value == []):
                 self._other.add_empty(entry.keyword)
             self._fill_missing(column, row)

@@ -474,6 +474,16 @@ def test_an_empty_element_can_be_told_from_an_absent_one() -> None:
     assert row_of(part10(MODALITY))["empty_elements"] == []
 
 
+def test_an_element_without_a_value_is_empty_in_whichever_vr_it_is_written() -> None:
+    raw = part10(MODALITY, element(0x00200013, "AT", b""), element(0x00280010, "DA", b""))
+    columns = HeaderColumns()
+    for _ in range(3):
+        columns.append(read(raw, len(raw)))
+    found = columns.finish()
+    assert found["empty_elements"].to_pylist() == [["InstanceNumber", "Rows"]] * 3
+    assert found["invalid_elements"].to_pylist() == [[]] * 3
+
+
 @pytest.mark.parametrize("count", [3, 100, 2000])
 def test_empty_elements_of_many_items_are_listed_up_to_a_bound(count: int) -> None:
     items = [
