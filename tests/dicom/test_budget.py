@@ -124,7 +124,7 @@ def test_numbers_are_bounded_by_their_bytes_alone(monkeypatch: pytest.MonkeyPatc
 
 
 def test_many_entries_of_one_header_come_back_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harvester.dicom.other_columns.PACKED_AT_ONCE", 7)
+    monkeypatch.setattr("harvester.dicom.list_builder.PACKED_AT_ONCE", 7)
     columns, counts = bounded(monkeypatch, MAX_WORK=200), (20, 3, 0, 33)
     for row, count in enumerate(counts):
         with pytest.raises(HeaderLimitError):
