@@ -44,6 +44,8 @@ else:
 MAX_HEADER_BYTES = 4 << 20
 # So that short inputs have values that are skipped.
 header_limits.MAX_KEPT_BINARY, header_limits.MAX_KEPT_VALUE = 256, 4096
+# So that the second header of a series repeats the cells of the first.
+header_limits.MIN_SEGMENT_USES, header_limits.MIN_SEGMENT_ELEMENTS = 0, 1
 LONGEST_SEED = 64 << 10
 ROWS_AT_ONCE = 50
 NUMBERS = (

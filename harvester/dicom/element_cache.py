@@ -10,7 +10,7 @@ from collections import OrderedDict
 from typing import Any, Final
 
 from harvester.dicom import header_limits
-from harvester.dicom.dictionary import SPECIFIC_CHARACTER_SET
+from harvester.dicom.dictionary import SERIES_INSTANCE_UID, SPECIFIC_CHARACTER_SET
 from harvester.dicom.element import Items, RawElement, Run
 
 SEGMENT_ELEMENTS: Final = 64  # at most
@@ -25,14 +25,16 @@ class Segment:
         content: Their bytes.
         elements: The elements.
         offset: Where they started in the object.
+        uses: How many headers were added to columns that had them from here.
     """
 
-    __slots__ = ("content", "elements", "offset")
+    __slots__ = ("content", "elements", "offset", "uses")
 
     def __init__(self, content: bytes, elements: list[RawElement], offset: int) -> None:
         self.content = content
         self.elements = elements
         self.offset = offset
+        self.uses = 0
 
 
 class SegmentCache:
@@ -67,8 +69,10 @@ class SegmentCache:
             offset: Where it started in the object.
         """
         known = self._segments.pop(content[:4], None)
-        if known is not None:
-            self._learn(known.elements, elements)
+        if known is None or not self._learn(known.elements, elements):
+            if elements[0][0] not in self.varying:
+                self._store(content, elements, offset)
+            return
         first = start = 0
         for index, (tag, _, _, value, _) in enumerate(elements):
             if tag in self.varying:
@@ -84,20 +88,31 @@ class SegmentCache:
                 self._segments.clear()
             self._segments[content[:4]] = Segment(content, elements, offset)
 
-    def _learn(self, known: list[RawElement], elements: list[RawElement]) -> None:
-        for before, now in zip(known, elements, strict=False):
-            if before[:3] != now[:3]:
-                self._add_varying(min(before[0], now[0]))
-            if before[0] != now[0]:
-                return  # one of the two headers lacks an element
+    def _learn(self, known: list[RawElement], elements: list[RawElement]) -> bool:
+        """Learn which elements differ between two headers; whether there was one."""
+        differ = False
+        for (before, vr_before, raw_before, _, _), (tag, vr, raw, _, _) in zip(known, elements, strict=False):
+            if raw != raw_before or tag != before or vr != vr_before:
+                differ = True
+                if tag == SERIES_INSTANCE_UID == before:
+                    self._forget()  # what differs within a series is to be learnt anew
+                    return differ
+                self._add_varying(min(before, tag))
+                if tag != before:
+                    return differ  # one of the two headers lacks an element
+        return differ
 
     def _add_varying(self, tag: int) -> None:
         if len(self.varying) >= header_limits.MAX_CACHED_SEGMENTS:
-            self.varying = {SPECIFIC_CHARACTER_SET}
-            self._sorted = [SPECIFIC_CHARACTER_SET, _NO_TAG]
+            self._forget()
         if tag not in self.varying:
             self.varying.add(tag)
             insort(self._sorted, tag)
+
+    def _forget(self) -> None:
+        self._segments.clear()
+        self.varying = {SPECIFIC_CHARACTER_SET}
+        self._sorted = [SPECIFIC_CHARACTER_SET, _NO_TAG]
 
 
 class ElementCache:

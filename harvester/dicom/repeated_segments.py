@@ -1,13 +1,14 @@
 """Adds the elements that headers of a series share to the columns, for many rows at once.
 
-What a segment adds to a row is recorded once. Of consecutive rows all but the first are only counted; their
-cells are filled when one of the columns gets another value, or at the end.
+What a segment adds to a row is recorded once it was used several times. Of consecutive rows all but the
+first are only counted; their cells are filled when one of the columns gets another value, or at the end.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Any, Final, NamedTuple
 
+from harvester.dicom import header_limits
 from harvester.dicom.charset import is_plain
 from harvester.dicom.column_tree import Column, Level
 from harvester.dicom.dictionary import (
@@ -327,6 +328,15 @@ class _Recording:
 
     def _count_columns(self) -> int:
         return sum(len(level.columns) for level in self._rows)
+
+
+def is_worth_recording(segment: Segment) -> bool:
+    """Count a use of a segment, and return whether to record what it adds to a row."""
+    segment.uses += 1
+    return (
+        segment.uses > header_limits.MIN_SEGMENT_USES
+        and len(segment.elements) >= header_limits.MIN_SEGMENT_ELEMENTS
+    )
 
 
 def _is_repeatable(elements: Iterable[RawElement]) -> bool:

@@ -108,19 +108,22 @@ def corpus(series: list[list[Instance]], runs: int) -> None:
     every = [instance for members in series for instance in members]
     slow = seconds(lambda: [with_pydicom(instance) for instance in every], max(1, runs // 3)) / SIBLINGS
 
-    def harvest(members: list[Instance], columns: HeaderColumns, cache: ElementCache) -> None:
+    def harvest(members: list[Instance], columns: HeaderColumns) -> None:
+        cache = ElementCache()  # a crawl has one for each series
         for instance in members:
             columns.append(parsed(instance, cache))
 
-    columns, cache = HeaderColumns(), ElementCache()
+    columns = HeaderColumns()
 
     def warm() -> None:
-        harvest(every, columns, cache)
+        for members in series:
+            harvest(members, columns)
         columns.finish()
 
     def cold() -> None:
         fresh = HeaderColumns()
-        harvest([members[0] for members in series], fresh, ElementCache())
+        for members in series:
+            harvest(members[:1], fresh)
         fresh.finish()
 
     quick, first = seconds(warm, runs) / SIBLINGS, seconds(cold, runs)

@@ -15,6 +15,12 @@ HEADERS = [raw for raw in map(header_only, whole_files().values()) if len(raw) <
 CREATOR = element(0x00091010, "LO", b"value of a maker")
 
 
+@pytest.fixture(autouse=True)
+def _segments_are_recorded_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(header_limits, "MIN_SEGMENT_USES", 0)
+    monkeypatch.setattr(header_limits, "MIN_SEGMENT_ELEMENTS", 1)
+
+
 def shared(raws: Iterable[bytes]) -> list[Header]:
     """The headers, all of them read with one cache."""
     cache, headers = ElementCache(), []
@@ -73,6 +79,14 @@ def test_real_headers_and_mutations_give_the_same_rows(finish_after: int) -> Non
         segments += sum(len(header.segments) for header in headers)
         assert rows(headers, finish_after=finish_after) == rows(alone(headers), finish_after=finish_after)
     assert segments > 100
+
+
+@pytest.mark.parametrize("uses", [1, 3])
+def test_segments_are_recorded_in_the_middle_of_a_series(uses: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(header_limits, "MIN_SEGMENT_USES", uses)
+    monkeypatch.setattr(header_limits, "MIN_SEGMENT_ELEMENTS", 3)
+    headers = shared(instance(number) for number in range(1, 12))
+    assert rows(headers) == rows(alone(headers))
 
 
 def test_the_rows_of_two_series_alternate() -> None:
