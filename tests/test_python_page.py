@@ -16,6 +16,7 @@ from upath import UPath
 
 import harvester
 from harvester.errors import ConfigError, HarvestError, QueryError, SelectionError
+from harvester.query.api import TableResult
 
 pytestmark = pytest.mark.timeout(600)  # a crawl, an audit and a report on a busy machine
 
@@ -172,6 +173,16 @@ def test_paths_of_universal_pathlib_are_paths(names, tmp_path):
     harvester.report(UPath(tmp_path / "ds"), UPath(tmp_path / "report.html"))
     assert (tmp_path / "report.html").stat().st_size > 0
     assert harvester.read_headers([UPath(tmp_path / "text")], errors="skip") == []
+
+
+def test_a_result_is_shown_only_on_demand(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(TableResult, "__repr__", lambda self: shown.append(self) or "")
+    (tmp_path / "text").write_text("no DICOM at all" * 20)
+    result = harvester.crawl(root=tmp_path, dataset=tmp_path / "ds", progress=False)
+    assert not shown
+    assert repr(result) == ""
+    assert shown == [result]
 
 
 def test_each_function_with_input_and_output_has_an_asynchronous_twin():

@@ -59,7 +59,7 @@ def _run_blocking(function: Callable[[], Awaitable[T]]) -> T:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return anyio.run(function)
+        return _run_alone(function)
     with start_blocking_portal() as portal:
         future = portal.start_task_soon(function)
         try:
@@ -67,6 +67,18 @@ def _run_blocking(function: Callable[[], Awaitable[T]]) -> T:
         except BaseException:
             future.cancel()
             raise
+
+
+def _run_alone(function: Callable[[], Awaitable[T]]) -> T:
+    results: list[T] = []
+
+    async def run() -> None:
+        results.append(await function())
+
+    # asyncio's runner puts the `repr` of what a coroutine returns into an error that `signal` suppresses; the
+    # `repr` of a crawl's result queries its dataset, which takes half a second.
+    anyio.run(run)
+    return results[0]
 
 
 class CrawlSummary(TableResult):
