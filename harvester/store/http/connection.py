@@ -9,7 +9,6 @@ import enum
 from typing import Final, cast
 
 import httptools
-from multidict import CIMultiDict
 
 from harvester.errors import ConnectionFailedError
 from harvester.messages import one_line
@@ -18,7 +17,20 @@ from harvester.messages import one_line
 _LONGEST_HEAD: Final = 64 << 10
 # The read-ahead limit until the caller calls `read`.
 _READ_AHEAD: Final = 256 << 10
-_HEADER_ENCODING: Final = ("utf-8", "surrogateescape")
+# The header fields that are used: a response of S3 or Cloud Storage has up to twenty.
+_FIELDS: Final = {
+    name.encode(): name
+    for name in (
+        "content-encoding",
+        "content-length",
+        "content-range",
+        "etag",
+        "location",
+        "retry-after",
+        "transfer-encoding",
+        "x-amz-bucket-region",
+    )
+}
 
 
 class _Phase(enum.Enum):
@@ -34,7 +46,7 @@ class Connection(asyncio.Protocol):
 
     Attributes:
         status: The response's HTTP status.
-        headers: The response's headers.
+        headers: The response's headers, by names in lower case; only those that harvester uses.
         received: Bytes of the response's body so far.
         deadline: When the exchange must be complete, by the event loop's clock.
         last_received: When the last data came.
@@ -43,11 +55,14 @@ class Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.status = 0
-        self.headers: CIMultiDict[str] = CIMultiDict()
+        self.headers: dict[str, str] = {}
         self.received = 0
         self.deadline = self.last_received = 0.0
         self.exchanges = 0
         self._loop = asyncio.get_running_loop()
+        self._fields: dict[bytes, bytes] = {}
+        # Called by the parser for each header field; the first one of a name counts.
+        self.on_header = self._fields.setdefault
         self._parser = httptools.HttpResponseParser(self)
         self._phase = _Phase.IDLE
         self._pieces: list[bytes] = []
@@ -70,14 +85,16 @@ class Connection(asyncio.Protocol):
 
         It may have closed it while it was idle, so an idempotent request may be repeated (RFC 9112 9.3.1).
         """
-        return self._closed.done() and self.exchanges > 1 and not self._head_bytes
+        return (
+            self._closed.done() and self.exchanges > 1 and self._phase is _Phase.HEAD and not self._head_bytes
+        )
 
     @property
     def body_length(self) -> int | None:
         """The declared length of the response's body; None if only its end shows it."""
-        if "Transfer-Encoding" in self.headers:
+        if "transfer-encoding" in self.headers:
             return None
-        text = self.headers.get("Content-Length")
+        text = self.headers.get("content-length")
         return None if text is None else int(text)  # llhttp accepts only digits
 
     async def send(self, request: bytes) -> None:
@@ -159,6 +176,14 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         self.last_received = self._loop.time()
+        if self._phase is _Phase.HEAD:
+            left = _LONGEST_HEAD - self._head_bytes
+            self._parse(data[:left])
+            data = data[left:]
+        if data and self._error is None:
+            self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
         before, received = self._phase, self.received
         try:
             self._parser.feed_data(data)
@@ -169,8 +194,9 @@ class Connection(asyncio.Protocol):
         if self._phase is before and self.received == received:
             # Before or after the body: the parser keeps a head and a trailer until they end.
             self._head_bytes += len(data)
-        if self._head_bytes > _LONGEST_HEAD:
-            self.fail(ConnectionFailedError(f"the head or the trailer is longer than {_LONGEST_HEAD} bytes"))
+            if self._head_bytes >= _LONGEST_HEAD:
+                message = f"the head or the trailer is longer than {_LONGEST_HEAD} bytes"
+                self.fail(ConnectionFailedError(message))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the exchange; the close of the connection may be the body's end (RFC 9112 6.3)."""
@@ -190,22 +216,15 @@ class Connection(asyncio.Protocol):
             self.fail(ConnectionFailedError(f"this is not HTTP: {one_line(str(error))[:200]}"))
 
     def _body_ends_with_connection(self) -> bool:
-        return "Transfer-Encoding" not in self.headers and "Content-Length" not in self.headers
+        return "transfer-encoding" not in self.headers and "content-length" not in self.headers
 
     # Called by the parser.
 
     def on_message_begin(self) -> None:
         """A response begins; a second one to the same request ends the connection."""
-        if self._phase is _Phase.HEAD:
-            self.headers = CIMultiDict()
-        else:
+        self._fields.clear()
+        if self._phase is not _Phase.HEAD:
             self._keep_alive = False
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header; trailers after a chunked body are dropped."""
-        if self._phase is _Phase.HEAD:
-            self._head_bytes += len(name) + len(value) + 4
-            self.headers.add(name.decode(*_HEADER_ENCODING), value.decode(*_HEADER_ENCODING).strip())
 
     def on_headers_complete(self) -> None:
         """Begin the body, unless this is an interim response (RFC 9110 15.2)."""
@@ -214,6 +233,11 @@ class Connection(asyncio.Protocol):
             self.fail(ConnectionFailedError(f"this is not HTTP: the status is {status:03}"))
         elif self._phase is _Phase.HEAD and status >= 200:
             self.status = status
+            self.headers = {
+                _FIELDS[field]: value.decode("utf-8", "surrogateescape").strip()
+                for name, value in self._fields.items()
+                if (field := name.lower()) in _FIELDS
+            }
             self._phase = _Phase.BODY
             self._wake()
 

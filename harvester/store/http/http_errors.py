@@ -40,7 +40,7 @@ def status_error(status: int, headers: Mapping[str, str], body: bytes) -> StoreE
 
     Args:
         status: The HTTP status.
-        headers: The response's headers, with case-insensitive names.
+        headers: The response's headers, by names in lower case.
         body: The beginning of the body.
     """
     message = f"the server responded with {status}"
@@ -57,7 +57,7 @@ def status_error(status: int, headers: Mapping[str, str], body: bytes) -> StoreE
         return TimedOutError(message, status=status)
     throttled = status in (408, 429, 503) or code in _THROTTLING_CODES
     if throttled or code in _FAULT_CODES or (status >= 500 and status not in _PERMANENT_FAULTS):
-        wait = retry_after_seconds(headers.get("Retry-After"), now=datetime.now(tz=UTC))
+        wait = retry_after_seconds(headers.get("retry-after"), now=datetime.now(tz=UTC))
         if throttled:
             return ThrottledError(f"{message}: it asks for fewer requests", status=status, retry_after=wait)
         return ServerFaultError(message, status=status, retry_after=wait)

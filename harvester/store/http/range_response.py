@@ -41,7 +41,7 @@ def partial_body(wanted: ByteRange, headers: Mapping[str, str], body_length: int
     Raises:
         BadResponseError: It is another range, does not give the object's size, or contradicts itself.
     """
-    text = headers.get("Content-Range")
+    text = headers.get("content-range")
     found = _CONTENT_RANGE.fullmatch(text.strip()) if text is not None else None
     if found is None:
         raise BadResponseError(f"206 with Content-Range {text!r}, which is not a single range")
@@ -86,7 +86,7 @@ def unsatisfied_size(wanted: ByteRange, headers: Mapping[str, str], body: bytes)
     Raises:
         BadResponseError: The range was satisfiable, or the size is missing.
     """
-    found = _UNSATISFIED.fullmatch(headers.get("Content-Range", "").strip())
+    found = _UNSATISFIED.fullmatch(headers.get("content-range", "").strip())
     size = found[1] if found else None
     if size is None and (actual := _ACTUAL_SIZE.search(body)):
         size = actual[1].decode("ascii")
@@ -106,10 +106,10 @@ def check_encoding(headers: Mapping[str, str]) -> None:
         BadResponseError: There is a Content-Encoding other than `identity`, or a Transfer-Encoding other
             than `chunked`.
     """
-    transfer = headers.get("Transfer-Encoding", "").strip().lower()
+    transfer = headers.get("transfer-encoding", "").strip().lower()
     if transfer not in ("", "chunked", "identity"):
         raise BadResponseError(f"the body has the transfer coding {transfer[:40]!r}, which was not requested")
-    encoding = headers.get("Content-Encoding", "").strip().lower()
+    encoding = headers.get("content-encoding", "").strip().lower()
     # S3 sends `aws-chunked`, which describes the upload only, with some objects.
     if encoding not in ("", "identity", "aws-chunked"):
         raise BadResponseError(f"the body is encoded ({encoding[:40]!r}), though only identity was accepted")

@@ -41,7 +41,7 @@ class HttpResponse(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The headers, with case-insensitive names."""
+        """The headers that are used, by names in lower case."""
 
     @property
     def body_length(self) -> int | None:
@@ -69,13 +69,13 @@ class AiohttpResponse:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The headers, with case-insensitive names."""
+        """The headers that are used, by names in lower case."""
         return self.response.headers
 
     @property
     def body_length(self) -> int | None:
         """The declared length of the body; None if only its end shows it."""
-        return None if "Transfer-Encoding" in self.headers else self.response.content_length
+        return None if "transfer-encoding" in self.headers else self.response.content_length
 
     async def read(self, least: int) -> tuple[bytes, bool]:
         """Wait for `least` bytes of the body, or for its end: what has come, and whether it is all."""
@@ -191,7 +191,7 @@ async def read_range(
     status, headers = response.status, response.headers
     if status == 412 and etag is not None:
         raise object_changed(etag)
-    found = unquoted(headers.get("ETag"))
+    found = unquoted(headers.get("etag"))
     if status == 416:
         check_etag(etag, found)
         size = unsatisfied_size(wanted, headers, await _excerpt_of(response))

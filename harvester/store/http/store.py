@@ -254,7 +254,7 @@ class HttpStore(PagedStore):
         if ref.scheme == "s3" and self._endpoint is None and urls.is_region(region):
             self._regions[ref.bucket] = region
             return url_of(region)
-        location = headers.get("Location", "")
+        location = headers.get("location", "")
         target = urls.redirect_target(url, location) if location else None
         if target is None:
             shown = without_secrets(location)[:200]

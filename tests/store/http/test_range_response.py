@@ -18,7 +18,7 @@ offsets = st.integers(0, 40)
 @given(start=offsets, length=st.integers(1, 40), first=offsets, last=st.integers(-1, 80), size=offsets)
 def test_only_the_asked_range_is_a_promise(start, length, first, last, size):
     wanted = ByteRange(start, start + length)
-    headers = {"Content-Range": f"bytes {first}-{last}/{size}"}
+    headers = {"content-range": f"bytes {first}-{last}/{size}"}
     right = first == start < size and last == min(wanted.stop, size) - 1
     behind = first == start >= size and last < first
     if right or behind:
@@ -34,7 +34,7 @@ def test_only_the_asked_range_is_a_promise(start, length, first, last, size):
 )
 def test_a_content_range_that_says_too_little_is_refused(text):
     with pytest.raises(BadResponseError):
-        partial_body(ByteRange(0, 10), {} if text is None else {"Content-Range": text}, 10)
+        partial_body(ByteRange(0, 10), {} if text is None else {"content-range": text}, 10)
 
 
 def test_a_whole_object_serves_its_beginning_only():
@@ -47,11 +47,11 @@ def test_a_whole_object_serves_its_beginning_only():
 
 
 def test_an_unsatisfied_range_tells_the_size():
-    assert unsatisfied_size(ByteRange(9, 10), {"Content-Range": "bytes */9"}, b"") == 9
+    assert unsatisfied_size(ByteRange(9, 10), {"content-range": "bytes */9"}, b"") == 9
     assert unsatisfied_size(ByteRange(9, 10), {}, b"<ActualObjectSize>3</ActualObjectSize>") == 3
     assert unsatisfied_size(ByteRange(0, 10), {}, b"") == 0
     with pytest.raises(BadResponseError):
-        unsatisfied_size(ByteRange(8, 10), {"Content-Range": "bytes */9"}, b"")
+        unsatisfied_size(ByteRange(8, 10), {"content-range": "bytes */9"}, b"")
 
 
 @pytest.mark.parametrize(
