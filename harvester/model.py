@@ -187,8 +187,7 @@ def file_etag(status: os.stat_result) -> str:
     return f"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"
 
 
-@dataclass(frozen=True, slots=True)
-class RangeResponse:
+class RangeResponse(NamedTuple):
     """The bytes of one range request, and the size and ETag of the object.
 
     `data` starts at the requested byte and has the requested length, or ends at the object's end.

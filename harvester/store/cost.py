@@ -1,6 +1,6 @@
 """Counts the HTTP requests and the bytes that an operation takes, failed attempts included."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 from harvester.errors import StoreError
@@ -37,8 +37,7 @@ class RequestCost:
     def added_to(self, response: T) -> T:
         """The response with this cost added; a page of a listing has no counts and stays as it is."""
         if isinstance(response, RangeResponse) and self.requests:
-            return replace(
-                response,
+            return response._replace(
                 requests=response.requests + self.requests,
                 discarded=response.discarded + self.bytes_fetched,
             )

@@ -44,7 +44,11 @@ class _Phase(enum.Enum):
 class Connection(asyncio.Protocol):
     """A connection with one exchange at a time: `send`, then `read`; reusable if `is_reusable`.
 
+    Args:
+        origin: The server, for the pool that keeps the connection.
+
     Attributes:
+        origin: The same.
         status: The response's HTTP status.
         headers: The response's headers, by names in lower case; only those that harvester uses.
         received: Bytes of the response's body so far.
@@ -53,7 +57,8 @@ class Connection(asyncio.Protocol):
         exchanges: How many requests were sent.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, origin: str = "") -> None:
+        self.origin = origin
         self.status = 0
         self.headers: dict[str, str] = {}
         self.received = 0

@@ -5,7 +5,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Final
 
 import aiohappyeyeballs
@@ -79,10 +79,10 @@ class ConnectionPool:
         self._tls = tls
         self._addresses = addresses
         self._loop = asyncio.get_running_loop()
-        self._busy: dict[Connection, str] = {}
+        self._busy: set[Connection] = set()
         # In the order of their release.
-        self._idle: dict[Connection, str] = {}
-        self._idle_at: dict[str, dict[Connection, None]] = {}
+        self._idle: dict[Connection, None] = {}
+        self._idle_at: dict[str, list[Connection]] = {}
         shortest = min(limits.silence_seconds, limits.total_seconds)
         self._check_seconds = shortest / _CHECKS_PER_TIMEOUT
         self._check: asyncio.TimerHandle | None = None
@@ -103,19 +103,23 @@ class ConnectionPool:
             connection = await self._connect(origin)
         connection.deadline = now + self._limits.total_seconds
         connection.last_received = now
-        self._busy[connection] = origin
+        self._busy.add(connection)
         if self._check is None:
             self._check = self._loop.call_later(self._check_seconds, self._close_expired)
         return connection
 
     def release(self, connection: Connection) -> None:
         """Keep a connection, or close it if its response was not read to the end."""
-        origin = self._busy.pop(connection)
+        self._busy.remove(connection)
         if not connection.is_reusable:
             connection.abort()
             return
-        self._idle[connection] = origin
-        self._idle_at.setdefault(origin, {})[connection] = None
+        self._idle[connection] = None
+        idle = self._idle_at.get(connection.origin)
+        if idle is None:
+            self._idle_at[connection.origin] = [connection]
+        else:
+            idle.append(connection)
         if len(self._idle) > self._limits.kept_connections:
             self._close_idle(next(iter(self._idle)))
 
@@ -132,7 +136,7 @@ class ConnectionPool:
 
     def _take_idle(self, origin: str, now: float) -> Connection | None:
         while idle := self._idle_at.get(origin):
-            connection = next(reversed(idle))
+            connection = idle[-1]
             self._remove_idle(connection)
             if connection.is_reusable and now - connection.last_received <= self._limits.idle_seconds:
                 return connection
@@ -140,11 +144,14 @@ class ConnectionPool:
         return None
 
     def _remove_idle(self, connection: Connection) -> None:
-        origin = self._idle.pop(connection)
-        idle = self._idle_at[origin]
-        del idle[connection]
+        del self._idle[connection]
+        idle = self._idle_at[connection.origin]
+        if idle[-1] is connection:
+            idle.pop()
+        else:
+            idle.remove(connection)
         if not idle:
-            del self._idle_at[origin]
+            del self._idle_at[connection.origin]
 
     def _close_idle(self, connection: Connection) -> None:
         self._remove_idle(connection)
@@ -178,13 +185,14 @@ class ConnectionPool:
         seconds = min(self._limits.connect_seconds, self._limits.total_seconds)
         try:
             with anyio.fail_after(seconds):
-                return await self._open(url.raw_host, url.port, encrypted=url.scheme == "https")
+                return await self._open(origin, url.raw_host, url.port)
         except TimeoutError as error:
             raise TimedOutError(f"no connection to {server} in {seconds:g} s") from error
         except OSError as error:
             raise connection_error(error, server) from error
 
-    async def _open(self, host: str, port: int, *, encrypted: bool) -> Connection:
+    async def _open(self, origin: str, host: str, port: int) -> Connection:
+        is_encrypted = origin.startswith("https:")
         opened = await aiohappyeyeballs.start_connection(
             await self._addresses.of(host, port),
             happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS,
@@ -192,10 +200,10 @@ class ConnectionPool:
         )
         try:
             _, connection = await self._loop.create_connection(
-                Connection,
+                partial(Connection, origin),
                 sock=opened,
-                ssl=self._tls_context if encrypted else None,
-                server_hostname=host if encrypted else None,
+                ssl=self._tls_context if is_encrypted else None,
+                server_hostname=host if is_encrypted else None,
             )
         except BaseException:
             opened.close()

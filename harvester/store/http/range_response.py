@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from harvester.errors import BadResponseError, ObjectChangedError
 from harvester.model import ByteRange
@@ -15,8 +15,7 @@ _ACTUAL_SIZE = re.compile(rb"<ActualObjectSize>([0-9]{1,19})</ActualObjectSize>"
 _ETAG_TEXT = re.compile(r"[\x21\x23-\x7e]+")
 
 
-@dataclass(frozen=True, slots=True)
-class DeclaredBody:
+class DeclaredBody(NamedTuple):
     """What the head of a response says about its body.
 
     Attributes:
@@ -47,7 +46,7 @@ def partial_body(wanted: ByteRange, headers: Mapping[str, str], body_length: int
         raise BadResponseError(f"206 with Content-Range {text!r}, which is not a single range")
     if found[3] == "*":
         raise BadResponseError(f"206 with Content-Range {text!r}, which lacks the object's size")
-    first, last, size = int(found[1]), int(found[2]), int(found[3])
+    first, last, size = map(int, found.groups())
     if first != wanted.start:
         raise BadResponseError(f"requested byte {wanted.start} on, the response is {text!r}")
     if wanted.start >= size:
@@ -106,12 +105,11 @@ def check_encoding(headers: Mapping[str, str]) -> None:
         BadResponseError: There is a Content-Encoding other than `identity`, or a Transfer-Encoding other
             than `chunked`.
     """
-    transfer = headers.get("transfer-encoding", "").strip().lower()
-    if transfer not in ("", "chunked", "identity"):
+    transfer, encoding = headers.get("transfer-encoding"), headers.get("content-encoding")
+    if transfer is not None and transfer.strip().lower() not in ("", "chunked", "identity"):
         raise BadResponseError(f"the body has the transfer coding {transfer[:40]!r}, which was not requested")
-    encoding = headers.get("content-encoding", "").strip().lower()
     # S3 sends `aws-chunked`, which describes the upload only, with some objects.
-    if encoding not in ("", "identity", "aws-chunked"):
+    if encoding is not None and encoding.strip().lower() not in ("", "identity", "aws-chunked"):
         raise BadResponseError(f"the body is encoded ({encoding[:40]!r}), though only identity was accepted")
 
 

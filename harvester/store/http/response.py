@@ -196,8 +196,9 @@ async def read_range(
         check_etag(etag, found)
         size = unsatisfied_size(wanted, headers, await _excerpt_of(response))
         discarded = cost.bytes_fetched + response.received
-        return RangeResponse(data=b"", size=size, etag=found, requests=cost.requests, discarded=discarded)
-    await _check_status(response, (200, 206))
+        return RangeResponse(b"", size, found, cost.requests, discarded)
+    if status not in (200, 206):
+        raise await _status_error(response)
     check_encoding(headers)
     check_etag(etag, found)
     if status == 206:
@@ -209,13 +210,8 @@ async def read_range(
     data, ended = await response.read(body.length + beyond)
     size = _checked_size(body, data, ended=ended)
     data = data[: body.length]
-    return RangeResponse(
-        data=data,
-        size=size,
-        etag=found,
-        requests=cost.requests,
-        discarded=cost.bytes_fetched + response.received - len(data),
-    )
+    discarded = cost.bytes_fetched + response.received - len(data)
+    return RangeResponse(data, size, found, cost.requests, discarded)
 
 
 async def read_document(limit: int, response: HttpResponse) -> bytes:
@@ -226,7 +222,8 @@ async def read_document(limit: int, response: HttpResponse) -> bytes:
         aiohttp.ClientError: The connection broke.
         TimeoutError: The response took too long.
     """
-    await _check_status(response, (200,))
+    if response.status != 200:
+        raise await _status_error(response)
     check_encoding(response.headers)
     data, ended = await response.read(limit + 1)
     if len(data) > limit or not ended:
@@ -253,12 +250,10 @@ def _checked_size(body: DeclaredBody, data: bytes, *, ended: bool) -> int:
     return len(data)
 
 
-async def _check_status(response: HttpResponse, good: tuple[int, ...]) -> None:
-    if response.status in good:
-        return
+async def _status_error(response: HttpResponse) -> StoreError:
     if response.status < 400:
-        raise BadResponseError(f"the server responded with {response.status}", status=response.status)
-    raise status_error(response.status, response.headers, await _excerpt_of(response))
+        return BadResponseError(f"the server responded with {response.status}", status=response.status)
+    return status_error(response.status, response.headers, await _excerpt_of(response))
 
 
 async def _excerpt_of(response: HttpResponse) -> bytes:

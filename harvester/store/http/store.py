@@ -61,6 +61,7 @@ _ANONYMOUS: Final = (
 )
 _SIGNED: Final = " with the credentials of the environment: they do not allow it"
 _USER_AGENT: Final = f"harvester/{VERSION}"
+_SAME_FIELDS: Final = f"Accept: */*\r\nAccept-Encoding: identity\r\nUser-Agent: {_USER_AGENT}\r\n"
 
 
 @asynccontextmanager
@@ -316,8 +317,5 @@ def _request(url: str, headers: Mapping[str, str]) -> tuple[str, bytes]:
     scheme, _, rest = url.partition("://")
     authority, _, target = rest.partition("/")
     fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    request = (
-        f"GET /{target} HTTP/1.1\r\nHost: {authority}\r\nAccept: */*\r\nAccept-Encoding: identity\r\n"
-        f"User-Agent: {_USER_AGENT}\r\n{fields}\r\n"
-    )
+    request = f"GET /{target} HTTP/1.1\r\nHost: {authority}\r\n{_SAME_FIELDS}{fields}\r\n"
     return f"{scheme}://{authority}", request.encode("ascii")
