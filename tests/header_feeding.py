@@ -104,6 +104,12 @@ def whole_files() -> dict[str, bytes]:
     return found
 
 
+@cache
+def whole_headers() -> dict[str, bytes]:
+    """The same files, as far as a crawl reads them."""
+    return {path: header_only(raw) for path, raw in whole_files().items()}
+
+
 def header_only(raw: bytes) -> bytes:
     """The object up to 16 bytes behind its pixel data element's header, the most that a crawl requests."""
     header = read(raw)

@@ -364,7 +364,9 @@ def main() -> None:
         print("| hostile input | size | outcome | headers read | CPU seconds | memory |")
         print("|---|---:|---|---:|---:|---:|")
     names = [given.case] if given.case else CASES
-    with get_context("forkserver").Pool(1, maxtasksperchild=1) as pool:
+    processes = get_context("forkserver")
+    processes.set_forkserver_preload(["harvester.dicom", "harvester.engine.shard_task", "pyarrow.parquet"])
+    with processes.Pool(1, maxtasksperchild=1) as pool:
         for found in pool.imap(partial(measured, scale=given.scale), names):
             print(json.dumps(found) if given.json else row(found), flush=True)
 

@@ -1,7 +1,9 @@
 """The pieces that a header comes in change nothing of it, and no element is looked at again."""
 
+from functools import cache
+
 import pytest
-from header_feeding import WINDOW, content, fed, header_only, outcome, read, whole_files, without_places
+from header_feeding import WINDOW, content, fed, outcome, read, whole_files, whole_headers, without_places
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_data_sets import MadeFile, made_files
@@ -9,8 +11,15 @@ from made_data_sets import MadeFile, made_files
 from harvester.dicom import ElementCache, Header, HeaderParser
 from harvester.dicom.element import Items, RawElement
 
-FILES = {path: raw for path, raw in whole_files().items() if len(raw) <= 3 << 20}
-SMALL = {path: raw for path, raw in FILES.items() if len(header_only(raw)) <= 12_000}
+
+@cache
+def files() -> dict[str, bytes]:
+    return {path: raw for path, raw in whole_files().items() if len(raw) <= 3 << 20}
+
+
+@cache
+def small() -> dict[str, bytes]:
+    return {path: raw for path, raw in files().items() if len(whole_headers()[path]) <= 12_000}
 
 
 def headers_in(elements: list[RawElement]) -> int:
@@ -30,7 +39,7 @@ def work(raw: bytes, step: int) -> tuple[Header, int]:
 
 @pytest.mark.parametrize("step", [4096, 61])
 def test_real_headers_are_the_same_in_pieces(step: int) -> None:
-    for path, raw in FILES.items():
+    for path, raw in files().items():
         header, looked_at = work(raw, step)
         assert content(header) == content(read(raw, len(raw))), path
         if not header.deflated:  # whose walker begins anew behind the meta information
@@ -38,7 +47,7 @@ def test_real_headers_are_the_same_in_pieces(step: int) -> None:
 
 
 def test_real_headers_are_the_same_byte_by_byte() -> None:
-    for path, raw in SMALL.items():
+    for path, raw in small().items():
         header, looked_at = work(raw, 1)
         assert content(header) == content(read(raw, WINDOW)), path
         if not header.deflated:
@@ -47,7 +56,7 @@ def test_real_headers_are_the_same_byte_by_byte() -> None:
 
 def test_without_repeated_items_as_many_headers_are_looked_at_whatever_the_pieces() -> None:
     compared = 0
-    for path, raw in SMALL.items():
+    for path, raw in small().items():
         header = read(raw)
         if header.deflated or any(isinstance(one[2], Items) for one in header.elements):
             continue
@@ -81,8 +90,11 @@ def test_a_size_that_lies_gives_an_error_or_a_header_but_no_other_end(made: Made
     assert isinstance(outcome(raw[:size], 4096, size=size), type | tuple)
 
 
+PATHS = st.deferred(lambda: st.sampled_from(sorted(small())))
+
+
 @settings(max_examples=80, deadline=None)
-@given(path=st.sampled_from(sorted(SMALL)), pieces=st.lists(st.integers(1, 3000), min_size=1, max_size=40))
+@given(path=PATHS, pieces=st.lists(st.integers(1, 3000), min_size=1, max_size=40))
 def test_real_headers_are_the_same_in_random_pieces(path: str, pieces: list[int]) -> None:
-    raw = SMALL[path]
+    raw = small()[path]
     assert content(read(raw, pieces + [4096] * len(raw))) == content(read(raw, len(raw)))

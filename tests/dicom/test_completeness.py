@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from header_feeding import depth_first, header_only, read, whole_files
+from header_feeding import depth_first, read, whole_files, whole_headers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_data_sets import MadeFile, made_files
@@ -14,7 +14,6 @@ from harvester.dicom import Header, HeaderColumns
 from harvester.dicom.dictionary import attribute, name_of
 from harvester.dicom.element import Items, RawElement
 
-FILES = whole_files()
 NAMED = ("OtherElements", "bulk_data", "invalid_elements")
 
 
@@ -82,16 +81,16 @@ def held_against_itself(raws: dict[str, bytes]) -> int:
 
 @pytest.mark.parametrize("part", range(4))
 def test_every_element_of_every_real_header_is_in_its_row(part: int) -> None:
-    paths = [path for path in sorted(FILES) if len(header_only(FILES[path])) < 200_000][part::4]
-    assert held_against_itself({path: FILES[path] for path in paths}) > 1000
+    paths = [path for path, raw in sorted(whole_headers().items()) if len(raw) < 200_000][part::4]
+    assert held_against_itself({path: whole_files()[path] for path in paths}) > 1000
 
 
 def test_every_element_of_the_largest_headers_is_in_their_rows() -> None:
-    paths = [path for path in FILES if 200_000 <= len(header_only(FILES[path])) < 1_500_000]
+    paths = [path for path, raw in whole_headers().items() if 200_000 <= len(raw) < 1_500_000]
     if not paths:
         pytest.skip("the corpus of real files is not here")
-    paths.sort(key=lambda path: sum(1 for _ in depth_first(read(FILES[path]).elements)))
-    assert held_against_itself({path: FILES[path] for path in paths[-2:]}) > 1000
+    paths.sort(key=lambda path: sum(1 for _ in depth_first(read(whole_files()[path]).elements)))
+    assert held_against_itself({path: whole_files()[path] for path in paths[-2:]}) > 1000
 
 
 @settings(max_examples=25, deadline=None)
@@ -102,8 +101,8 @@ def test_every_element_of_a_made_header_is_in_its_row(files: list[MadeFile]) -> 
 
 def test_an_element_that_is_dropped_is_told() -> None:
     # The test of this test.
-    path = next(path for path in FILES if path.endswith("CT_small.dcm"))
-    header = read(FILES[path])
+    path = next(path for path in whole_files() if path.endswith("CT_small.dcm"))
+    header = read(whole_files()[path])
     columns = HeaderColumns()
     columns.append(header)
     row = {name: array[0].as_py() for name, array in columns.finish().items()}

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from header_feeding import content, header_only, outcome, read, sibling, whole_files
+from header_feeding import content, outcome, read, sibling, whole_headers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_data_sets import MadeFile, made_files
@@ -15,29 +15,32 @@ from harvester.dicom.element_cache import SegmentCache
 from harvester.dicom.header_limits import MAX_CACHED_SEGMENT_BYTES, MAX_CACHED_SEGMENTS, MAX_CACHED_SERIES
 
 IMPLICIT = b"1.2.840.10008.1.2\0"
-FILES = {path: header_only(raw) for path, raw in whole_files().items()}
-HEADERS = {path: raw for path, raw in FILES.items() if len(raw) < 100_000}
 CODE = element(0x00080100, "SH", b"T-1 ")
 
 
+@pytest.fixture(scope="module")
+def headers() -> dict[str, bytes]:
+    return {path: raw for path, raw in whole_headers().items() if len(raw) < 100_000}
+
+
 @pytest.mark.parametrize("seed", range(2))
-def test_real_headers_in_any_order_are_the_same_with_a_memory(seed: int) -> None:
-    paths = sorted(HEADERS) * 2
+def test_real_headers_in_any_order_are_the_same_with_a_memory(headers: dict[str, bytes], seed: int) -> None:
+    paths = sorted(headers) * 2
     random.Random(seed).shuffle(paths)
     cache = ElementCache()
     for path in paths:
-        assert outcome(HEADERS[path], 16 << 10, cache=cache) == outcome(HEADERS[path]), path
+        assert outcome(headers[path], 16 << 10, cache=cache) == outcome(headers[path]), path
 
 
-def test_siblings_with_mutations_are_the_same_with_a_memory() -> None:
+def test_siblings_with_mutations_are_the_same_with_a_memory(headers: dict[str, bytes]) -> None:
     pick = random.Random(3)
     cache = ElementCache()
     compared = 0
-    for path in sorted(HEADERS):
-        if len(HEADERS[path]) > 8000:
+    for path in sorted(headers):
+        if len(headers[path]) > 8000:
             continue
         for _ in range(6):
-            raw = sibling(HEADERS[path], pick)
+            raw = sibling(headers[path], pick)
             step = pick.choice((61, 4096, len(raw)))
             assert outcome(raw, step, cache=cache) == outcome(raw, len(raw)), path
             compared += 1

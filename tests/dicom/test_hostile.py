@@ -28,7 +28,7 @@ BOUNDS = {
     "unknown_tags": ("rows", 25_100, 150),
     "unknown_public_tags": ("rows", 25_010, 150),
     "different_attributes": ("HeaderLimitError: more than 5000 different attributes", 202_010, 200),
-    "overlapping_items": ("rows", 10, 60),
+    "overlapping_items": ("rows", 10, 70),
     "long_paths": ("HeaderLimitError: the paths of nested", 200_200, 300),
     "long_header": ("HeaderLimitError: the header is longer than 67108864 bytes", 100, 160),
     "long_numbers": ("rows", 70, 200),

@@ -1,6 +1,7 @@
 """An opened object is a binary file: few requests, any thread, one ETag."""
 
 import io
+import random
 import subprocess
 import sys
 import threading
@@ -25,11 +26,8 @@ URL = "s3://bucket/one.dcm"
 CT = Path(pydicom.data.get_testdata_file("CT_small.dcm"))
 
 
-def noise(size):
-    return b"".join(number.to_bytes(4, "big") for number in range(size // 4))
-
-
-LARGE = part10(element(0x00080018, "UI", b"1.2\0"), element(0x7FE00010, "OW", noise(40_000_000)))
+NOISE = random.Random(1).randbytes(40_000_000)
+LARGE = part10(element(0x00080018, "UI", b"1.2\0"), element(0x7FE00010, "OW", NOISE))
 
 
 def opened(raw, **how):

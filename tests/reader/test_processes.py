@@ -8,6 +8,7 @@ import textwrap
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pydicom
 import pytest
 from frame_reading import made
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 IMAGES = [b"\xff\xd8\xff\xe0" + number.to_bytes(2, "big") * 5_000 for number in range(200)]
 SLIDE = made([[image] for image in IMAGES])
-WORDS = b"".join(number.to_bytes(8, "big") for number in range(2_000_000))
+WORDS = np.arange(2_000_000, dtype=">u8").tobytes()
 LARGE = part10(element(0x00080018, "UI", b"1.2\0"), element(0x7FE00010, "OW", WORDS))
 
 
