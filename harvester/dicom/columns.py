@@ -36,7 +36,7 @@ from harvester.dicom.header_limits import MAX_CACHED_VALUE_BYTES, MAX_COLUMN_DEP
 from harvester.dicom.item_runs import ItemRuns
 from harvester.dicom.long_lists import MIN_BYTES, LongLists
 from harvester.dicom.other_columns import OtherColumns, OtherEntry
-from harvester.dicom.repeated_segments import SegmentRows, is_worth_recording
+from harvester.dicom.repeated_segments import SegmentRows
 from harvester.dicom.values import Decoder, decode_counted
 from harvester.dicom.vr_conversion import decoder_for
 from harvester.errors import HeaderLimitError
@@ -193,7 +193,8 @@ class HeaderColumns:
         self._top.rows += 1
         done, last = 0, -1
         for index, segment in segments:
-            if not is_worth_recording(segment):
+            segment.uses += 1
+            if not segment.is_worth_recording:
                 continue
             if index > done:
                 last = self._fill(self._top, elements, elements[done:index], last)

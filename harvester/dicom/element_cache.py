@@ -36,6 +36,13 @@ class Segment:
         self.offset = offset
         self.uses = 0
 
+    @property
+    def is_worth_recording(self) -> bool:
+        """Whether to record what they add to a row: they were used often, and are more than a few."""
+        return self.uses > header_limits.MIN_SEGMENT_USES and (
+            len(self.elements) >= header_limits.MIN_SEGMENT_ELEMENTS or self.elements[0][1] == "SQ"
+        )
+
 
 class SegmentCache:
     """Segments of one encoding, by the encoded tag of their first element.

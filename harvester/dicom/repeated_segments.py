@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Any, Final, NamedTuple
 
-from harvester.dicom import header_limits
 from harvester.dicom.charset import is_plain
 from harvester.dicom.column_tree import Column, Level
 from harvester.dicom.dictionary import (
@@ -328,15 +327,6 @@ class _Recording:
 
     def _count_columns(self) -> int:
         return sum(len(level.columns) for level in self._rows)
-
-
-def is_worth_recording(segment: Segment) -> bool:
-    """Count a use of a segment, and return whether to record what it adds to a row."""
-    segment.uses += 1
-    return (
-        segment.uses > header_limits.MIN_SEGMENT_USES
-        and len(segment.elements) >= header_limits.MIN_SEGMENT_ELEMENTS
-    )
 
 
 def _is_repeatable(elements: Iterable[RawElement]) -> bool:
