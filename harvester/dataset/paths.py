@@ -2,8 +2,7 @@
 
 import hashlib
 import re
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 from urllib.parse import quote
 
 TableName = Literal["instances", "frames", "failures"]
@@ -54,8 +53,7 @@ _OWNED = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Partition:
+class Partition(NamedTuple):
     """The partition values of a part of `instances` or `frames`; None is NULL."""
 
     collection_id: str | None

@@ -1,15 +1,15 @@
 """Buffers the rows of one partition until they are written as a part."""
 
+import time
 from array import array
 from collections.abc import Container, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from itertools import accumulate, chain
 from typing import Any, Final
 
 import pyarrow as pa
 
-from harvester.dataset import FRAME_COLUMNS, HARVEST_COLUMNS
+from harvester.dataset import FRAME_COLUMNS, HARVEST_COLUMNS, PARTITION_COLUMNS
 from harvester.dicom import HeaderColumns
 from harvester.dicom.frames import FrameIndex
 from harvester.fetch.headers import FetchedHeader
@@ -20,6 +20,8 @@ from harvester.store.cost import RequestCost
 # is reached first closes the part.
 ROWS_AT_ONCE: Final = 10_000
 BYTES_AT_ONCE: Final = 32 << 20
+
+_FACTS: Final = pa.schema([PARTITION_COLUMNS.field("collection_id"), *HARVEST_COLUMNS])
 
 _SOP_INSTANCE_UID: Final = 0x00080018
 _SERIES_INSTANCE_UID: Final = 0x0020000E
@@ -33,39 +35,35 @@ class RowBuffer:
         self.bytes = 0
         self._series: list[str] = []
         self._frames: list[tuple[Series, FetchedHeader, FrameIndex]] = []
-        self._facts: dict[str, list[Any]] = {
-            "collection_id": [],
-            **{name: [] for name in HARVEST_COLUMNS.names},
-        }
+        self._facts: list[tuple[Any, ...]] = []  # rows of `_FACTS`
 
     def append(
         self, series: Series, fetched: FetchedHeader, cost: RequestCost, index: FrameIndex | None = None
     ) -> None:
         """Add one instance and its frame index; if this raises, nothing was added."""
-        header, ref = fetched.header, fetched.ref
-        facts = {
-            "collection_id": series.collection_id,
-            "instance_url": _storable(ref.url),
-            "instance_size": fetched.size,
-            "etag": None if fetched.etag is None else _storable(fetched.etag),
-            "crdc_series_uuid": series.crdc_series_uuid,
-            "crdc_instance_uuid": ref.stem if series.crdc_series_uuid else None,
-            "idc_version": series.idc_version,
-            "preamble": header.preamble,
-            "header_bytes": header.header_bytes,
-            "pixel_data_offset": header.pixel_data_offset,
-            "pixel_data_keyword": header.pixel_data_keyword,
-            "encapsulated": header.encapsulated,
-            "basic_offset_table": header.basic_offset_table,
-            "extended_offset_table": header.extended_offset_table,
-            "requests": cost.requests,
-            "bytes_fetched": cost.bytes_fetched,
-            "harvested_at": datetime.now(UTC).replace(tzinfo=None),
-            "harvester_version": VERSION,
-        }
+        ref, header, size, etag = fetched
+        facts = (  # in the order of `_FACTS`
+            series.collection_id,
+            _storable(ref.url),
+            size,
+            None if etag is None else _storable(etag),
+            series.crdc_series_uuid,
+            ref.stem if series.crdc_series_uuid else None,
+            series.idc_version,
+            header.preamble,
+            header.header_bytes,
+            header.pixel_data_offset,
+            header.pixel_data_keyword,
+            header.encapsulated,
+            header.basic_offset_table,
+            header.extended_offset_table,
+            cost.requests,
+            cost.bytes_fetched,
+            time.time_ns() // 1000,
+            VERSION,
+        )
         self.columns.append(header)
-        for name, values in self._facts.items():
-            values.append(facts[name])
+        self._facts.append(facts)
         self._series.append(series.key)
         if index is not None:
             self._frames.append((series, _uids_only(fetched), index))
@@ -85,8 +83,8 @@ class RowBuffer:
 
     def table(self, dropped: Container[str] = ()) -> pa.Table:
         """The rows of `instances` without those of `dropped` series; ends the buffer."""
-        arrays = {"collection_id": pa.array(self._facts["collection_id"], pa.string())}
-        arrays |= {field.name: pa.array(self._facts[field.name], field.type) for field in HARVEST_COLUMNS}
+        columns = [*zip(*self._facts, strict=True)] or [()] * len(_FACTS)
+        arrays = {one.name: pa.array(values, one.type) for one, values in zip(_FACTS, columns, strict=True)}
         arrays |= self.columns.finish()
         table = pa.table(arrays)
         return table.filter(pa.array([key not in dropped for key in self._series])) if dropped else table
@@ -120,7 +118,7 @@ class RowBuffer:
 def _uids_only(fetched: FetchedHeader) -> FetchedHeader:
     """The header reduced to what a row of `frames` needs, so that it is not held until the part is full."""
     named = [one for one in fetched.header.elements if one[0] in (_SOP_INSTANCE_UID, _SERIES_INSTANCE_UID)]
-    return replace(fetched, header=replace(fetched.header, elements=named))
+    return fetched._replace(header=replace(fetched.header, elements=named))
 
 
 def _uid(fetched: FetchedHeader, tag: int) -> str | None:
@@ -143,4 +141,4 @@ def _offset_lists(values: list[Sequence[int]]) -> pa.ListArray:
 
 def _storable(text: str) -> str:
     # A file name or a header field that is not UTF-8 reaches Python as lone surrogates, which Arrow refuses.
-    return text.encode("utf-8", "backslashreplace").decode()
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

@@ -28,6 +28,8 @@ _logger = logging.getLogger("harvester")
 
 _QueueItem: TypeAlias = tuple[ListedSeries, ListedObject]
 
+_MODALITY: Final = 0x00080060
+
 VERSIONS: Final = {"harvester": VERSION, "pydicom": version("pydicom"), "pyarrow": version("pyarrow")}
 
 
@@ -373,7 +375,7 @@ def _failure(error: HarvestError, series: Series, listed: ListedObject) -> Failu
 
 
 def _modality(fetched: FetchedHeader) -> str | None:
-    for tag, _vr, raw, _offset, _length in fetched.header.elements:
-        if tag == 0x00080060 and isinstance(raw, bytes):
+    for element in fetched.header.elements:
+        if element[0] == _MODALITY and isinstance(raw := element[2], bytes):
             return raw.decode("latin-1").strip(" \0") or None
     return None

@@ -1,6 +1,6 @@
 """Reads one object's header from a store: a first window, then the ranges that the parser needs."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, NamedTuple, TypeAlias
@@ -34,8 +34,7 @@ class Windows:
 _DEFAULT_WINDOWS: Final = Windows()
 
 
-@dataclass(frozen=True, slots=True)
-class FetchedHeader:
+class FetchedHeader(NamedTuple):
     """A complete header, the copy of the object it was read from, and the object's size and ETag."""
 
     ref: ObjectRef
@@ -116,16 +115,20 @@ class HeaderFetcher:
         self.predictor.learn(traits, needs)
         return fetched
 
-    async def _from_copies(
+    def _from_copies(
+        self, copies: Sequence[ObjectRef], prediction: _Prediction, cost: RequestCost
+    ) -> Awaitable[_Fetched]:
+        if self.copy_reader is None:
+            return self._from_first(copies, prediction, cost)
+        return self.copy_reader.read(copies, partial(self._fetch_unchanged, prediction, cost))
+
+    async def _from_first(
         self, copies: Sequence[ObjectRef], prediction: _Prediction, cost: RequestCost
     ) -> _Fetched:
-        read = partial(self._fetch_unchanged, prediction, cost)
-        if self.copy_reader is not None:
-            return await self.copy_reader.read(copies, read)
         errors: list[StoreError] = []
         for ref in copies:
             try:
-                return await read(self.store, ref)
+                return await self._fetch_unchanged(prediction, cost, self.store, ref)
             except StoreError as error:
                 errors.append(error)  # try the next copy
         raise first_informative(errors)
@@ -147,8 +150,7 @@ class HeaderFetcher:
         self, store: Store, ref: ObjectRef, prediction: _Prediction, cost: RequestCost
     ) -> _Fetched:
         windows, cache = prediction
-        read = partial(read_range, store, ref, cost)
-        first = await read(ByteRange(0, windows[0]), None)
+        first = await read_range(store, ref, cost, ByteRange(0, windows[0]), None)
         parser = HeaderParser(first.size, max_header_bytes=self.max_header_bytes, cache=cache)
         step, fed = parser.feed(first.data), len(first.data)
         read_ahead, next_window = self.windows.read_ahead_bytes, 1
@@ -159,7 +161,7 @@ class HeaderFetcher:
                 next_window += 1
             stop = step.stop if step.last else max(step.stop, step.start + ahead)
             wanted = ByteRange(step.start, min(stop, first.size))
-            response = await read(wanted, first.etag)
+            response = await read_range(store, ref, cost, wanted, first.etag)
             check_unchanged(ref, wanted.start, first.size, response)
             step, fed = parser.feed(response.data), wanted.start + len(response.data)
             read_ahead = min(2 * read_ahead, self.windows.longest_bytes)

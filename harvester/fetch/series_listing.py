@@ -30,7 +30,7 @@ class ListedSeries:
         """The copies of one of the objects: the listed one, then those of the other providers."""
         ref = listed.ref
         others = [prefix for prefix in self.series.prefixes if not _is_under(ref, prefix)]
-        return (ref, *(replace(ref, bucket=other.bucket, scheme=other.scheme) for other in others))
+        return (ref, *[ObjectRef(other.bucket, ref.key, other.scheme) for other in others])
 
 
 def _is_under(ref: ObjectRef, prefix: ObjectRef) -> bool:

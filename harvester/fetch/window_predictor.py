@@ -10,7 +10,7 @@ A header around a long binary value is read in several windows; each of them is 
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import anyio
 
@@ -26,8 +26,7 @@ _LONGEST_GUESS: Final = 256 << 10  # bytes of the first window of an unknown ser
 _FIRST_MARGIN: Final = 1.3  # a second request costs more than some bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectTraits:
+class ObjectTraits(NamedTuple):
     """What is known of an object before it is read: its series, modality and size in bytes."""
 
     series: str

@@ -73,7 +73,9 @@ class CopyReader:
         self._patient = patient
         self._reported: set[tuple[str, str]] = set()
 
-    async def read(self, copies: Sequence[ObjectRef], read: Callable[[Store, ObjectRef], Awaitable[T]]) -> T:
+    def read(
+        self, copies: Sequence[ObjectRef], read: Callable[[Store, ObjectRef], Awaitable[T]]
+    ) -> Awaitable[T]:
         """Read one object.
 
         Args:
@@ -83,9 +85,14 @@ class CopyReader:
         Raises:
             StoreError: No copy could be read; it is the first one's error that is not "not found".
         """
+        if len(copies) == 1:
+            return read(self._patient, copies[0])
+        return self._read_first(copies, read)
+
+    async def _read_first(
+        self, copies: Sequence[ObjectRef], read: Callable[[Store, ObjectRef], Awaitable[T]]
+    ) -> T:
         ordered = self._order.order(copies)
-        if len(ordered) == 1:
-            return await read(self._patient, ordered[0])
         errors: dict[ObjectRef, StoreError] = {}
         for store in (self._fail_fast, self._patient):
             for ref in ordered:
