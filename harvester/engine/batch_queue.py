@@ -39,12 +39,18 @@ class BatchQueue(Generic[T]):
         self._ended = True
         self._wake()
 
-    async def take(self) -> T | None:
-        """The next item; None after the last one."""
+    async def wait(self) -> bool:
+        """Wait for an item; False after the last one."""
         while not self._waiting:
             if self._ended:
-                return None
+                return False
             await self._filled.wait()
+        return True
+
+    def take(self) -> T | None:
+        """The next item; None if there is none now."""
+        if not self._waiting:
+            return None
         if len(self._waiting) == self._ahead + 1:
             self._emptied.set()
         return self._waiting.popleft()

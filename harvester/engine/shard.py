@@ -105,7 +105,7 @@ class ShardHarvest:
         fetcher: Reads headers.
         writer: Writes the parts and the commit.
         progress: Updated during the harvest; at the end it counts what was committed and all requests.
-        concurrency: How many objects are read at the same time.
+        readers: Bounds how many objects the process reads at the same time, in all of its shards.
         options: See `HarvestOptions`.
     """
 
@@ -113,7 +113,7 @@ class ShardHarvest:
     fetcher: HeaderFetcher
     writer: ShardWriter
     progress: CrawlProgress
-    concurrency: int
+    readers: anyio.Semaphore
     options: HarvestOptions = _DEFAULT_OPTIONS
     _rows: dict[Partition, RowBuffer] = field(default_factory=dict)
     _replaced: list[tuple[Partition, RowBuffer]] = field(default_factory=list)
@@ -194,15 +194,16 @@ class ShardHarvest:
         self.progress.series -= len(self._unread.keys() - committed.keys())
 
     async def _read_all(self) -> None:
-        queue: BatchQueue[_QueueItem] = BatchQueue(self.concurrency)
+        concurrency = self.readers.max_value or 1
+        queue: BatchQueue[_QueueItem] = BatchQueue(concurrency)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._list_all, queue)
-            for _ in range(self.concurrency):
+            tasks.start_soon(self._list_all, queue, max(1, concurrency // 4))
+            for _ in range(concurrency):
                 tasks.start_soon(self._read_from, queue)
 
-    async def _list_all(self, queue: BatchQueue[_QueueItem]) -> None:
+    async def _list_all(self, queue: BatchQueue[_QueueItem], at_once: int) -> None:
         """List the series, a few at a time, and queue their objects."""
-        limiter = anyio.CapacityLimiter(max(1, self.concurrency // 4))
+        limiter = anyio.CapacityLimiter(at_once)
         # Reading series one after another reuses predicted windows and leaves few half-read series on a stop.
         turn = anyio.Lock()
 
@@ -259,10 +260,23 @@ class ShardHarvest:
                 self.writer.write_instances(rows, partition)
 
     async def _read_from(self, queue: BatchQueue[_QueueItem]) -> None:
-        while (item := await queue.take()) is not None:
-            await self._read(*item)
+        while await queue.wait():
+            await self.readers.acquire()
+            is_counted = True
+            try:
+                while is_counted and (item := queue.take()) is not None:
+                    listed_series, listed = item
+                    series = listed_series.series
+                    traits = ObjectTraits(series.key, series.modality, listed.size)
+                    if self.fetcher.must_wait(traits):  # meanwhile another object is read
+                        self.readers.release()
+                        is_counted = False
+                    await self._read(listed_series, listed, traits)
+            finally:
+                if is_counted:
+                    self.readers.release()
 
-    async def _read(self, listed_series: ListedSeries, listed: ListedObject) -> None:
+    async def _read(self, listed_series: ListedSeries, listed: ListedObject, traits: ObjectTraits) -> None:
         cost = RequestCost()
         series = listed_series.series
         if self.options.given_up and listed.ref.url in self.options.given_up:
@@ -270,7 +284,6 @@ class ShardHarvest:
             self._unread[series.key] -= 1
             return
         try:
-            traits = ObjectTraits(series.key, series.modality, listed.size)
             fetched = await self.fetcher.fetch(listed_series.copies(listed), cost, traits)
             frames = self.options.frames
             index = None if frames is None else await frames.find(fetched, cost)

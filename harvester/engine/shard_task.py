@@ -87,6 +87,7 @@ class TaskRunner:
     store: OpenedStore
     dataset: Dataset
     fetcher: HeaderFetcher
+    readers: anyio.Semaphore
     _running: list[ShardHarvest] = field(default_factory=list)
     _stop_seconds: float | None = None
 
@@ -135,8 +136,7 @@ class TaskRunner:
             reusable=reusable,
         )
         self.store.expect(ref for series in shard.series for ref in series.locations)
-        concurrency = self.settings.limits.concurrency
-        harvest = ShardHarvest(shard, self.fetcher, writer, progress, concurrency, options)
+        harvest = ShardHarvest(shard, self.fetcher, writer, progress, self.readers, options)
         if self._stop_seconds is not None:
             harvest.stop(self._stop_seconds)
         self._running.append(harvest)
@@ -191,7 +191,9 @@ async def open_task_runner(settings: WorkerSettings) -> AsyncIterator[TaskRunner
             predictor=WindowPredictor(limits.first_window_bytes),
             copy_reader=store.copy_reader(settings.replica_schemes),
         )
-        yield TaskRunner(settings, store, Dataset.open(settings.dataset, token=settings.token), fetcher)
+        dataset = Dataset.open(settings.dataset, token=settings.token)
+        readers = anyio.Semaphore(limits.concurrency, max_value=limits.concurrency, fast_acquire=True)
+        yield TaskRunner(settings, store, dataset, fetcher, readers)
 
 
 def collect_garbage_rarely() -> None:

@@ -88,6 +88,10 @@ class HeaderFetcher:
     predictor: WindowPredictor | None = None
     copy_reader: CopyReader | None = None
 
+    def must_wait(self, traits: ObjectTraits) -> bool:
+        """Whether `fetch` waits for the first instance of the same series before it reads this one."""
+        return self.predictor is not None and self.predictor.must_wait(traits)
+
     async def fetch(
         self, copies: Sequence[ObjectRef], cost: RequestCost, traits: ObjectTraits | None = None
     ) -> FetchedHeader:

@@ -80,7 +80,7 @@ class WindowPredictor:
             if len(self._series) > _SERIES:
                 self._series.popitem(last=False)
             return self._guessed(traits)
-        if not series.needs and not self._is_trusted(traits.modality):
+        if self.must_wait(traits):
             await series.measured.wait()
         if not series.needs:
             return self._guessed(traits)
@@ -90,6 +90,13 @@ class WindowPredictor:
         return tuple(
             _with_margin(max(needs[place] for needs in series.needs if place < len(needs)))
             for place in range(count)
+        )
+
+    def must_wait(self, traits: ObjectTraits) -> bool:
+        """Whether `windows` waits for the first instance of the series."""
+        series = self._series.get(traits.series)
+        return not (
+            series is None or series.needs or series.measured.is_set() or self._is_trusted(traits.modality)
         )
 
     def learn(self, traits: ObjectTraits, needs: Sequence[int]) -> None:

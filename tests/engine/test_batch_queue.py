@@ -7,8 +7,9 @@ from harvester.engine.batch_queue import BatchQueue
 
 
 async def read(found: BatchQueue[int], taken: list[int]) -> None:
-    while (one := await found.take()) is not None:
-        taken.append(one)
+    while await found.wait():
+        if (one := found.take()) is not None:
+            taken.append(one)
         await anyio.lowlevel.checkpoint()
 
 
@@ -45,9 +46,9 @@ def test_a_batch_waits_until_few_of_the_last_are_left() -> None:
             for expected in (1, 2, 3):
                 await anyio.wait_all_tasks_blocked()
                 assert not done.is_set()
-                assert await found.take() == expected
+                assert found.take() == expected
             await done.wait()
-        assert [await found.take() for _ in range(3)] == [4, 5, 6]
+        assert [found.take() for _ in range(4)] == [4, 5, 6, None]
 
     anyio.run(run)
 
@@ -61,7 +62,7 @@ def test_who_waits_when_it_ends_gets_nothing() -> None:
             tasks.start_soon(read, found, taken)
             await anyio.wait_all_tasks_blocked()
             found.end()
-        assert await found.take() is None
+        assert not await found.wait()
 
     anyio.run(run)
     assert taken == []

@@ -26,6 +26,10 @@ from harvester.fetch.headers import HeaderFetcher
 from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse, Series, Shard
 
 
+def readers(number: int) -> anyio.Semaphore:
+    return anyio.Semaphore(number, max_value=number)
+
+
 def dicom(number: int, modality: bytes = b"CT") -> bytes:
     uid = element(0x00080018, "UI", b"1.2.%04d" % number)
     return part10(uid, element(0x00080060, "CS", modality), element(0x7FE00010, "OW", bytes(100)))
@@ -45,7 +49,7 @@ class Harvested:
         self.progress = CrawlProgress()
         writer = self.dataset.shard_writer(hex_name("crawl"), hex_name("shard"))
         self.work = ShardHarvest(
-            Shard("shard", series), HeaderFetcher(store), writer, self.progress, concurrency
+            Shard("shard", series), HeaderFetcher(store), writer, self.progress, readers(concurrency)
         )
         anyio.run(self.work.run)
 
@@ -114,7 +118,7 @@ def test_a_header_that_is_too_much_beside_others_is_a_row_of_another_part(
     series = named_series("s", [dicom(number) for number in range(7)], store, modality="CT")
     dataset = Dataset.create(tmp_path / "dataset")
     writer = dataset.shard_writer(hex_name("crawl"), hex_name("shard"))
-    work = ShardHarvest(Shard("shard", (series,)), HeaderFetcher(store), writer, CrawlProgress(), 4)
+    work = ShardHarvest(Shard("shard", (series,)), HeaderFetcher(store), writer, CrawlProgress(), readers(4))
     anyio.run(work.run)
     assert sorted(part.rows for part in dataset.parts("instances")) == [1, 2, 2, 2]
     assert not dataset.parts("failures")
@@ -181,7 +185,7 @@ def test_what_is_interrupted_while_a_part_is_written_leaves_nothing_that_counts(
             HeaderFetcher(store),
             dataset.shard_writer(hex_name("c"), hex_name("s")),
             CrawlProgress(),
-            4,
+            readers(4),
         )
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(shard.run)
@@ -246,7 +250,7 @@ def stopped_harvest(folder: Path, store: HeldStore, *series: Series) -> tuple[Ha
     harvested.progress = CrawlProgress()
     writer = harvested.dataset.shard_writer(hex_name("crawl"), hex_name("shard"))
     harvested.work = ShardHarvest(
-        Shard("shard", series), HeaderFetcher(store), writer, harvested.progress, concurrency=8
+        Shard("shard", series), HeaderFetcher(store), writer, harvested.progress, readers(8)
     )
     outcomes = []
 
@@ -308,9 +312,8 @@ def test_objects_that_are_given_up_are_not_read(tmp_path: Path) -> None:
     dataset = Dataset.create(tmp_path / "dataset")
     options = HarvestOptions(given_up=frozenset({"s3://b/s/0000.dcm"}))
     writer = dataset.shard_writer(hex_name("c"), hex_name("s"))
-    anyio.run(
-        ShardHarvest(Shard("s", (series,)), HeaderFetcher(store), writer, CrawlProgress(), 4, options).run
-    )
+    fetcher, shard = HeaderFetcher(store), Shard("s", (series,))
+    anyio.run(ShardHarvest(shard, fetcher, writer, CrawlProgress(), readers(4), options).run)
     assert [ref.key for ref, _ in store.ranges] == ["s/0001.dcm"]
     (commit,) = dataset.commits()
     assert commit.counts == {"s": (1, 1)}
@@ -330,7 +333,7 @@ def test_a_trial_leaves_nothing(tmp_path: Path) -> None:
 
     with patch.object(ShardWriter, "write_instances", note):
         harvest = ShardHarvest(
-            Shard("s", (series,)), HeaderFetcher(store), writer, CrawlProgress(), 4, options
+            Shard("s", (series,)), HeaderFetcher(store), writer, CrawlProgress(), readers(4), options
         )
         assert anyio.run(harvest.run) == ShardResult(0)
     assert [part.rows for part in written] == [2]
