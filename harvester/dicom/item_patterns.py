@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from harvester.dicom.dictionary import is_private_creator
 from harvester.dicom.element import Items, Layout, RawElement, Run
 
-MIN_ITEMS: Final = 4  # a shorter sequence ends before a pattern could pay
+MIN_ITEMS: Final = 8  # a shorter sequence ends before a pattern could pay
 _MAX_PATTERNS: Final = 16  # tried for one item
 _MAX_MISSES: Final = 4096  # more than items that matched
 _MAX_LEARNT: Final = 256  # in one header: where hardly anything repeats, learning costs more than walking
