@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -17,20 +17,23 @@ import pyarrow.parquet as pq
 
 from harvester.audits.cohort import EXPECTED, Cohort, read_cohort
 from harvester.audits.config import AuditConfig
+from harvester.audits.conformance.standard import type_1_attributes
 from harvester.audits.findings import MAX_FINDINGS, Finding, FindingsWriter, RuleOutcome, findings_file
-from harvester.audits.rules.base import STANDARD_COLUMNS, AuditContext, Rule
+from harvester.audits.rules.base import AuditContext, AuditDatabase, Rule
 from harvester.audits.rules.completeness import FOUND_SERIES, ExpectationRule
-from harvester.audits.rules.conformance import Conformance
 from harvester.audits.rules.encoding import DualPersonality
+from harvester.audits.rules.instances import CasesRule
 from harvester.audits.rules.selection import check_selections
-from harvester.audits.rules.sql import SqlRule, in_standard_columns
+from harvester.audits.rules.sql import SqlRule
+from harvester.audits.rules.values import RequiredAttributes
+from harvester.audits.survey import Survey, survey
 from harvester.audits.tiff_directories import DIRECTORIES, read_directories
 from harvester.audits.vocabulary import SEVERITIES
 from harvester.dataset import Dataset
 from harvester.dataset.paths import PRIVATE
 from harvester.dataset.runs import read_runs
 from harvester.errors import ConfigError, QueryError
-from harvester.query import DatabaseOptions, attributes_in, open_dataset, run_query
+from harvester.query import DatabaseOptions, open_dataset, run_query
 
 AUDITS: Final = f"{PRIVATE}/audits"
 FINDINGS: Final = "findings.parquet"
@@ -138,9 +141,10 @@ def run_audit(config: AuditConfig, on_rule: Callable[[str], None] = lambda _: No
     ):
         if cohort.expected_known and any(isinstance(rule, ExpectationRule) for rule in config.rules):
             connection.execute(f"CREATE TABLE found_series AS {FOUND_SERIES}")
-        runner = _RuleRunner(connection, writer, config.settings.examples, config.settings.memory)
-        size = runner.cohort_size()
         check_selections(connection, config.rules)
+        database = AuditDatabase(connection, config.settings.memory, _survey(connection, config.rules))
+        runner = _RuleRunner(database, writer, config.settings.examples)
+        size = runner.cohort_size()
         outcomes = []
         for rule in config.rules:
             on_rule(rule.label)
@@ -215,10 +219,9 @@ def check_rules(config: AuditConfig) -> None:
 class _RuleRunner:
     """Runs rules over one open dataset."""
 
-    connection: duckdb.DuckDBPyConnection
+    database: AuditDatabase
     writer: FindingsWriter
     examples: int
-    memory: str
     _counts: dict[str, int] = field(default_factory=dict)
 
     def cohort_size(self) -> CohortSize:
@@ -228,7 +231,7 @@ class _RuleRunner:
                    count(DISTINCT COALESCE(SeriesInstanceUID, instance_url)) AS series,
                    count(*) AS instances, COALESCE(sum(instance_size), 0)::BIGINT AS bytes
             FROM instances"""
-        (row,) = _rows(self.connection, sql, "the cohort")
+        (row,) = _rows(self.database.connection, sql, "the cohort")
         return CohortSize(**row)
 
     def run(self, rule: Rule) -> RuleOutcome:
@@ -239,9 +242,11 @@ class _RuleRunner:
         """
         start = time.monotonic()
         try:
-            outcome = self._find(rule, self._batches(rule))
+            outcome = self._find(rule, rule.batches(self.database))
+            checked = rule.surveyed(self.database.survey)
             sql = rule.checked()
-            checked = None if sql is None else self._count(sql, _own_attributes(rule, sql))
+            if checked is None and sql is not None:
+                checked = self._count(sql, rule.own_attributes(sql))
         except QueryError as error:
             raise QueryError(f"rule {rule.label}: {error}") from error
         nothing = checked == 0 and not outcome.violations
@@ -252,16 +257,6 @@ class _RuleRunner:
             skipped=rule.nothing_checked() if nothing else None,
             level=rule.severity_of(outcome.violations, checked),
         )
-
-    def _batches(self, rule: Rule) -> Iterator[pa.RecordBatch]:
-        if isinstance(rule, Conformance):
-            return rule.batches(self.connection, self.memory)
-        query = rule.query()
-        if isinstance(rule, SqlRule):
-            query = in_standard_columns(rule.sql, run_query(self.connection, rule.sql).columns)
-        sql = f"SELECT {', '.join(STANDARD_COLUMNS)} FROM ({query}) AS found"
-        ordered = f"{sql} ORDER BY instances DESC, subject, problem"
-        return run_query(self.connection, ordered, attributes=_own_attributes(rule, query)).batches()
 
     def _find(self, rule: Rule, batches: Iterator[pa.RecordBatch]) -> RuleOutcome:
         examples: pa.Table | None = None
@@ -281,7 +276,7 @@ class _RuleRunner:
 
     def _count(self, sql: str, attributes: AbstractSet[str]) -> int:
         if sql not in self._counts:
-            row = next(_rows(self.connection, sql, "how much was checked", attributes), {})
+            row = next(_rows(self.database.connection, sql, "how much was checked", attributes), {})
             try:
                 (self._counts[sql],) = (int(value or 0) for value in row.values())
             except ValueError:
@@ -289,11 +284,13 @@ class _RuleRunner:
         return self._counts[sql]
 
 
-def _own_attributes(rule: Rule, sql: str) -> AbstractSet[str]:
-    """The attributes that the SQL of a built-in rule names by itself; what a user wrote is checked."""
-    if isinstance(rule, SqlRule):
-        return frozenset()
-    return attributes_in(sql) - attributes_in(rule.where or "")
+def _survey(connection: duckdb.DuckDBPyConnection, rules: Iterable[Rule]) -> Survey:
+    """One scan for all rules that can share one."""
+    checks = [check for rule in rules if isinstance(rule, CasesRule) and (check := rule.check()) is not None]
+    by_class = any(isinstance(rule, RequiredAttributes) for rule in rules)
+    if not checks and not by_class:
+        return Survey()
+    return survey(connection, checks, frozenset(type_1_attributes() if by_class else ()))
 
 
 def _rows(

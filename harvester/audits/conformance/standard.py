@@ -3,7 +3,7 @@
 import gzip
 import json
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, Final
 
@@ -176,14 +176,13 @@ def strongest(requirements: list[Requirement]) -> Requirement:
 
 
 @lru_cache(maxsize=1)
-def type_1_attributes() -> dict[tuple[str, ...], tuple[str, ...]]:
-    """The top-level attributes of Type 1 of all IODs that have a column, by SOP classes."""
-    classes: dict[str, list[str]] = {}
-    for uid, name in tables()["classes"].items():
-        classes.setdefault(name, []).append(uid)
+def type_1_attributes() -> dict[str, tuple[str, ...]]:
+    """The top-level attributes of Type 1 that have a column, by SOP class; without classes that have none."""
     known = attributes_by_keyword()
-    return {
-        tuple(uids): tuple(
+
+    @cache
+    def of_iod(name: str) -> tuple[str, ...]:
+        return tuple(
             attribute.keyword
             for attribute in iod(name).attributes.values()
             if any(one.type == "1" and one.usage == "M" for one in attribute.requirements)
@@ -193,5 +192,5 @@ def type_1_attributes() -> dict[tuple[str, ...], tuple[str, ...]]:
             # Macros of content items apply by Value Type (PS3.3 C.17.3).
             and not any(one.module == "sr-document-content" for one in attribute.requirements)
         )
-        for name, uids in classes.items()
-    }
+
+    return {uid: names for uid, name in tables()["classes"].items() if (names := of_iod(name))}

@@ -1,10 +1,12 @@
 """The base classes of rules: their parameters, and the SQL query that finds violations."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, Literal, Self
 
+import duckdb
+import pyarrow as pa
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -16,8 +18,10 @@ from pydantic import (
 )
 
 from harvester.audits.rules.threshold import Threshold
+from harvester.audits.survey import Survey
 from harvester.audits.vocabulary import Severity, attribute_of, uid_of
 from harvester.catalog.database import identifier, literal
+from harvester.query import attributes_in, run_query
 
 Unit = Literal["instance", "series", "study", "object", "row"]
 
@@ -59,6 +63,32 @@ class AuditContext:
 
     expected_known: bool = False
     unread_directories: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditDatabase:
+    """The open dataset that rules query.
+
+    Attributes:
+        connection: The dataset.
+        memory: Its memory limit.
+        survey: Which instances there are, and where some violate rules.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    memory: str
+    survey: Survey
+
+    def findings(self, query: str, attributes: Iterable[str] = ()) -> Iterator[pa.RecordBatch]:
+        """Run a query that returns `STANDARD_COLUMNS`; findings with the most instances come first.
+
+        Args:
+            query: The query.
+            attributes: Keywords of columns that it reads, NULL where the dataset lacks them.
+        """
+        sql = f"""SELECT {", ".join(STANDARD_COLUMNS)} FROM ({query}) AS found
+                  ORDER BY instances DESC, subject, problem"""
+        return run_query(self.connection, sql, attributes=attributes).batches()
 
 
 class Rule(BaseModel, ABC):
@@ -127,8 +157,17 @@ class Rule(BaseModel, ABC):
         return f"{text} ({'; '.join(limits)})" if limits else text
 
     @abstractmethod
-    def query(self) -> str:
-        """The query that returns violations, in `STANDARD_COLUMNS`."""
+    def batches(self, database: AuditDatabase) -> Iterator[pa.RecordBatch]:
+        """The violations, in `STANDARD_COLUMNS`."""
+
+    def surveyed(self, survey: Survey) -> int | None:
+        """How many were checked, if the survey of all instances counted them."""
+        del survey
+        return None
+
+    def own_attributes(self, sql: str) -> set[str]:
+        """The attributes that SQL of the rule names by itself; what a user wrote is checked."""
+        return attributes_in(sql) - attributes_in(self.where or "")
 
     def checked(self) -> str | None:
         """The query that counts what was checked, in the rule's unit; None if that is unknown."""
@@ -169,48 +208,17 @@ class Rule(BaseModel, ABC):
         return " AND ".join(f"({one})" for one in both) or "true"
 
 
-class InstanceRule(Rule):
-    """A rule on single instances: one SQL expression gives the problem, NULL if there is none."""
+class QueryRule(Rule):
+    """A rule that is one SQL query."""
 
     @abstractmethod
-    def problem(self) -> str:
-        """The SQL expression of the problem; its text must not differ between instances of one problem."""
-
-    def shared_values(self) -> Mapping[str, str]:
-        """Values that instances of a series usually share, by name, for a problem that is slow to compute.
-
-        The problem is computed once per combination of these values. Empty: once per instance.
-        """
-        return {}
-
     def query(self) -> str:
-        """The series that have instances with a problem; an instance without a series is its own."""
-        return f"""
-            SELECT COALESCE(SeriesInstanceUID, instance_url) AS subject, problem,
-                   min(SeriesInstanceUID) AS SeriesInstanceUID,
-                   min(collection_id) AS collection_id, min(Modality) AS Modality,
-                   min(instance_url) AS instance_url, sum(alike)::BIGINT AS instances,
-                   {shown(self.columns, "instance_url")} AS shown
-            FROM (SELECT *, {self.problem()} AS problem FROM ({self._instances()}))
-            WHERE problem IS NOT NULL GROUP BY COALESCE(SeriesInstanceUID, instance_url), problem"""
+        """The query that returns violations, in `STANDARD_COLUMNS`."""
 
-    def _instances(self) -> str:
-        shared = self.shared_values()
-        if not shared:
-            return f"SELECT *, 1 AS alike FROM instances WHERE {self.scope()}"
-        values = ", ".join(
-            [
-                *(f"any_value({sql}) AS {identifier(name)}" for name, sql in shared.items()),
-                *(f"arg_min({name}, instance_url) AS {name}" for name in self.columns if name not in shared),
-            ]
-        )
-        # Grouped by one hash: lists as keys take three times as long.
-        return f"""
-            SELECT SeriesInstanceUID, collection_id, Modality, {values},
-                   min(instance_url) AS instance_url, count(*) AS alike
-            FROM instances WHERE {self.scope()}
-            GROUP BY SeriesInstanceUID, CASE WHEN SeriesInstanceUID IS NULL THEN instances.instance_url END,
-                     collection_id, Modality, hash({", ".join(shared.values())})"""
+    def batches(self, database: AuditDatabase) -> Iterator[pa.RecordBatch]:
+        """The rows of the query."""
+        query = self.query()
+        return database.findings(query, self.own_attributes(query))
 
 
 def shown(columns: Iterable[str], first_by: str) -> str:
@@ -242,5 +250,10 @@ def joined(cases: Iterable[tuple[str, str]], separator: str = "; ") -> str:
         cases: Pairs of a condition and an SQL expression of a text.
         separator: Stands between the texts.
     """
+    return f"nullif({concatenated(cases, separator)}, '')"
+
+
+def concatenated(cases: Iterable[tuple[str, str]], separator: str = "; ") -> str:
+    """As `joined`, but an empty text if no condition holds: quicker where one always does."""
     whens = ", ".join(f"CASE WHEN {condition} THEN {text} END" for condition, text in cases)
-    return f"nullif(concat_ws({literal(separator)}, {whens}), '')"
+    return f"concat_ws({literal(separator)}, {whens})"

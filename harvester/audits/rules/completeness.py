@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Final
 
-from harvester.audits.rules.base import AuditContext, Rule, Texts, Unit, conditions, shown
+from harvester.audits.rules.base import AuditContext, QueryRule, Texts, Unit, conditions, shown
 from harvester.audits.vocabulary import Severity
 
 FOUND_SERIES: Final = """
@@ -25,7 +25,7 @@ _COMPARED: Final = """
     )"""
 
 
-class UniqueInstances(Rule):
+class UniqueInstances(QueryRule):
     """No SOP Instance UID occurs more than once: it identifies one instance globally (PS3.5 9)."""
 
     kind: ClassVar[str] = "unique_instances"
@@ -46,7 +46,7 @@ class UniqueInstances(Rule):
             GROUP BY SOPInstanceUID HAVING count(*) > 1"""
 
 
-class ExpectationRule(Rule):
+class ExpectationRule(QueryRule):
     """A rule that compares the dataset with the series that a catalog or a plan lists."""
 
     def skip_reason(self, context: AuditContext) -> str | None:
@@ -141,7 +141,7 @@ class CompleteStudies(ExpectationRule):
         return f"SELECT count(DISTINCT StudyInstanceUID) FROM expected_series WHERE {self._condition()}"
 
 
-class Failures(Rule):
+class Failures(QueryRule):
     """Every object could be harvested: `failures` is empty.
 
     `reasons` lists the failure reasons that count; without it all do.

@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
 
-import duckdb
 import pyarrow as pa
 
 from harvester.audits.conformance.check import series_findings
 from harvester.audits.conformance.options import conformance_options
-from harvester.audits.rules.base import STANDARD_COLUMNS, Rule, Texts
+from harvester.audits.rules.base import STANDARD_COLUMNS, AuditDatabase, Rule, Texts
 from harvester.audits.vocabulary import Severity
 
 
@@ -34,17 +33,8 @@ class Conformance(Rule):
     private: bool = True
     extended: bool = False
 
-    def query(self) -> str:
-        """Not one query: `batches` returns the findings."""
-        raise NotImplementedError
-
-    def batches(self, connection: duckdb.DuckDBPyConnection, memory: str) -> Iterator[pa.RecordBatch]:
-        """The findings in `STANDARD_COLUMNS`.
-
-        Args:
-            connection: The open dataset.
-            memory: Memory limit of the database.
-        """
+    def batches(self, database: AuditDatabase) -> Iterator[pa.RecordBatch]:
+        """The findings in `STANDARD_COLUMNS`."""
         options = conformance_options(
             iods=self.iods,
             types=self.types,
@@ -55,8 +45,8 @@ class Conformance(Rule):
             extended=self.extended,
             where=self.scope(),
         )
-        options = replace(options, memory=memory)
-        for batch in series_findings(connection, options):
+        options = replace(options, memory=database.memory)
+        for batch in series_findings(database.connection, options):
             columns = {
                 **{name: batch.column(name) for name in batch.schema.names},
                 "shown": pa.nulls(batch.num_rows, pa.string()),

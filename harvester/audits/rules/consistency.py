@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import ClassVar, Final
 
-from harvester.audits.rules.base import Keywords, Rule, Unit, joined
+from harvester.audits.rules.base import Keywords, QueryRule, Unit, joined
 from harvester.audits.vocabulary import Severity
 from harvester.catalog.database import identifier, literal
 
@@ -15,7 +15,7 @@ SHARED: Final[Mapping[str, tuple[str, ...]]] = {
 """The attributes that the instances of a series must share, by the instances they apply to."""
 
 
-class ConsistentSeries(Rule):
+class ConsistentSeries(QueryRule):
     """The instances of a series have the same patient, study, modality, frame of reference and size.
 
     `attributes` are keywords. The default is patient, study and modality of all series, and frame of

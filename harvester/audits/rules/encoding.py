@@ -4,7 +4,8 @@ from typing import ClassVar, Final, Literal
 
 from pydantic import Field, field_validator
 
-from harvester.audits.rules.base import AuditContext, InstanceRule, Rule, Texts, joined
+from harvester.audits.rules.base import AuditContext, QueryRule, Texts, joined
+from harvester.audits.rules.instances import CasesRule
 from harvester.audits.vocabulary import Severity, uid_of, uids
 from harvester.catalog.database import literal
 
@@ -19,7 +20,7 @@ _TABLES: Final[dict[Table, str]] = {
 }
 
 
-class OffsetTable(InstanceRule):
+class OffsetTable(CasesRule):
     """A compressed multi-frame object has an offset table, so that one frame can be read without the others.
 
     `accept` lists what is sufficient: `extended`, `basic` (PS3.5 A.4), and `tiff`, the TIFF directory of a
@@ -45,14 +46,14 @@ class OffsetTable(InstanceRule):
             f"AND NOT COALESCE(regexp_matches(TransferSyntaxUID, {_VIDEO}), false)"
         )
 
-    def problem(self) -> str:
+    def cases(self) -> list[tuple[str, str]]:
         """No accepted table; whether there is a TIFF directory."""
         accepted = " OR ".join(f"COALESCE({_TABLES[one]}, false)" for one in self.accept)
         text = "'no offset table' || CASE preamble WHEN 'tiff' THEN ', but a TIFF directory' ELSE '' END"
-        return f"CASE WHEN NOT ({accepted}) THEN {text} END"
+        return [(f"NOT ({accepted})", text)]
 
 
-class TransferSyntax(InstanceRule):
+class TransferSyntax(CasesRule):
     """Every object has an allowed transfer syntax.
 
     `allowed` lists UIDs or their keywords (`JPEGBaseline8Bit`, `RLELossless`). The default is all that
@@ -70,21 +71,19 @@ class TransferSyntax(InstanceRule):
     def _check_allowed(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(uid_of(one, "Transfer Syntax") for one in value)
 
-    def problem(self) -> str:
+    def cases(self) -> list[tuple[str, str]]:
         """The transfer syntax that is not allowed."""
         allowed = self.allowed or tuple(uids("Transfer Syntax", retired=False).values())
         listed = ", ".join(map(literal, allowed))
         names = ", ".join(f"{literal(uid)}: {literal(name)}" for name, uid in uids("Transfer Syntax").items())
         named = f"MAP {{{names}}}[TransferSyntaxUID]"
-        return joined(
-            [
-                ("TransferSyntaxUID IS NULL", "'missing'"),
-                (
-                    f"TransferSyntaxUID NOT IN ({listed})",
-                    f"left(TransferSyntaxUID, 64) || COALESCE(' (' || {named} || ')', '')",
-                ),
-            ]
-        )
+        return [
+            ("TransferSyntaxUID IS NULL", "'missing'"),
+            (
+                f"TransferSyntaxUID NOT IN ({listed})",
+                f"left(TransferSyntaxUID, 64) || COALESCE(' (' || {named} || ')', '')",
+            ),
+        ]
 
 
 # Compression codes of TIFF 6.0 and of files as in PS3.10 7.1, with the transfer syntaxes they stand for.
@@ -108,7 +107,7 @@ _COLOURS: Final = {
 }
 
 
-class DualPersonality(Rule):
+class DualPersonality(QueryRule):
     """A dual-personality file describes its pixels alike in DICOM and in TIFF (PS3.10 7.1).
 
     Width, height, tile size, bits, samples per pixel, compression and colour of a TIFF directory are

@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Final
 
-from harvester.audits.rules.base import Rule, Unit, joined
+from harvester.audits.rules.base import QueryRule, Unit, joined
 from harvester.audits.vocabulary import Severity
 from harvester.catalog.database import literal
 from harvester.query import index_query
@@ -68,7 +68,7 @@ _EXCLUDED: Final = (
 )
 
 
-class RegularVolume(Rule):
+class RegularVolume(QueryRule):
     """A CT, MR or PET series is a regular volume, by the definition of IDC (`volume_geometry_index`).
 
     One orientation, pixel spacing and image size; planes aligned, at different positions and equally

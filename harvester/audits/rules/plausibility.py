@@ -5,7 +5,8 @@ from typing import ClassVar, Final
 
 from pydantic import field_validator
 
-from harvester.audits.rules.base import InstanceRule, Keywords, joined
+from harvester.audits.rules.base import Keywords
+from harvester.audits.rules.instances import CasesRule
 from harvester.audits.vocabulary import Severity, attribute_of
 from harvester.catalog.database import identifier, literal
 
@@ -21,7 +22,7 @@ _DATES: Final = (
 _BIRTH: Final = date(1850, 1, 1)
 
 
-class PlausibleDates(InstanceRule):
+class PlausibleDates(CasesRule):
     """Dates are not in the future, not before digital imaging, and not before the birth of the patient.
 
     `attributes` are keywords of dates; the default is study, series, acquisition, content and creation.
@@ -44,7 +45,7 @@ class PlausibleDates(InstanceRule):
                 raise ValueError(f"{attribute.keyword} ({attribute.vr}) is not a date")
         return value
 
-    def problem(self) -> str:
+    def cases(self) -> list[tuple[str, str]]:
         """The implausible dates."""
         cases: list[tuple[str, str]] = []
         for name in self.attributes:
@@ -59,4 +60,4 @@ class PlausibleDates(InstanceRule):
             (f"PatientBirthDate < DATE {literal(_BIRTH.isoformat())}", "'PatientBirthDate is too long ago'"),
             ("PatientBirthDate > StudyDate", "'PatientBirthDate is after StudyDate'"),
         ]
-        return joined(cases)
+        return cases

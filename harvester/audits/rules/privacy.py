@@ -5,12 +5,13 @@ from typing import ClassVar, Final
 
 from pydantic import Field, field_validator
 
-from harvester.audits.rules.base import InstanceRule, Keywords, Texts
+from harvester.audits.rules.base import Keywords, Texts
+from harvester.audits.rules.instances import SharedValuesRule
 from harvester.audits.vocabulary import Severity, attribute_of
 from harvester.catalog.database import identifier, literal
 
 
-class PrivateElements(InstanceRule):
+class PrivateElements(SharedValuesRule):
     """Objects have no private elements except allowed ones.
 
     `allowed_creators` lists private creators whose elements are known to be safe; a private element
@@ -89,7 +90,7 @@ _IDENTIFYING: Final = (
 )
 
 
-class DeidentificationLeftovers(InstanceRule):
+class DeidentificationLeftovers(SharedValuesRule):
     """Where Patient Identity Removed is YES, no name, date or free text identifies the patient.
 
     Checked are: a Patient's Name that is neither a pseudonym nor the Patient ID; names of physicians and

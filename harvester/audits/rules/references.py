@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Final, Literal
 
-from harvester.audits.rules.base import Rule
+from harvester.audits.rules.base import QueryRule
 from harvester.audits.vocabulary import Severity
 from harvester.catalog.database import literal
 
@@ -32,7 +32,7 @@ _PLACES: Final[tuple[tuple[tuple[str, ...], str | None], ...]] = (
 )
 
 
-class ReferencedInstances(Rule):
+class ReferencedInstances(QueryRule):
     """The instances that segmentations, reports and structure sets reference are in the dataset.
 
     `elsewhere` decides on a reference to a series that the dataset does not have: `release` (the default)

@@ -1,13 +1,15 @@
 """The rule that the user writes in SQL."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import ClassVar, Final, Self
 
+import pyarrow as pa
 from pydantic import Field, model_validator
 
-from harvester.audits.rules.base import Rule, Unit
+from harvester.audits.rules.base import AuditDatabase, Rule, Unit
 from harvester.audits.vocabulary import Severity
 from harvester.catalog.database import identifier
+from harvester.query import run_query
 
 # What identifies the subject of a row, and what the dataset knows of each.
 _SUBJECTS: Final = ("SOPInstanceUID", "instance_url", "SeriesInstanceUID", "StudyInstanceUID")
@@ -47,16 +49,22 @@ class SqlRule(Rule):
         """Its description."""
         return self.description or "its SQL returns no row"
 
-    def query(self) -> str:
-        """The text itself; `in_standard_columns` adapts it once its columns are known."""
-        return self.sql
+    def batches(self, database: AuditDatabase) -> Iterator[pa.RecordBatch]:
+        """The rows of the SQL."""
+        columns = run_query(database.connection, self.sql).columns
+        return database.findings(_in_standard_columns(self.sql, columns))
+
+    def own_attributes(self, sql: str) -> set[str]:
+        """None: all of its SQL is the user's."""
+        del sql
+        return set()
 
     def checked(self) -> str | None:
         """`of`; None: unknown."""
         return self.of
 
 
-def in_standard_columns(sql: str, columns: Iterable[str]) -> str:
+def _in_standard_columns(sql: str, columns: Iterable[str]) -> str:
     """Adapt a query with the given result columns to `STANDARD_COLUMNS`."""
     columns = tuple(dict.fromkeys(columns))
     named = {column.lower(): column for column in columns}

@@ -8,7 +8,9 @@ import pyarrow as pa
 from pydantic import BeforeValidator, Field, field_validator
 
 from harvester.audits.conformance.standard import type_1_attributes
-from harvester.audits.rules.base import InstanceRule, Keywords, joined
+from harvester.audits.rules.base import AuditDatabase, Keywords, joined
+from harvester.audits.rules.instances import CasesRule, InstanceRule
+from harvester.audits.survey import Survey
 from harvester.audits.vocabulary import Severity, attribute_of
 from harvester.catalog.database import identifier, literal
 from harvester.dicom.dictionary import Attribute
@@ -53,6 +55,7 @@ PLAUSIBLE: Final[Mapping[str, tuple[float, float]]] = {
 
 
 _BITS: Final = 62
+_FREQUENT_MODALITIES: Final = 12
 
 
 def _bounds(value: object) -> object:
@@ -79,51 +82,88 @@ class RequiredAttributes(InstanceRule):
 
     attributes: Keywords = ()
 
-    def problem(self) -> str:
-        """The missing attributes."""
-        names = (
-            f"list_filter(string_split({self._required()}, ','), lambda name: list_contains(absent, name))"
-        )
-        return f"'missing: ' || nullif(array_to_string({names}, ', '), '')"
-
-    def shared_values(self) -> Mapping[str, str]:
-        """The SOP class, and which attributes are absent, as bits of integers."""
-        bits: dict[str, list[str]] = {}
-        for word, bit, name in self._places():
-            bits.setdefault(word, []).append(f"CASE WHEN {identifier(name)} IS NULL THEN {bit} ELSE 0 END")
-        return {"SOPClassUID": "SOPClassUID", **{word: " | ".join(some) for word, some in bits.items()}}
+    def batches(self, database: AuditDatabase) -> Iterator[pa.RecordBatch]:
+        """The series whose instances lack attributes."""
+        branches = [
+            self._lacking(where, classes) for where, classes in self._branches(database.survey.classes)
+        ]
+        if not branches:
+            return iter(())
+        query = self.by_series(f"SELECT * FROM ({' UNION ALL '.join(branches)}) WHERE problem IS NOT NULL")
+        return database.findings(query, self.own_attributes(query))
 
     def rule_condition(self) -> str:
         """The SOP classes whose attributes are known here."""
-        classes = [one for classes, names in type_1_attributes().items() if names for one in classes]
-        return "true" if self.attributes else f"SOPClassUID IN ({', '.join(map(literal, classes))})"
+        return "true" if self.attributes else _has_class(type_1_attributes())
 
-    def _places(self) -> Iterator[tuple[str, str, str]]:
-        """The attributes that it requires of any SOP class, each with its integer and its bit there."""
-        every = (name for names in type_1_attributes().values() for name in names)
-        for number, name in enumerate(self.attributes or dict.fromkeys(every)):
-            yield f"absent_{number // _BITS}", f"{1 << number % _BITS}::BIGINT", name
+    def surveyed(self, survey: Survey) -> int | None:
+        """How many instances have a SOP class whose attributes are known."""
+        if self.attributes or self.parameter_condition() != "true":
+            return None
+        return sum(sum(numbers.values()) for numbers in survey.classes.values())
 
-    def _instances(self) -> str:
-        """The instances with a list of what they lack: a condition for each class would take long to bind."""
-        absent = (
-            f"CASE WHEN {word} & {bit} <> 0 THEN {literal(name)} END" for word, bit, name in self._places()
-        )
-        return f"SELECT *, [{', '.join(absent)}] AS absent FROM ({super()._instances()})"
+    def _branches(
+        self, classes: Mapping[str | None, Mapping[str, int]]
+    ) -> Iterator[tuple[str, dict[str | None, tuple[str, ...]]]]:
+        """Instances that are read at once, and the attributes that each SOP class (None: any) requires.
 
-    def _required(self) -> str:
-        """The names of the attributes that an instance must have, as one text."""
+        By modality: each reads only what its SOP classes require.
+        """
         if self.attributes:
-            return literal(",".join(self.attributes))
-        cases = (
-            f"WHEN SOPClassUID IN ({', '.join(map(literal, classes))}) THEN {literal(','.join(names))}"
-            for classes, names in type_1_attributes().items()
-            if names
+            yield self.scope(), {None: self.attributes}
+            return
+        required = type_1_attributes()
+        by_number = sorted(classes, key=lambda modality: -sum(classes[modality].values()))
+        frequent = by_number[:_FREQUENT_MODALITIES]
+        for modalities in (*([one] for one in frequent), by_number[_FREQUENT_MODALITIES:]):
+            found = dict.fromkeys(uid for modality in modalities for uid in classes[modality])
+            if found:
+                condition = (
+                    f"{self.parameter_condition()} AND {_has_modality(modalities)} AND {_has_class(found)}"
+                )
+                yield condition, {uid: required[uid] for uid in found}
+
+    def _lacking(self, condition: str, required: Mapping[str | None, tuple[str, ...]]) -> str:
+        """The query that returns instances with the names of what they lack.
+
+        What is absent is kept as bits of integers, as the instances are grouped by it.
+        """
+        places = {
+            name: (f"absent_{number // _BITS}", f"{1 << number % _BITS}::BIGINT")
+            for number, name in enumerate(
+                dict.fromkeys(name for names in required.values() for name in names)
+            )
+        }
+        bits: dict[str, list[str]] = {}
+        for name, (word, bit) in places.items():
+            bits.setdefault(word, []).append(f"CASE WHEN {identifier(name)} IS NULL THEN {bit} ELSE 0 END")
+        words = {word: " | ".join(some) for word, some in bits.items()}
+        instances = self.alike({"SOPClassUID": "SOPClassUID", **words}, condition)
+
+        def lacking(names: Iterable[str]) -> str:
+            cases = ((f"{places[name][0]} & {places[name][1]} <> 0", literal(name)) for name in names)
+            return f"'missing: ' || {joined(cases, ', ')}"
+
+        problem = " ".join(
+            f"WHEN {'true' if uid is None else f'SOPClassUID = {literal(uid)}'} THEN {lacking(names)}"
+            for uid, names in required.items()
         )
-        return f"CASE {' '.join(cases)} END"
+        return f"""
+            SELECT SeriesInstanceUID, collection_id, Modality, SOPClassUID, SOPInstanceUID, instance_url,
+                   alike, CASE {problem} END AS problem
+            FROM ({instances})"""
 
 
-class AllowedValues(InstanceRule):
+def _has_class(uids: Iterable[str]) -> str:
+    return f"SOPClassUID IN ({', '.join(map(literal, uids))})"
+
+
+def _has_modality(modalities: Iterable[str | None]) -> str:
+    conditions = ("Modality IS NULL" if one is None else f"Modality = {literal(one)}" for one in modalities)
+    return f"({' OR '.join(conditions)})"
+
+
+class AllowedValues(CasesRule):
     """Attributes have allowed values only.
 
     `values` is a table of lists: `values = { PatientSex = ["M", "F"] }`. Every value of a multi-valued
@@ -157,9 +197,9 @@ class AllowedValues(InstanceRule):
             found[attribute.keyword] = allowed
         return found
 
-    def problem(self) -> str:
+    def cases(self) -> list[tuple[str, str]]:
         """The values that are not allowed."""
-        return joined(self._case(name, allowed) for name, allowed in self.values.items())
+        return [self._case(name, allowed) for name, allowed in self.values.items()]
 
     def _case(self, name: str, allowed: Iterable[Value]) -> tuple[str, str]:
         column, many = identifier(name), attribute_of(name).many
@@ -168,7 +208,7 @@ class AllowedValues(InstanceRule):
         return condition, f"'{name} = ' || {as_text(column)}"
 
 
-class ValueRanges(InstanceRule):
+class ValueRanges(CasesRule):
     """Numbers lie within a range: spacings, thicknesses, voltages, counts.
 
     `ranges` is a table of pairs in the unit of the attribute, bounds included: `ranges = { SliceThickness =
@@ -194,9 +234,9 @@ class ValueRanges(InstanceRule):
             found[attribute.keyword] = (least, most)
         return found
 
-    def problem(self) -> str:
+    def cases(self) -> list[tuple[str, str]]:
         """The values out of range."""
-        return joined(self._case(name, *bounds) for name, bounds in self.ranges.items())
+        return [self._case(name, *bounds) for name, bounds in self.ranges.items()]
 
     def _case(self, name: str, least: float, most: float) -> tuple[str, str]:
         column = identifier(name)
@@ -209,7 +249,7 @@ class ValueRanges(InstanceRule):
         return f"({' OR '.join(sides) or 'false'})", f"'{name} = ' || {as_text(column)}"
 
 
-class ValidValues(InstanceRule):
+class ValidValues(CasesRule):
     """Every value is valid for its value representation.
 
     Values that could not be converted are in `invalid_elements`: `N/A` instead of a number, a date that
@@ -221,11 +261,11 @@ class ValidValues(InstanceRule):
 
     severity: Severity = "warning"
 
-    def problem(self) -> str:
+    def cases(self) -> list[tuple[str, str]]:
         """The paths of the invalid values."""
         paths = "list_sort(list_distinct(list_transform(invalid_elements, lambda e: e.path)))"
         text = f"'invalid: ' || left(array_to_string({paths}, ', '), 200)"
-        return f"CASE WHEN len(invalid_elements) > 0 THEN {text} END"
+        return [("len(invalid_elements) > 0", text)]
 
 
 def as_text(column: str) -> str:

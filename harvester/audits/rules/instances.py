@@ -1,0 +1,103 @@
+"""The base classes of rules on single instances: how their problems become findings of series."""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+
+import pyarrow as pa
+
+from harvester.audits.rules.base import AuditDatabase, Rule, concatenated, shown
+from harvester.audits.survey import Check, Survey
+from harvester.catalog.database import identifier
+
+
+class InstanceRule(Rule):
+    """A rule on single instances, whose findings are the problems of each series."""
+
+    def by_series(self, instances: str) -> str:
+        """The query that returns the series of instances with a problem; an instance without one is its own.
+
+        Args:
+            instances: The query that returns instances with their `problem`, and how many are `alike`.
+        """
+        return f"""
+            SELECT COALESCE(SeriesInstanceUID, instance_url) AS subject, problem,
+                   min(SeriesInstanceUID) AS SeriesInstanceUID,
+                   min(collection_id) AS collection_id, min(Modality) AS Modality,
+                   min(instance_url) AS instance_url, sum(alike)::BIGINT AS instances,
+                   {shown(self.columns, "instance_url")} AS shown
+            FROM ({instances}) GROUP BY COALESCE(SeriesInstanceUID, instance_url), problem"""
+
+    def alike(self, shared: Mapping[str, str], condition: str) -> str:
+        """The query that returns one of all instances of a series that share some values.
+
+        Args:
+            shared: The SQL expressions of the values, by name.
+            condition: The SQL condition on `instances`.
+        """
+        values = ", ".join(
+            [
+                *(f"any_value({sql}) AS {identifier(name)}" for name, sql in shared.items()),
+                *(f"arg_min({name}, instance_url) AS {name}" for name in self.columns if name not in shared),
+            ]
+        )
+        # Grouped by one hash: lists as keys take three times as long.
+        return f"""
+            SELECT SeriesInstanceUID, collection_id, Modality, {values},
+                   min(instance_url) AS instance_url, count(*) AS alike
+            FROM instances WHERE {condition}
+            GROUP BY SeriesInstanceUID, CASE WHEN SeriesInstanceUID IS NULL THEN instances.instance_url END,
+                     collection_id, Modality, hash({", ".join(shared.values())})"""
+
+
+class CasesRule(InstanceRule):
+    """A rule on single instances that is a list of quick conditions: all such rules share one scan."""
+
+    @abstractmethod
+    def cases(self) -> Iterable[tuple[str, str]]:
+        """Pairs of an SQL condition and an SQL expression of the problem that an instance then has.
+
+        A problem's text must not differ between instances that have the same problem, and is never NULL.
+        """
+
+    def check(self) -> Check | None:
+        """What the survey of all instances checks; None: nothing, as the user wrote a part of the SQL."""
+        return None if self.where else Check(self.scope(), self._violated())
+
+    def surveyed(self, survey: Survey) -> int | None:
+        """How many instances are in its scope."""
+        check = self.check()
+        return None if check is None else survey.checked.get(check.scope)
+
+    def batches(self, database: AuditDatabase) -> Iterator[pa.RecordBatch]:
+        """The series that have instances with a problem."""
+        check = self.check()
+        places = "true" if check is None else database.survey.places(check)
+        if places is None:
+            return iter(())
+        query = self.by_series(f"""
+            SELECT *, 1 AS alike, {concatenated(self.cases())} AS problem FROM instances
+            WHERE {self.scope()} AND {places} AND ({self._violated()})""")
+        return database.findings(query, self.own_attributes(query))
+
+    def _violated(self) -> str:
+        return " OR ".join(f"({condition})" for condition, _ in self.cases()) or "false"
+
+
+class SharedValuesRule(InstanceRule):
+    """A rule whose problem is slow to compute, from values that the instances of a series usually share."""
+
+    @abstractmethod
+    def shared_values(self) -> Mapping[str, str]:
+        """The SQL expressions of these values, by name; the problem is computed once per combination."""
+
+    @abstractmethod
+    def problem(self) -> str:
+        """The SQL expression of the problem, NULL if there is none."""
+
+    def batches(self, database: AuditDatabase) -> Iterator[pa.RecordBatch]:
+        """The series that have instances with a problem."""
+        instances = self.alike(self.shared_values(), self.scope())
+        query = self.by_series(f"""
+            SELECT * FROM (SELECT *, {self.problem()} AS problem FROM ({instances}))
+            WHERE problem IS NOT NULL""")
+        return database.findings(query, self.own_attributes(query))
