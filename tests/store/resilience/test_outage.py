@@ -36,8 +36,8 @@ async def read_all(store: OpenedStore | RetryingStore, callers: int = 30) -> dic
             ref = ObjectRef("scans", key)
             first = await store.get_range(ref, ByteRange(0, 100))
             second = await store.get_range(ref, ByteRange(100, 300), etag=first.etag)
-            responses[key] = replace(
-                second, data=first.data + second.data, requests=first.requests + second.requests
+            responses[key] = second._replace(
+                data=first.data + second.data, requests=first.requests + second.requests
             )
 
     async with anyio.create_task_group() as tasks:
