@@ -49,28 +49,29 @@ class RequestLimiter:
     Attributes:
         total: The same.
         free: How many more requests may start.
+        waiting: The endpoints with requests that wait.
     """
 
     def __init__(self, total: int) -> None:
         self.total = self.free = total
-        self._waiting: dict[AdaptiveLimit, None] = {}
+        self.waiting: dict[AdaptiveLimit, None] = {}
 
     def add_waiting(self, limit: "AdaptiveLimit") -> None:
         """Remember that requests wait for a slot of this endpoint."""
-        self._waiting.setdefault(limit)
+        self.waiting.setdefault(limit)
 
     def wake(self) -> None:
         """Give free slots to waiting requests, one endpoint after the other."""
-        granted = bool(self._waiting)
+        granted = bool(self.waiting)
         while granted and self.free:
             granted = False
-            for limit in list(self._waiting):
+            for limit in list(self.waiting):
                 if not self.free:
                     break
                 granted |= limit.grant()
-                del self._waiting[limit]
+                del self.waiting[limit]
                 if limit.waiting:
-                    self._waiting[limit] = None
+                    self.waiting[limit] = None
 
 
 class _LatencyFloor:
@@ -150,7 +151,8 @@ class AdaptiveLimit:
         """Give a slot back."""
         self.in_flight -= 1
         self._limiter.free += 1
-        self._limiter.wake()
+        if self._limiter.waiting:
+            self._limiter.wake()
 
     def grant(self) -> bool:
         """Give a free slot to the request that waits longest; for the limiter."""

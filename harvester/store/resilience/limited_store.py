@@ -8,9 +8,9 @@ retried.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from harvester.errors import StoreError
 from harvester.model import ByteRange, ObjectRef, RangeResponse
@@ -47,19 +47,16 @@ class LimitedStore(PagedStore):
         self._hedge = hedge
         self._clock = asyncio.get_running_loop().time
 
-    async def get_range(self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None) -> RangeResponse:
+    def get_range(
+        self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None
+    ) -> Coroutine[Any, Any, RangeResponse]:
         """Read one range; the response counts the probes and hedges that it took.
 
         Raises:
             StoreError: The request's error; EndpointDownError if the endpoint stayed down.
         """
-        endpoint = self._endpoints.of(ref)
         request = partial(self._store.get_range, ref, wanted, etag=etag)
-        try:
-            return await self._call(endpoint, request, wanted.stop - wanted.start)
-        except StoreError as error:
-            error.url = error.url or ref.url
-            raise
+        return self._call(ref, request, wanted.stop - wanted.start)
 
     async def list_page(self, prefix: ObjectRef, token: str | None) -> ListingPage:
         """One page of a listing.
@@ -67,32 +64,43 @@ class LimitedStore(PagedStore):
         Raises:
             StoreError: The request's error; EndpointDownError if the endpoint stayed down.
         """
-        return await self._call(self._endpoints.of(prefix), partial(self._store.list_page, prefix, token), 0)
+        return await self._call(prefix, partial(self._store.list_page, prefix, token), 0)
 
-    async def _call(self, endpoint: Endpoint, request: Callable[[], Awaitable[T]], size: int) -> T:
-        patience = Patience(self._patience_seconds)
-        probes = RequestCost()
+    async def _call(self, ref: ObjectRef, request: Callable[[], Awaitable[T]], size: int) -> T:
+        endpoint = self._endpoints.of(ref)
         endpoint.calls += 1
         try:
-            while True:
-                try:
-                    probing = not endpoint.acquire_if_free() and await endpoint.acquire(patience)
-                except StoreError as error:
-                    probes.add_failure(error)
-                    raise self._endpoints.final_error(error, endpoint)  # noqa: B904 - most often the same
-                try:
-                    response = await self._send(endpoint, request, size)
-                except StoreError as error:
-                    probes.add_failure(error)
-                    # A failed probe is not its object's fault: the call waits again.
-                    if not probing or not isinstance(error, FAULTS):
-                        raise self._endpoints.final_error(error, endpoint)  # noqa: B904 - most often the same
-                else:
-                    return probes.added_to(response)
-                finally:
-                    endpoint.release(probing=probing)
+            if not endpoint.acquire_if_free():
+                return await self._wait_and_send(endpoint, request, size)
+            try:
+                return await self._send(endpoint, request, size)
+            finally:
+                endpoint.release()
+        except StoreError as error:
+            final = self._endpoints.final_error(error, endpoint)
+            final.url = final.url or ref.url
+            raise final  # noqa: B904 - most often the same
         finally:
             endpoint.calls -= 1
+
+    async def _wait_and_send(self, endpoint: Endpoint, request: Callable[[], Awaitable[T]], size: int) -> T:
+        patience = Patience(self._patience_seconds)
+        probes = RequestCost()
+        while True:
+            probing = False
+            try:
+                probing = await endpoint.acquire(patience)
+                try:
+                    response = await self._send(endpoint, request, size)
+                finally:
+                    endpoint.release(probing=probing)
+            except StoreError as error:
+                probes.add_failure(error)
+                # A failed probe is not its object's fault: the call waits again.
+                if not probing or not isinstance(error, FAULTS):
+                    raise
+            else:
+                return probes.added_to(response)
 
     async def _send(self, endpoint: Endpoint, request: Callable[[], Awaitable[T]], size: int) -> T:
         started = self._clock()
