@@ -46,6 +46,7 @@ _ENDLESS: Final[Iterable[object]] = repeat(None)
 _FAR: Final = 1 << 62  # behind the end of every object
 _PADDING: Final = bytes(8)
 _NO_VR: Final = bytes(2)
+_ITEM: Final = struct.pack("<HH", ITEM >> 16, ITEM & 0xFFFF)
 _BIG_ENDIAN_ITEM: Final = struct.pack(">HH", ITEM >> 16, ITEM & 0xFFFF)
 _MANY_ZEROS: Final = 1 << 16  # bytes
 _MAX_SHORT_FORM: Final = 0xFFFF  # bytes of a value, PS3.5 7.1.2: always kept
@@ -295,7 +296,7 @@ class Walker:
                         cache.keep(buffer[start - base : position], elements[-1:], start)
                     if not stack:
                         lower, upper, bound = self._lower, self._upper, self.size - base
-                    within = min(bound, available)
+                    within = min(available, bound)
                     if len(stack) <= little_from:
                         little_from, swapped = -1, True
                         explicit_header, implicit_header, long_length = _BIG_ENDIAN
@@ -323,7 +324,7 @@ class Walker:
                     # An item that is longer than its sequence ends with it.
                     stop = bound if bounded else _FAR
                     if length != UNDEFINED_LENGTH:
-                        stop = min(position + length, bound)
+                        stop = min(bound, position + length)
                 continue
 
             if position >= stop:
@@ -529,7 +530,7 @@ class Walker:
                 if length >= 8 and value + 8 > available:
                     step = NeedMore(self.fed, base + value + 8)
                     break
-                if length:
+                if length and (swapped or vr != "SQ" or length < 8 or buffer[value : value + 4] != _ITEM):
                     unknown = unknown and buffer[value : value + 4] != _BIG_ENDIAN_ITEM  # as some writers do
                     header = _LITTLE_ENDIAN[1] if unknown else implicit_header
                     group, element, _ = header(buffer, value) if length >= 8 else (0, 0, 0)
@@ -578,7 +579,7 @@ class Walker:
                 bounded = length != UNDEFINED_LENGTH
                 if bounded:
                     bound = end
-                    within = min(bound, available)
+                    within = min(available, bound)
                 lower, upper = 1, _FAR
                 elements = None
                 position = value
