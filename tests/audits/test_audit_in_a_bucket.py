@@ -24,7 +24,7 @@ def cohort(writable_bucket: Bucket, tmp_path: Path) -> Path:
     config = tmp_path / "two planes.toml"
     config.write_text(
         f"dataset = '{writable_bucket.place('audited/cohort')}'\n[select]\nroot = '{tmp_path}/files'\n"
-        "[[rules]]\nrule = 'required_attributes'\n"
+        "[[rules]]\nrule = 'required_attributes'\nattributes = ['RescaleSlope']\n"
     )
     return config
 
