@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -34,6 +35,15 @@ def index_tables() -> dict[str, IndexTable]:
     import idc_index_data  # noqa: PLC0415 - reads a dozen files, which few commands need
 
     return {name: _table(name, entry) for name, entry in idc_index_data.INDEX_METADATA.items()}
+
+
+def index_files() -> dict[str, Path]:
+    """The files of the tables whose rows the release has; its package, slow to import, is not loaded."""
+    spec = find_spec("idc_index_data")
+    folders = () if spec is None else spec.submodule_search_locations or ()
+    return {
+        file.stem: file.resolve() for folder in folders for file in sorted(Path(folder).glob("*.parquet"))
+    }
 
 
 def _table(name: str, entry: Mapping[str, object]) -> IndexTable:

@@ -9,7 +9,6 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from anyio import to_thread
 
 from harvester.dataset.output_file import replaced_file
@@ -43,7 +42,7 @@ class TableResult:
         table = self.arrow()
         for place, column in enumerate(table.schema):
             if pa.types.is_decimal(column.type):  # DuckDB's sums of integers
-                table = table.set_column(place, column.name, pc.cast(table[place], pa.float64()))
+                table = table.set_column(place, column.name, table[place].cast(pa.float64()))
         return table.to_pandas(date_as_object=False)
 
     def pl(self) -> "pl.DataFrame":

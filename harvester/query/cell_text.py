@@ -1,11 +1,7 @@
 """The values of a column as texts for CSV and JSON, computed by Arrow; no digit is lost."""
 
-import base64
-import json
-import math
 import struct
 from collections.abc import Callable
-from datetime import date, time
 from decimal import Decimal
 from functools import cache
 from typing import Any, Final
@@ -14,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from harvester.errors import QueryError
-from harvester.messages import printable, printable_json
+from harvester.messages import printable
+from harvester.query.json_value import json_scalar, json_value
 
 _TEXT: Final = pa.large_string()  # a batch of nested values can have more than 2 GB
 _PLAIN: Final = bytes(code for code in range(0x20, 0x7F) if code not in b'"\\')  # JSON writes it as it is
@@ -75,28 +72,6 @@ def scalar(text: str) -> pa.Scalar:
 def lines(parts: list[pa.Array | str]) -> str:
     """Rows as one text: the parts of each, one after the other, and a line end."""
     return "".join(_joined(*parts, "\n").to_pylist())
-
-
-def json_value(value: Any) -> str:
-    """One value of Python as JSON."""
-    if isinstance(value, dict):
-        pairs = (f"{json_value(str(key))}: {json_value(inner)}" for key, inner in value.items())
-        return f"{{{', '.join(pairs)}}}"
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(json_value, value))}]"
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if isinstance(value, float) and not math.isfinite(value):
-        return "null"
-    plain = value if value is None or isinstance(value, (bool, int, float)) else json_scalar(value)
-    return printable_json(json.dumps(plain, ensure_ascii=False))
-
-
-def json_scalar(value: Any) -> str:
-    """A value that JSON has no type for, as text: dates in ISO 8601, bytes in Base64."""
-    if isinstance(value, (date, time)):
-        return value.isoformat()
-    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
 def _json(column: pa.Array, *, quoted: bool = True) -> pa.Array:

@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from harvester.catalog.database import add_table, identifier, in_memory, literal, lock
-from harvester.catalog.release import index_tables
+from harvester.catalog.release import index_files
 from harvester.dataset import INSTANCE_COLUMNS, TABLES, Dataset, Snapshot, TableName
 from harvester.dataset.paths import REPLACED
 from harvester.errors import DatasetError, QueryError
@@ -188,7 +188,7 @@ def _opened(
 
 def _add_release(connection: duckdb.DuckDBPyConnection) -> list[str]:
     """Make a view of each table that the installed idc-index release brings; return their files."""
-    files = {table.name: str(table.path) for table in index_tables().values() if table.path is not None}
+    files = {name: str(file) for name, file in index_files().items()}
     for name, file in files.items():
         connection.execute(f"CREATE VIEW {identifier(name)} AS SELECT * FROM read_parquet({literal(file)})")
     if "idc_index" in files:  # its name in idc-index's own queries

@@ -1,15 +1,12 @@
 """A query's result on a terminal or in a file: table, lines, CSV, JSON lines or Parquet."""
 
-import csv
 import io
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date, time
 from typing import IO, Any, Literal, get_args
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
@@ -17,11 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harvester.catalog.database import identifier
 from harvester.dataset.parquet_writer import row_groups
 from harvester.errors import QueryError
 from harvester.messages import printable
-from harvester.query.cell_text import csv_texts, json_scalar, json_texts, json_value, lines, scalar
+from harvester.query.column_names import distinct_names, naming_column
+from harvester.query.json_value import json_scalar, json_value
 from harvester.query.run import Result
 
 Format = Literal["table", "line", "csv", "json", "parquet"]
@@ -57,9 +54,13 @@ def write_result(result: Result, form: str, stream: IO[Any], *, csv_safe: bool =
     elif form == "line":
         _write_lines(result, stream)
     elif form == "csv":
-        _write_csv(result, stream, safe=csv_safe)
+        from harvester.query.text_formats import write_csv  # noqa: PLC0415  loads Arrow's functions
+
+        write_csv(result, stream, safe=csv_safe)
     elif form == "json":
-        _write_json(result, stream)
+        from harvester.query.text_formats import write_json  # noqa: PLC0415  loads Arrow's functions
+
+        write_json(result, stream)
     elif form == "parquet":
         _write_parquet(result, getattr(stream, "buffer", stream))
     else:
@@ -72,40 +73,10 @@ def _rows(result: Result) -> Iterator[tuple[Any, ...]]:
         yield from zip(*columns, strict=True)
 
 
-@contextmanager
-def _naming(column: str) -> Iterator[None]:
-    """Name the column in the error of a value that has no text."""
-    name = column if column.isidentifier() else identifier(column)
-    try:
-        yield
-    except QueryError as error:
-        raise QueryError(f"column {column}: {error}; write CAST({name} AS VARCHAR)") from error
-    except (ValueError, OverflowError) as error:
-        raise QueryError(
-            f"column {column}: holds a value that cannot be shown ({error}); write CAST({name} AS VARCHAR)"
-        ) from error
-
-
 def _values(name: str, column: pa.Array) -> list[Any]:
-    with _naming(name):
+    with naming_column(name):
         values: list[Any] = column.to_pylist()
     return values
-
-
-def _write_csv(result: Result, stream: IO[str], *, safe: bool) -> None:
-    on_terminal = stream.isatty()
-    header = [printable(name) if on_terminal else name for name in result.columns]
-    csv.writer(stream, lineterminator="\n").writerow(header)
-    # An empty line would be no row.
-    nothing = '""' if len(header) == 1 else ""
-    for batch in result.batches():
-        parts: list[pa.Array | str] = []
-        for name, column in zip(result.columns, batch.columns, strict=True):
-            with _naming(name):
-                texts = csv_texts(column, safe=safe, on_terminal=on_terminal).fill_null(scalar(nothing))
-            empty = pc.equal(texts, scalar("")) if nothing else None
-            parts += [",", texts if empty is None else pc.if_else(empty, scalar(nothing), texts)]
-        stream.write(lines(parts[1:]))
 
 
 def _write_lines(result: Result, stream: IO[str]) -> None:
@@ -117,20 +88,13 @@ def _write_lines(result: Result, stream: IO[str]) -> None:
             stream.write(f"{printable(name)}{' ' * (width - cell_len(name))} = {printable(text)}\n")
 
 
-def _write_json(result: Result, stream: IO[str]) -> None:
-    names = _distinct(result.columns)
-    for batch in result.batches():
-        parts: list[pa.Array | str] = []
-        for name, column in zip(names, batch.columns, strict=True):
-            with _naming(name):
-                parts += [", " if parts else "{", f"{json_value(name)}: ", json_texts(column)]
-        stream.write(lines([*parts, "}"]))
-
-
 def _write_parquet(result: Result, stream: IO[bytes]) -> None:
     # Parquet knows columns by name only, and DuckDB refuses a file with the same name twice.
     schema = pa.schema(
-        [field.with_name(name) for field, name in zip(result.schema, _distinct(result.columns), strict=True)]
+        [
+            field.with_name(name)
+            for field, name in zip(result.schema, distinct_names(result.columns), strict=True)
+        ]
     )
     try:
         with pq.ParquetWriter(_Counted(stream), schema, compression="zstd") as writer:
@@ -163,21 +127,6 @@ class _Counted(io.RawIOBase):
 
     def flush(self) -> None:
         self._stream.flush()
-
-
-def _distinct(names: tuple[str, ...]) -> list[str]:
-    """Tell columns of the same name apart: `x`, `x_1`."""
-    taken = set(names)
-    seen: set[str] = set()
-    distinct = []
-    for name in names:
-        fresh, number = name, 0
-        while fresh in seen or (number and fresh in taken):
-            number += 1
-            fresh = f"{name}_{number}"
-        seen.add(fresh)
-        distinct.append(fresh)
-    return distinct
 
 
 def _text(value: Any) -> str:
