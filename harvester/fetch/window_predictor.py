@@ -42,18 +42,24 @@ class _SeriesHistory:
 
 @dataclass(slots=True)
 class _ModalityHistory:
-    firsts: deque[int] = field(default_factory=lambda: deque(maxlen=_MODALITY_SERIES))
+    """The first windows of the last series.
 
-    def guess(self) -> int:
-        """The 90th percentile of the first windows, bounded."""
-        return min(_LONGEST_GUESS, sorted(self.firsts)[len(self.firsts) * 9 // 10])
+    Attributes:
+        guess: Their 90th percentile, bounded.
+        is_trusted: Whether they are enough, and of similar lengths.
+    """
 
-    def is_trusted(self) -> bool:
-        """Whether there were enough series of similar lengths."""
-        if len(self.firsts) < _TRUSTED_SERIES:
-            return False
-        ordered = sorted(self.firsts)
-        return ordered[-1] <= ordered[len(ordered) // 10] * _SIMILAR
+    guess: int = 0
+    is_trusted: bool = False
+    _firsts: deque[int] = field(default_factory=lambda: deque(maxlen=_MODALITY_SERIES))
+
+    def add(self, first: int) -> None:
+        """Add the first window of a series."""
+        self._firsts.append(first)
+        ordered = sorted(self._firsts)
+        self.guess = min(_LONGEST_GUESS, ordered[len(ordered) * 9 // 10])
+        is_similar = ordered[-1] <= ordered[len(ordered) // 10] * _SIMILAR
+        self.is_trusted = is_similar and len(ordered) >= _TRUSTED_SERIES
 
 
 class WindowPredictor:
@@ -80,10 +86,11 @@ class WindowPredictor:
             if len(self._series) > _SERIES:
                 self._series.popitem(last=False)
             return self._guessed(traits)
-        if self.must_wait(traits):
-            await series.measured.wait()
         if not series.needs:
-            return self._guessed(traits)
+            if self.must_wait(traits):
+                await series.measured.wait()
+            if not series.needs:
+                return self._guessed(traits)
         count = max(map(len, series.needs))
         if count == 1:  # nearly always
             return (_with_margin(max(series.needs)[0]),)
@@ -111,7 +118,7 @@ class WindowPredictor:
             return
         if not series.needs:
             modality = self._modalities.setdefault(traits.modality, _ModalityHistory())
-            modality.firsts.append(needs[0])
+            modality.add(needs[0])
             series.measured.set()
         series.needs.append(tuple(needs))
 
@@ -123,14 +130,14 @@ class WindowPredictor:
 
     def _is_trusted(self, name: str | None) -> bool:
         modality = self._modalities.get(name)
-        return name in WHOLE_OBJECT or (modality is not None and modality.is_trusted())
+        return name in WHOLE_OBJECT or (modality is not None and modality.is_trusted)
 
     def _guessed(self, traits: ObjectTraits) -> tuple[int, ...]:
         modality = self._modalities.get(traits.modality)
         if traits.size is not None and traits.size <= _LONGEST and traits.modality in WHOLE_OBJECT:
             return (max(1, traits.size),)
-        if modality is not None and modality.firsts:
-            return (_with_margin(modality.guess()),)
+        if modality is not None:
+            return (_with_margin(modality.guess),)
         if traits.modality is None:
             return (self._first_bytes,)
         typical = TYPICAL_HEADER.get(traits.modality, OTHER_HEADER)
