@@ -25,10 +25,11 @@ SHARE = 20  # a usual client reads 1/SHARE of the objects: its rate does not dep
 
 @dataclass(frozen=True)
 class Figures:
-    """Rate and bytes of one client."""
+    """Rate, bytes and CPU seconds of one client."""
 
     per_second: float
     bytes_each: float
+    cpu_each: float
 
 
 def are_installed() -> bool:
@@ -107,7 +108,9 @@ def _compare(
         before = _bytes_sent(bucket)
         spent = harvest(configuration, setting.cores, len(paths))
         sent = _bytes_sent(bucket) - before
-        measured["harvester"].append(Figures(len(paths) / spent.wall, sent / len(paths)))
+        measured["harvester"].append(
+            Figures(len(paths) / spent.wall, sent / len(paths), spent.cpu / len(paths))
+        )
         for name in IDIOMS:
             before = _bytes_sent(bucket)
             program = [
@@ -117,16 +120,22 @@ def _compare(
                 setting.address,
                 str(home / "few.txt"),
             ]
-            seconds = json.loads(child.run(program, cores=setting.cores).output)["seconds"]
+            spent_by = json.loads(child.run(program, cores=setting.cores).output)
             sent = _bytes_sent(bucket) - before
-            measured[name].append(Figures(len(few) / seconds, sent / len(few)))
+            measured[name].append(
+                Figures(len(few) / spent_by["seconds"], sent / len(few), spent_by["cpu"] / len(few))
+            )
     ours = _median(measured["harvester"])
     for name, figures in measured.items():
         median = _median(figures)
         line = f"    {name:32} {median.per_second:8.1f} instances/s {median.bytes_each:12,.0f} bytes each"
+        line += f" {median.cpu_each * 1e6:8,.0f} us CPU"
         if name != "harvester":
             faster, fewer = ours.per_second / median.per_second, median.bytes_each / ours.bytes_each
-            line += f"   harvester: {faster:6.1f}x as fast, 1/{fewer:.0f} of the bytes"
+            less = median.cpu_each / ours.cpu_each
+            line += (
+                f"   harvester: {faster:6.1f}x as fast, 1/{fewer:.0f} of the bytes, 1/{less:.1f} of the CPU"
+            )
         print(line)
 
 
@@ -134,6 +143,7 @@ def _median(figures: list[Figures]) -> Figures:
     return Figures(
         statistics.median(one.per_second for one in figures),
         statistics.median(one.bytes_each for one in figures),
+        statistics.median(one.cpu_each for one in figures),
     )
 
 
