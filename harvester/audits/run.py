@@ -15,7 +15,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harvester.audits.cohort import EXPECTED, Cohort, read_cohort
+from harvester.audits.cohort import EXPECTED, read_cohort
 from harvester.audits.config import AuditConfig
 from harvester.audits.conformance.standard import type_1_attributes
 from harvester.audits.findings import MAX_FINDINGS, Finding, FindingsWriter, RuleOutcome, findings_file
@@ -34,6 +34,7 @@ from harvester.dataset.paths import PRIVATE
 from harvester.dataset.runs import read_runs
 from harvester.errors import ConfigError, QueryError
 from harvester.query import DatabaseOptions, open_dataset, run_query
+from harvester.query.connection import register
 
 AUDITS: Final = f"{PRIVATE}/audits"
 FINDINGS: Final = "findings.parquet"
@@ -127,18 +128,16 @@ def run_audit(config: AuditConfig, on_rule: Callable[[str], None] = lambda _: No
     on_rule("the cohort")
     cohort = read_cohort(config, dataset)
     folder = f"{AUDITS}/{started_at:%Y%m%dT%H%M%S.%fZ}-{file_name(config.name)}"
-    directories = _tiff_directories(config, dataset, cohort, on_rule)
-    unread = directories if isinstance(directories, str) else None
-    tables = (
-        cohort.tables if isinstance(directories, str) else {**cohort.tables, "tiff_directories": directories}
+    options = DatabaseOptions(
+        config.settings.memory, tables=cohort.tables, rows=cohort.rows, asked_often=True
     )
-    options = DatabaseOptions(config.settings.memory, tables=tables, rows=cohort.rows, asked_often=True)
-    context = AuditContext(cohort.expected_known, unread)
     with (
         closing(open_dataset(dataset.location, options)) as connection,
         dataset.storage.write(f"{folder}/{FINDINGS}") as stream,
         findings_file(stream) as writer,
     ):
+        unread = _add_tiff_directories(config, dataset, connection, on_rule)
+        context = AuditContext(cohort.expected_known, unread)
         if cohort.expected_known and any(isinstance(rule, ExpectationRule) for rule in config.rules):
             connection.execute(f"CREATE TABLE found_series AS {FOUND_SERIES}")
         check_selections(connection, config.rules)
@@ -163,32 +162,36 @@ def run_audit(config: AuditConfig, on_rule: Callable[[str], None] = lambda _: No
     )
 
 
-def _tiff_directories(
-    config: AuditConfig, dataset: Dataset, cohort: Cohort, on_rule: Callable[[str], None]
-) -> pa.Table | str:
-    """The TIFF directories of a sample of the dual-personality objects, or why they were not read."""
+def _add_tiff_directories(
+    config: AuditConfig,
+    dataset: Dataset,
+    connection: duckdb.DuckDBPyConnection,
+    on_rule: Callable[[str], None],
+) -> str | None:
+    """Add the TIFF directories of a sample of dual-personality objects; return why they were not read."""
     rules = [rule for rule in config.rules if isinstance(rule, DualPersonality)]
     if not rules:
         return "no rule needs them"
-    options = DatabaseOptions(memory=config.settings.memory, tables=cohort.tables, rows=cohort.rows)
     etags: dict[str, str | None] = {}
-    with closing(open_dataset(dataset.location, options)) as connection:
-        for rule in rules:
-            # Ordered by a hash: the next audit of the same objects reads the same sample.
-            sample = f"ORDER BY hash(SOPInstanceUID) LIMIT {rule.sample}" if rule.sample else ""
-            sql = f"""SELECT instance_url, etag FROM instances
-                      WHERE preamble = 'tiff' AND {rule.parameter_condition()} {sample}"""
-            etags |= {row["instance_url"]: row["etag"] for row in _rows(connection, sql, rule.label)}
-    if not etags:
-        return DIRECTORIES.empty_table()
+    for rule in rules:
+        # Ordered by a hash: the next audit of the same objects reads the same sample.
+        sample = f"ORDER BY hash(SOPInstanceUID) LIMIT {rule.sample}" if rule.sample else ""
+        sql = f"""SELECT instance_url, etag FROM instances
+                  WHERE preamble = 'tiff' AND {rule.parameter_condition()} {sample}"""
+        etags |= {row["instance_url"]: row["etag"] for row in _rows(connection, sql, rule.label)}
     endpoint, last = config.crawl.source.endpoint, _last_endpoint(dataset)
-    if endpoint is None and last is not None:
+    if etags and endpoint is None and last is not None:
         # A dataset from others must not choose the server that gets requests, and perhaps credentials.
         setting = f"[source] endpoint = {json.dumps(last)}"
         return f"the last crawl read the objects from {last}; {setting} reads them there"
-    on_rule(f"TIFF directories of {len(etags):,} objects")
-    read = read_directories(list(etags.items()), endpoint)
-    return "the objects cannot be reached from here" if read is None else read
+    directories: pa.Table | None = DIRECTORIES.empty_table()
+    if etags:
+        on_rule(f"TIFF directories of {len(etags):,} objects")
+        directories = read_directories(list(etags.items()), endpoint)
+    if directories is None:
+        return "the objects cannot be reached from here"
+    register(connection, "tiff_directories", directories)
+    return None
 
 
 def _last_endpoint(dataset: Dataset) -> str | None:

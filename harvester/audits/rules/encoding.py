@@ -5,7 +5,7 @@ from typing import ClassVar, Final, Literal
 from pydantic import Field, field_validator
 
 from harvester.audits.rules.base import AuditContext, QueryRule, Texts, joined
-from harvester.audits.rules.instances import CasesRule
+from harvester.audits.rules.instances import CasesRule, not_in
 from harvester.audits.vocabulary import Severity, uid_of, uids
 from harvester.catalog.database import literal
 
@@ -74,13 +74,12 @@ class TransferSyntax(CasesRule):
     def cases(self) -> list[tuple[str, str]]:
         """The transfer syntax that is not allowed."""
         allowed = self.allowed or tuple(uids("Transfer Syntax", retired=False).values())
-        listed = ", ".join(map(literal, allowed))
         names = ", ".join(f"{literal(uid)}: {literal(name)}" for name, uid in uids("Transfer Syntax").items())
         named = f"MAP {{{names}}}[TransferSyntaxUID]"
         return [
             ("TransferSyntaxUID IS NULL", "'missing'"),
             (
-                f"TransferSyntaxUID NOT IN ({listed})",
+                not_in("TransferSyntaxUID", map(literal, allowed)),
                 f"left(TransferSyntaxUID, 64) || COALESCE(' (' || {named} || ')', '')",
             ),
         ]

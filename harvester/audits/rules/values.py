@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from harvester.audits.conformance.standard import type_1_attributes
 from harvester.audits.rules.base import AuditDatabase, Keywords, joined
-from harvester.audits.rules.instances import CasesRule, InstanceRule
+from harvester.audits.rules.instances import CasesRule, InstanceRule, not_in
 from harvester.audits.survey import Survey
 from harvester.audits.vocabulary import Severity, attribute_of
 from harvester.catalog.database import identifier, literal
@@ -203,8 +203,8 @@ class AllowedValues(CasesRule):
 
     def _case(self, name: str, allowed: Iterable[Value]) -> tuple[str, str]:
         column, many = identifier(name), attribute_of(name).many
-        texts = ", ".join(literal(one) if isinstance(one, str) else repr(one) for one in allowed)
-        condition = f"NOT list_has_all([{texts}], {column})" if many else f"{column} NOT IN ({texts})"
+        texts = [literal(one) if isinstance(one, str) else repr(one) for one in allowed]
+        condition = f"NOT list_has_all([{', '.join(texts)}], {column})" if many else not_in(column, texts)
         return condition, f"'{name} = ' || {as_text(column)}"
 
 
