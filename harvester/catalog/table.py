@@ -2,8 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple, TypeAlias
 
 import duckdb
@@ -96,6 +98,8 @@ class TableCatalog(Catalog):
         self._config = config
         self._connection = connection
         self._source = source
+        self._lock = Lock()
+        self._is_closed = False
         self._release: int | None = None
         self._partial: dict[str, ManifestSeries] = {}
         self._summary = Summary({})
@@ -156,16 +160,37 @@ class TableCatalog(Catalog):
         return True
 
     def _sorted(self, sql: str) -> Iterator[tuple[Any, ...]]:
-        cursor = self._connection.cursor()  # one for each reader: a new query ends the cursor's last one
+        for first, last in self._runs():
+            bounds = {"first": first[0], "from": first[1], "last": last[0], "to": last[1]}
+            yield from self._rows(sql, bounds)
+
+    def _rows(self, sql: str, parameters: dict[str, str] | None = None) -> Iterator[tuple[Any, ...]]:
+        """Stream a query; after `close`, which may come from another thread, it ends with an error."""
+        with self._open():
+            cursor = self._connection.cursor()  # one for each reader: a new query ends the cursor's last one
         try:
-            for first, last in self._runs():
-                bounds = {"first": first[0], "from": first[1], "last": last[0], "to": last[1]}
-                for batch in arrow_reader(cursor.sql(sql, params=bounds), BATCH_ROWS):
-                    yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
-        except duckdb.Error as error:
-            raise self._error(error) from None
+            with self._open():
+                batches = arrow_reader(cursor.sql(sql, params=parameters), BATCH_ROWS)
+            while True:
+                with self._open():
+                    batch = next(batches, None)
+                if batch is None:
+                    return
+                yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
         finally:
-            cursor.close()
+            with self._lock:
+                cursor.close()
+
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        """Keep the database open during the block; DuckDB ends the process if it is closed meanwhile."""
+        with self._lock:
+            if self._is_closed:
+                raise SelectionError(f"{self._config.name}: the catalog was closed while it was read")
+            try:
+                yield
+            except duckdb.Error as error:
+                raise self._error(error) from None
 
     def _runs(self) -> Iterator[tuple[_Group, _Group]]:
         """The first and last collection and modality of each run that is sorted at once."""
@@ -186,17 +211,9 @@ class TableCatalog(Catalog):
         Raises:
             SelectionError: The table cannot be read to its end.
         """
-        cursor = self._connection.cursor()
-        try:
-            columns = {row[0].lower() for row in cursor.execute("DESCRIBE selection").fetchall()}
-            if "studyinstanceuid" not in columns:
-                return
-            for batch in arrow_reader(cursor.sql(_STUDIES), BATCH_ROWS):
-                yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
-        except duckdb.Error as error:
-            raise self._error(error) from None
-        finally:
-            cursor.close()
+        columns = {row[0].lower() for row in self._rows("DESCRIBE selection")}
+        if "studyinstanceuid" in columns:
+            yield from self._rows(_STUDIES)
 
     @property
     def is_complete(self) -> bool:
@@ -217,10 +234,8 @@ class TableCatalog(Catalog):
                 "harvested": pa.array(harvested.values(), pa.string()),
             }
         )
-        try:
+        with self._open():
             return changes_of_release(self._connection, self._source, asked, self._release)
-        except duckdb.Error as error:
-            raise self._error(error) from None
 
     def bucket_totals(self) -> dict[tuple[str, str], int]:
         """Objects of the table and of IDC's earlier releases in each bucket and its copies.
@@ -228,10 +243,8 @@ class TableCatalog(Catalog):
         Raises:
             SelectionError: The table cannot be read to its end.
         """
-        try:
+        with self._open():
             rows = self._connection.execute(_PLACES).fetchall()
-        except duckdb.Error as error:
-            raise self._error(error) from None
         return {
             (place.scheme, place.bucket): int(instances)
             for scheme, bucket, instances in rows
@@ -240,8 +253,11 @@ class TableCatalog(Catalog):
 
     def close(self) -> None:
         """Close the database, and delete the table if it was downloaded."""
-        self._connection.close()
-        self._source.close()
+        # A crawl that is stopped leaves a thread behind that reads.
+        with self._lock:
+            self._is_closed = True
+            self._connection.close()
+            self._source.close()
 
     def _select(self) -> None:
         config, connection, source = self._config, self._connection, self._source

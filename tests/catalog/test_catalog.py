@@ -96,6 +96,18 @@ def test_two_readers_of_one_catalog_do_not_disturb_each_other():
     assert all(left == right for left, right in pairs)
 
 
+@pytest.mark.parametrize("read", ["series", "outlines", "studies"])
+def test_a_reader_of_a_closed_catalog_gets_an_error_and_no_rows(own, read):
+    columns = THREE | {"StudyInstanceUID": ["1", "2", "3"]}
+    with open_catalog(crawl(source=own(**columns))) as catalog:
+        rows = getattr(catalog, read)()
+        next(rows)
+    with pytest.raises(SelectionError, match="closed while it was read"):
+        list(rows)
+    with pytest.raises(SelectionError, match="closed while it was read"):
+        catalog.bucket_totals()
+
+
 def test_a_series_lies_at_both_clouds_under_their_own_bucket_names():
     select = {"aws_bucket": "idc-open-data-two", "collection_id": "acrin_nsclc_fdg_pet"}
     with open_catalog(crawl(select, {"provider": "gcs"})) as catalog:
