@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from checkout import ROOT
@@ -169,11 +170,11 @@ def test_other_processes(recipe):
 
 
 def test_offset_tables_of_a_cohort(bucket, tmp_path):
-    (configuration,) = blocks(PAGE, "toml")
+    configuration, _ = blocks(PAGE, "toml")
     here = f'catalog = "{bucket.address.catalog_url}"\nendpoint = "{bucket.address.endpoint}"'
     assert 'catalog = "idc"' in configuration
     (tmp_path / "cohort.toml").write_text(configuration.replace('catalog = "idc"', here))
-    crawl, sql = typed_commands(PAGE)
+    crawl, sql, *_ = typed_commands(PAGE)
     assert run(*crawl[1:], cwd=tmp_path).status == 0
     connection = open_dataset(tmp_path / sql[sql.index("-d") + 1])
     try:
@@ -184,3 +185,22 @@ def test_offset_tables_of_a_cohort(bucket, tmp_path):
     assert [row["extended_offset_table"], row["basic_offset_table"], row["tiff"]] == [False, False, False]
     assert row["frames_known_from"] is None
     assert run(*sql[1:], cwd=tmp_path).status == 0
+
+
+def test_files_on_a_web_server(bucket, tmp_path):
+    _, configuration = blocks(PAGE, "toml")
+    *_, crawl, sql = typed_commands(PAGE)
+    address = bucket.address
+    with urlopen(f"{address.endpoint}/{address.bucket}/?list-type=2") as listing:
+        keys = re.findall("<Key>(.*?)</Key>", listing.read().decode())
+    (tmp_path / "own.toml").write_text(configuration)
+    (tmp_path / "urls.txt").write_text(
+        "".join(f"{address.endpoint}/{address.bucket}/{key}\n" for key in keys)
+    )
+    assert run(*crawl[1:], cwd=tmp_path).status == 0
+    found = run(*sql[1:], "--format", "csv", cwd=tmp_path)
+    assert (
+        sum(int(line.split(",")[1]) for line in found.stdout.splitlines()[1:])
+        == len(keys)
+        == address.instances
+    )

@@ -134,5 +134,8 @@ def _object(text: str, folder: Path) -> ObjectRef:
     if "@" in ref.bucket:
         raise ConfigError(f"{ref.url!r}: a URL cannot hold a user and a password")
     if ref.key.endswith(("/", "*")):
-        raise ConfigError(f"{ref.url!r} names a folder, not an object; put it in select.prefixes")
+        way_out = (
+            "put it in select.prefixes" if ref.scheme in ("s3", "gs") else "list the URLs of its objects"
+        )
+        raise ConfigError(f"{ref.url!r} names a folder, not an object; {way_out}")
     return ref

@@ -260,3 +260,13 @@ def test_a_row_whose_place_is_no_folder_in_a_bucket_is_refused(own, place):
     catalog = open_catalog(crawl(source=own(series_aws_url=[place])))
     with catalog, pytest.raises(SelectionError, match="series_aws_url"):
         list(catalog.series())
+
+
+@pytest.mark.parametrize(
+    ("folder", "way_out"),
+    [("http://pacs.example/dir/", "list the URLs of its objects"), ("s3://bucket/dir/", "select.prefixes")],
+)
+def test_a_folder_in_a_list_of_urls_is_told_where_it_belongs(tmp_path, folder, way_out):
+    (tmp_path / "urls.txt").write_text(f"{folder}\n")
+    config = crawl({"urls": str(tmp_path / "urls.txt")}, {"catalog": "listing"})
+    assert way_out in complaint(config, ConfigError)
