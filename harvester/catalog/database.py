@@ -92,8 +92,9 @@ def identifier(name: str) -> str:
 
 
 def literal(text: str) -> str:
-    """Quote an SQL string literal."""
-    return "'" + text.replace("'", "''") + "'"
+    """Quote an SQL string literal; SQL text ends at a NUL, so that `chr(0)` stands for one."""
+    quoted = "'" + text.replace("'", "''") + "'"
+    return "({})".format(quoted.replace("\0", "' || chr(0) || '")) if "\0" in text else quoted
 
 
 def error_line(error: duckdb.Error) -> str:

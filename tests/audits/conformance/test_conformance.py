@@ -408,3 +408,14 @@ def test_objects_without_a_series_are_subjects_of_their_own() -> None:
         found = pa.Table.from_batches(series_findings(connection, ConformanceOptions())).to_pylist()
     subjects = sorted(one["subject"] for one in found if "missing: Rows" in one["problem"])
     assert subjects == ["0", "1"]
+
+
+def test_values_that_contain_a_nul_are_checked() -> None:
+    names = ("Modality", "SOPClassUID", "SeriesInstanceUID", "StudyInstanceUID", "SOPInstanceUID")
+    rows = table([BASES["CT"]() for _ in names])
+    for number, name in enumerate(names):
+        values = pa.array("C\0T" if at == number else old for at, old in enumerate(rows[name].to_pylist()))
+        rows = rows.set_column(rows.column_names.index(name), name, values)
+    found = findings(rows)
+    assert found["0"]["not_defined", "Modality"] == 1
+    assert found["1"]["unknown_class", "SOPClassUID"] == 1
