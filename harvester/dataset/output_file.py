@@ -1,8 +1,9 @@
 """A local file for output that replaces an earlier one when it is whole, and not after an error."""
 
+import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,21 +25,23 @@ def replaced_file(path: Path, *, binary: bool = False, option: str = "") -> Iter
         ConfigError: The file can't be written.
     """
     given = f"{option}: {path}" if option else f"{path}"
-    path = path.resolve() if path.is_symlink() else path
-    target = path
-    if path.is_file() or not path.exists():
-        target = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.tmp")
+    unfinished = None
     try:
+        path = Path(os.path.realpath(path))
+        if path.is_file() or not path.exists():
+            unfinished = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.tmp")
+        target = unfinished or path
         with target.open("wb") if binary else target.open("w", encoding="utf-8") as stream:
             yield stream
-        if target != path:
+        if unfinished is not None:
             if path.exists():
-                target.chmod(path.stat().st_mode)
-            target.replace(path)
+                unfinished.chmod(path.stat().st_mode)
+            unfinished.replace(path)
     except HarvesterError:  # some of these are an OSError, too
         raise
     except OSError as error:
         raise ConfigError(f"{given}: {error.strerror or error}") from error
     finally:
-        if target != path:
-            target.unlink(missing_ok=True)
+        if unfinished is not None:
+            with suppress(OSError):  # the folder can't be written, which the first error says
+                unfinished.unlink(missing_ok=True)

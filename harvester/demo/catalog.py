@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import idc_index_data
@@ -33,10 +34,12 @@ def write_catalog(layout: DemoLayout, path: Path) -> None:
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        pq.write_table(_catalog_table(layout), unfinished, compression="zstd")
+        with unfinished.open("wb") as stream:
+            pq.write_table(_catalog_table(layout), stream, compression="zstd")
         unfinished.replace(path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
         raise ConfigError(f"{path}: the catalog can't be written here ({error.strerror or error})") from error
 
 

@@ -20,7 +20,7 @@ from harvester.cli.logs import JsonFormatter, TextFormatter
 from harvester.cli.options import show
 from harvester.dataset import Dataset, Partition
 from harvester.dataset.output_file import replaced_file
-from harvester.errors import QueryError
+from harvester.errors import ConfigError, QueryError
 from harvester.messages import printable, printable_json
 
 EVIL = "a\x1b]0;owned\x07\x9b31m\u202eb"
@@ -128,6 +128,18 @@ def test_a_file_is_replaced_when_it_is_whole(tmp_path: Path, *, binary: bool, fa
     assert link.is_symlink()
     assert target.stat().st_mode & 0o777 == 0o640
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "out"]
+
+
+@pytest.mark.parametrize("name", ["file/out", "n" * 300, "n" * 300 + "/out", "no/out"])
+def test_a_file_that_cannot_be_written_is_an_error_of_one_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    for binary in (False, True):
+        with (
+            pytest.raises(ConfigError, match=r"^-o: .+"),
+            replaced_file(tmp_path / name, binary=binary, option="-o"),
+        ):
+            pass
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_every_command_with_an_output_file_replaces_it_whole() -> None:
