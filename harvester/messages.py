@@ -123,7 +123,7 @@ def invalid_setting(
     table: str = "",
     noun: str = "key",
 ) -> str:
-    """The first problem of a configuration on one line: its dotted key, what is wrong, the nearest names.
+    """A problem of a configuration on one line: its dotted key, what is wrong, the nearest names.
 
     Args:
         error: From pydantic.
@@ -131,7 +131,9 @@ def invalid_setting(
         table: The location of what was checked.
         noun: What a key is called.
     """
-    problem = error.errors(include_url=False)[0]
+    problems = error.errors(include_url=False)
+    # A key that is missing may be another one that is misspelt.
+    problem = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
     parts = [part for part in problem["loc"] if part != "columns"]
     location = [str(part) for part in parts if not isinstance(part, int)]
     key = ".".join([table, *location] if table else location)

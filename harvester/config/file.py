@@ -9,7 +9,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -136,6 +136,7 @@ def _keys(tables: list[str]) -> list[str]:
     model: type[BaseModel] = CrawlConfig
     for table in tables:
         annotation = model.model_fields[table].annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
+        for one in (annotation, *get_args(annotation)):  # [schedule] can be None
+            if isinstance(one, type) and issubclass(one, BaseModel):
+                model = one
     return list(model.model_fields)

@@ -2,6 +2,7 @@
 
 import pickle
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -204,6 +205,17 @@ def test_a_path_beside_the_file_goes_before_one_here(tmp_path, monkeypatch):
 )
 def test_one_line_says_which_key_is_wrong_and_what_would_be_right(write, text, expected):
     assert expected in complaint(write, text)
+
+
+@pytest.mark.parametrize("table", ["source", "limits", "frames", "schedule"])
+def test_the_keys_of_the_table_are_suggested(write, table):
+    field = CrawlConfig.model_fields[table].annotation
+    (model,) = (one for one in (field, *get_args(field)) if hasattr(one, "model_fields"))
+    for key in model.model_fields:
+        typed = key.replace("_", "") + "s"
+        told = complaint(write, f'dataset = "d"\n[{table}]\n{typed} = 1')
+        assert f"{table}.{typed}: unknown key; did you mean " in told
+        assert key in told
 
 
 @pytest.mark.parametrize(
