@@ -255,7 +255,11 @@ class _Run:
                     dataset, lock, whole=limit_series is None and not self.options.retry_failed
                 )
                 self.before = await in_thread(self._increment.begin, catalog, self._plan)
-                self.progress.skipped = self.before.instances + self.before.failures
+                self.progress.skipped = self.before.instances
+                if self.options.retry_failed:
+                    self.progress.failures = self.before.failures
+                else:
+                    self.progress.skipped += self.before.failures
                 await in_thread(dataset.save_plan, self._plan)
                 totals = await in_thread(catalog.bucket_totals)
                 settings = WorkerSettings(

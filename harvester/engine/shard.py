@@ -135,11 +135,14 @@ class ShardHarvest:
             DatasetError: A part or the commit cannot be written.
         """
         started = time.monotonic()
+        keys = [series.key for series in self.shard.series]
+        retried = self.options.retried
+        if retried is not None:  # the objects are counted anew
+            self.progress.failures -= retried.replaced_rows(keys)
         with anyio.CancelScope() as self._reading:
             if self._stop_seconds is not None:
                 self.stop(self._stop_seconds)
             await self._read_all()
-        keys = [series.key for series in self.shard.series]
         done = [key for key in keys if self._unread.get(key) == 0]
         dropped = frozenset(keys).difference(done)
         if dropped & self._written or not done:  # rows cannot be removed from a part that is written
@@ -182,16 +185,18 @@ class ShardHarvest:
             versions=VERSIONS,
         )
         replaced = 0 if retried is None else retried.replaced_rows(counts)
-        self.progress.failures -= replaced
         return ShardResult(len(done), sum(may_pass(one.reason, one.status) for one in failures), replaced)
 
     def _uncount_all_but(self, committed: Mapping[str, tuple[int, int]]) -> None:
-        """Subtract from the progress what was harvested and is not committed."""
+        """Subtract from the progress what was harvested and is not committed; earlier failures stay."""
         for key, (instances, failures) in self._counts.items():
             if key not in committed:
                 self.progress.instances -= instances
                 self.progress.failures -= failures
         self.progress.series -= len(self._unread.keys() - committed.keys())
+        if self.options.retried is not None:
+            keys = {series.key for series in self.shard.series}
+            self.progress.failures += self.options.retried.replaced_rows(keys - committed.keys())
 
     async def _read_all(self) -> None:
         concurrency = self.readers.max_value or 1

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, cast
@@ -35,8 +36,12 @@ class Trouble:
     def __init__(self) -> None:
         self.answers: list[type[web.HTTPException] | None] = []
         self.always: type[web.HTTPException] | None = None
+        self.watched: CrawlProgress | None = None
+        self.counts: list[CrawlProgress] = []
 
     async def __call__(self, _number: int) -> None:
+        if self.watched is not None:
+            self.counts.append(replace(self.watched))
         answer = self.answers.pop(0) if self.answers else self.always
         if answer is not None:
             raise answer
@@ -57,10 +62,11 @@ def demo(trouble: Trouble) -> Iterator[RecordedDemo]:
 def no_trouble(trouble: Trouble) -> Iterator[None]:
     yield
     trouble.answers, trouble.always = [], None
+    trouble.watched, trouble.counts = None, []
 
 
-def run(toml: Path, **options: Any) -> CrawlResult:
-    return anyio.run(crawl, load(toml), CrawlProgress(), CrawlOptions(**options))
+def run(toml: Path, progress: CrawlProgress | None = None, **options: Any) -> CrawlResult:
+    return anyio.run(crawl, load(toml), progress or CrawlProgress(), CrawlOptions(**options))
 
 
 def table(dataset: Path, kind: Any) -> list[dict[str, Any]]:
@@ -102,6 +108,24 @@ def test_what_may_pass_is_taken_again_before_the_crawl_ends(
     assert (result.instances, result.failures) == (len(expected), 0)
     assert addresses(dataset) == expected
     assert any(commit.generation for commit in Dataset.open(dataset).commits())
+
+
+@pytest.mark.parametrize("asked_for", [False, True])
+def test_the_progress_counts_an_object_once_however_often_it_is_read(
+    toml: Path, trouble: Trouble, expected: Counter[str], *, asked_for: bool
+) -> None:
+    progress = trouble.watched = CrawlProgress()
+    trouble.always = web.HTTPInternalServerError
+    assert run(toml, progress).instances == 0
+    assert (progress.instances, progress.failures) == (0, len(expected))
+    if asked_for:
+        trouble.answers, trouble.always = [web.HTTPForbidden] * 3, None
+        progress = trouble.watched = CrawlProgress()
+        assert run(toml, progress, retry_failed=True).failures == progress.failures == 3
+    assert len(trouble.counts) >= 2 * len(expected)
+    for one in trouble.counts:
+        assert one.instances + one.failures + one.skipped <= len(expected)
+        assert one.failures >= 0
 
 
 def test_what_fails_for_good_is_not_taken_again_until_it_is_asked_for(
