@@ -69,9 +69,9 @@ def find_parquet(config: CrawlConfig) -> ParquetSource:
             _check_parquet(path, str(catalog))
         except (OSError, HTTPException) as error:
             folder.cleanup()
-            reason = error.reason if isinstance(error, URLError) else error
             if isinstance(error, HTTPError):
                 error.close()
+            reason = _reason(error, catalog)
             raise ConfigError(f"{config.name}: source.catalog: {catalog}: {reason}") from None
         except ConfigError as error:
             folder.cleanup()
@@ -137,6 +137,16 @@ def _download(url: Address, path: Path, ca_bundle: str | None) -> None:
             file.write(block)
         if promised is not None and promised.isdigit() and int(promised) != total:
             raise ConfigError(f"{url}: the connection broke after {total} of {promised} bytes")
+
+
+def _reason(error: OSError | HTTPException, url: Address) -> object:
+    """Why a download failed, in words."""
+    reason = error.reason if isinstance(error, URLError) else error
+    if isinstance(reason, ConnectionRefusedError):
+        proxy = Proxies.of_environment().of(url.whole)
+        where = "this address" if proxy is None else f"the proxy {proxy.host}:{proxy.port}"
+        return f"nothing answers at {where} (connection refused); check the port, and that the server runs"
+    return (isinstance(reason, OSError) and reason.strerror) or reason
 
 
 class _EnvironmentsProxies(ProxyHandler):

@@ -166,7 +166,24 @@ def test_a_silent_server_is_given_up(monkeypatch):
 def test_nobody_at_the_address_is_one_line():
     with server(sends(b"")) as address:
         pass
-    assert "refused" in complaint(address)
+    assert complaint(address).endswith(
+        f"{address}: nothing answers at this address (connection refused); "
+        "check the port, and that the server runs"
+    )
+
+
+def test_nobody_at_the_proxy_is_said_of_the_proxy_without_its_password(monkeypatch):
+    with server(sends(b"")) as address:
+        place = address.split("/")[2]
+    monkeypatch.setenv("HTTP_PROXY", f"http://me:secret@{place}")
+    told = complaint("http://catalog.example/catalog.parquet")
+    assert f"nothing answers at the proxy {place} " in told
+    assert "secret" not in told
+
+
+def test_a_host_that_does_not_exist_is_said_in_words():
+    told = complaint("http://catalog.invalid/catalog.parquet")
+    assert "Errno" not in told
 
 
 def test_a_path_that_would_be_a_pattern_is_refused(tmp_path):
