@@ -1,7 +1,7 @@
 """`harvester conformance`: checks instances against their IOD in PS3.3."""
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
@@ -32,6 +32,10 @@ EPILOG: Final = (
     "`harvester conformance s3://idc-open-data/SERIES/INSTANCE.dcm`"
 )
 _COLOURS: Final = {"error": "red", "warning": "yellow", "info": "cyan"}
+_UNCHECKED: Final = {
+    "condition": "headers can't decide their conditions",
+    "presence": "the dataset doesn't record empty elements",
+}
 _ROWS: Final = 40
 _NAMES: Final = ("severity", "kind", "path", "type", "module", "clause")
 
@@ -146,7 +150,18 @@ def _print(result: ConformanceResult, findings: pa.Table | None) -> None:
     if len(rows) > _ROWS:
         console.print(Text(f"and {len(rows) - _ROWS:,} more kinds of findings"))
     totals = ", ".join(f"{result.total(one):,} {one}" for one in reversed(SEVERITIES))
-    console.print(Text(f"PS3.3 {result.edition}: {totals}; {count(len(result.unchecked), 'check')} not made"))
+    console.print(Text(f"PS3.3 {result.edition}: {totals}{_not_made(result)}"))
+
+
+def _not_made(result: ConformanceResult) -> str:
+    """How many checks were not made and why, if there are some."""
+    reasons = Counter(result.unchecked.values())
+    told = [
+        f"{count(reasons[reason], 'check')} not made, as {why}"
+        for reason, why in _UNCHECKED.items()
+        if reasons[reason]
+    ]
+    return f"; {'; '.join(told)} (--json lists them)" if told else ""
 
 
 def _rows(result: ConformanceResult) -> list[tuple[dict[str, object], int]]:

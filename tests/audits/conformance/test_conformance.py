@@ -205,6 +205,18 @@ def test_the_command_prints_a_summary_and_its_status_says_whether_there_are_erro
     assert "findings.parquet" in run("conformance", "-d", dataset, "-o", "findings.csv").stderr
 
 
+def test_the_command_says_why_checks_are_not_made_if_there_are_some(dataset: str, tmp_path: Path) -> None:
+    undecided = json.loads(run("conformance", "-d", dataset, "--json").stdout)["not_checked"]
+    assert {one["reason"] for one in undecided} == {"condition"}
+    told = " ".join(run("conformance", "-d", dataset).stdout.split())
+    number = f"{len(undecided)} checks"
+    assert told.endswith(f"; {number} not made, as headers can't decide their conditions (--json lists them)")
+    unknown = BASES["CT"]()
+    unknown.SOPClassUID = "1.2.3.4"
+    write(tmp_path, {"unknown.dcm": encoded(unknown)})
+    assert run("conformance", tmp_path / "unknown.dcm").stdout.endswith(" 1 info\n")
+
+
 def test_one_object_is_checked(dataset: str) -> None:
     path = str(Path(dataset).parent / "files/faulty.dcm")
     done = run("conformance", path)
