@@ -21,6 +21,7 @@ from harvester.cli.options import JsonOption, show
 from harvester.config import CrawlConfig, load
 from harvester.config.address import Address
 from harvester.config.operating_system import descriptor_limits
+from harvester.dicom import compiled
 from harvester.errors import HarvesterError
 from harvester.messages import DISTRIBUTION, one_line, size
 from harvester.model import VERSION
@@ -96,6 +97,7 @@ def _local_checks() -> Iterator[Check]:
             yield Check("version", name, passed=None, detail=version(name))
         except PackageNotFoundError:
             yield Check("version", name, passed=False, detail=f"missing; pip install {DISTRIBUTION}")
+    yield Check("version", "compiled core", passed=None, detail=compiled.status())
     yield _free_space("disk", Path(tempfile.gettempdir()))
     found = [name for name in _CREDENTIALS if os.environ.get(name)]
     found += [name for name in _CREDENTIAL_FILES if Path(name).expanduser().is_file()]

@@ -16,6 +16,7 @@ from harvester_program import run
 from recorded_demo import RecordedDemo, recorded_demo
 from tls_servers import authority_file, server_context
 
+from harvester.dicom import compiled
 from harvester.model import ObjectRef
 from harvester.store.diagnosis import check_series
 
@@ -45,6 +46,8 @@ def test_everything_works_against_a_bucket_on_this_machine(demo: RecordedDemo, t
     )
     assert all(check["passed"] for check in found["listing"] + found["range"])
     assert " bytes of " in found["range"][0]["detail"]
+    details = {check["target"]: check["detail"] for check in found["version"]}
+    assert details["compiled core"] == compiled.status()
 
 
 def test_a_closed_port_is_named_and_what_needs_it_is_left_out(demo: RecordedDemo, tmp_path: Path) -> None:
