@@ -2,6 +2,7 @@
 
 import ast
 import errno
+import gc
 import io
 import locale
 import logging
@@ -148,7 +149,11 @@ def _status(busy: int) -> int:  # noqa: PLR0911  one for each exit status
     if _called(sys.argv[1:]) == "crawl":
         keep_small()
     try:
-        status = application(sys.argv[1:])(standalone_mode=False)
+        gc.disable()  # modules that are loaded stay: looking for garbage among them slows down a start
+        program = application(sys.argv[1:])
+        gc.freeze()
+        gc.enable()
+        status = program(standalone_mode=False)
         sys.stdout.flush()  # here, where a closed pipe is not a bug
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED

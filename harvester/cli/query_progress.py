@@ -8,8 +8,6 @@ from threading import Event, Lock, Thread
 from typing import IO, Any, Final
 
 import duckdb
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 _BAR_AFTER_SECONDS: Final = 1.0  # most queries end before
 _POLL_SECONDS: Final = 0.1
@@ -101,6 +99,15 @@ class _WatchedQuery:
         while time.monotonic() < begun + _BAR_AFTER_SECONDS:
             if self.ended.wait(_POLL_SECONDS):
                 return
+        from rich.console import Console  # noqa: PLC0415  most queries show no bar
+        from rich.progress import (  # noqa: PLC0415
+            BarColumn,
+            Progress,
+            TaskProgressColumn,
+            TextColumn,
+            TimeElapsedColumn,
+        )
+
         columns = (TextColumn("query"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
         with self.terminal:
             if self.writing.is_set():

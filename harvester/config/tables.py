@@ -45,7 +45,8 @@ def _as_tuple(value: object) -> object:
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    # Workers are sent models that were checked, and queries read none: neither needs pydantic's validators.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 class SourceConfig(_Table):

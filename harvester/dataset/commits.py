@@ -26,6 +26,7 @@ from harvester.errors import DatasetError
 from harvester.messages import first_problem
 
 _CONCURRENT_READS: Final = 64
+_TABLES: Final[dict[str, TableName]] = {name: name for name in TABLES}
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -46,7 +47,7 @@ class Part:
     @property
     def kind(self) -> TableName:
         """The table that it is a part of."""
-        return next(kind for kind in TABLES if self.path.startswith(f"{kind}/"))
+        return _TABLES[self.path.partition("/")[0]]
 
 
 @with_config(ConfigDict(extra="forbid"))

@@ -21,12 +21,13 @@ from harvester.errors import DatasetError, QueryError
 from harvester.query.idc_tables import INDEX_NAMES
 from harvester.query.part_files import define_files, files_by_table
 from harvester.query.run import plain_message
-from harvester.query.supersession import add_marks, marked
+from harvester.query.supersession import add_marks, marked, with_marks
 from harvester.query.temporary_views import ROWS, define_instances, with_fixed_columns
 from harvester.query.views import (
     DICOM_TABLES,
     array_columns,
     dicom_view,
+    instance_columns,
     series_view,
     studies_view,
     table_view,
@@ -160,11 +161,9 @@ def _opened(
         for kind in ("frames", "failures"):
             connection.execute(f"CREATE VIEW {kind} AS {_some(parts[kind], options.rows.get(kind))}")
         add_marks(connection, marks)
-        _add_views(
-            connection,
-            marked(parts["instances"], marks, columns["instances"].names),
-            options.rows.get("instances"),
-        )
+        there = with_marks(instance_columns(columns["instances"], empty=not files["instances"]))
+        instances = marked(parts["instances"], marks, columns["instances"].names)
+        _add_views(connection, instances, there, options.rows.get("instances"))
         # DuckDB would use nine tenths of the free disk space; as an option of connect this has no effect.
         room = shutil.disk_usage(tempfile.gettempdir()).free // 2
         connection.execute(f"SET max_temp_directory_size = '{room // 1000}kB'")
@@ -200,14 +199,19 @@ def _some(rows: str, condition: str | None) -> str:
     return rows if condition is None else f"SELECT * FROM ({rows}) WHERE {condition}"
 
 
-def _add_views(connection: duckdb.DuckDBPyConnection, parts: str, condition: str | None) -> None:
+def _add_views(
+    connection: duckdb.DuckDBPyConnection, parts: str, there: pa.Schema, condition: str | None
+) -> None:
     """Make the views of instances; those upon them over an empty one, since DuckDB opens what it binds."""
-    there = define_instances(connection, parts)
+    define_instances(connection, there)
     names = [*INSTANCE_COLUMNS.names, *there.names]
     arrays = array_columns(pa.unify_schemas([INSTANCE_COLUMNS, there]))
     for table in DICOM_TABLES:
         view = dicom_view(table, with_curated(ROWS, names), arrays)
-        connection.execute(f"CREATE VIEW {table} AS {view}")
+        # To bind all its columns anew takes ten times as long.
+        connection.execute(
+            f"CREATE VIEW {table} AS {'FROM dicom_all' if table == 'dicom_metadata' else view}"
+        )
     connection.execute(f"CREATE VIEW series AS {series_view(names)}")
     connection.execute(f"CREATE VIEW studies AS {studies_view(names)}")
     rows = _some(with_fixed_columns(f"({parts})", there), condition)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 import duckdb
+import pyarrow as pa
 
 from harvester.catalog.database import identifier
 from harvester.dataset.tombstones import Tombstones
@@ -28,6 +29,13 @@ def add_marks(connection: duckdb.DuckDBPyConnection, marks: Tombstones) -> None:
             connection.register("incoming", table)
             connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM incoming")
             connection.unregister("incoming")
+
+
+def with_marks(columns: pa.Schema) -> pa.Schema:
+    """The columns that `marked` has, over parts with these."""
+    return pa.unify_schemas(
+        [columns, pa.schema([(SUPERSEDED[0], pa.int64()), (SUPERSEDED[1], pa.timestamp("us"))])]
+    )
 
 
 def marked(parts: str, marks: Tombstones, present: Iterable[str]) -> str:

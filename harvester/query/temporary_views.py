@@ -35,34 +35,32 @@ ROWS: Final = "memory.harvest.rows"
 """The rows of `instances`, with what only IDC's tables show of them."""
 
 
-def define_instances(connection: duckdb.DuckDBPyConnection, parts: str) -> pa.Schema:
+def define_instances(connection: duckdb.DuckDBPyConnection, there: pa.Schema) -> None:
     """Make `ROWS` and the view `instances`, for now without rows: it is kept as a table, to bind queries to.
 
     Args:
         connection: New.
-        parts: The query that reads the parts.
-
-    Returns:
-        The columns: those of the parts, and those that every dataset has.
+        there: The columns of what reads the parts.
     """
+    columns = (f"{identifier(field.name)} {sql_type(field.type)}" for field in (*there, *_absent(there)))
     connection.execute("CREATE SCHEMA IF NOT EXISTS harvest")
-    connection.execute(f"CREATE TABLE harvest.parts AS {parts} WITH NO DATA")
-    there = _schema(connection, "harvest.parts")
-    connection.execute(f"CREATE TABLE {_EMPTY} AS {with_fixed_columns('harvest.parts', there)}")
+    connection.execute(f"CREATE TABLE {_EMPTY} ({', '.join(columns)})")
     connection.execute(f"CREATE VIEW {ROWS} AS SELECT * FROM {_EMPTY}")
     connection.execute(f"CREATE VIEW instances AS SELECT * EXCLUDE ({HEADER_MODALITY}) FROM {ROWS}")
-    return there
 
 
 def with_fixed_columns(table: str, there: pa.Schema) -> str:
     """A table of instances with the columns that every dataset has, whatever its parts hold."""
-    present = {field.name.lower() for field in there}
-    missing = [
-        f"CAST(NULL AS {sql_type(field.type)}) AS {identifier(field.name)}"
-        for field in INSTANCE_COLUMNS
-        if field.name.lower() not in present
-    ]
+    missing = (
+        f"CAST(NULL AS {sql_type(field.type)}) AS {identifier(field.name)}" for field in _absent(there)
+    )
     return f"SELECT {', '.join(['*', *missing])} FROM {table}"
+
+
+def _absent(there: pa.Schema) -> list[pa.Field]:
+    """The columns that every dataset has, and its parts lack."""
+    present = {field.name.lower() for field in there}
+    return [field for field in INSTANCE_COLUMNS if field.name.lower() not in present]
 
 
 def bind(

@@ -153,6 +153,12 @@ def table_view(kind: TableName, columns: pa.Schema, *, empty: bool) -> str:
     return f"SELECT * EXCLUDE (filename) REPLACE ({folders}){header} FROM {read}"
 
 
+def instance_columns(columns: pa.Schema, *, empty: bool) -> pa.Schema:
+    """The columns that the parts of `instances` have as `table_view` reads them."""
+    read = FIXED_COLUMNS["instances"] if empty else columns
+    return read.append(pa.field(HEADER_MODALITY, pa.string()))
+
+
 def _folder_value(column: str) -> str:
     """What the folders of a part's path say: `.../Modality=CT/part.parquet` says `CT`."""
     value = f"regexp_extract(filename, '.*/{column}=([^/]*)/', 1)"
