@@ -41,6 +41,11 @@ class Proxies:
         """
         return cls(urllib.request.getproxies())
 
+    @property
+    def exist(self) -> bool:
+        """Whether there are any."""
+        return bool(self._proxies)
+
     def of(self, url: str) -> URL | None:
         """The proxy for a URL; None: a direct connection."""
         if not self._proxies:

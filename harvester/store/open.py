@@ -4,9 +4,10 @@ import os
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
-from harvester.config.certificates import trusted_certificates
+from harvester.config.certificates import named_certificates, tls_context
 from harvester.config.proxies import Proxies
 from harvester.errors import ConfigError, ListingError, RequestRejectedError
 from harvester.model import ByteRange, ListedObject, ObjectRef, RangeResponse
@@ -85,7 +86,7 @@ async def open_store(
         gcs_requests_per_second=_GCS_REQUESTS_PER_SECOND / settings.processes if endpoint is None else 0.0,
         patience_seconds=settings.retry.patience_seconds,
     )
-    tls, proxies = trusted_certificates(settings.ca_bundle), Proxies.of_environment()
+    tls, proxies = partial(tls_context, named_certificates(settings.ca_bundle)), Proxies.of_environment()
     credentials = os.environ.get("HARVESTER_CREDENTIALS") or settings.credentials
     if credentials not in ("none", "environment"):
         raise ConfigError(f'HARVESTER_CREDENTIALS = {credentials!r}: expected "none" or "environment"')

@@ -2,6 +2,7 @@
 
 import math
 import time
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from itertools import accumulate
@@ -13,9 +14,9 @@ K = TypeVar("K")
 
 _MOST_SAMPLES = 240
 _STEPS = 8  # buckets of a histogram per doubling
-_LEAST_SECONDS = 1e-4
-_LEAST = round(math.log2(_LEAST_SECONDS) * _STEPS)
-_BUCKETS = 24 * _STEPS  # up to 0.1 ms * 2 ** 24, half an hour
+_LEAST = round(math.log2(1e-4) * _STEPS)
+_BUCKETS = 24 * _STEPS  # from 0.1 ms to 0.1 ms * 2 ** 24, half an hour
+_BOUNDS = [2.0 ** ((bucket + _LEAST) / _STEPS) for bucket in range(1, _BUCKETS)]
 
 Samples = Mapping[int, int]
 """Requests in flight, by the second (since 1970) in which a sample begins."""
@@ -33,11 +34,7 @@ class Histogram:
 
     def add(self, seconds: float) -> None:
         """Count one duration."""
-        if seconds <= _LEAST_SECONDS:
-            self.counts[0] += 1
-            return
-        bucket = int(math.log2(seconds) * _STEPS - _LEAST)
-        self.counts[bucket if bucket < _BUCKETS else -1] += 1
+        self.counts[bisect_right(_BOUNDS, seconds)] += 1
 
     @property
     def total(self) -> int:
@@ -161,6 +158,8 @@ class Recorder:
         self.latency = Histogram()
         self._concurrency: dict[int, int] = {}
         self._sample_seconds = 1
+        self._most = 0  # of the present sample, which ends at `_sample_end`
+        self._sample_end = -math.inf
         self._epoch = time.time() - time.monotonic()
 
     def succeeded(self, seconds: float, requests: int, bytes_fetched: int) -> None:
@@ -184,8 +183,12 @@ class Recorder:
 
     def sample(self, now: float, in_flight: int) -> None:
         """Note how many requests are in flight at a time of the monotonic clock."""
+        if in_flight <= self._most and now < self._sample_end:
+            return
         second = int(now + self._epoch)
         second -= second % self._sample_seconds
+        self._most = max(in_flight, self._concurrency.get(second, 0))
+        self._sample_end = second + self._sample_seconds - self._epoch
         if in_flight > self._concurrency.get(second, -1):
             self._concurrency[second] = in_flight
             if len(self._concurrency) > _MOST_SAMPLES:

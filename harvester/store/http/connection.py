@@ -116,8 +116,9 @@ class Connection(asyncio.Protocol):
         self.exchanges += 1
         self.last_received = self._loop.time()
         self._transport.write(request)
-        while self._phase is _Phase.HEAD:
-            await self._wait()
+        while self._phase is _Phase.HEAD and self._error is None:
+            self._waiter = self._loop.create_future()
+            await self._waiter
         if self._error is not None:
             raise self._error
 
@@ -136,7 +137,11 @@ class Connection(asyncio.Protocol):
             if self._is_paused:
                 self._is_paused = False
                 self._transport.resume_reading()
-            await self._wait()
+            if self._error is None:
+                self._waiter = self._loop.create_future()
+                await self._waiter
+            if self._error is not None:
+                raise self._error
         return b"".join(self._pieces), self._phase is _Phase.IDLE
 
     def fail(self, error: Exception) -> None:
@@ -154,14 +159,6 @@ class Connection(asyncio.Protocol):
     async def wait_closed(self) -> None:
         """Wait until the connection is closed."""
         await self._closed
-
-    async def _wait(self) -> None:
-        """Wait for data, for the end of the exchange or for an error."""
-        if self._error is None:
-            self._waiter = self._loop.create_future()
-            await self._waiter
-        if self._error is not None:
-            raise self._error
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None

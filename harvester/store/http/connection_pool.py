@@ -2,22 +2,24 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import aiohappyeyeballs
-import aiohttp
 import anyio
-from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from harvester.errors import ConnectionFailedError, TimedOutError
+from harvester.store.cost import RequestCost
 from harvester.store.http.connection import Connection
 from harvester.store.http.connection_errors import connection_error
 from harvester.store.http.dns import AddressCache
+
+if TYPE_CHECKING:
+    from aiohttp.abc import AbstractResolver
 
 # RFC 8305 8: the delay before the next address of a host is tried in parallel.
 _NEXT_ADDRESS_SECONDS: Final = 0.25
@@ -50,17 +52,17 @@ DEFAULT_HTTP_LIMITS: Final = HttpLimits()
 async def open_connections(
     limits: HttpLimits,
     *,
-    tls: ssl.SSLContext | None = None,
-    resolver: AbstractResolver | None = None,
+    tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
+    resolver: "AbstractResolver | None" = None,
 ) -> AsyncIterator["ConnectionPool"]:
     """A pool whose connections are all closed at the end.
 
     Args:
         limits: Timeouts, and how many idle connections are kept.
-        tls: Which certificates are trusted; None: those that the operating system trusts.
+        tls: Creates the context of encrypted connections, at the first one: that takes up to 50 ms.
         resolver: Finds the addresses of a host; None: the operating system does.
     """
-    pool = ConnectionPool(limits, tls=tls, addresses=AddressCache(resolver or aiohttp.ThreadedResolver()))
+    pool = ConnectionPool(limits, tls=tls, addresses=AddressCache(resolver))
     try:
         yield pool
     finally:
@@ -74,7 +76,9 @@ class ConnectionPool:
     A connection is acquired for one exchange and released after it, however that ended.
     """
 
-    def __init__(self, limits: HttpLimits, *, tls: ssl.SSLContext | None, addresses: AddressCache) -> None:
+    def __init__(
+        self, limits: HttpLimits, *, tls: Callable[[], ssl.SSLContext], addresses: AddressCache
+    ) -> None:
         self._limits = limits
         self._tls = tls
         self._addresses = addresses
@@ -86,6 +90,36 @@ class ConnectionPool:
         shortest = min(limits.silence_seconds, limits.total_seconds)
         self._check_seconds = shortest / _CHECKS_PER_TIMEOUT
         self._check: asyncio.TimerHandle | None = None
+
+    async def send(
+        self, origin: str, request: bytes, cost: RequestCost, *, is_repeated: bool = False
+    ) -> Connection:
+        """Send a GET request and wait for the head of its response; `release` has to follow.
+
+        A server may close an idle connection just when it is used (RFC 9112 9.3.1): the request is then
+        repeated on a new one.
+
+        Args:
+            origin: The server, as `https://host:port`.
+            request: The request.
+            cost: Increased by the requests.
+            is_repeated: Whether it was sent before, on a connection that was closed.
+
+        Raises:
+            StoreError: No connection can be opened, or it broke, or the response is not HTTP.
+        """
+        cost.requests += 1
+        connection = await self.acquire(origin, is_new=is_repeated)
+        try:
+            await connection.send(request)
+        except BaseException as error:
+            self.release(connection)
+            is_stale = isinstance(error, ConnectionFailedError) and connection.was_closed_before_response
+            if is_repeated or not is_stale:
+                raise
+        else:
+            return connection
+        return await self.send(origin, request, cost, is_repeated=True)
 
     async def acquire(self, origin: str, *, is_new: bool = False) -> Connection:
         """A connection that is ready for a request; `release` has to follow.
@@ -174,8 +208,7 @@ class ConnectionPool:
 
     @cached_property
     def _tls_context(self) -> ssl.SSLContext:
-        # Created at the first use, because that takes 25 ms.
-        return self._tls or ssl.create_default_context()
+        return self._tls()
 
     async def _connect(self, origin: str) -> Connection:
         url = URL(origin)

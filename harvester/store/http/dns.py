@@ -1,14 +1,17 @@
 """Caches the addresses of hosts for some seconds, and rotates them."""
 
+import asyncio
 import ipaddress
 import socket
 from collections import deque
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import aiohappyeyeballs
 import anyio
-from aiohttp.abc import AbstractResolver
+
+if TYPE_CHECKING:
+    from aiohttp.abc import AbstractResolver  # loaded for proxies only
 
 _CACHE_SECONDS: Final = 10.0
 
@@ -17,10 +20,10 @@ class AddressCache:
     """The addresses of hosts.
 
     Args:
-        resolver: Finds them.
+        resolver: Finds them; None: the operating system does.
     """
 
-    def __init__(self, resolver: AbstractResolver) -> None:
+    def __init__(self, resolver: "AbstractResolver | None" = None) -> None:
         self._resolver = resolver
         self._cached: dict[tuple[str, int], _Addresses] = {}
         self._lookups: dict[tuple[str, int], anyio.Lock] = {}
@@ -47,11 +50,17 @@ class AddressCache:
 
     async def close(self) -> None:
         """Close the resolver."""
-        await self._resolver.close()
+        if self._resolver is not None:
+            await self._resolver.close()
 
     async def _look_up(self, host: str, port: int) -> "_Addresses":
-        resolved = await self._resolver.resolve(host, port, socket.AF_UNSPEC)
-        infos = deque(_info(one["host"], one["port"]) for one in resolved)
+        infos: deque[aiohappyeyeballs.AddrInfoType]
+        if self._resolver is None:
+            kind, flags = socket.SOCK_STREAM, socket.AI_ADDRCONFIG
+            infos = deque(await asyncio.get_running_loop().getaddrinfo(host, port, type=kind, flags=flags))
+        else:
+            resolved = await self._resolver.resolve(host, port, socket.AF_UNSPEC)
+            infos = deque(_info(one["host"], one["port"]) for one in resolved)
         if not infos:
             raise OSError(f"the host {host} has no address")
         now = anyio.current_time()

@@ -8,6 +8,7 @@ from harvester.errors import BadResponseError, ObjectChangedError
 from harvester.model import ByteRange
 
 # The stop may be -1 or before the start: gcp-storage-emulator sends that for a range behind the end.
+_MOST_DIGITS = 19
 _CONTENT_RANGE = re.compile(r"bytes[ =]([0-9]{1,19})-(-?[0-9]{1,19})/([0-9]{1,19}|\*)", re.IGNORECASE)
 _UNSATISFIED = re.compile(r"bytes[ =]\*/([0-9]{1,19})", re.IGNORECASE)
 _ACTUAL_SIZE = re.compile(rb"<ActualObjectSize>([0-9]{1,19})</ActualObjectSize>")
@@ -41,6 +42,17 @@ def partial_body(wanted: ByteRange, headers: Mapping[str, str], body_length: int
         BadResponseError: It is another range, does not give the object's size, or contradicts itself.
     """
     text = headers.get("content-range")
+    length = wanted.stop - wanted.start
+    # Nearly always it is the requested range, which takes no regular expression.
+    requested, _, size = (text or "").partition("/")
+    is_requested = requested == f"bytes {wanted.start}-{wanted.stop - 1}" and body_length in (length, None)
+    is_number = size.isascii() and size.isdigit() and len(size) <= _MOST_DIGITS
+    if is_requested and is_number and int(size) >= wanted.stop:
+        return DeclaredBody(length, int(size))
+    return _checked_body(wanted, text, body_length)
+
+
+def _checked_body(wanted: ByteRange, text: str | None, body_length: int | None) -> DeclaredBody:
     found = _CONTENT_RANGE.fullmatch(text.strip()) if text is not None else None
     if found is None:
         raise BadResponseError(f"206 with Content-Range {text!r}, which is not a single range")

@@ -1,12 +1,7 @@
 """Reads one HTTP response, bounded and checked, and maps every failure to an error of the tree."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import TracebackType
 from typing import Protocol
-
-import aiohttp
-from aiohttp.http_exceptions import HttpProcessingError
 
 from harvester.errors import (
     BadResponseError,
@@ -55,119 +50,29 @@ class HttpResponse(Protocol):
         """Wait for `least` bytes of the body, or for its end: what has come, and whether it is all."""
 
 
-@dataclass(slots=True)
-class AiohttpResponse:
-    """A response of aiohttp's client."""
-
-    response: aiohttp.ClientResponse
-    received: int = 0
-
-    @property
-    def status(self) -> int:
-        """The HTTP status."""
-        return self.response.status
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers that are used, by names in lower case."""
-        return self.response.headers
-
-    @property
-    def body_length(self) -> int | None:
-        """The declared length of the body; None if only its end shows it."""
-        return None if "transfer-encoding" in self.headers else self.response.content_length
-
-    async def read(self, least: int) -> tuple[bytes, bool]:
-        """Wait for `least` bytes of the body, or for its end: what has come, and whether it is all."""
-        pieces: list[bytes] = []
-        content = self.response.content
-        while self.received < least and not content.at_eof():
-            piece = await content.readany()
-            pieces.append(piece)
-            self.received += len(piece)
-        return b"".join(pieces), content.at_eof()
-
-
-def counting(cost: RequestCost) -> aiohttp.ClientMiddlewareType:
-    """A middleware that counts each request of aiohttp's client, and prevents the client's own retries.
-
-    They would double the load on a server just when it fails.
-    """
-
-    async def send(
-        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-    ) -> aiohttp.ClientResponse:
-        cost.requests += 1
-        try:
-            return await handler(request)
-        except aiohttp.ConnectionTimeoutError as error:
-            server = f"{request.url.host}:{request.url.port}"
-            raise _FailedRequestError(TimedOutError(f"no connection to {server} in time")) from error
-        except (
-            aiohttp.ClientOSError,
-            aiohttp.ServerDisconnectedError,
-            aiohttp.ClientHttpProxyError,
-        ) as error:
-            server = f"{request.url.host}:{request.url.port}"
-            raise _FailedRequestError(connection_error(error, server)) from error
-
-    return send
-
-
-class _FailedRequestError(Exception):
-    """Carries an error through aiohttp's client, which repeats or wraps any OSError."""
-
-    def __init__(self, error: StoreError) -> None:
-        super().__init__(error.message)
-        self.error = error
-
-
-class StoreErrors:
-    """Runs an exchange, and counts its cost; every failure of the network becomes a `StoreError`.
-
-    The error has the object's URL and the cost of the exchange.
+def exchange_error(
+    error: Exception, ref: ObjectRef, offset: int | None, cost: RequestCost
+) -> StoreError | None:
+    """The error of the tree for one that ended an exchange, with the object's URL and the cost; None: a bug.
 
     Args:
+        error: What was raised.
         ref: The object, or the prefix of a listing.
         offset: The first byte of the requested range.
+        cost: What the exchange has cost.
     """
-
-    __slots__ = ("_cost", "_offset", "_ref")
-
-    def __init__(self, ref: ObjectRef, offset: int | None = None) -> None:
-        self._ref = ref
-        self._offset = offset
-        self._cost = RequestCost()
-
-    def __enter__(self) -> RequestCost:
-        return self._cost
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            return
-        if isinstance(error, StoreError):
-            self._complete(error)
-            return
-        found = _store_error(error, self._ref)
-        if found is not None:
-            self._complete(found)
-            raise found from (error.__cause__ if isinstance(error, _FailedRequestError) else error)
-
-    def _complete(self, error: StoreError) -> None:
-        error.url = error.url or self._ref.url
-        error.offset = self._offset if error.offset is None else error.offset
-        error.requests, error.bytes_fetched = self._cost.requests, self._cost.bytes_fetched
+    found = error if isinstance(error, StoreError) else _store_error(error, ref)
+    if found is not None:
+        found.url = found.url or ref.url
+        found.offset = offset if found.offset is None else found.offset
+        found.requests, found.bytes_fetched = cost.requests, cost.bytes_fetched
+    return found
 
 
-def _store_error(error: BaseException, ref: ObjectRef) -> StoreError | None:
-    """The error of the tree for one of the network; None: it is none."""
-    if isinstance(error, _FailedRequestError):
-        return error.error
+def _store_error(error: Exception, ref: ObjectRef) -> StoreError | None:
     if isinstance(error, TimeoutError):
         return TimedOutError("the response was not complete in time")
-    if isinstance(error, aiohttp.ClientError | HttpProcessingError | OSError):
+    if isinstance(error, OSError):
         return connection_error(error, ref.bucket)
     if isinstance(error, UnicodeError):  # a host name that DNS cannot spell
         return RequestRejectedError(f"the URL cannot be used: {_error_text(error)}")
@@ -214,13 +119,11 @@ async def read_range(
     return RangeResponse(data, size, found, cost.requests, discarded)
 
 
-async def read_document(limit: int, response: HttpResponse) -> bytes:
+async def read_document(limit: int, _cost: RequestCost, response: HttpResponse) -> bytes:
     """Read the whole body of a 200 that is no longer than `limit` bytes.
 
     Raises:
-        StoreError: The response is an error, encoded, or too long.
-        aiohttp.ClientError: The connection broke.
-        TimeoutError: The response took too long.
+        StoreError: The response is an error, encoded, or too long, or the connection broke.
     """
     if response.status != 200:
         raise await _status_error(response)
@@ -260,7 +163,7 @@ async def _excerpt_of(response: HttpResponse) -> bytes:
     """The beginning of an error's body; empty if it cannot be read, because the status is enough."""
     try:
         data, _ = await response.read(EXCERPT_BYTES)
-    except (StoreError, aiohttp.ClientError, HttpProcessingError, OSError):
+    except OSError:  # also StoreError
         return b""
     return data[:EXCERPT_BYTES]
 

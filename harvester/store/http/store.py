@@ -1,20 +1,14 @@
 """Reads ranges of objects over HTTP, from S3, GCS or any server that supports range requests."""
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from types import TracebackType
-from typing import Final, TypeAlias, TypeVar
-
-import aiohttp
-from aiohttp.abc import AbstractResolver
-from yarl import URL
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from harvester.config.proxies import Proxies
 from harvester.errors import (
     AccessDeniedError,
-    ConnectionFailedError,
     ListingError,
     RequestRejectedError,
     StoreError,
@@ -23,6 +17,7 @@ from harvester.messages import without_secrets
 from harvester.model import VERSION, ByteRange, ObjectRef, RangeResponse
 from harvester.store.cost import RequestCost
 from harvester.store.http import urls
+from harvester.store.http.connection import Connection
 from harvester.store.http.connection_pool import (
     DEFAULT_HTTP_LIMITS,
     ConnectionPool,
@@ -37,15 +32,13 @@ from harvester.store.http.listing import (
     parse_xml_page,
 )
 from harvester.store.http.range_response import if_match
-from harvester.store.http.response import (
-    AiohttpResponse,
-    HttpResponse,
-    StoreErrors,
-    counting,
-    read_document,
-    read_range,
-)
+from harvester.store.http.response import HttpResponse, exchange_error, read_document, read_range
 from harvester.store.http.signing import Signer
+
+if TYPE_CHECKING:
+    from aiohttp.abc import AbstractResolver
+
+    from harvester.store.http.proxied import AiohttpResponse, ProxiedRequests
 
 T = TypeVar("T")
 # A URL, by the region of the bucket.
@@ -60,8 +53,8 @@ _ANONYMOUS: Final = (
     " object: --credentials environment)"
 )
 _SIGNED: Final = " with the credentials of the environment: they do not allow it"
-_USER_AGENT: Final = f"harvester/{VERSION}"
-_SAME_FIELDS: Final = f"Accept: */*\r\nAccept-Encoding: identity\r\nUser-Agent: {_USER_AGENT}\r\n"
+_SAME_FIELDS: Final = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": f"harvester/{VERSION}"}
+_SAME_LINES: Final = "".join(f"{name}: {value}\r\n" for name, value in _SAME_FIELDS.items())
 
 
 @asynccontextmanager
@@ -69,19 +62,19 @@ async def open_http_store(
     *,
     endpoint: str | None = None,
     limits: HttpLimits = DEFAULT_HTTP_LIMITS,
-    tls: ssl.SSLContext | None = None,
-    resolver: AbstractResolver | None = None,
+    tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
+    resolver: "AbstractResolver | None" = None,
     proxies: Proxies | None = None,
     signer: Signer | None = None,
 ) -> AsyncIterator["HttpStore"]:
     """An HTTP store with its own connections, which are closed at the end.
 
-    Requests have no cookies, and nothing of .netrc. How many run at once is the caller's business.
+    How many requests run at once is the caller's business.
 
     Args:
         endpoint: Replaces the endpoints of S3 and GCS; the bucket is the first part of the path.
         limits: Bounds of every exchange.
-        tls: Which certificates are trusted; None: those that the operating system trusts.
+        tls: Creates the context of encrypted connections; the default trusts what the system trusts.
         resolver: Finds the addresses of hosts; None: the operating system does.
         proxies: Chooses the proxy of a request; None: there are none.
         signer: Signs requests; None: they are anonymous.
@@ -89,53 +82,50 @@ async def open_http_store(
     Raises:
         ConfigError: The endpoint is not a URL.
     """
-    session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
-            ssl=tls or True, resolver=resolver, limit=0, keepalive_timeout=limits.idle_seconds
-        ),
-        timeout=aiohttp.ClientTimeout(
-            total=limits.total_seconds,
-            sock_connect=limits.connect_seconds,
-            sock_read=limits.silence_seconds,
-        ),
-        headers={"Accept-Encoding": "identity", "User-Agent": _USER_AGENT},
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        trust_env=False,
-    )
-    async with session, open_connections(limits, tls=tls, resolver=resolver) as connections:
-        yield HttpStore(session, connections, endpoint=endpoint, proxies=proxies, signer=signer)
+    async with (
+        open_connections(limits, tls=tls, resolver=resolver) as connections,
+        AsyncExitStack() as opened,
+    ):
+        proxied = None
+        if proxies is not None and proxies.exist:
+            from harvester.store.http.proxied import open_proxied_requests  # noqa: PLC0415 - aiohttp is slow
+
+            proxied = await opened.enter_async_context(open_proxied_requests(limits, tls(), resolver))
+        store = HttpStore(connections, endpoint=endpoint, proxies=proxies, proxied=proxied, signer=signer)
+        yield store
 
 
 class HttpStore(PagedStore):
     """A store over `s3`, `gs`, `https` and `http` refs, from `open_http_store`; one request per call.
 
     Args:
-        session: Sends the requests for listings, and all through a proxy; it must not decompress.
-        connections: For direct requests for ranges.
+        connections: For direct requests.
         endpoint: Replaces the endpoints of S3 and GCS; the bucket is the first part of the path.
         proxies: Chooses the proxy of a request; None: there are none.
+        proxied: Sends requests through proxies, if there are any.
         signer: Signs requests; None: they are anonymous.
     """
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
         connections: ConnectionPool,
         *,
         endpoint: str | None = None,
         proxies: Proxies | None = None,
+        proxied: "ProxiedRequests | None" = None,
         signer: Signer | None = None,
     ) -> None:
         self._signer = signer
-        self._proxies = Proxies({}) if proxies is None else proxies
-        self._session = session
+        self._proxies = proxies
+        self._proxied = proxied
         self._connections = connections
         self._endpoint = None if endpoint is None else urls.checked_endpoint(endpoint)
         self._regions: dict[str, str] = {}
         self._without_json_listing: set[str] = set()
 
-    async def get_range(self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None) -> RangeResponse:
+    def get_range(
+        self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None
+    ) -> Coroutine[Any, Any, RangeResponse]:
         """Read one range of an object, and check that the response is that range.
 
         Raises:
@@ -149,9 +139,7 @@ class HttpStore(PagedStore):
         def url_of(region: str | None) -> str:
             return urls.object_url(ref, endpoint=self._endpoint, region=region)
 
-        with StoreErrors(ref, wanted.start) as cost:
-            send, read = partial(self._send, cost), partial(read_range, wanted, etag, cost)
-            return await self._exchange(ref, url_of, headers, send, read)
+        return self._exchange(ref, wanted.start, url_of, headers, partial(read_range, wanted, etag))
 
     async def list_page(self, prefix: ObjectRef, token: str | None) -> ListingPage:
         """One page of a listing: S3's in XML, GCS's in JSON, or in XML from an endpoint without JSON.
@@ -186,34 +174,51 @@ class HttpStore(PagedStore):
 
     async def _document(self, prefix: ObjectRef, url_of: UrlOfRegion) -> bytes:
         """One page of a listing, as the server sends it."""
-        with StoreErrors(prefix) as cost:
-            send, read = partial(self._send_by_aiohttp, cost), partial(read_document, MOST_PAGE_BYTES)
-            return await self._exchange(prefix, url_of, {}, send, read)
+        return await self._exchange(prefix, None, url_of, {}, partial(read_document, MOST_PAGE_BYTES))
 
     async def _exchange(
         self,
         ref: ObjectRef,
+        offset: int | None,
         url_of: UrlOfRegion,
         headers: dict[str, str],
-        send: Callable[[Mapping[str, str], str], AbstractAsyncContextManager[HttpResponse]],
-        read: Callable[[HttpResponse], Awaitable[T]],
+        read: Callable[[RequestCost, HttpResponse], Awaitable[T]],
     ) -> T:
-        """Send a request, follow redirects, and read the response."""
-        url = url_of(self._regions.get(ref.bucket))
-        for _ in range(_MOST_REDIRECTS + 1):
-            sent = headers
-            if self._signer is not None:
-                sent = await self._signer.headers(ref, url, headers, self._regions.get(ref.bucket))
-            async with send(sent, url) as response:
-                if response.status not in _REDIRECTS and not self._is_other_region(ref, response):
-                    try:
-                        return await read(response)
-                    except AccessDeniedError as error:
-                        if ref.scheme in ("s3", "gs"):
-                            error.message += _SIGNED if self._signer else _ANONYMOUS
-                        raise
-                url = self._redirected(ref, url_of, response, url)
-        raise RequestRejectedError(f"redirected more than {_MOST_REDIRECTS} times")
+        """Send a request, follow redirects, and read the response.
+
+        Args:
+            ref: The object, or the prefix of a listing.
+            offset: The first byte of the requested range.
+            url_of: The URL to request, which depends on the bucket's region.
+            headers: What is sent beside the fields of every request.
+            read: Reads a response of any status but a redirect's.
+
+        Raises:
+            StoreError: With the object's URL and the cost of the exchange.
+        """
+        cost = RequestCost()
+        try:
+            url = url_of(self._regions.get(ref.bucket))
+            for _ in range(_MOST_REDIRECTS + 1):
+                sent = headers
+                if self._signer is not None:
+                    sent = await self._signer.headers(ref, url, headers, self._regions.get(ref.bucket))
+                response = await self._send(url, sent, cost)
+                try:
+                    if response.status not in _REDIRECTS and not self._is_other_region(ref, response):
+                        return await read(cost, response)
+                    url = self._redirected(ref, url_of, response, url)
+                finally:
+                    cost.bytes_fetched += response.received
+                    self._finish(response)
+            raise RequestRejectedError(f"redirected more than {_MOST_REDIRECTS} times")  # noqa: TRY301
+        except Exception as error:
+            if isinstance(error, AccessDeniedError) and ref.scheme in ("s3", "gs"):
+                error.message += _SIGNED if self._signer else _ANONYMOUS
+            found = exchange_error(error, ref, offset, cost)
+            if found is None or found is error:
+                raise
+            raise found from error
 
     def _is_other_region(self, ref: ObjectRef, response: HttpResponse) -> bool:
         """Whether S3 refuses a request only because it was signed for another region than the bucket's."""
@@ -222,32 +227,22 @@ class HttpStore(PagedStore):
         region = response.headers.get("x-amz-bucket-region", "")
         return self._endpoint is None and urls.is_region(region) and region != self._regions.get(ref.bucket)
 
-    def _send(
-        self, cost: RequestCost, headers: Mapping[str, str], url: str
-    ) -> AbstractAsyncContextManager[HttpResponse]:
-        """Send a request, over one of harvester's connections if that is direct."""
-        if self._proxies.of(url) is None:
-            return _DirectExchange(self._connections, cost, *_request(url, headers))
-        return self._send_by_aiohttp(cost, headers, url)
+    async def _send(
+        self, url: str, headers: Mapping[str, str], cost: RequestCost
+    ) -> "Connection | AiohttpResponse":
+        """Send a request, and wait for the head of its response; `_finish` has to follow."""
+        if self._proxies is not None and self._proxied is not None:
+            proxy = self._proxies.of(url)
+            if proxy is not None:
+                return await self._proxied.send(proxy, url, {**_SAME_FIELDS, **headers}, cost)
+        return await self._connections.send(*_request(url, headers), cost)
 
-    @asynccontextmanager
-    async def _send_by_aiohttp(
-        self, cost: RequestCost, headers: Mapping[str, str], url: str
-    ) -> AsyncIterator[HttpResponse]:
-        """Send a request by aiohttp's client, through a proxy if there is one."""
-        # Leaving the block closes a connection whose response was not read to its end.
-        async with self._session.get(
-            URL(url, encoded=True),
-            headers=headers,
-            allow_redirects=False,
-            middlewares=(counting(cost),),
-            proxy=self._proxies.of(url),
-        ) as client_response:
-            response = AiohttpResponse(client_response)
-            try:
-                yield response
-            finally:
-                cost.bytes_fetched += response.received
+    def _finish(self, response: "Connection | AiohttpResponse") -> None:
+        """Keep the connection of a response, or close it if that was not read to its end."""
+        if isinstance(response, Connection):
+            self._connections.release(response)
+        else:
+            response.close()
 
     def _redirected(self, ref: ObjectRef, url_of: UrlOfRegion, response: HttpResponse, url: str) -> str:
         headers = response.headers
@@ -267,55 +262,10 @@ class HttpStore(PagedStore):
         return target
 
 
-class _DirectExchange(AbstractAsyncContextManager[HttpResponse]):
-    """A request over one of harvester's connections, and its response.
-
-    Args:
-        connections: The connections.
-        cost: Counts the requests and the bytes.
-        origin: The server.
-        request: The request.
-    """
-
-    __slots__ = ("_connection", "_connections", "_cost", "_origin", "_request")
-
-    def __init__(self, connections: ConnectionPool, cost: RequestCost, origin: str, request: bytes) -> None:
-        self._connections = connections
-        self._cost = cost
-        self._origin = origin
-        self._request = request
-
-    async def __aenter__(self) -> HttpResponse:
-        """Send the request, and again on a new connection if the server had closed the reused one.
-
-        A server may close an idle connection just when it is used (RFC 9112 9.3.1); a GET may be repeated.
-        """
-        for is_repeated in (False, True):
-            self._cost.requests += 1
-            connection = await self._connections.acquire(self._origin, is_new=is_repeated)
-            try:
-                await connection.send(self._request)
-            except BaseException as error:
-                self._connections.release(connection)
-                is_stale = isinstance(error, ConnectionFailedError) and connection.was_closed_before_response
-                if is_repeated or not is_stale:
-                    raise
-            else:
-                break
-        self._connection = connection
-        return connection
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._cost.bytes_fetched += self._connection.received
-        self._connections.release(self._connection)
-
-
 def _request(url: str, headers: Mapping[str, str]) -> tuple[str, bytes]:
     """The origin of a URL, and the bytes of a GET request with these header fields."""
     scheme, _, rest = url.partition("://")
     authority, _, target = rest.partition("/")
     fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    request = f"GET /{target} HTTP/1.1\r\nHost: {authority}\r\n{_SAME_FIELDS}{fields}\r\n"
+    request = f"GET /{target} HTTP/1.1\r\nHost: {authority}\r\n{_SAME_LINES}{fields}\r\n"
     return f"{scheme}://{authority}", request.encode("ascii")

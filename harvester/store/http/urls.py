@@ -49,6 +49,8 @@ def object_url(ref: ObjectRef, *, endpoint: str | None = None, region: str | Non
             raise RequestRejectedError(
                 f"{ref.public.bucket!r} is not a host name; write it in ASCII, without a user", url=ref.url
             )
+        if PLAIN_KEY.fullmatch(ref.key):
+            return f"{ref.scheme}://{ref.bucket}/{ref.key}"
         _check_text(ref, ref.key)
         return ref.address
     key = ref.key if PLAIN_KEY.fullmatch(ref.key) else _encoded(ref, ref.key, "/")
@@ -106,22 +108,31 @@ def _bucket_url(ref: ObjectRef, endpoint: str | None, region: str | None) -> str
         return f"{endpoint}/{ref.bucket}"
     if ref.scheme == "gs":
         return f"{GCS_HOST}/{ref.bucket}"
+    return _s3_bucket_url(ref.bucket, region)
+
+
+# Called for each request, with very few buckets and hosts.
+@lru_cache(maxsize=1024)
+def _s3_bucket_url(bucket: str, region: str | None) -> str:
     host = "s3.amazonaws.com" if region is None else f"s3.{region}.amazonaws.com"
-    if _HOST_LABEL.fullmatch(ref.bucket):
-        return f"https://{ref.bucket}.{host}"
-    return f"https://{host}/{ref.bucket}"
+    return f"https://{bucket}.{host}" if _HOST_LABEL.fullmatch(bucket) else f"https://{host}/{bucket}"
 
 
-@lru_cache(maxsize=1024)  # called for each request, with very few hosts
+@lru_cache(maxsize=1024)
 def _is_host(text: str) -> bool:
     found = _HOST.fullmatch(text)
     return found is not None and int(found[1] or 0) < 2**16
 
 
+@lru_cache(maxsize=1024)
+def _is_bucket(text: str) -> bool:
+    return BUCKET_NAME.fullmatch(text) is not None
+
+
 def _check_bucket(ref: ObjectRef) -> None:
     if ref.scheme not in ("s3", "gs"):
         raise RequestRejectedError(f"{ref.scheme}:// has no buckets", url=ref.url)
-    if not BUCKET_NAME.fullmatch(ref.bucket):
+    if not _is_bucket(ref.bucket):
         raise RequestRejectedError(f"{ref.bucket!r} is not a bucket name", url=ref.url)
 
 

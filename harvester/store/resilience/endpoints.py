@@ -67,7 +67,7 @@ class Endpoint:
         circuit: Whether it is down.
         recorder: Counts what it did.
         hedging: When a request counts as slow.
-        calls: How many calls use it now, waiting ones included.
+        calls: How many calls wait for it now, or did.
     """
 
     def __init__(
@@ -273,6 +273,6 @@ class Endpoints:
 
     def _drop_unused(self) -> None:
         """Drop the older half of the endpoints that no call uses; the record keeps what they did."""
-        unused = [bucket for bucket, one in self._endpoints.items() if not one.calls]
+        unused = [bucket for bucket, one in self._endpoints.items() if not (one.calls or one.limit.in_flight)]
         for bucket in unused[: _MOST_ENDPOINTS // 2]:
             self._dropped = self._dropped.merged(self._endpoints.pop(bucket).recorder.snapshot())

@@ -8,9 +8,9 @@ retried.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from harvester.errors import StoreError
 from harvester.model import ByteRange, ObjectRef, RangeResponse
@@ -47,16 +47,27 @@ class LimitedStore(PagedStore):
         self._hedge = hedge
         self._clock = asyncio.get_running_loop().time
 
-    def get_range(
-        self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None
-    ) -> Coroutine[Any, Any, RangeResponse]:
+    async def get_range(self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None) -> RangeResponse:
         """Read one range; the response counts the probes and hedges that it took.
 
         Raises:
             StoreError: The request's error; EndpointDownError if the endpoint stayed down.
         """
-        request = partial(self._store.get_range, ref, wanted, etag=etag)
-        return self._call(ref, request, wanted.stop - wanted.start)
+        endpoint, size = self._endpoints.of(ref), wanted.stop - wanted.start
+        if self._hedge or not endpoint.acquire_if_free():
+            request = partial(self._store.get_range, ref, wanted, etag=etag)
+            return await self._call(ref, request, size)
+        # The usual case: nothing has to be waited for.
+        started = self._clock()
+        try:
+            response = await self._store.get_range(ref, wanted, etag=etag)
+            self._succeeded(endpoint, response, started, size)
+        except StoreError as error:
+            endpoint.failed(error, started)
+            raise self._final_error(error, endpoint, ref)  # noqa: B904 - most often the same
+        finally:
+            endpoint.limit.release()
+        return response
 
     async def list_page(self, prefix: ObjectRef, token: str | None) -> ListingPage:
         """One page of a listing.
@@ -70,18 +81,16 @@ class LimitedStore(PagedStore):
         endpoint = self._endpoints.of(ref)
         endpoint.calls += 1
         try:
-            if not endpoint.acquire_if_free():
-                return await self._wait_and_send(endpoint, request, size)
-            try:
-                return await self._send(endpoint, request, size)
-            finally:
-                endpoint.release()
+            return await self._wait_and_send(endpoint, request, size)
         except StoreError as error:
-            final = self._endpoints.final_error(error, endpoint)
-            final.url = final.url or ref.url
-            raise final  # noqa: B904 - most often the same
+            raise self._final_error(error, endpoint, ref)  # noqa: B904 - most often the same
         finally:
             endpoint.calls -= 1
+
+    def _final_error(self, error: StoreError, endpoint: Endpoint, ref: ObjectRef) -> StoreError:
+        final = self._endpoints.final_error(error, endpoint)
+        final.url = final.url or ref.url
+        return final
 
     async def _wait_and_send(self, endpoint: Endpoint, request: Callable[[], Awaitable[T]], size: int) -> T:
         patience = Patience(self._patience_seconds)
@@ -113,6 +122,10 @@ class LimitedStore(PagedStore):
         except StoreError as error:
             endpoint.failed(error, started)
             raise
+        self._succeeded(endpoint, response, started, size)
+        return response
+
+    def _succeeded(self, endpoint: Endpoint, response: object, started: float, size: int) -> None:
         now = self._clock()
         if isinstance(response, RangeResponse):
             endpoint.recorder.succeeded(now - started, response.requests, response.bytes_fetched)
@@ -121,7 +134,6 @@ class LimitedStore(PagedStore):
         endpoint.succeeded(started, now, size)
         if self._hedge:
             endpoint.hedging.record(now - started, size)
-        return response
 
 
 async def _send_hedged(endpoint: Endpoint, request: Callable[[], Awaitable[T]], delay: float, size: int) -> T:

@@ -8,11 +8,11 @@ for longer than their patience fail.
 """
 
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio
 
@@ -79,15 +79,18 @@ class RetryingStore(PagedStore):
         self._endpoints = endpoints
         self._budget = endpoints.retry_budget
 
-    def get_range(
-        self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None
-    ) -> Coroutine[Any, Any, RangeResponse]:
+    async def get_range(self, ref: ObjectRef, wanted: ByteRange, *, etag: str | None = None) -> RangeResponse:
         """Read one range, in as many requests as it takes; the response counts them and their bytes.
 
         Raises:
             StoreError: The last attempt's error; its `attempts`, `requests` and `bytes_fetched` count all.
         """
-        return self._call(partial(self._store.get_range, ref, wanted, etag=etag), ref)
+        try:
+            response = await self._store.get_range(ref, wanted, etag=etag)
+        except StoreError as error:
+            return await self._repeat(partial(self._store.get_range, ref, wanted, etag=etag), error, ref)
+        self._budget.succeeded()
+        return response
 
     async def list_page(self, prefix: ObjectRef, token: str | None) -> ListingPage:
         """One page of a listing, in as many requests as it takes.
@@ -95,18 +98,16 @@ class RetryingStore(PagedStore):
         Raises:
             StoreError: The last attempt's error.
         """
-        return await self._call(partial(self._store.list_page, prefix, token), prefix)
-
-    async def _call(self, request: Callable[[], Awaitable[T]], ref: ObjectRef) -> T:
         try:
-            response = await request()
+            page = await self._store.list_page(prefix, token)
         except StoreError as error:
-            return await self._repeat(request, error, self._endpoints.of(ref))
+            return await self._repeat(partial(self._store.list_page, prefix, token), error, prefix)
         self._budget.succeeded()
-        return response
+        return page
 
-    async def _repeat(self, request: Callable[[], Awaitable[T]], error: StoreError, endpoint: Endpoint) -> T:
+    async def _repeat(self, request: Callable[[], Awaitable[T]], error: StoreError, ref: ObjectRef) -> T:
         """Try again until it succeeds, or until a bound is reached."""
+        endpoint = self._endpoints.of(ref)
         cost = RequestCost()
         waited = 0.0
         for attempt in count(1):

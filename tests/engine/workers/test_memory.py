@@ -53,8 +53,8 @@ def test_a_crawl_of_listed_objects_loads_no_database_and_no_data_frames(tmp_path
     toml = tmp_path / "crawl.toml"
     toml.write_text(f'dataset = "{tmp_path}/d"\nselect.urls = "{tmp_path}/urls.txt"\nlimits.processes = 1\n')
     packages = set(said(CRAWL, "crawl", str(toml))[-1].split())
-    assert {"pyarrow", "aiohttp"} <= packages
-    assert not packages & {"duckdb", "pandas"}
+    assert "pyarrow" in packages
+    assert not packages & {"aiohttp", "duckdb", "pandas"}
     parts = list((tmp_path / "d" / "instances").rglob("*.parquet"))
     assert sum(pq.ParquetFile(part).metadata.num_rows for part in parts) == 2
 

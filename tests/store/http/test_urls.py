@@ -179,7 +179,7 @@ async def test_a_bucket_of_another_region_is_found_once_and_remembered(certifica
     async with answering(moved, partial(0, b"ab", 2), tls=server_side) as server:
         resolver = LoopbackResolver(server.port)
         tls = ssl.create_default_context(cafile=str(certificate))
-        async with open_http_store(tls=tls, resolver=resolver) as store:
+        async with open_http_store(tls=lambda: tls, resolver=resolver) as store:
             first = await store.get_range(ObjectRef("scans", "one"), ByteRange(0, 2))
             second = await store.get_range(ObjectRef("scans", "one"), ByteRange(0, 2))
     assert (first.requests, second.requests) == (2, 1)
