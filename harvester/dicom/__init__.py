@@ -1,9 +1,11 @@
 """DICOM without input or output: bytes in, values out."""
 
 from harvester.dicom.columns import HeaderColumns
+from harvester.dicom.compiled.plain import PlainHeaders
 from harvester.dicom.element import RawElement
 from harvester.dicom.element_cache import ElementCache, ElementCaches
 from harvester.dicom.header import Header, NeedMore
+from harvester.dicom.instance_columns import InstanceColumns
 from harvester.dicom.part10 import HeaderParser
 
 __all__ = [
@@ -12,6 +14,8 @@ __all__ = [
     "Header",
     "HeaderColumns",
     "HeaderParser",
+    "InstanceColumns",
     "NeedMore",
+    "PlainHeaders",
     "RawElement",
 ]

@@ -38,7 +38,7 @@ from harvester.dicom.long_lists import MIN_BYTES, LongLists
 from harvester.dicom.other_columns import OtherColumns, OtherEntry
 from harvester.dicom.repeated_segments import SegmentRows
 from harvester.dicom.values import Decoder, decode_counted
-from harvester.dicom.vr_conversion import decoder_for
+from harvester.dicom.vr_conversion import decoder_for, too_many
 from harvester.errors import HeaderLimitError
 
 _MIN_RUN: Final = 4  # items; a shorter run is added item by item
@@ -180,11 +180,12 @@ class HeaderColumns:
 
     def _append_in_any_order(self, header: Header) -> None:
         row = self._top.rows
+        elements = header.elements if isinstance(header.elements, list) else list(header.elements)
         try:
-            self._append(header.elements, header.segments)
+            self._append(elements, header.segments)
         except OutOfOrderError:
             self._roll_back(row)
-            self._append_in_order(header.elements)
+            self._append_in_order(elements)
 
     def _append(self, elements: list[RawElement], segments: Iterable[tuple[int, Segment]] = ()) -> None:
         self._other.start_row()
@@ -335,7 +336,7 @@ class HeaderColumns:
         if entry.many:
             return values
         if len(values) > 1:
-            self._other.add_invalid(element, f"{len(values)} values where {entry.keyword} has one")
+            self._other.add_invalid(element, too_many(entry, len(values)))
             return _INVALID
         return values[0] if values else None
 

@@ -1,5 +1,6 @@
 """What the parser returns: the header of one object, or which bytes it needs next."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -41,9 +42,10 @@ class Header:
         basic_offset_table: Whether the first item holds a table; None if not encapsulated.
         extended_offset_table: Whether (7FE0,0001) holds a table; None if not encapsulated.
         segments: Where elements are those of an earlier header: the index of the first, and the segment.
+        known_values: The raw values of some elements, found without a look at `elements`; None: absent.
     """
 
-    elements: list[RawElement] = field(repr=False)
+    elements: Sequence[RawElement] = field(repr=False)
     preamble: str
     transfer_syntax_uid: str | None
     implicit: bool
@@ -58,3 +60,11 @@ class Header:
     basic_offset_table: bool | None = None
     extended_offset_table: bool | None = None
     segments: tuple[tuple[int, Segment], ...] = field(default=(), repr=False)
+    known_values: Mapping[int, bytes | None] = field(default_factory=dict, repr=False, compare=False)
+
+    def value(self, tag: int) -> bytes | None:
+        """The raw value of an element outside of sequences; None if it has none or was skipped."""
+        if tag in self.known_values:
+            return self.known_values[tag]
+        raw = next((one[2] for one in reversed(self.elements) if one[0] == tag), None)  # the last one counts
+        return raw if isinstance(raw, bytes) else None

@@ -36,7 +36,7 @@ _PREAMBLE: Final = 132  # PS3.10 7.1: 128 bytes and DICM
 _ZEROS: Final = bytes(128)
 _ITEM: Final = {"little": b"\xfe\xff\x00\xe0", "big": b"\xff\xfe\xe0\x00"}
 _INFLATED_AT_ONCE: Final = 1 << 20  # bytes
-_PIXEL_DATA_KEYWORDS: Final = {
+PIXEL_DATA_KEYWORDS: Final = {
     0x7FE00008: "FloatPixelData",
     0x7FE00009: "DoubleFloatPixelData",
     0x7FE00010: "PixelData",
@@ -182,7 +182,7 @@ class HeaderParser:
             deflated=deflated,
             header_bytes=stopped.offset,
             irregularities=tuple(walker.irregularities),
-            pixel_data_keyword=_PIXEL_DATA_KEYWORDS.get(stopped.tag or 0),
+            pixel_data_keyword=PIXEL_DATA_KEYWORDS.get(stopped.tag or 0),
             pixel_data_offset=stopped.value_offset if has_pixels else None,
             pixel_data_length=stopped.length if has_pixels and not encapsulated else None,
             encapsulated=encapsulated,

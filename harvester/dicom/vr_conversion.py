@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
-from harvester.dicom.charset import CharacterSet
+from harvester.dicom.charset import DEFAULT, CharacterSet
 from harvester.dicom.dictionary import FLOAT_VRS, INTEGER_VRS, LUT_DESCRIPTORS, Attribute
 from harvester.dicom.values import DECODERS, Decoder, Values
 
@@ -27,6 +27,20 @@ def decoder_for(attribute: Attribute, vr: str) -> Decoder:
     """
     decoder = _decoder_for(attribute, vr)
     return _with_unsigned_count(decoder) if attribute.tag in LUT_DESCRIPTORS else decoder
+
+
+def invalid_reason(attribute: Attribute, vr: str, raw: bytes) -> str | None:
+    """Why the attribute's column cannot hold an ASCII value of `vr`; None if it can."""
+    try:
+        values = decoder_for(attribute, vr)(raw, DEFAULT)
+    except (ValueError, OverflowError) as error:
+        return str(error)
+    return too_many(attribute, len(values)) if len(values) > 1 and not attribute.many else None
+
+
+def too_many(attribute: Attribute, count: int) -> str:
+    """The reason why a value that is a list is invalid."""
+    return f"{count} values where {attribute.keyword} has one"
 
 
 def _decoder_for(attribute: Attribute, vr: str) -> Decoder:  # noqa: PLR0911  one case a line

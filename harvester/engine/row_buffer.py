@@ -10,7 +10,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from harvester.dataset import FRAME_COLUMNS, HARVEST_COLUMNS, PARTITION_COLUMNS
-from harvester.dicom import HeaderColumns
+from harvester.dicom import InstanceColumns
 from harvester.dicom.frames import FrameIndex
 from harvester.fetch.headers import FetchedHeader
 from harvester.model import VERSION, Series
@@ -31,7 +31,7 @@ class RowBuffer:
     """Rows of `instances` and `frames` of one partition."""
 
     def __init__(self) -> None:
-        self.columns = HeaderColumns()
+        self.columns = InstanceColumns()
         self.bytes = 0
         self._series: list[str] = []
         self._frames: list[tuple[Series, FetchedHeader, FrameIndex]] = []
@@ -117,13 +117,13 @@ class RowBuffer:
 
 def _uids_only(fetched: FetchedHeader) -> FetchedHeader:
     """The header reduced to what a row of `frames` needs, so that it is not held until the part is full."""
-    named = [one for one in fetched.header.elements if one[0] in (_SOP_INSTANCE_UID, _SERIES_INSTANCE_UID)]
-    return fetched._replace(header=replace(fetched.header, elements=named))
+    known = {tag: fetched.header.value(tag) for tag in (_SOP_INSTANCE_UID, _SERIES_INSTANCE_UID)}
+    return fetched._replace(header=replace(fetched.header, elements=(), known_values=known))
 
 
 def _uid(fetched: FetchedHeader, tag: int) -> str | None:
-    raw = next((one[2] for one in reversed(fetched.header.elements) if one[0] == tag), None)
-    return raw.decode("latin-1").strip(" \0") or None if isinstance(raw, bytes) else None
+    raw = fetched.header.value(tag) or b""
+    return raw.decode("latin-1").strip(" \0") or None
 
 
 def _column(values: list[Any], kind: pa.DataType) -> pa.Array:

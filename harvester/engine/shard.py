@@ -393,7 +393,5 @@ def _failure(error: HarvestError, series: Series, listed: ListedObject) -> Failu
 
 
 def _modality(fetched: FetchedHeader) -> str | None:
-    for element in fetched.header.elements:
-        if element[0] == _MODALITY and isinstance(raw := element[2], bytes):
-            return raw.decode("latin-1").strip(" \0") or None
-    return None
+    raw = fetched.header.value(_MODALITY) or b""
+    return raw.decode("latin-1").strip(" \0") or None

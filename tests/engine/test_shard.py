@@ -18,7 +18,7 @@ from memory_store import MemoryStore
 
 from harvester.config import LimitsConfig
 from harvester.dataset import Dataset, ShardWriter
-from harvester.dicom import Header, HeaderColumns
+from harvester.dicom import Header, InstanceColumns
 from harvester.engine.shard import CrawlProgress, HarvestOptions, ShardHarvest, ShardResult
 from harvester.engine.shard_task import ShardTask, WorkerSettings, open_task_runner
 from harvester.errors import HeaderLimitError
@@ -106,14 +106,14 @@ def test_no_part_but_the_last_is_smaller_than_it_has_to_be(tmp_path: Path) -> No
 def test_a_header_that_is_too_much_beside_others_is_a_row_of_another_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    append = HeaderColumns.append
+    append = InstanceColumns.append
 
-    def refuse_third(columns: HeaderColumns, header: Header) -> None:
+    def refuse_third(columns: InstanceColumns, header: Header) -> None:
         if columns.rows == 2:
             raise HeaderLimitError("too much beside the others")
         append(columns, header)
 
-    monkeypatch.setattr(HeaderColumns, "append", refuse_third)
+    monkeypatch.setattr(InstanceColumns, "append", refuse_third)
     store = MemoryStore()
     series = named_series("s", [dicom(number) for number in range(7)], store, modality="CT")
     dataset = Dataset.create(tmp_path / "dataset")

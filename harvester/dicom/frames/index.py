@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, Literal, TypeAlias
 
+from harvester.dicom.dictionary import NUMBER_OF_FRAMES
 from harvester.dicom.element import RawElement
 from harvester.dicom.header import Header
 from harvester.errors import FrameIndexError
@@ -19,7 +20,6 @@ Reading: TypeAlias = Generator[Wanted, Sequence[bytes], "FrameIndex"]
 """Reads a frame index: yields ranges, is sent their bytes in the same order, returns the index."""
 
 MOST_FRAMES: Final = 2_000_000  # ten times what the largest slides have; 32 MB of offsets and lengths
-NUMBER_OF_FRAMES: Final = 0x00280008
 _ENCAPSULATED_IN_ONE_STREAM: Final = (
     # PS3.5 A.4.5, A.4.6 and A.4.8: MPEG2, MPEG-4 AVC/H.264 and HEVC/H.265
     *(f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109)),
@@ -58,7 +58,8 @@ class PixelData:
             raise FrameIndexError("the data set is deflated: no byte of it can be reached directly")
         if header.big_endian:
             raise FrameIndexError("encapsulated pixel data is in little endian, this object is not")  # A.4
-        tables = {element[0]: element for element in header.elements if element[0] >> 16 == 0x7FE0}
+        found = header.elements if header.extended_offset_table else ()
+        tables = {element[0]: element for element in found if element[0] >> 16 == 0x7FE0}
         return cls(
             offset=header.pixel_data_offset,
             size=size,
@@ -169,8 +170,8 @@ def number_of_frames(header: Header) -> int:
     Raises:
         FrameIndexError: It is not a number.
     """
-    value = next((raw for tag, _vr, raw, *_ in header.elements if tag == NUMBER_OF_FRAMES), None)
-    text = value.partition(b"\\")[0].strip(b" \0") if isinstance(value, bytes) else b""
+    value = header.value(NUMBER_OF_FRAMES) or b""
+    text = value.partition(b"\\")[0].strip(b" \0")
     if not text:
         return 1
     if not text.removeprefix(b"+").isdigit() or len(text) > 12:

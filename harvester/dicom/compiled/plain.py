@@ -1,0 +1,184 @@
+"""Plain headers, which the compiled core reads as a whole; an odd one is left to the parser in Python."""
+
+import ctypes
+from collections.abc import Iterator, Sequence
+from typing import Final, overload
+
+import pyarrow as pa
+
+from harvester.dicom import header_limits
+from harvester.dicom.compiled.interface import (
+    PLAIN,
+    Core,
+    Facts,
+    Size,
+    core,
+    limits,
+)
+from harvester.dicom.dictionary import (
+    MODALITY,
+    NUMBER_OF_FRAMES,
+    SERIES_INSTANCE_UID,
+    SOP_INSTANCE_UID,
+    TRANSFER_SYNTAX_UID,
+)
+from harvester.dicom.element import RawElement
+from harvester.dicom.element_cache import ElementCache
+from harvester.dicom.header import Header, NeedMore
+from harvester.dicom.part10 import PIXEL_DATA_KEYWORDS, HeaderParser
+
+_ARROW_BYTES: Final = 128  # for a structure of Arrow's C data interface, which has at most 80
+# The elements whose values the core tells, and their places in `Facts.spans`.
+_SPANS: Final = tuple(
+    zip(
+        (TRANSFER_SYNTAX_UID, SOP_INSTANCE_UID, MODALITY, SERIES_INSTANCE_UID, NUMBER_OF_FRAMES),
+        range(0, 10, 2),
+        strict=True,
+    )
+)
+_PREAMBLES: Final = ("zero", "tiff", "other")
+
+
+class PlainElements(Sequence[RawElement]):
+    """The elements of a plain header, which are read when somebody asks for one.
+
+    Attributes:
+        data: The object's first bytes, with the whole header.
+        size: The object's size.
+    """
+
+    __slots__ = ("_cache", "_header", "data", "size")
+
+    def __init__(self, data: bytes, size: int, cache: ElementCache | None) -> None:
+        self.data = data
+        self.size = size
+        self._cache = cache
+        self._header: Header | None = None
+
+    @property
+    def header(self) -> Header:
+        """The same header, read by the parser in Python."""
+        if self._header is None:
+            step = HeaderParser(self.size, cache=self._cache).feed(self.data)
+            if isinstance(step, NeedMore):
+                raise AssertionError("the compiled core took an incomplete header for a whole one")
+            self._header = step
+        return self._header
+
+    def __len__(self) -> int:
+        return len(self.header.elements)
+
+    def __iter__(self) -> Iterator[RawElement]:
+        return iter(self.header.elements)
+
+    @overload
+    def __getitem__(self, index: int) -> RawElement: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[RawElement]: ...
+    def __getitem__(self, index: int | slice) -> RawElement | Sequence[RawElement]:
+        return self.header.elements[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and [*self] == [*other]
+
+    __hash__ = None  # type: ignore[assignment]  # as of a list
+
+
+class PlainHeaders:
+    """Reads plain headers.
+
+    Args:
+        max_header_bytes: How many bytes of a header are read at most.
+    """
+
+    __slots__ = ("_core", "_facts", "_limits")
+
+    def __init__(self, max_header_bytes: int) -> None:
+        self._core = core()
+        self._limits = limits(max_header_bytes)
+        self._facts = Facts()
+
+    def read(self, data: bytes, size: int, cache: ElementCache | None = None) -> Header | None:
+        """The header of an object that is `size` bytes long and begins with `data`.
+
+        None if there is no compiled core, the header is not plain, or `data` does not have it as a whole.
+        """
+        if self._core is None:
+            return None
+        status = self._core.facts(
+            *(self._core.dictionary, ctypes.byref(self._limits), data, len(data), size),
+            ctypes.byref(self._facts),
+        )
+        return _header(self._facts, PlainElements(data, size, cache)) if status == PLAIN else None
+
+
+def _header(facts: Facts, elements: PlainElements) -> Header:
+    encapsulated = bool(facts.encapsulated) if facts.pixel_data_offset >= 0 else None
+    data, spans = elements.data, facts.spans
+    known = {
+        tag: data[spans[place] : spans[place] + spans[place + 1]] if spans[place] else None
+        for tag, place in _SPANS
+    }
+    transfer_syntax_uid = known[TRANSFER_SYNTAX_UID] or b""
+    return Header(
+        elements=elements,
+        preamble=_PREAMBLES[facts.preamble],
+        transfer_syntax_uid=transfer_syntax_uid.decode("latin-1").rstrip(" \0"),
+        implicit=bool(facts.implicit),
+        big_endian=False,
+        deflated=False,
+        header_bytes=facts.header_bytes,
+        pixel_data_keyword=PIXEL_DATA_KEYWORDS.get(facts.pixel_data_tag),
+        pixel_data_offset=facts.pixel_data_offset if facts.pixel_data_offset >= 0 else None,
+        pixel_data_length=facts.pixel_data_length if facts.pixel_data_length >= 0 else None,
+        encapsulated=encapsulated,
+        basic_offset_table=bool(facts.basic_offset_table) if encapsulated else None,
+        extended_offset_table=bool(facts.extended_offset_table) if encapsulated else None,
+        known_values=known,
+    )
+
+
+class PlainRows:
+    """The `instances` columns that follow from plain headers: `append` each, then `finish`.
+
+    Attributes:
+        rows: The number of rows since the last `finish`.
+        width: The number of columns at all levels.
+        path_characters: The length of all nested paths since the last `finish`.
+        cells: The number of cells when they were last counted.
+    """
+
+    __slots__ = ("_core", "_size", "_table", "cells", "path_characters", "rows", "width")
+
+    def __init__(self, loaded: Core) -> None:
+        self._core = loaded
+        self._table = loaded.new_table(ctypes.byref(limits(header_limits.MAX_HEADER_BYTES)))
+        self._size = Size()
+        self.rows = self.width = self.path_characters = self.cells = 0
+
+    def __del__(self) -> None:
+        self._core.free_table(self._table)
+
+    def append(self, elements: PlainElements) -> bool:
+        """Add one header's row; false, and nothing is added, if its values are odd."""
+        size, data = self._size, elements.data
+        status = self._core.append(
+            *(self._table, self._core.dictionary, data, len(data), elements.size, ctypes.byref(size))
+        )
+        self.rows, self.width = size.rows, size.width
+        self.path_characters, self.cells = size.path_characters, size.cells
+        return bool(status == PLAIN)
+
+    def finish(self) -> dict[str, pa.Array]:
+        """All columns by name; the next header begins new ones.
+
+        Raises:
+            AssertionError: A bug in the core; the rows are lost.
+        """
+        array, schema = ctypes.create_string_buffer(_ARROW_BYTES), ctypes.create_string_buffer(_ARROW_BYTES)
+        if self._core.finish(self._table, header_limits.MAX_COLUMNS, array, schema) != PLAIN:
+            raise AssertionError("the compiled core cannot hand over its columns")
+        # What Arrow's documentation has for libraries with a C interface.
+        batch = pa.RecordBatch._import_from_c(ctypes.addressof(array), ctypes.addressof(schema))  # noqa: SLF001
+        self.rows = self.path_characters = self.cells = 0
+        return dict(zip(batch.schema.names, batch.columns, strict=True))
