@@ -126,6 +126,8 @@ class HeaderFetcher:
     def _from_copies(
         self, copies: Sequence[ObjectRef], prediction: _Prediction, cost: RequestCost
     ) -> Awaitable[_Fetched]:
+        if len(copies) == 1:
+            return self._fetch_unchanged(prediction, cost, self.store, copies[0])
         if self.copy_reader is None:
             return self._from_first(copies, prediction, cost)
         return self.copy_reader.read(copies, partial(self._fetch_unchanged, prediction, cost))

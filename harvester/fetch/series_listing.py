@@ -29,6 +29,8 @@ class ListedSeries:
     def copies(self, listed: ListedObject) -> tuple[ObjectRef, ...]:
         """The copies of one of the objects: the listed one, then those of the other providers."""
         ref = listed.ref
+        if not self.series.prefixes:
+            return (ref,)
         others = [prefix for prefix in self.series.prefixes if not _is_under(ref, prefix)]
         return (ref, *[ObjectRef(other.bucket, ref.key, other.scheme) for other in others])
 

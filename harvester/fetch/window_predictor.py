@@ -38,6 +38,19 @@ class ObjectTraits(NamedTuple):
 class _SeriesHistory:
     needs: deque[tuple[int, ...]] = field(default_factory=lambda: deque(maxlen=_INSTANCES))
     measured: anyio.Event = field(default_factory=anyio.Event)
+    windows: tuple[int, ...] = ()  # from `needs`
+
+    def add(self, needs: tuple[int, ...]) -> None:
+        """Add what one instance needed."""
+        history = self.needs
+        if len(history) == _INSTANCES and history[0] == needs:
+            history.append(needs)  # in place of an equal one
+            return
+        history.append(needs)
+        count = max(map(len, history))
+        self.windows = tuple(
+            _with_margin(max(one[place] for one in history if place < len(one))) for place in range(count)
+        )
 
 
 @dataclass(slots=True)
@@ -86,24 +99,15 @@ class WindowPredictor:
             if len(self._series) > _SERIES:
                 self._series.popitem(last=False)
             return self._guessed(traits)
-        if not series.needs:
-            if self.must_wait(traits):
-                await series.measured.wait()
-            if not series.needs:
-                return self._guessed(traits)
-        count = max(map(len, series.needs))
-        if count == 1:  # nearly always
-            return (_with_margin(max(series.needs)[0]),)
-        return tuple(
-            _with_margin(max(needs[place] for needs in series.needs if place < len(needs)))
-            for place in range(count)
-        )
+        if not series.windows and self.must_wait(traits):
+            await series.measured.wait()
+        return series.windows or self._guessed(traits)
 
     def must_wait(self, traits: ObjectTraits) -> bool:
         """Whether `windows` waits for the first instance of the series."""
         series = self._series.get(traits.series)
         return not (
-            series is None or series.needs or series.measured.is_set() or self._is_trusted(traits.modality)
+            series is None or series.windows or series.measured.is_set() or self._is_trusted(traits.modality)
         )
 
     def learn(self, traits: ObjectTraits, needs: Sequence[int]) -> None:
@@ -116,11 +120,11 @@ class WindowPredictor:
         series = self._series.get(traits.series)
         if series is None:
             return
-        if not series.needs:
+        if not series.windows:
             modality = self._modalities.setdefault(traits.modality, _ModalityHistory())
             modality.add(needs[0])
             series.measured.set()
-        series.needs.append(tuple(needs))
+        series.add(tuple(needs))
 
     def give_up(self, traits: ObjectTraits) -> None:
         """Let instances that wait for this object continue, after it failed."""

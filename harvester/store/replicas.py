@@ -73,9 +73,7 @@ class CopyReader:
         self._patient = patient
         self._reported: set[tuple[str, str]] = set()
 
-    def read(
-        self, copies: Sequence[ObjectRef], read: Callable[[Store, ObjectRef], Awaitable[T]]
-    ) -> Awaitable[T]:
+    async def read(self, copies: Sequence[ObjectRef], read: Callable[[Store, ObjectRef], Awaitable[T]]) -> T:
         """Read one object.
 
         Args:
@@ -85,16 +83,9 @@ class CopyReader:
         Raises:
             StoreError: No copy could be read; it is the first one's error that is not "not found".
         """
-        if len(copies) == 1:
-            return read(self._patient, copies[0])
-        return self._read_first(copies, read)
-
-    async def _read_first(
-        self, copies: Sequence[ObjectRef], read: Callable[[Store, ObjectRef], Awaitable[T]]
-    ) -> T:
         ordered = self._order.order(copies)
         errors: dict[ObjectRef, StoreError] = {}
-        for store in (self._fail_fast, self._patient):
+        for store in (self._fail_fast, self._patient) if len(copies) > 1 else (self._patient,):
             for ref in ordered:
                 if ref in errors and not _may_pass(errors[ref]):
                     continue

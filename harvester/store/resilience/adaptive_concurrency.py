@@ -77,19 +77,21 @@ class RequestLimiter:
 class _LatencyFloor:
     """The lowest latency of one size of window, forgotten after some minutes because routes change."""
 
-    __slots__ = ("_before", "_now", "_since")
+    __slots__ = ("_before", "_bound", "_floor", "_now", "_since")
 
     def __init__(self, now: float) -> None:
         self._since = now
-        self._before = self._now = math.inf
+        self._before = self._now = self._floor = self._bound = math.inf
 
     def excess(self, seconds: float, now: float) -> float:
         """How far a latency is above the floor; 1 is the bound above which it counts as slow."""
         if now - self._since > _FLOOR_SECONDS:
             self._since, self._before, self._now = now, self._now, math.inf
-        self._now = min(self._now, seconds)
-        floor = min(self._now, self._before)
-        return (seconds - floor) / max(_SLOW_RATIO * floor, _SLOW_SECONDS)
+        if seconds < self._now:
+            self._now = seconds
+            self._floor = min(self._now, self._before)
+            self._bound = max(_SLOW_RATIO * self._floor, _SLOW_SECONDS)
+        return (seconds - self._floor) / self._bound
 
 
 class AdaptiveLimit:

@@ -89,6 +89,7 @@ class Endpoint:
         self._has_permanent_error = False
         self._bad_in_row = 0
         self._had_good = False
+        self._is_well = False  # whether its last response was good
 
     @property
     def load(self) -> float:
@@ -157,15 +158,16 @@ class Endpoint:
 
     def succeeded(self, started: float, now: float, size: int) -> None:
         """Adapt to a response to a request for `size` bytes (0 where that is not known)."""
-        self.circuit.succeeded()
+        if not self._is_well:
+            self.circuit.succeeded()
+            self._bad_in_row = 0
+            self._had_good = self._is_well = True
         self.recorder.sample(now, self.limit.in_flight)
         self.limit.succeeded(started, now, size)
-        if self._bad_in_row or not self._had_good:
-            self._bad_in_row = 0
-            self._had_good = True
 
     def failed(self, error: StoreError, started: float) -> None:
         """Adapt to an error."""
+        self._is_well = False
         self.recorder.failed(error)
         self.recorder.sample(self._clock(), self.limit.in_flight)
         if isinstance(error, FAULTS):

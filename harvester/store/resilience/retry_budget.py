@@ -51,7 +51,8 @@ class RetryBudget:
         Args:
             last_cost: What the successful retry cost; 0 for a first attempt.
         """
-        self._tokens = min(self._capacity, self._tokens + max(1, last_cost))
+        if self._tokens < self._capacity:
+            self._tokens = min(self._capacity, self._tokens + max(1, last_cost))
         if self._paid is not None:
             self._paid.set()
 
