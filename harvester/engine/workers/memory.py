@@ -1,4 +1,4 @@
-"""Limits the memory of worker processes: few malloc arenas, one allocator, no pandas."""
+"""Limits the memory of worker processes: few malloc arenas, one allocator, no needless package."""
 
 import ctypes
 import os
@@ -15,11 +15,17 @@ MEMORY: Final = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system"}
 _M_ARENA_MAX: Final = -8
 
 
-class _HiddenPackage(MetaPathFinder):
-    """Reports one package as not installed."""
+class _HiddenPackages(MetaPathFinder):
+    """Reports packages as not installed, while it is entered."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, *names: str) -> None:
+        self._names = names
+
+    def __enter__(self) -> None:
+        sys.meta_path.insert(0, self)
+
+    def __exit__(self, *_: object) -> None:
+        sys.meta_path.remove(self)
 
     def find_spec(
         self,
@@ -27,15 +33,15 @@ class _HiddenPackage(MetaPathFinder):
         path: Sequence[str] | None,  # noqa: ARG002 - the interface's
         target: ModuleType | None = None,  # noqa: ARG002 - the interface's
     ) -> None:
-        if fullname == self._name:
+        if fullname in self._names:
             raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
 
 
 def keep_small() -> None:
     """Apply `MEMORY` to this process; call it at the entry of a program, while it has one thread.
 
-    Arrow reads its setting when it is imported, which this function does. Settings in the environment
-    take precedence.
+    Arrow reads its setting when it is imported, which this function does, as it imports pydicom. Settings in
+    the environment take precedence.
     """
     for name, value in MEMORY.items():
         os.environ.setdefault(name, value)
@@ -44,6 +50,9 @@ def keep_small() -> None:
         if mallopt is not None:
             mallopt(_M_ARENA_MAX, int(os.environ["MALLOC_ARENA_MAX"]))
     _hide_pandas_from_arrow()
+    # With these pydicom downloads test files; they are a twentieth of a crawl's start.
+    with _HiddenPackages("requests", "tqdm"):
+        import pydicom  # noqa: F401, PLC0415
 
 
 def _hide_pandas_from_arrow() -> None:
@@ -55,9 +64,5 @@ def _hide_pandas_from_arrow() -> None:
         return
     import pyarrow as pa  # noqa: PLC0415 - after its setting is made
 
-    hidden = _HiddenPackage("pandas")
-    sys.meta_path.insert(0, hidden)
-    try:
+    with _HiddenPackages("pandas"):
         pa.array([])
-    finally:
-        sys.meta_path.remove(hidden)
