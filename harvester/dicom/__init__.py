@@ -1,7 +1,7 @@
 """DICOM without input or output: bytes in, values out."""
 
 from harvester.dicom.columns import HeaderColumns
-from harvester.dicom.compiled.plain import PlainHeaders
+from harvester.dicom.compiled.plain import PlainFirstParser, PlainHeaders
 from harvester.dicom.element import RawElement
 from harvester.dicom.element_cache import ElementCache, ElementCaches
 from harvester.dicom.header import Header, NeedMore
@@ -16,6 +16,7 @@ __all__ = [
     "HeaderParser",
     "InstanceColumns",
     "NeedMore",
+    "PlainFirstParser",
     "PlainHeaders",
     "RawElement",
 ]

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
 from harvester.config import FIRST_WINDOW_BYTES, LONGEST_WINDOW_BYTES, READ_AHEAD_BYTES
-from harvester.dicom import ElementCache, ElementCaches, Header, HeaderParser, NeedMore, PlainHeaders
+from harvester.dicom import ElementCache, ElementCaches, Header, NeedMore, PlainFirstParser, PlainHeaders
 from harvester.dicom.header_limits import MAX_HEADER_BYTES
 from harvester.errors import ObjectChangedError, ObjectError, StoreError
 from harvester.fetch.window_predictor import ObjectTraits, WindowPredictor
@@ -161,10 +161,7 @@ class HeaderFetcher:
     ) -> _Fetched:
         windows, cache = prediction
         first = await read_range(store, ref, cost, ByteRange(0, windows[0]), None)
-        plain = self._plain.read(first.data, first.size, cache)
-        if plain is not None:
-            return FetchedHeader(ref, plain, first.size, first.etag), _needs(plain, (), 0, first.size)
-        parser = HeaderParser(first.size, max_header_bytes=self.max_header_bytes, cache=cache)
+        parser = PlainFirstParser(self._plain, first.size, cache)
         step, fed = parser.feed(first.data), len(first.data)
         read_ahead, next_window = self.windows.read_ahead_bytes, 1
         while isinstance(step, NeedMore):

@@ -14,6 +14,7 @@ from harvester.dicom.dictionary import attribute, private_vr
 from harvester.dicom.vr_conversion import invalid_reason
 
 PLAIN: Final = 0
+NEED_MORE: Final = 2
 
 # In the order of `src/vr.rs`.
 _VRS: Final = (
@@ -38,7 +39,7 @@ class Limits(ctypes.Structure):
     _fields_ = [
         (name, ctypes.c_uint64)
         for name in (
-            *("max_header_bytes", "max_elements", "max_depth", "max_kept_value"),
+            *("max_header_bytes", "max_elements", "max_depth", "max_kept_value", "max_kept_binary"),
             *("max_attributes", "max_cells", "count_cells_after", "max_empty_elements", "max_character_sets"),
             *("max_path_characters", "max_work", "entry_work", "invalid_work", "value_work"),
         )
@@ -81,6 +82,7 @@ def limits(max_header_bytes: int) -> Limits:
         max_elements=header_limits.MAX_ELEMENTS,
         max_depth=header_limits.MAX_COLUMN_DEPTH,
         max_kept_value=max(header_limits.MAX_KEPT_VALUE, header_limits.MAX_KEPT_BINARY, 0xFFFF),
+        max_kept_binary=header_limits.MAX_KEPT_BINARY,
         max_attributes=header_limits.MAX_ATTRIBUTES,
         max_cells=header_limits.MAX_CELLS,
         count_cells_after=header_limits.COUNT_CELLS_AFTER,

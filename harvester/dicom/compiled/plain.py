@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from harvester.dicom import header_limits
 from harvester.dicom.compiled.interface import (
+    NEED_MORE,
     PLAIN,
     Core,
     Facts,
@@ -36,6 +37,7 @@ _SPANS: Final = tuple(
         strict=True,
     )
 )
+_MAX_WALKED_AGAIN: Final = 4 << 20  # bytes
 _PREAMBLES: Final = ("zero", "tiff", "other")
 
 
@@ -91,17 +93,18 @@ class PlainHeaders:
         max_header_bytes: How many bytes of a header are read at most.
     """
 
-    __slots__ = ("_core", "_facts", "_limits")
+    __slots__ = ("_core", "_facts", "_limits", "max_header_bytes")
 
     def __init__(self, max_header_bytes: int) -> None:
+        self.max_header_bytes = max_header_bytes
         self._core = core()
         self._limits = limits(max_header_bytes)
         self._facts = Facts()
 
-    def read(self, data: bytes, size: int, cache: ElementCache | None = None) -> Header | None:
-        """The header of an object that is `size` bytes long and begins with `data`.
+    def read(self, data: bytes, size: int, cache: ElementCache | None = None) -> Header | NeedMore | None:
+        """The header of an object of `size` bytes that begins with `data`, or which bytes are missing.
 
-        None if there is no compiled core, the header is not plain, or `data` does not have it as a whole.
+        None if there is no compiled core, or the header is not plain as far as it is there.
         """
         if self._core is None:
             return None
@@ -109,7 +112,48 @@ class PlainHeaders:
             *(self._core.dictionary, ctypes.byref(self._limits), data, len(data), size),
             ctypes.byref(self._facts),
         )
-        return _header(self._facts, PlainElements(data, size, cache)) if status == PLAIN else None
+        if status == PLAIN:
+            return _header(self._facts, PlainElements(data, size, cache))
+        # A long header is not walked again and again from its start.
+        if status == NEED_MORE and len(data) <= _MAX_WALKED_AGAIN:
+            return NeedMore(len(data), self._facts.header_bytes)
+        return None
+
+
+class PlainFirstParser:
+    """Parses one object's header as `HeaderParser` does, by the compiled core as long as it is plain.
+
+    Args:
+        headers: Reads plain headers.
+        size: The object's size in bytes.
+        cache: The elements of earlier headers of the series.
+    """
+
+    __slots__ = ("_cache", "_data", "_headers", "_parser", "_size")
+
+    def __init__(self, headers: PlainHeaders, size: int, cache: ElementCache | None = None) -> None:
+        self._headers = headers
+        self._size = size
+        self._cache = cache
+        self._data = b""
+        self._parser: HeaderParser | None = None
+
+    @property
+    def skipped(self) -> tuple[tuple[int, int], ...]:
+        """The ranges of bytes that were not requested, because a long value lies there."""
+        return () if self._parser is None else self._parser.skipped
+
+    def feed(self, data: bytes) -> NeedMore | Header:
+        """Take the object's next bytes; see `HeaderParser.feed`."""
+        if self._parser is not None:
+            return self._parser.feed(data)
+        self._data += data
+        step = self._headers.read(self._data, self._size, self._cache)
+        if step is None:
+            limit = self._headers.max_header_bytes
+            self._parser = HeaderParser(self._size, max_header_bytes=limit, cache=self._cache)
+            step = self._parser.feed(self._data)
+        return step
 
 
 def _header(facts: Facts, elements: PlainElements) -> Header:

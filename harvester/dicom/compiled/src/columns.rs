@@ -243,6 +243,7 @@ impl Table {
             dictionary,
             &self.limits.walk,
             &mut self.elements,
+            &mut 0,
         )?;
         self.header += 1;
         let rows = self.top.rows;

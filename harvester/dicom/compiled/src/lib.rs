@@ -23,6 +23,7 @@ const ABI_VERSION: u32 = 1;
 
 const PLAIN: i32 = 0;
 const NOT_PLAIN: i32 = 1;
+const NEED_MORE: i32 = 2;
 
 /// The size of a table.
 #[repr(C)]
@@ -70,7 +71,8 @@ pub unsafe extern "C" fn harvester_dictionary_free(dictionary: *mut Dictionary) 
     }
 }
 
-/// Walks a header: 0 and its facts, or 1: it is not plain.
+/// Walks a header: 0 and its facts, or 1: it is not plain, or 2: bytes are missing, `header_bytes` of them are
+/// needed at least.
 ///
 /// # Safety
 ///
@@ -87,15 +89,22 @@ pub unsafe extern "C" fn harvester_facts(
     // SAFETY: the caller's contract.
     let (dictionary, limits, data) =
         unsafe { (&*dictionary, &*limits, slice::from_raw_parts(data, length)) };
-    let found = guarded(|| walk_alone(data, size, dictionary, &limits.walk));
-    match found {
-        Ok(found) => {
-            // SAFETY: the caller's contract.
-            unsafe { facts.write(found) };
-            PLAIN
-        }
-        Err(NotPlain) => NOT_PLAIN,
-    }
+    let mut needed = 0;
+    let found = guarded(|| walk_alone(data, size, dictionary, &limits.walk, &mut needed));
+    let (status, found) = match found {
+        Ok(found) => (PLAIN, found),
+        Err(NotPlain) if needed > 0 => (
+            NEED_MORE,
+            Facts {
+                header_bytes: needed,
+                ..Facts::default()
+            },
+        ),
+        Err(NotPlain) => (NOT_PLAIN, Facts::default()),
+    };
+    // SAFETY: the caller's contract.
+    unsafe { facts.write(found) };
+    status
 }
 
 fn walk_alone(
@@ -103,9 +112,10 @@ fn walk_alone(
     size: u64,
     dictionary: &Dictionary,
     limits: &WalkLimits,
+    needed: &mut u64,
 ) -> Plain<Facts> {
     let mut elements: Vec<Element> = Vec::with_capacity(256);
-    walk::walk(data, size, dictionary, limits, &mut elements)
+    walk::walk(data, size, dictionary, limits, &mut elements, needed)
 }
 
 /// Makes an empty table.

@@ -64,6 +64,7 @@ pub struct WalkLimits {
     pub max_elements: u64,
     pub max_depth: u64,
     pub max_kept_value: u64,
+    pub max_kept_binary: u64,
 }
 
 pub fn u16_at(data: &[u8], at: usize) -> u16 {
@@ -80,13 +81,15 @@ fn tag_at(data: &[u8], at: usize) -> u32 {
 
 /// Walks one object's first bytes.
 ///
-/// `size` is the object's; the header has to lie in `data` as a whole. The elements are appended.
+/// `size` is the object's; the header has to lie in `data` as a whole. The elements are appended. Where nothing
+/// but bytes are missing, `needed` becomes how many there must be at least.
 pub fn walk(
     data: &[u8],
     size: u64,
     dictionary: &Dictionary,
     limits: &WalkLimits,
     elements: &mut Vec<Element>,
+    needed: &mut u64,
 ) -> Plain<Facts> {
     if data.len() > u32::MAX as usize >> 1 || data.len() as u64 > limits.max_header_bytes {
         return Err(NotPlain);
@@ -97,6 +100,7 @@ pub fn walk(
         dictionary,
         limits,
         elements,
+        needed,
     };
     walker.header()
 }
@@ -114,6 +118,7 @@ struct Walker<'a> {
     dictionary: &'a Dictionary,
     limits: &'a WalkLimits,
     elements: &'a mut Vec<Element>,
+    needed: &'a mut u64,
 }
 
 /// The private creators of a data set so far: tag, start and length of the name.
@@ -141,6 +146,21 @@ impl Walker<'_> {
         Ok(facts)
     }
 
+    /// Where no element may reach further: the object's end.
+    fn bound(&self) -> usize {
+        self.size as usize
+    }
+
+    /// Checks that bytes up to `end` are there, and not behind `bound`.
+    fn have(&mut self, end: usize, bound: usize) -> Plain<()> {
+        require(end <= bound)?;
+        if end > self.data.len() {
+            *self.needed = end as u64;
+            return Err(NotPlain);
+        }
+        Ok(())
+    }
+
     fn spans(&self) -> [[u32; 2]; 5] {
         let (mut spans, mut next, mut at) = ([[0; 2]; 5], 0, 0);
         while let (Some(wanted), Some(element)) = (SPANS.get(next), self.elements.get(at)) {
@@ -161,14 +181,14 @@ impl Walker<'_> {
         let (mut at, mut last) = (PREAMBLE, 0);
         let mut transfer_syntax: Option<&[u8]> = None;
         loop {
-            require(at + 8 <= self.data.len())?;
+            self.have(at + 8, self.bound())?;
             let tag = tag_at(self.data, at);
             if tag >> 16 != 2 {
                 break;
             }
             require(tag > last)?;
             last = tag;
-            let end = self.element(at, self.data.len(), false, 0, &mut Creators::new())?;
+            let end = self.element(at, self.bound(), false, 0, &mut Creators::new())?;
             let element = &self.elements[self.elements.len() - 1];
             if tag == TRANSFER_SYNTAX_UID {
                 transfer_syntax = Some(&self.data[element.start as usize..end]);
@@ -207,14 +227,14 @@ impl Walker<'_> {
                 facts.header_bytes = size;
                 return Ok(());
             }
-            require(at + 8 <= data.len())?;
+            self.have(at + 8, self.bound())?;
             let tag = tag_at(data, at);
             require(tag > last && tag < 0xFFFE_0000)?;
             if (FIRST_PIXEL_DATA..=LAST_PIXEL_DATA).contains(&tag) && tag & 7 <= 1 {
                 return self.pixel_data(at, tag, implicit, facts);
             }
             last = tag;
-            at = self.element(at, data.len(), implicit, 0, &mut creators)?;
+            at = self.element(at, self.bound(), implicit, 0, &mut creators)?;
         }
     }
 
@@ -224,7 +244,8 @@ impl Walker<'_> {
             (at + 8, u32_at(data, at + 4))
         } else {
             let vr = Vr::from_bytes([data[at + 4], data[at + 5]]).ok_or(NotPlain)?;
-            require(vr.has_long_form() && vr != Vr::UN && at + 12 <= data.len())?;
+            require(vr.has_long_form() && vr != Vr::UN)?;
+            self.have(at + 12, self.bound())?;
             (at + 12, u32_at(data, at + 8))
         };
         facts.header_bytes = at as u64;
@@ -271,7 +292,7 @@ impl Walker<'_> {
         } else {
             let vr = Vr::from_bytes([data[at + 4], data[at + 5]]).ok_or(NotPlain)?;
             if vr.has_long_form() {
-                require(at + 12 <= bound)?;
+                self.have(at + 12, bound)?;
                 let length = u32_at(data, at + 8);
                 (self.known_vr(vr, tag, length, creators)?, at + 12, length)
             } else {
@@ -294,7 +315,9 @@ impl Walker<'_> {
         }
         require(length != UNDEFINED_LENGTH)?;
         let end = start + length as usize;
-        require(end <= bound)?;
+        let is_skipped = vr.is_binary() && u64::from(length) > self.limits.max_kept_binary;
+        require(!is_skipped || end <= self.data.len())?;
+        self.have(end, bound)?;
         require(u64::from(length) <= self.limits.max_kept_value || vr.is_binary())?;
         if is_private_creator(tag) && length <= MAX_CREATOR_BYTES {
             creators.push((tag, start as u32, length));
@@ -304,7 +327,7 @@ impl Walker<'_> {
 
     /// The value representation of an element in implicit VR.
     fn vr_without_one(
-        &self,
+        &mut self,
         tag: u32,
         length: u32,
         start: usize,
@@ -318,7 +341,8 @@ impl Walker<'_> {
             self.private_vr(tag, creators)?
         };
         if vr == Vr::SQ && tag & 0x10000 != 0 && length != 0 {
-            require(start + 8 <= self.data.len() && self.begins_with_item(start))?;
+            self.have(start + 8, self.bound())?;
+            require(self.begins_with_item(start))?;
         }
         Ok(vr)
     }
@@ -378,15 +402,16 @@ impl Walker<'_> {
             return Ok(start);
         }
         let bounded = length != UNDEFINED_LENGTH;
+        let outer = bound;
         let bound = if bounded {
             start + length as usize
         } else {
             bound
         };
-        require(bound <= self.data.len())?;
+        require(bound <= outer)?;
         let mut at = start;
         while !(bounded && at == bound) {
-            require(at + 8 <= bound)?;
+            self.have(at + 8, bound)?;
             let tag = tag_at(self.data, at);
             if tag == SEQUENCE_DELIMITATION && !bounded {
                 return Ok(at + 8);
@@ -429,7 +454,7 @@ impl Walker<'_> {
             if at == bound && !delimited {
                 return Ok(at);
             }
-            require(at + 8 <= bound)?;
+            self.have(at + 8, bound)?;
             let tag = tag_at(self.data, at);
             if tag == ITEM_DELIMITATION && delimited {
                 return Ok(at + 8);
