@@ -20,7 +20,8 @@ from parse import CORPUS
 from racing.files import KINDS, series
 from racing.readers import READERS, Read, Reader
 
-from harvester.dicom import ElementCache, Header, HeaderColumns, HeaderParser, NeedMore
+from harvester.dicom import ElementCache, Header, InstanceColumns, NeedMore, PlainFirstParser, PlainHeaders
+from harvester.dicom.header_limits import MAX_HEADER_BYTES
 from harvester.engine.shard_task import collect_garbage_rarely
 
 HEADERS = 64  # read between two calls of `finish`; new columns are made for as many at first sight
@@ -37,10 +38,10 @@ class Round:
     readers: dict[str, float | None]
 
 
-def header_of(path: str, cache: ElementCache) -> Header:
+def header_of(path: str, cache: ElementCache, headers: PlainHeaders) -> Header:
     """One file's header: its first bytes, and more where the parser needs them."""
     with open(path, "rb", buffering=0) as stream:  # noqa: PTH123  as quick as the others, which take a string
-        parser = HeaderParser(os.fstat(stream.fileno()).st_size, cache=cache)
+        parser = PlainFirstParser(headers, os.fstat(stream.fileno()).st_size, cache)
         answer = parser.feed(stream.read(WINDOW))
         while isinstance(answer, NeedMore):
             stream.seek(answer.start)
@@ -60,17 +61,17 @@ def spent(work: Callable[[], object], headers: int) -> float:
 def rounds(paths: list[str], readers: dict[str, Read], runs: int) -> Iterator[Round]:
     """Measure all readers in turn, several times, after one round to warm up."""
     many = list(islice(cycle(paths), HEADERS))
-    columns, cache = HeaderColumns(), ElementCache()
+    columns, cache, headers = InstanceColumns(), ElementCache(), PlainHeaders(MAX_HEADER_BYTES)
 
     def warm() -> None:
         for path in many:
-            columns.append(header_of(path, cache))
+            columns.append(header_of(path, cache, headers))
         columns.finish()
 
     def first_sight() -> None:
-        fresh = HeaderColumns()
+        fresh = InstanceColumns()
         for path in many:
-            fresh.append(header_of(path, ElementCache()))
+            fresh.append(header_of(path, ElementCache(), headers))
         fresh.finish()
 
     for number in range(runs + 1):
@@ -93,7 +94,7 @@ def _spent_by(read: Read, paths: list[str]) -> float | None:
 
 def report(name: str, paths: list[str], readers: list[Reader], measured: list[Round]) -> None:
     """Print one kind of file: microseconds a header, and the medians of the ratios of each round."""
-    header = header_of(paths[0], ElementCache())
+    header = header_of(paths[0], ElementCache(), PlainHeaders(MAX_HEADER_BYTES))
     print(f"\n{name}: {header.header_bytes:,} bytes of header")
     for label, values in (
         ("harvester, warm", [one.warm for one in measured]),
