@@ -64,9 +64,9 @@ class AvailableColumns:
         self._own = dict(self._types)
         self.names = names
 
-    def may_lack(self) -> bool:
-        """Whether the query has a word that is an attribute and no column."""
-        others = self.names - {name.lower() for name in self._own} - _NO_ATTRIBUTES
+    def may_lack(self, words: AbstractSet[str]) -> bool:
+        """Whether one of these words of the query, in lower case, is an attribute and no column."""
+        others = words - {name.lower() for name in self._own} - _NO_ATTRIBUTES
         return bool(others) and not others.isdisjoint(attributes_by_keyword())
 
     def add(self, name: str, names: AbstractSet[str]) -> bool:
@@ -158,17 +158,23 @@ class AvailableColumns:
         kinds = {name: absent_type(attribute) for name, attribute in absent.items() if attribute.vr == "SQ"}
         return pa.schema([field.with_type(kinds.get(field.name) or field.type) for field in schema])
 
-    def view(self, table: str) -> str:
-        """A table with everything that was found to be needed."""
-        casts = [
-            f"CAST({identifier(name)} AS {sql_type(self._types[name])}) AS {identifier(name)}"
-            for name, kind in self._own.items()
-            if self._types[name] != kind
-        ]
-        absent = [
-            f"CAST(NULL AS {sql_type(kind)}) AS {identifier(name)}"
-            for name, kind in self._types.items()
-            if name not in self._own
-        ]
-        star = f"* REPLACE ({', '.join(casts)})" if casts else "*"
-        return f"SELECT {', '.join([star, *absent])} FROM {table}"
+    @property
+    def arrays(self) -> list[str]:
+        """The columns that are arrays."""
+        return [name for name, kind in self._types.items() if pa.types.is_list(kind)]
+
+    def view(self, table: str, names: AbstractSet[str] | None = None) -> str:
+        """A table with everything that was found to be needed.
+
+        Args:
+            table: A table with the columns of the dataset.
+            names: Only columns of these names, in lower case; None: all.
+        """
+        columns = []
+        for name, kind in self._types.items():
+            column, own = identifier(name), self._own.get(name)
+            if own is not None and names is not None and name.lower() not in names:
+                continue
+            value = column if own is not None else "NULL"
+            columns.append(column if kind == own else f"CAST({value} AS {sql_type(kind)}) AS {column}")
+        return f"SELECT {', '.join(columns)} FROM {table}"

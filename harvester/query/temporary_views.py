@@ -7,6 +7,8 @@ or as a field of the sequences that the query names. An alias of the same name t
 
 import re
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import Final
 
 import duckdb
@@ -19,7 +21,8 @@ from harvester.query.idc_tables import DERIVED_TABLES, derived_table
 from harvester.query.missing_attributes import AvailableColumns
 from harvester.query.portal_tables import PIVOT_ATTRIBUTES
 from harvester.query.sql_types import arrow_type, sql_type
-from harvester.query.views import CURATED, DICOM_TABLES, HEADER_MODALITY, array_columns, dicom_view
+from harvester.query.supersession import SUPERSEDED
+from harvester.query.views import CURATED, DICOM_TABLES, HEADER_MODALITY, dicom_view
 
 _SCHEMA_TABLES: Final = ("information_schema_columns", "information_schema_tables")
 _PROJECT: Final = "bigquery-public-data"
@@ -27,8 +30,52 @@ _RELEASE: Final = "idc_current"
 _EMPTY: Final = "memory.harvest.instances"
 _HIDDEN: Final = "harvest_rows"
 _STAR: Final = re.compile(r"(?:\b(?:select|distinct|all)|[.,(])\s*\*|\bcolumns\s*\(|^\s*from", re.IGNORECASE)
+# What IDC's tables need of `instances`, whatever a query names.
+_ALWAYS: Final = frozenset(
+    name.lower() for name in (*INSTANCE_COLUMNS.names, *CURATED, *SUPERSEDED, HEADER_MODALITY)
+)
+# A query that names one of these can return attributes that it does not name.
+_WITH_ALL_ATTRIBUTES: Final = frozenset(("instances", "information_schema", *DICOM_TABLES))
 # A person's query names fewer attributes that are not there.
 _MAXIMUM_ABSENT: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Definitions:
+    """What is defined over the rows of `instances`.
+
+    Attributes:
+        tables: Which of `DICOM_TABLES`.
+        derived: Which of `DERIVED_TABLES`, in order.
+        names: The names that a query uses, in lower case; None: all, it can return each.
+        only_named: Whether the rows have columns of these names alone, and those that IDC's tables need.
+    """
+
+    tables: list[str]
+    derived: list[str]
+    names: AbstractSet[str] | None
+    only_named: bool
+
+    def rows(self, columns: AvailableColumns, table: str) -> str:
+        """The query of the rows, from `ROWS` or the empty table."""
+        return columns.view(table, self.names | _ALWAYS if self.only_named and self.names else None)
+
+    def define(self, connection: duckdb.DuckDBPyConnection, columns: AvailableColumns) -> None:
+        """Make the temporary views, over the empty table: what DuckDB defines it binds, which opens parts."""
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW {_HIDDEN} AS {self.rows(columns, _EMPTY)}")
+        if not self.only_named:
+            connection.execute(
+                f"CREATE OR REPLACE TEMP VIEW instances AS "
+                f"SELECT * EXCLUDE ({HEADER_MODALITY}) FROM {_HIDDEN}"
+            )
+        for table in self.tables:
+            view = dicom_view(
+                table, f"temp.main.{_HIDDEN}", columns.arrays, self.names, catalog="memory.main."
+            )
+            connection.execute(f"CREATE OR REPLACE TEMP VIEW {table} AS {view}")
+        for name in self.derived:
+            query = derived_table(name).query(lambda view: _schema(connection, identifier(view)))
+            connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {query}")
 
 
 ROWS: Final = "memory.harvest.rows"
@@ -85,13 +132,18 @@ def bind(
     columns = _columns(connection, names, tables)
     for attribute in attributes:
         columns.add_column(attribute)
-    if columns.may_lack():
-        _add_missing(connection, columns, (tables, derived), sql, parameters)
+    if columns.may_lack(names):
+        _add_missing_of_views(connection, columns, derived)
     elif not tables:
         return
-    # Over the empty table first: what DuckDB defines it binds, which over the parts opens all of them.
-    _define(connection, columns.view(_EMPTY), tables, None if _takes_all(sql) else names, derived)
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW {_HIDDEN} AS {columns.view(ROWS)}")
+    own_words = _words(sql)
+    only_named = bool(derived) and own_words.isdisjoint(_WITH_ALL_ATTRIBUTES)
+    takes_all = not only_named and _takes_all(sql)
+    views = _Definitions(tables, derived, None if takes_all else names, only_named)
+    _define(connection, columns, views, names)
+    if columns.may_lack(own_words):
+        _add_missing(connection, columns, views, sql, parameters)
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW {_HIDDEN} AS {views.rows(columns, ROWS)}")
 
 
 def readable_views(connection: duckdb.DuckDBPyConnection, sql: str) -> Views:
@@ -104,9 +156,8 @@ def readable_views(connection: duckdb.DuckDBPyConnection, sql: str) -> Views:
     _drop_views(connection)
     names, tables, derived = _named(sql)
     columns = _columns(connection, names, tables)
-    if derived:
-        _add_missing_of_views(connection, columns, tables, derived)
-    _define(connection, columns.view(_EMPTY), tables, None, derived)
+    _add_missing_of_views(connection, columns, derived)
+    _define(connection, columns, _Definitions(tables, derived, None, only_named=False), names)
     rows = connection.execute("SHOW TABLES").fetchall()
     views = (frozenset(str(name).lower() for (name,) in rows) - {_HIDDEN}) | {
         *DICOM_TABLES,
@@ -169,25 +220,39 @@ def _define_information_schema(
 
 
 def _add_missing_of_views(
-    connection: duckdb.DuckDBPyConnection, columns: AvailableColumns, tables: list[str], derived: list[str]
+    connection: duckdb.DuckDBPyConnection, columns: AvailableColumns, derived: list[str]
 ) -> None:
-    """Add the attributes that DuckDB misses in derived tables."""
-    _define(connection, columns.view(_EMPTY), tables, columns.names, ())
+    """Add the attributes that DuckDB misses in derived tables that read no other derived table.
+
+    It names them one by one, so each table is defined over the columns alone that it names.
+    """
     for name in derived:
-        for _ in range(_MAXIMUM_ABSENT):
-            try:
-                _define_derived(connection, name)
-                break
-            except duckdb.BinderException as error:
-                if not columns.add_missing(error, _words(derived_table(name).sql)):
-                    break
-                _define(connection, columns.view(_EMPTY), tables, columns.names, ())
+        names, tables, others = _named(derived_table(name).sql)
+        if not others:
+            _define(connection, columns, _Definitions(tables, [name], names, only_named=True), names)
+
+
+def _define(
+    connection: duckdb.DuckDBPyConnection,
+    columns: AvailableColumns,
+    views: _Definitions,
+    names: AbstractSet[str],
+) -> None:
+    """Make temporary views, and add the attributes that DuckDB misses in them."""
+    for _ in range(_MAXIMUM_ABSENT):
+        try:
+            views.define(connection, columns)
+        except duckdb.BinderException as error:
+            if not columns.add_missing(error, names):
+                raise
+        else:
+            return
 
 
 def _add_missing(
     connection: duckdb.DuckDBPyConnection,
     columns: AvailableColumns,
-    views: tuple[list[str], list[str]],
+    views: _Definitions,
     sql: str,
     parameters: Parameters,
 ) -> None:
@@ -196,16 +261,14 @@ def _add_missing(
     Raises:
         QueryError: Only items of sequences have one of them, or its values are binary.
     """
-    tables, derived = views
-    _add_missing_of_views(connection, columns, tables, derived)
     for _ in range(_MAXIMUM_ABSENT):
-        _define(connection, columns.view(_EMPTY), tables, columns.names, derived)
         error = _binding_error(connection, sql, parameters)
         if error is None:
             return
         columns.refuse_nested(error)
         if not columns.add_missing(error, columns.names):
             return
+        _define(connection, columns, views, columns.names)
 
 
 def _drop_views(connection: duckdb.DuckDBPyConnection) -> None:
@@ -231,31 +294,6 @@ def _named(sql: str) -> tuple[set[str], list[str], list[str]]:
 def _words(sql: str) -> set[str]:
     words = {word.lower() for word in re.findall(r"\w+", sql)}
     return words | {table_name(word) for word in words}
-
-
-def _define(
-    connection: duckdb.DuckDBPyConnection,
-    instances: str,
-    tables: Iterable[str],
-    names: Iterable[str] | None,
-    derived: Iterable[str],
-) -> None:
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW {_HIDDEN} AS {instances}")
-    connection.execute(
-        f"CREATE OR REPLACE TEMP VIEW instances AS SELECT * EXCLUDE ({HEADER_MODALITY}) FROM {_HIDDEN}"
-    )
-    tables = list(tables)
-    arrays = array_columns(_schema(connection, "temp.main.instances")) if tables else []
-    for table in tables:
-        view = dicom_view(table, f"temp.main.{_HIDDEN}", arrays, names, catalog="memory.main.")
-        connection.execute(f"CREATE OR REPLACE TEMP VIEW {table} AS {view}")
-    for name in derived:
-        _define_derived(connection, name)
-
-
-def _define_derived(connection: duckdb.DuckDBPyConnection, name: str) -> None:
-    query = derived_table(name).query(lambda view: _schema(connection, identifier(view)))
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {query}")
 
 
 def _schema(connection: duckdb.DuckDBPyConnection, table: str = _EMPTY) -> pa.Schema:
