@@ -19,7 +19,7 @@ class NeedMore(NamedTuple):
     last: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for each object, and that would take three times as long
 class Header:
     """Everything in front of the pixel data of one object.
 

@@ -52,27 +52,10 @@ class Lookups(ctypes.Structure):
     _fields_ = [("private_vr", _PRIVATE_VR), ("invalid_reason", _INVALID_REASON)]
 
 
-class Facts(ctypes.Structure):
-    """What a header says besides its elements."""
-
-    _fields_ = [
-        ("header_bytes", ctypes.c_uint64),
-        ("pixel_data_offset", ctypes.c_int64),
-        ("pixel_data_length", ctypes.c_int64),
-        ("pixel_data_tag", ctypes.c_uint32),
-        ("spans", ctypes.c_uint32 * 10),
-        ("preamble", ctypes.c_uint8),
-        ("implicit", ctypes.c_uint8),
-        ("encapsulated", ctypes.c_uint8),
-        ("basic_offset_table", ctypes.c_uint8),
-        ("extended_offset_table", ctypes.c_uint8),
-    ]
-
-
-class Size(ctypes.Structure):
-    """The size of a table."""
-
-    _fields_ = [(name, ctypes.c_uint64) for name in ("rows", "width", "path_characters", "cells")]
+# What a header says besides its elements: `Facts` in `src/walk.rs`.
+FACTS: Final = struct.Struct("<QqqI10I5B3x")
+# The rows, columns, characters of paths and cells of a table.
+SIZE: Final = struct.Struct("<4Q")
 
 
 def limits(max_header_bytes: int) -> Limits:

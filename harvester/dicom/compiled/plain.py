@@ -1,18 +1,18 @@
 """Plain headers, which the compiled core reads as a whole; an odd one is left to the parser in Python."""
 
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, overload
 
 import pyarrow as pa
 
 from harvester.dicom import header_limits
 from harvester.dicom.compiled.interface import (
+    FACTS,
     NEED_MORE,
     PLAIN,
+    SIZE,
     Core,
-    Facts,
-    Size,
     core,
     limits,
 )
@@ -29,14 +29,9 @@ from harvester.dicom.header import Header, NeedMore
 from harvester.dicom.part10 import PIXEL_DATA_KEYWORDS, HeaderParser
 
 _ARROW_BYTES: Final = 128  # for a structure of Arrow's C data interface, which has at most 80
-# The elements whose values the core tells, and their places in `Facts.spans`.
-_SPANS: Final = tuple(
-    zip(
-        (TRANSFER_SYNTAX_UID, SOP_INSTANCE_UID, MODALITY, SERIES_INSTANCE_UID, NUMBER_OF_FRAMES),
-        range(0, 10, 2),
-        strict=True,
-    )
-)
+# The elements whose values the core tells, and their places in the facts' spans.
+_KNOWN: Final = (TRANSFER_SYNTAX_UID, SOP_INSTANCE_UID, MODALITY, SERIES_INSTANCE_UID, NUMBER_OF_FRAMES)
+_PLACES: Final = {tag: 2 * number for number, tag in enumerate(_KNOWN)}
 _MAX_WALKED_AGAIN: Final = 4 << 20  # bytes
 _PREAMBLES: Final = ("zero", "tiff", "other")
 
@@ -99,7 +94,7 @@ class PlainHeaders:
         self.max_header_bytes = max_header_bytes
         self._core = core()
         self._limits = limits(max_header_bytes)
-        self._facts = Facts()
+        self._facts = ctypes.create_string_buffer(FACTS.size)
 
     def read(self, data: bytes, size: int, cache: ElementCache | None = None) -> Header | NeedMore | None:
         """The header of an object of `size` bytes that begins with `data`, or which bytes are missing.
@@ -108,15 +103,13 @@ class PlainHeaders:
         """
         if self._core is None:
             return None
-        status = self._core.facts(
-            *(self._core.dictionary, ctypes.byref(self._limits), data, len(data), size),
-            ctypes.byref(self._facts),
-        )
+        limits, facts = ctypes.byref(self._limits), self._facts
+        status = self._core.facts(self._core.dictionary, limits, data, len(data), size, facts)
         if status == PLAIN:
-            return _header(self._facts, PlainElements(data, size, cache))
+            return _header(FACTS.unpack(facts), PlainElements(data, size, cache))
         # A long header is not walked again and again from its start.
         if status == NEED_MORE and len(data) <= _MAX_WALKED_AGAIN:
-            return NeedMore(len(data), self._facts.header_bytes)
+            return NeedMore(len(data), FACTS.unpack(facts)[0])
         return None
 
 
@@ -156,30 +149,51 @@ class PlainFirstParser:
         return step
 
 
-def _header(facts: Facts, elements: PlainElements) -> Header:
-    encapsulated = bool(facts.encapsulated) if facts.pixel_data_offset >= 0 else None
-    data, spans = elements.data, facts.spans
-    known = {
-        tag: data[spans[place] : spans[place] + spans[place + 1]] if spans[place] else None
-        for tag, place in _SPANS
-    }
-    transfer_syntax_uid = known[TRANSFER_SYNTAX_UID] or b""
-    return Header(
-        elements=elements,
-        preamble=_PREAMBLES[facts.preamble],
-        transfer_syntax_uid=transfer_syntax_uid.decode("latin-1").rstrip(" \0"),
-        implicit=bool(facts.implicit),
-        big_endian=False,
-        deflated=False,
-        header_bytes=facts.header_bytes,
-        pixel_data_keyword=PIXEL_DATA_KEYWORDS.get(facts.pixel_data_tag),
-        pixel_data_offset=facts.pixel_data_offset if facts.pixel_data_offset >= 0 else None,
-        pixel_data_length=facts.pixel_data_length if facts.pixel_data_length >= 0 else None,
-        encapsulated=encapsulated,
-        basic_offset_table=bool(facts.basic_offset_table) if encapsulated else None,
-        extended_offset_table=bool(facts.extended_offset_table) if encapsulated else None,
+class _KnownValues(Mapping[int, bytes | None]):
+    """Values whose places the core tells."""
+
+    __slots__ = ("_data", "_spans")
+
+    def __init__(self, data: bytes, spans: Sequence[int]) -> None:
+        self._data = data
+        self._spans = spans
+
+    def __getitem__(self, tag: int) -> bytes | None:
+        place = _PLACES[tag]
+        start, length = self._spans[place : place + 2]
+        return self._data[start : start + length] if start else None
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(_PLACES)
+
+    def __len__(self) -> int:
+        return len(_PLACES)
+
+
+def _header(facts: tuple[int, ...], elements: PlainElements) -> Header:
+    header_bytes, pixel_data_offset, pixel_data_length, pixel_data_tag = facts[:4]
+    preamble, implicit, encapsulated, basic_offset_table, extended_offset_table = facts[14:]
+    known = _KnownValues(elements.data, facts[4:14])
+    header = Header(
+        elements,
+        _PREAMBLES[preamble],
+        (known[TRANSFER_SYNTAX_UID] or b"").decode("latin-1").rstrip(" \0"),
+        bool(implicit),
+        False,
+        False,
+        header_bytes,
         known_values=known,
     )
+    if pixel_data_tag:
+        header.pixel_data_keyword = PIXEL_DATA_KEYWORDS[pixel_data_tag]
+        header.pixel_data_offset = pixel_data_offset
+        header.encapsulated = bool(encapsulated)
+        if encapsulated:
+            header.basic_offset_table = bool(basic_offset_table)
+            header.extended_offset_table = bool(extended_offset_table)
+        else:
+            header.pixel_data_length = pixel_data_length
+    return header
 
 
 class PlainRows:
@@ -197,7 +211,7 @@ class PlainRows:
     def __init__(self, loaded: Core) -> None:
         self._core = loaded
         self._table = loaded.new_table(ctypes.byref(limits(header_limits.MAX_HEADER_BYTES)))
-        self._size = Size()
+        self._size = ctypes.create_string_buffer(SIZE.size)
         self.rows = self.width = self.path_characters = self.cells = 0
 
     def __del__(self) -> None:
@@ -205,12 +219,9 @@ class PlainRows:
 
     def append(self, elements: PlainElements) -> bool:
         """Add one header's row; false, and nothing is added, if its values are odd."""
-        size, data = self._size, elements.data
-        status = self._core.append(
-            *(self._table, self._core.dictionary, data, len(data), elements.size, ctypes.byref(size))
-        )
-        self.rows, self.width = size.rows, size.width
-        self.path_characters, self.cells = size.path_characters, size.cells
+        loaded, size, data = self._core, self._size, elements.data
+        status = loaded.append(self._table, loaded.dictionary, data, len(data), elements.size, size)
+        self.rows, self.width, self.path_characters, self.cells = SIZE.unpack(size)
         return bool(status == PLAIN)
 
     def finish(self) -> dict[str, pa.Array]:
