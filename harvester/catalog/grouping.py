@@ -35,11 +35,19 @@ def split(listed: ListedObject) -> tuple[str, str]:
     return folder + slash, name
 
 
-def series_of(folder: str, objects: Sequence[ListedObject]) -> Series:
-    """One series of objects in the same folder."""
+def series_of(folder: str, objects: Sequence[ListedObject], key: str | None = None) -> Series:
+    """One series of objects in the same folder.
+
+    Args:
+        folder: The folder.
+        objects: Its objects.
+        key: Their `series_key`, where it is known.
+    """
+    if key is None:
+        key = series_key(folder, ((listed.ref.url, listed.size, listed.etag) for listed in objects))
     sizes = [listed.size for listed in objects if listed.size is not None]
     return Series(
-        key=series_key(folder, ((listed.ref.url, listed.size, listed.etag) for listed in objects)),
+        key=key,
         objects=tuple(objects),
         crdc_series_uuid=series_uuid(folder) if is_idc_bucket(objects[0].ref.bucket) else None,
         instance_count=len(objects),
@@ -49,8 +57,7 @@ def series_of(folder: str, objects: Sequence[ListedObject]) -> Series:
 
 def series_key(folder: str, objects: Iterable[tuple[str, int | None, str | None]]) -> str:
     """The key of `series_of`: the folder and a hash of each object's URL, size and ETag."""
-    digest = hashlib.sha256()
-    for url, size, etag in objects:
-        version = "" if etag is None else f"\0{etag}"
-        digest.update(f"{url}\0{size}{version}\n".encode("utf-8", "surrogateescape"))
-    return f"{folder}#{digest.hexdigest()[:16]}"
+    versions = "".join(
+        f"{url}\0{size}\n" if etag is None else f"{url}\0{size}\0{etag}\n" for url, size, etag in objects
+    )
+    return f"{folder}#{hashlib.sha256(versions.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"

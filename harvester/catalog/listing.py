@@ -30,9 +30,14 @@ class _Listed:
         return cls(key, folder, "\n".join(addresses[name] for name in names), len(names))
 
     def series(self) -> Series:
-        refs = (ObjectRef.parse(self.folder + name) for name in self.names.split("\n"))
-        objects = tuple(ListedObject(ref, size=None) for ref in refs)
-        return replace(series_of(self.folder, objects), key=self.key)
+        names = self.names.split("\n")
+        scheme, _, rest = self.folder.partition("://")
+        if scheme == "file":
+            refs = [ObjectRef.parse(self.folder + name) for name in names]
+        else:
+            bucket, _, path = rest.partition("/")
+            refs = [ObjectRef(bucket, path + name, scheme) for name in names]
+        return series_of(self.folder, [ListedObject(ref, size=None) for ref in refs], self.key)
 
 
 class ListingCatalog(Catalog):
@@ -103,17 +108,20 @@ def _of_urls(select: SelectConfig, prefixes: tuple[str, ...]) -> Iterator[_Liste
     if select.urls is None:
         return
     path = Path(select.urls)
+    beside = path.parent
     folders: dict[str, dict[str, str]] = {}
     for number, text in lines(path):
         try:
-            ref = _object(text, path.parent)
+            ref = _object(text, beside)
         except ConfigError as error:
             raise ConfigError(f"{path}:{number}: {error}") from None
-        url = ref.url
+        public = ref.public
+        url = public.url
         if not url.startswith(prefixes):
             folder, slash, name = url.rpartition("/")
             # A signed URL has its signature behind the name.
-            folders.setdefault(folder + slash, {})[name] = ref.address.removeprefix(folder + slash)
+            address = name if public is ref else ref.address.removeprefix(folder + slash)
+            folders.setdefault(folder + slash, {})[name] = address
     for folder in sorted(folders):
         addresses = folders.pop(folder)
         names = sorted(addresses)
