@@ -141,6 +141,33 @@ def test_the_container_file_copies_what_is_there_and_does_not_run_as_root() -> N
         "ENTRYPOINT",
         "CMD",
     }
-    copied = [name for line in lines if line.startswith("COPY") for name in line.split()[1:-1]]
-    assert [name for name in copied if not (DEPLOY.parents[1] / name).exists()] == []
+    copied = [line.split()[1:] for line in lines if line.startswith("COPY ") and "--from=" not in line]
+    assert [name for *names, _ in copied for name in names if not (DEPLOY.parents[1] / name).exists()] == []
     assert [line for line in lines if line.startswith("USER")] == ["USER 65534"]
+
+
+def test_the_container_file_copies_all_that_a_wheel_is_built_from(tmp_path: Path) -> None:
+    root = DEPLOY.parents[1]
+    built = tmp_path / "built"
+    for line in (DEPLOY / "Containerfile").read_text().splitlines():
+        if line.startswith("COPY ") and "--from=" not in line:
+            *names, folder = line.split()[1:]
+            for name in names:
+                if (root / name).is_dir():
+                    shutil.copytree(
+                        root / name, built / folder, ignore=shutil.ignore_patterns("target", "*.so")
+                    )
+                else:
+                    (built / folder).mkdir(parents=True, exist_ok=True)
+                    shutil.copy(root / name, built / folder)
+    wheel = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    told = subprocess.run(
+        wheel,
+        cwd=built,
+        env={**os.environ, "HARVESTER_COMPILED": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+    assert list(tmp_path.glob("*.whl"))
