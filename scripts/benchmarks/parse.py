@@ -21,7 +21,17 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from harvester.dicom import ElementCache, Header, HeaderColumns, HeaderParser, NeedMore
+from harvester.dicom import (
+    ElementCache,
+    Header,
+    HeaderParser,
+    InstanceColumns,
+    NeedMore,
+    PlainFirstParser,
+    PlainHeaders,
+)
+from harvester.dicom.compiled import status
+from harvester.dicom.header_limits import MAX_HEADER_BYTES
 from harvester.engine.shard_task import collect_garbage_rarely
 from harvester.errors import HarvestError
 
@@ -40,9 +50,9 @@ class Instance:
     size: int
 
 
-def parsed(instance: Instance, cache: ElementCache | None = None) -> Header:
+def parsed(instance: Instance, headers: PlainHeaders, cache: ElementCache | None = None) -> Header:
     """The header, parsed from as many bytes as needed."""
-    answer = HeaderParser(instance.size, cache=cache).feed(instance.content)
+    answer = PlainFirstParser(headers, instance.size, cache).feed(instance.content)
     if isinstance(answer, NeedMore):
         raise TypeError(f"the benchmark kept too few bytes: {answer}")
     return answer
@@ -69,7 +79,7 @@ def instances(paths: list[Path]) -> Iterator[Instance]:
 
 def siblings(instance: Instance) -> list[Instance]:
     """A series of the same header with other UIDs, numbers, times and positions of the same length."""
-    header = parsed(instance)
+    header = parsed(instance, PlainHeaders(MAX_HEADER_BYTES))
     if header.deflated:
         return [instance] * SIBLINGS
     chance = random.Random(4711)  # noqa: S311  no secret
@@ -108,12 +118,12 @@ def corpus(series: list[list[Instance]], runs: int) -> None:
     every = [instance for members in series for instance in members]
     slow = seconds(lambda: [with_pydicom(instance) for instance in every], max(1, runs // 3)) / SIBLINGS
 
-    def harvest(members: list[Instance], columns: HeaderColumns) -> None:
+    def harvest(members: list[Instance], columns: InstanceColumns) -> None:
         cache = ElementCache()  # a crawl has one for each series
         for instance in members:
-            columns.append(parsed(instance, cache))
+            columns.append(parsed(instance, headers, cache))
 
-    columns = HeaderColumns()
+    columns, headers = InstanceColumns(), PlainHeaders(MAX_HEADER_BYTES)
 
     def warm() -> None:
         for members in series:
@@ -121,7 +131,7 @@ def corpus(series: list[list[Instance]], runs: int) -> None:
         columns.finish()
 
     def cold() -> None:
-        fresh = HeaderColumns()
+        fresh = InstanceColumns()
         for members in series:
             harvest(members[:1], fresh)
         fresh.finish()
@@ -139,10 +149,10 @@ def frames(count: int, runs: int) -> None:
     content = functional_groups(count)
     instance = Instance(content, len(content))
     slow = seconds(lambda: with_pydicom(instance), 3)
-    columns = HeaderColumns()
+    columns, headers = InstanceColumns(), PlainHeaders(MAX_HEADER_BYTES)
 
     def harvest() -> None:
-        columns.append(parsed(instance))
+        columns.append(parsed(instance, headers))
         columns.finish()
 
     quick = seconds(harvest, runs)
@@ -154,13 +164,13 @@ def frames(count: int, runs: int) -> None:
 def lengths(runs: int) -> None:
     """Print the time per byte, from small headers to large ones."""
     print("time per byte by the header's length")
-    columns = HeaderColumns()
+    columns, headers = InstanceColumns(), PlainHeaders(MAX_HEADER_BYTES)
     for count in (2, 32, 256, 2048, 16384):
         content = functional_groups(count, uneven=True)
         instance = Instance(content, len(content))
 
         def harvest(instance: Instance = instance) -> None:
-            columns.append(parsed(instance))
+            columns.append(parsed(instance, headers))
 
         spent = seconds(harvest, runs)
         columns.finish()
@@ -230,7 +240,8 @@ def main() -> None:
     )
     print(
         f"commit {commit.stdout.strip() or 'unknown'}, Python {platform.python_version()}, "
-        f"pydicom {pydicom.__version__}, {os.cpu_count()} cores, median of {arguments.runs} runs"
+        f"pydicom {pydicom.__version__}, {os.cpu_count()} cores, median of {arguments.runs} runs; "
+        f"compiled core: {status()}"
     )
     series = [siblings(instance) for instance in instances(paths)]
     if not series:

@@ -21,6 +21,7 @@ from racing.files import KINDS, series
 from racing.readers import READERS, Read, Reader
 
 from harvester.dicom import ElementCache, Header, InstanceColumns, NeedMore, PlainFirstParser, PlainHeaders
+from harvester.dicom.compiled import status
 from harvester.dicom.header_limits import MAX_HEADER_BYTES
 from harvester.engine.shard_task import collect_garbage_rarely
 
@@ -151,7 +152,7 @@ def main() -> None:
     print(
         f"commit {commit.stdout.strip() or 'unknown'}, Python {platform.python_version()},"
         f" {os.cpu_count()} cores; CPU time, {HEADERS} headers between two calls of finish,"
-        f" medians of {arguments.runs} rounds"
+        f" medians of {arguments.runs} rounds; compiled core: {status()}"
     )
     names = packages_distributions()
     distributions = dict.fromkeys(names[reader.package][0] for reader in readers)
