@@ -17,6 +17,9 @@ _USER_INFO: Final = re.compile(
 _QUERY: Final = re.compile(r"([a-z0-9]+://[^\s?'\"]+)\?[^\s'\"]+", re.IGNORECASE)
 
 _SECRET_KEYS: Final = ("webhook", "command")
+UNLIMITED: Final = 1_000_000
+"""The width of a table in a file or a pipe, where no line is cut."""
+
 _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -139,7 +142,10 @@ def invalid_setting(
     key = ".".join([table, *location] if table else location)
     kind, value, wrong = problem["type"], problem["input"], _wrong(problem)
     if kind == "extra_forbidden":
-        return f"{key}: unknown {noun}{did_you_mean(location[-1], keys(location[:-1]))}"
+        of_crawl = not table and noun == "key"
+        tables = [one for one in keys([]) if location[-1] in keys([one])] if of_crawl else []
+        hint = f"; it belongs to [{tables[0]}]" if tables else did_you_mean(location[-1], keys(location[:-1]))
+        return f"{key}: unknown {noun}{hint}"
     if kind == "missing":
         return f"{key}: {'too few values' if isinstance(parts[-1], int) else 'missing'}"
     if kind == "literal_error":

@@ -133,10 +133,13 @@ def _resolve(path: Path, key: str, value: object) -> object:
 
 
 def _keys(tables: list[str]) -> list[str]:
+    """The keys of a table, by its location; a key that is no table has none."""
     model: type[BaseModel] = CrawlConfig
     for table in tables:
         annotation = model.model_fields[table].annotation
-        for one in (annotation, *get_args(annotation)):  # [schedule] can be None
-            if isinstance(one, type) and issubclass(one, BaseModel):
-                model = one
+        kinds = (annotation, *get_args(annotation))  # [schedule] can be None
+        found = [one for one in kinds if isinstance(one, type) and issubclass(one, BaseModel)]
+        if not found:
+            return []
+        model = found[0]
     return list(model.model_fields)

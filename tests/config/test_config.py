@@ -145,6 +145,11 @@ def test_a_path_beside_the_file_goes_before_one_here(tmp_path, monkeypatch):
             'dataset = "d"\n[limits]\nconcurency = 3',
             "limits.concurency: unknown key; did you mean concurrency?",
         ),
+        ('dataset = "d"\n[source]\nroot = "x"', "source.root: unknown key; it belongs to [select]"),
+        (
+            'dataset = "d"\n[select]\nx = 1\n[limits]\ncatalog = "x"',
+            "limits.catalog: unknown key; it belongs to [source]",
+        ),
         ('dataset = "d"\npath = "x"', "path: unknown key; valid: dataset, source, select, limits"),
         ("[select]\n", "dataset: missing"),
         ('dataset = "d"\n[limits]\nhedged = true', "limits.hedged: unknown key; did you mean hedge?"),
