@@ -8,6 +8,7 @@ import typer
 from harvester.catalog.database import identifier, literal
 from harvester.cli.sql import FormatOption, OutputOption, save_or_print
 from harvester.config import load
+from harvester.dataset.output_file import require_writable
 from harvester.errors import ConfigError, QueryError, SelectionError
 from harvester.messages import did_you_mean
 from harvester.query import open_release, run_query
@@ -38,6 +39,8 @@ def command(
 
     With -o cohort.s5cmd: the selected series as a manifest.
     """
+    if output is not None:
+        require_writable(output, option="--output")
     with open_release() as connection:
         columns = [str(name) for name, *_ in connection.execute("DESCRIBE idc_index").fetchall()]
         if values is not None and values not in columns:

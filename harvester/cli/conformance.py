@@ -22,8 +22,8 @@ from harvester.audits.conformance import (
 from harvester.audits.conformance.options import conformance_options
 from harvester.audits.output import printable
 from harvester.audits.vocabulary import SEVERITIES, uid_name
-from harvester.cli.options import EndpointOption, JsonOption
-from harvester.dataset.output_file import replaced_file
+from harvester.cli.options import EndpointOption, JsonOption, table_width
+from harvester.dataset.output_file import replaced_file, require_writable
 from harvester.errors import ConfigError
 from harvester.messages import count
 
@@ -96,6 +96,8 @@ def command(  # noqa: PLR0913  one for each option
         raise ConfigError("name either an object, or a dataset with -d")
     if output is not None and output.suffix != ".parquet":
         raise ConfigError(f"--output {output}: findings are a Parquet file; name it {output.stem}.parquet")
+    if output is not None:
+        require_writable(output, option="--output")
     options = conformance_options(
         sop_classes=sop_class or (),
         iods=iod or (),
@@ -134,7 +136,7 @@ def _document(result: ConformanceResult) -> dict[str, object]:
 
 
 def _print(result: ConformanceResult, findings: pa.Table | None) -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=table_width())
     for uid, instances in result.instances.items():
         console.print(Text(f"{uid_name(uid) or 'no SOP class'}: {count(instances, 'instance')}"))
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))

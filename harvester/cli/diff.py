@@ -6,6 +6,7 @@ import typer
 
 from harvester.cli.options import DatasetOption
 from harvester.cli.sql import FormatOption, OutputOption, save_or_print
+from harvester.dataset.output_file import require_writable
 from harvester.errors import ConfigError
 from harvester.query import changes, crawled_releases, open_dataset
 
@@ -31,6 +32,8 @@ def command(
     """
     if form == "parquet" and output is None:
         raise ConfigError("--format parquet needs a file: --output FILE.parquet")
+    if output is not None:
+        require_writable(output, option="--output")
     known = crawled_releases(dataset)
     for option, release in (("--from", before), ("--to", after)):
         if release not in known:

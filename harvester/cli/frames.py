@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Annotated, Final
 
 import typer
@@ -76,6 +77,11 @@ def command(  # noqa: PLR0913  one for each option
     if (frames is None) != (output is None):
         raise ConfigError("--frames and --output go together: the frames, and the folder to write them to")
     ref = ObjectRef.parse(url)
+    if output is not None:
+        with file_errors(output):  # before the object is read, which can be gigabytes
+            TemporaryFile(
+                dir=next(one for one in (output, *output.absolute().parents) if one.exists())
+            ).close()
     (hints,) = look_up_hints(dataset, [ref])
     with _scan_status():
         opened = LOOP.call(open_frames, Access(endpoint, credentials=credentials).shared_store(), ref, hints)

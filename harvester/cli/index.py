@@ -6,7 +6,7 @@ from typing import Annotated, Final
 import typer
 
 from harvester.cli.options import DatasetOption, file_errors, show
-from harvester.dataset.output_file import replaced_file
+from harvester.dataset.output_file import replaced_file, require_writable
 from harvester.errors import ConfigError
 from harvester.query import INDEX_NAMES, build_index, open_dataset, warn_of_missing_series, write_result
 
@@ -41,11 +41,13 @@ def command(
         else {name: output or Path(f"{name}.parquet")}
     )
     with open_dataset(dataset) as connection:
+        for path in files.values():
+            with file_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            require_writable(path, option="--output")
         warn_of_missing_series(connection)
         for one, path in files.items():
             result = build_index(connection, one)
-            with file_errors(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
             with replaced_file(path, binary=True, option="--output") as stream:
                 write_result(result, "parquet", stream)
             show(str(path))

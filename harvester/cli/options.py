@@ -1,5 +1,7 @@
 """The arguments and options that several commands have, and the error of a file that can't be written."""
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from harvester.errors import ConfigError, HarvesterError
-from harvester.messages import printable
+from harvester.messages import UNLIMITED, printable
 
 ConfigArgument = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="The TOML file of a crawl.", show_default=False)
@@ -50,6 +52,11 @@ def show(text: str, *, err: bool = False) -> None:
         err: Whether they go to stderr.
     """
     typer.echo(printable(text, keep="\n"), err=err)
+
+
+def table_width() -> int | None:
+    """The width of a table on stdout: a terminal's (None); in a file or a pipe no line is cut."""
+    return None if sys.stdout.isatty() or "COLUMNS" in os.environ else UNLIMITED
 
 
 @contextmanager

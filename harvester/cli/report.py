@@ -7,7 +7,7 @@ import typer
 
 from harvester.audits.api import report
 from harvester.cli.options import DatasetOption, show
-from harvester.dataset.output_file import replaced_file
+from harvester.dataset.output_file import replaced_file, require_writable
 from harvester.messages import size
 
 EPILOG: Final = "Example: `harvester report -d data/idc-sm -o slides.html`"
@@ -33,6 +33,7 @@ def command(
     It shows the cohort by collection and modality, violated rules, offset tables of slides, header sizes,
     crawl rates and values of attributes, with links to IDC's viewer, on screens of any size and on paper.
     """
+    require_writable(output, option="--output")
     page = report(dataset, attributes=attribute or (), title=title)
     with replaced_file(output, option="--output") as stream:
         stream.write(page.html)

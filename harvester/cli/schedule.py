@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from harvester.cli.options import JsonOption
+from harvester.cli.options import JsonOption, table_width
 from harvester.engine.stop_signals import received_stop_signals
 from harvester.errors import ConfigError, ungrouped
 from harvester.messages import printable
@@ -116,7 +116,7 @@ def _print_status(facts: list[dict[str, Any]]) -> None:
             printable(one["summary"]),
             _minute(one["next"]),
         )
-    Console(highlight=False, markup=False).print(table)
+    Console(highlight=False, markup=False, width=table_width()).print(table)
 
 
 def _minute(time: str | None) -> str:

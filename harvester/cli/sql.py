@@ -9,9 +9,11 @@ from typing import IO, Annotated, Any, Final, cast
 
 import typer
 
+from harvester.cli.options import table_width
 from harvester.cli.query_progress import BarHidingStream, run_watched
-from harvester.dataset.output_file import replaced_file
+from harvester.dataset.output_file import replaced_file, require_writable
 from harvester.errors import ConfigError
+from harvester.messages import UNLIMITED
 from harvester.query import (
     FORMATS,
     Dialect,
@@ -99,6 +101,8 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
     if text is None and (output is not None or form == "parquet"):
         raise ConfigError("the prompt prints to the terminal: give a query to write a file")
     values = dict(map(_parameter, parameters or ()))
+    if output is not None:
+        require_writable(output, option="--output")
     connection = open_release() if dataset is None else open_dataset(dataset)
 
     def run_and_print(sql: str, form: Format | None, hide_bar: Callable[[], None]) -> None:
@@ -139,7 +143,7 @@ def save_or_print(
     form: Format | None,
     output: Path | None,
     hide_bar: Callable[[], None] = lambda: None,
-    write: Callable[[Result, Format, IO[Any]], None] = write_result,
+    write: Callable[..., None] = write_result,
 ) -> None:
     """Write a query's result to a file, or to stdout.
 
@@ -148,7 +152,7 @@ def save_or_print(
         form: The format; None: that of the file's suffix, else a table.
         output: The file; None for stdout.
         hide_bar: Hides a progress bar before the first output to a terminal.
-        write: Writes the result to a stream.
+        write: Writes the result to a stream: `write_result`, or with more options.
 
     Raises:
         ConfigError: The file can't be written.
@@ -161,11 +165,11 @@ def save_or_print(
             stream.write(manifest(urls, output))
     elif output is not None:
         with replaced_file(output, binary=chosen == "parquet", option="--output") as stream:
-            write(result, chosen, stream)
+            write(result, chosen, stream, width=UNLIMITED)
     elif sys.stdout.isatty():
         write(result, chosen, cast("IO[str]", BarHidingStream(sys.stdout, hide_bar)))
     else:
-        write(result, chosen, sys.stdout)
+        write(result, chosen, sys.stdout, width=table_width())
 
 
 def _format_of(output: Path | None) -> Format:

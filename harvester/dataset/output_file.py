@@ -1,13 +1,39 @@
 """A local file for output that replaces an earlier one when it is whole, and not after an error."""
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, Any
 
 from harvester.errors import ConfigError, HarvesterError
+
+
+def require_writable(path: Path, *, option: str = "") -> None:
+    """Check that a file can be written, before the work whose result goes there; it stays as it is.
+
+    Args:
+        path: The file.
+        option: What names it on the command line.
+
+    Raises:
+        ConfigError: It can't be written.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if target.is_file() or not target.exists():
+            TemporaryFile(dir=target.parent).close()
+    except OSError as error:
+        raise ConfigError(f"{_given(path, option)}: {error.strerror or error}") from error
+
+
+def _given(path: Path, option: str) -> str:
+    return f"{option}: {path}" if option else f"{path}"
 
 
 @contextmanager
@@ -24,7 +50,7 @@ def replaced_file(path: Path, *, binary: bool = False, option: str = "") -> Iter
     Raises:
         ConfigError: The file can't be written.
     """
-    given = f"{option}: {path}" if option else f"{path}"
+    given = _given(path, option)
     unfinished = None
     try:
         path = Path(os.path.realpath(path))

@@ -35,7 +35,9 @@ _COLUMN_MARGIN = 3
 _NUMERIC = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)  # sums are decimals
 
 
-def write_result(result: Result, form: str, stream: IO[Any], *, csv_safe: bool = False) -> None:
+def write_result(
+    result: Result, form: str, stream: IO[Any], *, csv_safe: bool = False, width: int | None = None
+) -> None:
     """Write a query's result.
 
     Args:
@@ -45,12 +47,13 @@ def write_result(result: Result, form: str, stream: IO[Any], *, csv_safe: bool =
             header line and nested values as JSON; `json` is one object a line; `parquet` is a file.
         stream: A text stream; for `parquet` a binary one, or a text stream with a `buffer`.
         csv_safe: In CSV, put an apostrophe before texts that a spreadsheet takes for a formula.
+        width: The width of a table; None: the terminal's.
 
     Raises:
         QueryError: The query fails on the way, or a value has no place in the format.
     """
     if form == "table":
-        _write_table(result, stream)
+        _write_table(result, Console(file=stream, highlight=False, width=width))
     elif form == "line":
         _write_lines(result, stream)
     elif form == "csv":
@@ -142,8 +145,7 @@ def _text(value: Any) -> str:
     return json_value(value)
 
 
-def _write_table(result: Result, stream: IO[str]) -> None:
-    console = Console(file=stream, highlight=False, soft_wrap=False)
+def _write_table(result: Result, console: Console) -> None:
     shown: list[list[str]] = []
     left_out = 0
     for batch in result.batches():

@@ -19,7 +19,7 @@ import harvester
 from harvester.cli.logs import JsonFormatter, TextFormatter
 from harvester.cli.options import show
 from harvester.dataset import Dataset, Partition
-from harvester.dataset.output_file import replaced_file
+from harvester.dataset.output_file import replaced_file, require_writable
 from harvester.errors import ConfigError, QueryError
 from harvester.messages import printable, printable_json
 
@@ -133,6 +133,8 @@ def test_a_file_is_replaced_when_it_is_whole(tmp_path: Path, *, binary: bool, fa
 @pytest.mark.parametrize("name", ["file/out", "n" * 300, "n" * 300 + "/out", "no/out"])
 def test_a_file_that_cannot_be_written_is_an_error_of_one_line(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"^-o: .+"):
+        require_writable(tmp_path / name, option="-o")
     for binary in (False, True):
         with (
             pytest.raises(ConfigError, match=r"^-o: .+"),
@@ -140,6 +142,15 @@ def test_a_file_that_cannot_be_written_is_an_error_of_one_line(tmp_path: Path, n
         ):
             pass
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_that_can_be_written_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("earlier")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("file", "pipe", "new"):
+        require_writable(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "pipe"]
+    assert (tmp_path / "file").read_text() == "earlier"
 
 
 def test_every_command_with_an_output_file_replaces_it_whole() -> None:

@@ -107,6 +107,35 @@ def test_a_query_is_read_from_a_pipe(dataset: str, piped: str, status: int, answ
     assert bool(done.stderr) == bool(status)
 
 
+def test_a_table_in_a_pipe_has_all_columns(dataset: str) -> None:
+    columns = ", ".join(f"{number} AS column_{number}" for number in range(100))
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    asked = [*COMMAND, "sql", "-d", dataset, f"SELECT {columns}"]
+    done = subprocess.run(
+        asked,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    heading, _, row, summary = done.stdout.splitlines()
+    assert heading.split() == [f"column_{number}" for number in range(100)]
+    assert row.split() == list(map(str, range(100)))
+    assert summary == "1 row"
+
+
+@pytest.mark.parametrize("file", ["none/x.csv", ".", "cohort.s5cmd/x.parquet"])
+def test_a_file_that_cannot_be_written_is_refused_before_the_query_runs(
+    dataset: str, tmp_path: Path, file: str
+) -> None:
+    (tmp_path / "cohort.s5cmd").touch()
+    asked = run("sql", "-d", dataset, ENDLESS, "-o", tmp_path / file)
+    assert asked.status == 2
+    assert re.fullmatch("harvester: --output: .*\n", asked.stderr)
+
+
 def test_a_query_that_is_interrupted_ends_with_status_130(dataset: str) -> None:
     process = start("-v", "sql", "-d", dataset, ENDLESS)
     wait_for_work(process.pid)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from anyio.from_thread import start_blocking_portal
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 from demo_requests import BIG, SECRET, ask, error_code
+from harvester_program import ended, start
 from pydicom.data import get_testdata_file
 
 from harvester.demo import CATALOG_BUCKET, CATALOG_KEY, DemoAddress, demo_bucket, lay_out, serve_demo
@@ -340,6 +342,17 @@ def test_a_port_in_use_is_an_error_that_names_it(address: DemoAddress, root: Pat
 
     with pytest.raises(ConfigError, match=str(port)):
         anyio.run(start)
+
+
+def test_a_signal_stops_the_command_and_leaves_no_folder(root: Path, tmp_path: Path) -> None:
+    with start("demo", "--root", root, "--port", "0", TMPDIR=str(tmp_path)) as process:
+        assert process.stdout is not None
+        while not process.stdout.readline().startswith("Stop it"):
+            assert process.poll() is None
+        assert [path.name.startswith("harvester-demo-") for path in tmp_path.iterdir()] == [True]
+        process.send_signal(signal.SIGTERM)
+        assert ended(process).status == 130
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_runs_give_the_same_keys(root: Path, keys: dict[str, str]) -> None:

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harvester.cli import application
-from harvester.errors import QueryError
+from harvester.errors import ConfigError, QueryError
 from harvester.query import INDEX_NAMES, build_index
 
 TYPES = {"STRING": pa.string(), "INTEGER": pa.int64(), "FLOAT": pa.float64(), "BOOLEAN": pa.bool_()}
@@ -141,7 +141,7 @@ def test_a_name_that_is_no_index_is_refused(corpus: Any) -> None:
 
 
 def test_the_command_writes_one_table_where_it_runs(
-    corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
     run = CliRunner().invoke
@@ -149,4 +149,8 @@ def test_the_command_writes_one_table_where_it_runs(
     written = pq.ParquetFile("ct_index.parquet").read().to_pylist()
     agree(by(written, "SeriesInstanceUID"), index_truth.ct_index(corpus.headers))
     assert run(application(), ["index", "-d", str(corpus.location)]).exit_code != 0
+    caplog.clear()
+    refused = run(application(), ["index", "ct_index", "-d", str(corpus.location), "-o", str(tmp_path)])
+    assert isinstance(refused.exception, ConfigError)
+    assert not caplog.messages  # of instances: the dataset is not read
     assert run(application(), ["index", "ct_index", "--all", "-d", str(corpus.location)]).exit_code != 0
