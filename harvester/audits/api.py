@@ -67,7 +67,7 @@ class AuditSummary(TableResult):
             f"{outcome.level}: {outcome.name}: {count(outcome.violations, 'violation')}" for outcome in broken
         ]
         lines += [f"not checked: {outcome.name}: {outcome.skipped}" for outcome in skipped]
-        return "\n".join([*lines, f"findings: {self.result.findings}"])
+        return "\n".join([*lines, self.result.place])
 
 
 def audit(

@@ -31,7 +31,7 @@ def as_json(result: AuditResult, comparison: Comparison | None = None) -> dict[s
     document: dict[str, Any] = {
         "audit": result.name,
         "dataset": result.dataset,
-        "findings": result.findings,
+        "findings": result.findings or None,
         "started_at": result.started_at.isoformat(),
         "seconds": round(result.seconds, 3),
         "fail_on": result.fail_on,

@@ -8,8 +8,9 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Final
+from shutil import copyfileobj
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import Any, BinaryIO, Final
 
 import duckdb
 import pyarrow as pa
@@ -32,7 +33,7 @@ from harvester.audits.vocabulary import SEVERITIES
 from harvester.dataset import Dataset
 from harvester.dataset.paths import PRIVATE
 from harvester.dataset.runs import read_runs
-from harvester.errors import ConfigError, QueryError
+from harvester.errors import ConfigError, DatasetError, QueryError
 from harvester.query import DatabaseOptions, open_dataset, run_query
 from harvester.query.connection import register
 
@@ -61,12 +62,14 @@ class AuditResult:
         name: The name of the configuration.
         dataset: The location of the dataset.
         folder: The folder of the audit in the dataset.
-        findings: The location of the findings file.
+        findings: The location of the findings file; empty: they are not kept.
         started_at: Start time, with time zone.
         seconds: Duration, without a crawl.
         fail_on: The lowest severity that makes the audit fail; `never`: none does.
         cohort: The size of the cohort.
         outcomes: One per rule.
+        not_kept: Why the findings are not kept in the dataset.
+        rows: The findings that are not kept.
     """
 
     name: str
@@ -78,6 +81,15 @@ class AuditResult:
     fail_on: str
     cohort: CohortSize
     outcomes: tuple[RuleOutcome, ...] = field(repr=False)
+    not_kept: str | None = None
+    rows: pa.Table | None = field(default=None, repr=False)
+
+    @property
+    def place(self) -> str:
+        """Where the findings are, or why they are not kept, for a person."""
+        return (
+            f"findings: {self.findings}" if self.findings else f"the findings are not kept: {self.not_kept}"
+        )
 
     def table(self) -> pa.Table:
         """Read the findings.
@@ -85,15 +97,19 @@ class AuditResult:
         Raises:
             DatasetError: They cannot be read.
         """
+        if self.rows is not None:
+            return self.rows
         content = Dataset.open(self.dataset).storage.read(f"{self.folder}/{FINDINGS}")
         return pq.read_table(pa.BufferReader(content))
 
     def keep(self, record: bytes) -> None:
-        """Write a record of the audit beside its findings.
+        """Write a record of the audit beside its findings, if these are kept.
 
         Raises:
             DatasetError: It cannot be written.
         """
+        if self.not_kept is not None:
+            return
         with Dataset.open(self.dataset).storage.write(f"{self.folder}/{RECORD}") as stream:
             stream.write(record)
 
@@ -112,7 +128,7 @@ class AuditResult:
 
 
 def run_audit(config: AuditConfig, on_rule: Callable[[str], None] = lambda _: None) -> AuditResult:
-    """Run every rule of an audit over its dataset, and write the findings into the dataset.
+    """Run every rule of an audit over its dataset, and write the findings into the dataset if possible.
 
     No headers are harvested; objects are only read for their TIFF directories (`dual_personality`).
 
@@ -131,35 +147,47 @@ def run_audit(config: AuditConfig, on_rule: Callable[[str], None] = lambda _: No
     options = DatabaseOptions(
         config.settings.memory, tables=cohort.tables, rows=cohort.rows, asked_often=True
     )
-    with (
-        closing(open_dataset(dataset.location, options)) as connection,
-        dataset.storage.write(f"{folder}/{FINDINGS}") as stream,
-        findings_file(stream) as writer,
-    ):
-        unread = _add_tiff_directories(config, dataset, connection, on_rule)
-        context = AuditContext(cohort.expected_known, unread)
-        if cohort.expected_known and any(isinstance(rule, ExpectationRule) for rule in config.rules):
-            connection.execute(f"CREATE TABLE found_series AS {FOUND_SERIES}")
-        check_selections(connection, config.rules)
-        database = AuditDatabase(connection, config.settings.memory, _survey(connection, config.rules))
-        runner = _RuleRunner(database, writer, config.settings.examples)
-        size = runner.cohort_size()
-        outcomes = []
-        for rule in config.rules:
-            on_rule(rule.label)
-            skipped = rule.skip_reason(context)
-            outcomes.append(RuleOutcome.of(rule, skipped=skipped) if skipped else runner.run(rule))
+    with TemporaryFile() as stream, closing(open_dataset(dataset.location, options)) as connection:
+        with findings_file(stream) as writer:
+            unread = _add_tiff_directories(config, dataset, connection, on_rule)
+            context = AuditContext(cohort.expected_known, unread)
+            if cohort.expected_known and any(isinstance(rule, ExpectationRule) for rule in config.rules):
+                connection.execute(f"CREATE TABLE found_series AS {FOUND_SERIES}")
+            check_selections(connection, config.rules)
+            database = AuditDatabase(connection, config.settings.memory, _survey(connection, config.rules))
+            runner = _RuleRunner(database, writer, config.settings.examples)
+            size = runner.cohort_size()
+            outcomes = []
+            for rule in config.rules:
+                on_rule(rule.label)
+                skipped = rule.skip_reason(context)
+                outcomes.append(RuleOutcome.of(rule, skipped=skipped) if skipped else runner.run(rule))
+        not_kept, rows = _keep_findings(dataset, f"{folder}/{FINDINGS}", stream)
     return AuditResult(
         name=config.name,
         dataset=dataset.location,
         folder=folder,
-        findings=dataset.storage.location_of(f"{folder}/{FINDINGS}"),
+        findings="" if not_kept else dataset.storage.location_of(f"{folder}/{FINDINGS}"),
         started_at=started_at,
         seconds=time.monotonic() - start,
         fail_on=config.settings.fail_on,
         cohort=size,
         outcomes=tuple(outcomes),
+        not_kept=not_kept,
+        rows=rows,
     )
+
+
+def _keep_findings(dataset: Dataset, path: str, findings: BinaryIO) -> tuple[str | None, pa.Table | None]:
+    """Write the findings into a dataset; where it can't be written, return why, and their rows."""
+    findings.seek(0)
+    try:
+        with dataset.storage.write(path) as stream:
+            copyfileobj(findings, stream)
+    except DatasetError as error:
+        findings.seek(0)
+        return str(error), pq.read_table(findings)
+    return None, None
 
 
 def _add_tiff_directories(

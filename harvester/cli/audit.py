@@ -31,8 +31,8 @@ from harvester.audits.comparison import LATEST, Comparison, compare, read_previo
 from harvester.audits.output import as_json, as_junit, findings_sql, json_bytes, printable, show_command
 from harvester.audits.rules.sql import SqlRule
 from harvester.cli.crawl import crawl_missing
-from harvester.cli.options import JsonOption
-from harvester.dataset.output_file import replaced_file
+from harvester.cli.options import JsonOption, table_width
+from harvester.dataset.output_file import replaced_file, require_writable
 from harvester.errors import ConfigError
 from harvester.messages import count, did_you_mean, size, span
 
@@ -98,6 +98,8 @@ def command(  # noqa: PLR0913  one for each option
     audit = load_audit(config)
     if show is not None:
         return _show(audit, show, as_object=as_object)
+    if junit is not None:
+        require_writable(junit, option="--junit")
     check_rules(audit)
     if audit.selects and not no_crawl:
         crawl_missing(audit.crawl)
@@ -111,8 +113,10 @@ def command(  # noqa: PLR0913  one for each option
             stream.write(as_junit(result, comparison if only_new else None))
     if as_object:
         typer.echo(json.dumps(document))
+        if result.not_kept is not None:
+            typer.echo(printable(result.place), err=True)
     else:
-        _Summary(Console(highlight=False), config, result, comparison).print()
+        _Summary(Console(highlight=False, width=table_width()), config, result, comparison).print()
     failed = result.failed if not only_new or comparison is None else _has_new(result, comparison)
     return 3 if failed else 0
 
@@ -185,7 +189,7 @@ class _Summary:
                 print_(Text(f"not checked: {outcome.name}: {outcome.skipped}"))
         if self.comparison is not None:
             print_(Text(f"new, gone, still: compared with {self.comparison.against}"))
-        print_(Text(f"findings: {self.result.findings}"), soft_wrap=True)
+        print_(Text(printable(self.result.place)), soft_wrap=True)
         verdict = "broken rules" if self.result.failed else "passed"
         print_(Text(f"{verdict} (fail_on = {self.result.fail_on!r}), {span(self.result.seconds)}"))
 
@@ -220,7 +224,8 @@ class _Summary:
             text.append_text(_line(finding))
         if outcome.findings > len(outcome.examples):
             more = outcome.findings - len(outcome.examples)
-            text.append(f"  and {more:,} more: {show_command(self.config, outcome.name)}\n", "dim")
+            how = f": {show_command(self.config, outcome.name)}" if self.result.findings else ""
+            text.append(f"  and {more:,} more{how}\n", "dim")
         return text
 
 
@@ -235,7 +240,7 @@ def _show(audit: AuditConfig, rule: str, *, as_object: bool) -> int:
     if as_object:
         typer.echo(json.dumps(rows.to_pylist()))
         return 0
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=table_width())
     for batch in rows.to_batches(max_chunksize=1000):
         for row in batch.to_pylist():
             console.print(_line(Finding.from_row(row)), soft_wrap=True, end="")

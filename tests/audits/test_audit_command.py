@@ -59,6 +59,20 @@ def test_broken_rules_give_status_three_and_are_told(cohort: Path) -> None:
     assert "4 instances of 2 series" in done.stdout
 
 
+def test_a_dataset_that_cannot_be_written_is_audited_all_the_same(cohort: Path) -> None:
+    anyio.run(crawl, load_audit(cohort).crawl, CrawlProgress())
+    (cohort.parent / "dataset" / "_harvest" / "audits").write_text("no folder")
+    done = run("audit", cohort, "--no-crawl")
+    assert done.status == 3
+    assert "missing: RescaleSlope" in done.stdout
+    assert re.search("^the findings are not kept: .*audits", done.stdout, re.MULTILINE)
+    done = run("audit", cohort, "--no-crawl", "--json")
+    assert json.loads(done.stdout)["findings"] is None
+    assert re.fullmatch("the findings are not kept: .*\n", done.stderr)
+    result = run_audit(load_audit(cohort))
+    assert result.table().num_rows == sum(outcome.findings for outcome in result.outcomes) == 1
+
+
 def test_a_narrow_terminal_cuts_no_name_and_no_number(cohort: Path) -> None:
     assert "\u2026" not in run("audit", cohort, COLUMNS="40").stdout
 
