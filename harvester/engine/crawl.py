@@ -102,10 +102,12 @@ class CrawlResult:
 
     def summary(self) -> str:
         """The result in a few lines, for a person."""
-        rate = self.instances / self.seconds if self.seconds else 0.0
-        done = f"{count(self.instances, 'instance')} of {count(self.series, 'series')}"
-        spent = f"{count(self.requests, 'request')}, {size(self.bytes_fetched)}"
-        lines = [f"{done} in {span(self.seconds)} ({rate:,.0f} a second), {spent}"]
+        series, seconds = count(self.series, "series"), span(self.seconds)
+        lines = [f"nothing to harvest in {series} ({seconds})"]
+        if self.instances or self.stopped or self.commonest_failure or (self.failures and self.requests):
+            rate = f"{self.instances / (self.seconds or 1):,.0f} a second"
+            spent = f"{count(self.requests, 'request')}, {size(self.bytes_fetched)}"
+            lines = [f"{count(self.instances, 'instance')} of {series} in {seconds} ({rate}), {spent}"]
         if self.carried:
             lines.append(f"{count(self.carried, 'instance')} of them copied from unrevised rows")
         if self.skipped:
@@ -118,9 +120,8 @@ class CrawlResult:
                 '"SELECT reason, count(*) FROM failures GROUP BY ALL"'
             )
         if self.compaction is not None:
-            merging = self.compaction
-            merged = f"{count(merging.parts_before, 'part')} became {merging.parts_after:,}"
-            lines.append(f"compacted: {merged} in {span(merging.seconds)}")
+            merged = f"{count(self.compaction.parts_before, 'part')} became {self.compaction.parts_after:,}"
+            lines.append(f"compacted: {merged} in {span(self.compaction.seconds)}")
         lines.append(f"dataset: {self.dataset}")
         return "\n".join(lines)
 

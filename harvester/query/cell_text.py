@@ -49,6 +49,8 @@ def csv_texts(column: pa.Array, *, safe: bool, on_terminal: bool) -> pa.Array:
             texts = _changed(texts, _FORMULA_START, lambda found: _joined("'", found))
         if on_terminal:
             texts = _changed(texts, _NOT_PRINTABLE_ASCII, lambda found: _each(printable, found))
+        elif b"\0" in _bytes(texts):  # readers of CSV refuse it, or take it for the end
+            texts = pc.replace_substring(texts, "\0", printable("\0"))
     elif pa.types.is_floating(kind):
         texts = _floats(column)
     elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):

@@ -223,6 +223,7 @@ def test_a_second_run_harvests_nothing(crawled: Crawled) -> None:
     assert (result.instances, result.requests, result.bytes_fetched) == (0, 0, 0)
     assert result.skipped == len(crawled.files)
     assert result.failures == len(crawled.failures)
+    assert result.summary().startswith(f"nothing to harvest in {result.series} series (")
     assert table(crawled.dataset, "instances") == crawled.instances
 
 

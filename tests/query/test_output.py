@@ -83,6 +83,12 @@ def test_csv_has_a_header_and_nested_values_as_json(connection: duckdb.DuckDBPyC
     assert row == ["1", 'x,"y\nz', "", '[{"k": 1}]', "2020-01-31", "NaN", "true"]
 
 
+def test_csv_has_no_nul_character(connection: duckdb.DuckDBPyConnection) -> None:
+    sql = "SELECT 'a' || chr(0) || 'b' AS t, [chr(0)] AS l"
+    assert written(connection, sql, "csv") == 't,l\na\\x00b,"[""\\u0000""]"\n'
+    assert json.loads(written(connection, sql, "json"))["t"] == "a\0b"
+
+
 def test_csv_without_rows_still_has_its_header(connection: duckdb.DuckDBPyConnection) -> None:
     assert written(connection, "SELECT 1 AS a WHERE false", "csv") == "a\n"
 
