@@ -10,9 +10,17 @@ from header_feeding import content, sibling, whole_headers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_data_sets import MadeFile, made_files
-from made_part10 import element, implicit, item, part10, sequence
+from made_part10 import ITEM, ITEM_END, UNDEFINED, element, implicit, item, part10, sequence
 
-from harvester.dicom import Header, HeaderColumns, HeaderParser, InstanceColumns, PlainHeaders, header_limits
+from harvester.dicom import (
+    Header,
+    HeaderColumns,
+    HeaderParser,
+    InstanceColumns,
+    NeedMore,
+    PlainHeaders,
+    header_limits,
+)
 from harvester.dicom.compiled.interface import core
 from harvester.dicom.compiled.plain import PlainElements, PlainRows
 from harvester.errors import HeaderLimitError, ObjectError
@@ -199,3 +207,107 @@ def test_a_private_element_in_implicit_vr_has_the_dictionary_s_value_representat
     columns = PlainRows(core())
     assert columns.append(header.elements)
     assert rows_of(columns) == [row_in_python(parsed(raw, len(raw)))]
+
+
+def skipped(tag: int, value: bytes) -> bytes:
+    """A binary value so long that the parser in Python does not keep it."""
+    return element(tag, "OB", value + bytes(header_limits.MAX_KEPT_BINARY))
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        pytest.param([element(0x00081032, "LO", b"")], id="an empty text in place of a sequence"),
+        pytest.param([element(0x00081032, "LO", b"CT")], id="a text in place of a sequence"),
+        pytest.param([element(0x00080120, "UR", b"a\x1bb ")], id="an escape sequence in a URI"),
+        pytest.param([element(0x00283002, "IS", b"-1\\0\\16 ")], id="a LUT descriptor in text"),
+        pytest.param(
+            [skipped(0x00280103, b"\1\0"), element(0x00280106, "UN", b"\xff\xff")], id="a skipped signedness"
+        ),
+        pytest.param(
+            [element(0x00080005, "CS", b" " * 1020 + b"ISO_IR 192"), element(0x00080050, "SH", b"\xc3\xa4")],
+            id="a character set behind blanks",
+        ),
+        pytest.param(
+            [
+                sequence(
+                    0x00091001,
+                    item(skipped(0x00080005, b"ISO_IR 192"), element(0x00080050, "SH", b"\xc3\xa4")),
+                )
+            ],
+            id="a skipped character set",
+        ),
+        pytest.param([skipped(0x00080018, b"1.2 ")], id="a skipped UID"),
+        pytest.param(
+            [
+                sequence(
+                    0x00081032,
+                    ITEM
+                    + UNDEFINED.to_bytes(4, "little")
+                    + element(0x00080100, "SH", b"A ")
+                    + ITEM_END
+                    + b"UI\0\0",
+                )
+            ],
+            id="a delimitation that reads as an element",
+        ),
+        pytest.param(
+            [
+                sequence(0x7FE00001, item(element(0x00080100, "SH", b"A "))),
+                element(0x7FE00010, "OB", ITEM + bytes(4), UNDEFINED),
+            ],
+            id="an offset table of items",
+        ),
+    ],
+)
+def test_an_odd_element_gives_what_python_gives(elements: list[bytes]) -> None:
+    raw = part10(element(0x00080000, "UL", bytes(4)), *elements, PIXELS)
+    columns = PlainRows(core())
+    expected = compare(raw, SIZE, columns)
+    assert rows_of(columns) == ([] if expected is None else [expected])
+
+
+def test_a_transfer_syntax_in_an_item_is_none() -> None:
+    meta = sequence(0x00020010, item(element(0x00020012, "UI", b"1.2.3\0")))
+    raw = bytes(128) + b"DICM" + meta + element(0x00080060, "CS", b"CT") + PIXELS
+    assert compare(raw, SIZE, PlainRows(core())) is None
+
+
+def test_bytes_behind_the_object_s_end_are_no_part_of_it() -> None:
+    raw = part10(element(0x00080060, "CS", b"CT"), element(0x00100020, "LO", b"A "))
+    for size in range(200, len(raw)):
+        assert compare(raw, size, PlainRows(core())) is None
+
+
+@pytest.mark.parametrize(
+    ("vr", "length", "limit"),
+    [("UT", header_limits.MAX_KEPT_VALUE + 2, 1 << 30), ("UT", 1 << 20, 1 << 19), ("OB", 1 << 20, 1 << 30)],
+)
+def test_the_core_asks_for_no_bytes_that_python_would_not(vr: str, length: int, limit: int) -> None:
+    raw = part10(element(0x00080060, "CS", b"CT"), element(0x00104000, vr, b"", length))
+    assert not isinstance(PlainHeaders(limit).read(raw, 1 << 30), NeedMore)
+
+
+def test_lists_of_numbers_cost_what_they_cost_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(header_limits, "MAX_WORK", 100)
+    for vr, value in [("DS", b"1\\" * 40), ("LO", b"1\\1\\" * 20), ("DS", b"1\\1 \\" * 20)]:
+        raw = part10(element(0x00080060, "CS", b"CT"), element(0x30060050, vr, value), PIXELS)
+        compare(raw, SIZE, PlainRows(core()))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_look_up_that_is_interrupted_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = part10(
+        implicit(0x00080060, b"MR"),
+        implicit(0x00090010, b"SIEMENS MED"),
+        implicit(0x00091010, b"12"),
+        transfer_syntax=b"1.2.840.10008.1.2\0",
+    )
+
+    def interrupted(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("harvester.dicom.compiled.interface.private_vr", interrupted)
+        assert plain(raw, len(raw)) is None
+    assert compare(raw, len(raw), PlainRows(core()))

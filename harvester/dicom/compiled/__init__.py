@@ -9,7 +9,7 @@ from typing import Final
 
 __all__ = ["library", "status"]
 
-ABI_VERSION: Final = 1  # that of src/lib.rs
+ABI_VERSION: Final = 2  # that of src/lib.rs
 _SWITCH: Final = "HARVESTER_COMPILED"  # "0" switches the core off
 _NAMES: Final = {"win32": "harvester_compiled.dll", "darwin": "libharvester_compiled.dylib"}
 _PATH: Final = Path(__file__).with_name(_NAMES.get(sys.platform, "libharvester_compiled.so"))

@@ -25,7 +25,6 @@ _VRS: Final = (
 VR_CODES: Final = {vr: code for code, vr in enumerate(_VRS)}
 _EXACT: Final = 0xFFFFFFFF  # the mask of a tag that is no repeating one
 _MANY: Final = 1
-_UNKNOWN: Final = 255
 _PRIVATE_VR: Final = ctypes.PYFUNCTYPE(ctypes.c_uint8, ctypes.c_uint32, ctypes.c_void_p, ctypes.c_size_t)
 _INVALID_REASON: Final = ctypes.PYFUNCTYPE(
     ctypes.c_size_t,
@@ -107,7 +106,8 @@ class Core:
 
 
 def _private_vr(tag: int, creator: int, length: int) -> int:
-    return VR_CODES.get(private_vr(tag, ctypes.string_at(creator, length).decode("ascii")), _UNKNOWN)
+    # What raises returns 0.
+    return 1 + VR_CODES[private_vr(tag, ctypes.string_at(creator, length).decode("ascii"))]
 
 
 def _invalid_reason(tag: int, vr: int, raw: int, length: int, reason: int, capacity: int) -> int:

@@ -449,6 +449,7 @@ impl<'a> Row<'a> {
             }
             return Ok(());
         }
+        require(!matches!(column.values, Values::Items(_)))?;
         let raw = self.raw(&element);
         if element.tag == SPECIFIC_CHARACTER_SET {
             self.enter_character_set(raw)?;
@@ -574,7 +575,13 @@ impl<'a> Row<'a> {
                 self.count_values(count)?;
                 Ok(count)
             }
-            Values::Integer(numbers) if is_text => values::push_integers(raw, numbers),
+            Values::Integer(numbers) if is_text => {
+                require(!is_lut_descriptor(column.attribute.tag))?;
+                let before = numbers.validity.nulls;
+                let count = values::push_integers(raw, numbers)?;
+                self.count_numbers(count, vr == IS && numbers.validity.nulls == before)?;
+                Ok(count)
+            }
             Values::Integer(numbers) => push_integers(column.attribute.tag, vr, raw, numbers),
             Values::Unsigned(numbers) => {
                 require(vr == Vr::UV)?;
@@ -582,7 +589,12 @@ impl<'a> Row<'a> {
                 values::integers(vr, raw)?.for_each(|number| numbers.push(number as u64));
                 Ok(numbers.values.len() - before)
             }
-            Values::Float(numbers) if is_text => values::push_decimals(raw, numbers),
+            Values::Float(numbers) if is_text => {
+                let before = numbers.validity.nulls;
+                let count = values::push_decimals(raw, numbers)?;
+                self.count_numbers(count, vr == DS && numbers.validity.nulls == before)?;
+                Ok(count)
+            }
             Values::Float(numbers) => {
                 let before = numbers.values.len();
                 if matches!(vr, FD | FL) {
@@ -602,6 +614,14 @@ impl<'a> Row<'a> {
 
     fn count_values(&mut self, count: usize) -> Plain<()> {
         self.spend(self.limits.value_work * (count as u64).saturating_sub(1))
+    }
+
+    /// Counts numbers that are written as text; plain ones are cheap in Python, too.
+    fn count_numbers(&mut self, count: usize, plain: bool) -> Plain<()> {
+        if plain {
+            return Ok(());
+        }
+        self.count_values(count)
     }
 
     fn spend(&mut self, work: u64) -> Plain<()> {
@@ -727,7 +747,10 @@ impl<'a> Row<'a> {
             let mut inner = item + 1;
             while inner < next {
                 let found = self.elements[inner];
-                if found.tag == SPECIFIC_CHARACTER_SET && found.vr != Vr::SQ {
+                if found.tag == SPECIFIC_CHARACTER_SET
+                    && found.vr != Vr::SQ
+                    && !self.limits.walk.skips(&found)
+                {
                     self.enter_character_set(self.raw(&found))?;
                 }
                 self.other(others, inner, &inner_set, &mut creators)?;
@@ -803,7 +826,8 @@ impl<'a> Row<'a> {
         let mut at = set.first;
         while at < set.end {
             let element = &self.elements[at];
-            if element.tag == tag && element.vr != Vr::SQ && element.length >= 2 {
+            let is_kept = element.vr != Vr::SQ && !self.limits.walk.skips(element);
+            if element.tag == tag && is_kept && element.length >= 2 {
                 return Some(u16_at(self.raw(element), 0));
             }
             if element.tag > tag {
@@ -813,6 +837,10 @@ impl<'a> Row<'a> {
         }
         None
     }
+}
+
+fn is_lut_descriptor(tag: u32) -> bool {
+    matches!(tag, 0x0028_1101..=0x0028_1103 | LUT_DESCRIPTOR)
 }
 
 fn push_tags(raw: &[u8], texts: &mut Texts) -> Plain<usize> {
@@ -835,10 +863,7 @@ fn push_integers(tag: u32, vr: Vr, raw: &[u8], numbers: &mut Numbers<i64>) -> Pl
     }
     let count = numbers.values.len() - before;
     // PS3.3 C.11.1.1.1: the first value is a count, never negative whatever the value representation.
-    if matches!(tag, 0x0028_1101..=0x0028_1103 | LUT_DESCRIPTOR)
-        && count > 1
-        && numbers.values[before] < 0
-    {
+    if is_lut_descriptor(tag) && count > 1 && numbers.values[before] < 0 {
         numbers.values[before] += 1 << 16;
     }
     Ok(count)

@@ -19,7 +19,7 @@ use columns::{Limits, Table};
 use vr::{Dictionary, Lookups, NotPlain, Plain};
 use walk::{Element, Facts, WalkLimits};
 
-const ABI_VERSION: u32 = 1;
+const ABI_VERSION: u32 = 2;
 
 const PLAIN: i32 = 0;
 const NOT_PLAIN: i32 = 1;

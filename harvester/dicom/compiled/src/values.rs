@@ -7,6 +7,7 @@ use crate::vr::{NotPlain, Plain, Vr};
 use crate::walk::{require, u16_at};
 
 const ESCAPE: u8 = 0x1B;
+const MAX_CHARACTER_SET_BYTES: usize = 1024; // of the value of Specific Character Set
 const MICROSECONDS: i64 = 1_000_000;
 const DAY: i64 = 86_400 * MICROSECONDS;
 
@@ -23,6 +24,7 @@ pub enum CharacterSet {
 
 impl CharacterSet {
     pub fn named(raw: &[u8]) -> CharacterSet {
+        let raw = &raw[..raw.len().min(MAX_CHARACTER_SET_BYTES)];
         match trim_end(raw).trim_ascii() {
             b"" | b"ISO_IR 6" | b"ISO_IR 100" => CharacterSet::Latin1,
             b"ISO_IR 192" => CharacterSet::Utf8,
@@ -97,12 +99,12 @@ pub fn push_texts(vr: Vr, raw: &[u8], set: CharacterSet, texts: &mut Texts) -> P
         Vr::UC => (trim_end, set),
         Vr::LT | Vr::ST | Vr::UT => return push_whole(trim_end(&set.decode(raw)?), texts),
         Vr::UR => {
-            require(raw.is_ascii())?;
+            require(raw.is_ascii() && !raw.contains(&ESCAPE))?;
             let uri = trim_end(raw);
             // What Python takes for white space.
             require(
                 uri.last()
-                    .is_none_or(|last| !matches!(last, 0x09..=0x0D | 0x1B..=0x1F)),
+                    .is_none_or(|last| !matches!(last, 0x09..=0x0D | 0x1C..=0x1F)),
             )?;
             return push_whole(uri, texts);
         }

@@ -127,16 +127,16 @@ pub struct Attribute {
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Lookups {
-    /// The value representation of a private element with this tag, creator and length of the creator: its code,
-    /// or 255.
+    /// The value representation of a private element with this tag, creator and length of the creator: its code
+    /// plus 1, or 0 after an error.
     pub private_vr: extern "C" fn(u32, *const u8, usize) -> u8,
     /// Why a value is not valid: tag, code of the value representation, value and its length; the reason is
     /// written to the last two, address and capacity, and its length is returned, 0 if the value is valid.
     pub invalid_reason: extern "C" fn(u32, u8, *const u8, usize, *mut u8, usize) -> usize,
 }
 
-/// By tag and creator; None where the code is unknown.
-type PrivateVrs = HashMap<(u32, Vec<u8>), Option<Vr>>;
+/// By tag and creator.
+type PrivateVrs = HashMap<(u32, Vec<u8>), Vr>;
 
 /// The data dictionary, and the value representations of private elements that were looked up.
 pub struct Dictionary {
@@ -241,20 +241,20 @@ impl Dictionary {
             .unwrap_or_else(PoisonError::into_inner)
             .get(&key)
             .copied();
-        let vr = known.unwrap_or_else(|| {
-            let found = Vr::from_code((self.lookups.private_vr)(
-                tag,
-                creator.as_ptr(),
-                creator.len(),
-            ));
-            let mut private = self.private.write().unwrap_or_else(PoisonError::into_inner);
-            if private.len() >= MAX_PRIVATE {
-                private.clear();
-            }
-            private.insert(key, found);
-            found
-        });
-        vr.ok_or(NotPlain)
+        if let Some(vr) = known {
+            return Ok(vr);
+        }
+        let code = (self.lookups.private_vr)(tag, creator.as_ptr(), creator.len());
+        let found = code
+            .checked_sub(1)
+            .and_then(Vr::from_code)
+            .ok_or(NotPlain)?;
+        let mut private = self.private.write().unwrap_or_else(PoisonError::into_inner);
+        if private.len() >= MAX_PRIVATE {
+            private.clear();
+        }
+        private.insert(key, found);
+        Ok(found)
     }
 
     /// Why a value in ASCII is not valid; refused if it is valid all the same, though odd.

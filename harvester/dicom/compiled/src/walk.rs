@@ -23,6 +23,7 @@ const SPANS: [u32; 5] = [
 const PREAMBLE: usize = 132; // PS3.10 7.1: 128 bytes and DICM
 const FIRST_GROUPS: [u16; 7] = [0x0002, 0x0004, 0x0008, 0x0010, 0x0018, 0x0020, 0x0028];
 pub const MAX_CREATOR_BYTES: u32 = 96;
+const MAX_UID: u32 = 64; // bytes, PS3.5 9.1
 
 /// An element or an item; its content, if it is a sequence or an item, are the entries up to `end`.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +68,13 @@ pub struct WalkLimits {
     pub max_kept_binary: u64,
 }
 
+impl WalkLimits {
+    /// Whether the value is so long a binary one that the parser in Python does not keep it.
+    pub fn skips(&self, element: &Element) -> bool {
+        element.vr.is_binary() && u64::from(element.length) > self.max_kept_binary
+    }
+}
+
 pub fn u16_at(data: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([data[at], data[at + 1]])
 }
@@ -91,9 +99,9 @@ pub fn walk(
     elements: &mut Vec<Element>,
     needed: &mut u64,
 ) -> Plain<Facts> {
-    if data.len() > u32::MAX as usize >> 1 || data.len() as u64 > limits.max_header_bytes {
-        return Err(NotPlain);
-    }
+    let length = data.len() as u64;
+    require(length <= u64::from(u32::MAX >> 1))?;
+    require(length <= limits.max_header_bytes && length <= size)?;
     let mut walker = Walker {
         data,
         size,
@@ -155,6 +163,7 @@ impl Walker<'_> {
     fn have(&mut self, end: usize, bound: usize) -> Plain<()> {
         require(end <= bound)?;
         if end > self.data.len() {
+            require(end as u64 <= self.limits.max_header_bytes)?;
             *self.needed = end as u64;
             return Err(NotPlain);
         }
@@ -168,7 +177,7 @@ impl Walker<'_> {
                 at = element.end as usize;
                 continue;
             }
-            if element.tag == *wanted && element.vr != Vr::SQ {
+            if element.tag == *wanted && element.vr != Vr::SQ && !self.limits.skips(element) {
                 spans[next] = [element.start, element.length];
             }
             next += 1;
@@ -189,8 +198,9 @@ impl Walker<'_> {
             require(tag > last)?;
             last = tag;
             let end = self.element(at, self.bound(), false, 0, &mut Creators::new())?;
-            let element = &self.elements[self.elements.len() - 1];
             if tag == TRANSFER_SYNTAX_UID {
+                let element = &self.elements[self.elements.len() - 1];
+                require(element.tag == tag && element.length <= MAX_UID)?;
                 transfer_syntax = Some(&self.data[element.start as usize..end]);
             }
             at = end;
@@ -260,14 +270,14 @@ impl Walker<'_> {
         facts.encapsulated = 1;
         facts.basic_offset_table =
             (tag_at(data, start) == ITEM && u32_at(data, start + 4) > 0).into();
-        let table = self
-            .elements
-            .iter()
-            .rev()
-            .find(|element| element.tag <= EXTENDED_OFFSET_TABLE);
-        facts.extended_offset_table = table
-            .is_some_and(|element| element.tag == EXTENDED_OFFSET_TABLE && element.length > 0)
-            .into();
+        let mut at = 0;
+        while let Some(element) = self.elements.get(at) {
+            if element.tag == EXTENDED_OFFSET_TABLE {
+                require(element.vr != Vr::SQ)?;
+                facts.extended_offset_table = (element.length > 0).into();
+            }
+            at = element.end as usize;
+        }
         Ok(())
     }
 
@@ -315,10 +325,10 @@ impl Walker<'_> {
         }
         require(length != UNDEFINED_LENGTH)?;
         let end = start + length as usize;
-        let is_skipped = vr.is_binary() && u64::from(length) > self.limits.max_kept_binary;
+        let is_skipped = self.limits.skips(&self.elements[index]);
         require(!is_skipped || end <= self.data.len())?;
-        self.have(end, bound)?;
         require(u64::from(length) <= self.limits.max_kept_value || vr.is_binary())?;
+        self.have(end, bound)?;
         if is_private_creator(tag) && length <= MAX_CREATOR_BYTES {
             creators.push((tag, start as u32, length));
         }
@@ -457,6 +467,7 @@ impl Walker<'_> {
             self.have(at + 8, bound)?;
             let tag = tag_at(self.data, at);
             if tag == ITEM_DELIMITATION && delimited {
+                require(u32_at(self.data, at + 4) == 0)?;
                 return Ok(at + 8);
             }
             require(tag > last && tag < 0xFFFE_0000)?;
