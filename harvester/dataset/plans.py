@@ -6,7 +6,8 @@ import weakref
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from io import RawIOBase, UnsupportedOperation
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, chain, groupby, pairwise
+from operator import itemgetter
 from typing import IO, Any, BinaryIO, Final
 
 import pyarrow as pa
@@ -108,6 +109,12 @@ class SpooledShards(Collection[Shard]):
     def __iter__(self) -> Iterator[Shard]:
         with pq.ParquetFile(_Reader(self._descriptor)) as file:
             yield from _shards(file)
+
+    def series_keys(self) -> Iterator[tuple[str, list[str]]]:
+        """Each shard's name and the keys of its series."""
+        with pq.ParquetFile(_Reader(self._descriptor)) as file:
+            for name, rows in groupby(_read(file, ["shard", "key"]), key=itemgetter(0)):
+                yield name, [key for _, key in rows]
 
     def copy_to(self, stream: BinaryIO) -> None:
         """Copy the file to a stream."""
@@ -267,18 +274,14 @@ def _is_secret(series: Series) -> bool:
 
 def _shards(file: pq.ParquetFile) -> Iterator[Shard]:
     """Consecutive rows of one shard's name as a shard."""
-    name: str | None = None
-    held: list[Series] = []
-    groups = range(file.num_row_groups)
-    batches = (file.iter_batches(_READ_ROWS, row_groups=[group], use_threads=False) for group in groups)
-    for row in chain.from_iterable(_rows(batch) for batch in chain.from_iterable(batches)):
-        if row[0] != name:
-            if name is not None:
-                yield Shard(name, tuple(held))
-            name, held = row[0], []
-        held.append(_series(*row[1:]))
-    if name is not None:
-        yield Shard(name, tuple(held))
+    for name, rows in groupby(_read(file), key=itemgetter(0)):
+        yield Shard(name, tuple(_series(*row[1:]) for row in rows))
+
+
+def _read(file: pq.ParquetFile, columns: list[str] | None = None) -> Iterator[tuple[Any, ...]]:
+    for group in range(file.num_row_groups):
+        batches = file.iter_batches(_READ_ROWS, row_groups=[group], columns=columns, use_threads=False)
+        yield from chain.from_iterable(map(_rows, batches))
 
 
 def _require_valid(shard: Shard) -> None:

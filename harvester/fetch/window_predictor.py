@@ -48,6 +48,9 @@ class _SeriesHistory:
             return
         history.append(needs)
         count = max(map(len, history))
+        if count == 1:  # nearly always
+            self.windows = (_with_margin(max(history)[0]),)
+            return
         self.windows = tuple(
             _with_margin(max(one[place] for one in history if place < len(one))) for place in range(count)
         )

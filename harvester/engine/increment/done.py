@@ -1,10 +1,11 @@
 """What of a plan is in the dataset already, whichever crawl and key it was harvested under."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from harvester.catalog.clouds import canonical_key, canonical_url, is_series_uuid
 from harvester.config import LimitsConfig
+from harvester.dataset.plans import SpooledShards
 from harvester.engine.increment.committed import CommittedSeries
 from harvester.engine.increment.known_objects import KnownObject, is_unchanged
 from harvester.engine.plan import make_shards
@@ -39,12 +40,11 @@ class Done:
         shards: set[str] = set()
         found: set[str] = set()
         instances = failures = 0
-        for shard in plan.shards:
-            keys = {canonical_key(series.key) for series in shard.series}
-            here = {key for key in keys if key in committed.counts} - found
+        for shard, keys in _series_keys(plan):
+            here = {key for key in map(canonical_key, keys) if key in committed.counts} - found
             # Series of other keys one by one: two addresses can be one series, a listed prefix can grow.
-            if len(here) == len(shard.series) and all(is_series_uuid(one.key) for one in shard.series):
-                shards.add(shard.name)
+            if len(here) == len(keys) and all(map(is_series_uuid, keys)):
+                shards.add(shard)
             else:
                 found |= here
             instances += sum(committed.counts[key][0] for key in here)
@@ -86,6 +86,14 @@ class Done:
         if count is not None:
             count = max(0, count - (len(series.objects) - len(left)))
         return replace(series, objects=left, prefixes=series.prefixes if left else (), instance_count=count)
+
+
+def _series_keys(plan: Plan) -> Iterator[tuple[str, Sequence[str]]]:
+    """Each shard's name and the keys of its series."""
+    if isinstance(plan.shards, SpooledShards):  # reads nothing else
+        yield from plan.shards.series_keys()
+    else:
+        yield from ((shard.name, [one.key for one in shard.series]) for shard in plan.shards)
 
 
 @dataclass(slots=True)
