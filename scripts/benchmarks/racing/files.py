@@ -12,6 +12,9 @@ from crawling import mixed_bucket
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, ImplicitVRLittleEndian, generate_uid
 
+from harvester.dicom import PlainHeaders
+from harvester.dicom.header_limits import MAX_HEADER_BYTES
+
 MADE_PIXELS = 1 << 18  # bytes behind a made header: readers that open the pixel data find some
 CONTOURS, POINTS = 200, 110  # 540 kB of decimal strings, as a structure set of a head and neck has
 
@@ -31,7 +34,7 @@ def series(kind: Kind, corpus: Path | None, folder: Path) -> list[Path]:
     content = source.read_bytes() if source is not None and source.is_file() else kind.made()
     folder.mkdir(parents=True)
     paths = []
-    header = parse.parsed(parse.Instance(content, len(content)))
+    header = parse.parsed(parse.Instance(content, len(content)), PlainHeaders(MAX_HEADER_BYTES))
     kept = len(content) if header.pixel_data_keyword is None else header.header_bytes + 20
     for number, sibling in enumerate(parse.siblings(parse.Instance(content[:kept], len(content)))):
         paths.append(folder / f"{number}.dcm")
