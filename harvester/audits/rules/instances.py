@@ -34,19 +34,19 @@ class InstanceRule(Rule):
             shared: The SQL expressions of the values, by name.
             condition: The SQL condition on `instances`.
         """
-        values = ", ".join(
-            [
-                *(f"any_value({sql}) AS {identifier(name)}" for name, sql in shared.items()),
-                *(f"arg_min({name}, instance_url) AS {name}" for name in self.columns if name not in shared),
-            ]
-        )
+        more = [name for name in self.columns if name not in shared]
+        columns = ["SeriesInstanceUID", "collection_id", "Modality", "instance_url", *more]
+        columns += [f"{sql} AS {identifier(name)}" for name, sql in shared.items()]
+        names = list(map(identifier, shared))
+        values = [f"any_value({name}) AS {name}" for name in names]
+        values += [f"arg_min({name}, instance_url) AS {name}" for name in more]
         # Grouped by one hash: lists as keys take three times as long.
         return f"""
-            SELECT SeriesInstanceUID, collection_id, Modality, {values},
-                   min(instance_url) AS instance_url, count(*) AS alike
-            FROM instances WHERE {condition}
-            GROUP BY SeriesInstanceUID, CASE WHEN SeriesInstanceUID IS NULL THEN instances.instance_url END,
-                     collection_id, Modality, hash({", ".join(shared.values())})"""
+            SELECT SeriesInstanceUID, collection_id, Modality, {", ".join(values)},
+                   min(one.instance_url) AS instance_url, count(*) AS alike
+            FROM (SELECT {", ".join(columns)} FROM instances WHERE {condition}) AS one
+            GROUP BY SeriesInstanceUID, CASE WHEN SeriesInstanceUID IS NULL THEN one.instance_url END,
+                     collection_id, Modality, hash({", ".join(f"one.{name}" for name in names)})"""
 
 
 class CasesRule(InstanceRule):

@@ -1,7 +1,7 @@
 """Rules on the values of single attributes: required, allowed, in range, valid."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, ClassVar, Final
 
 import pyarrow as pa
@@ -55,7 +55,7 @@ PLAUSIBLE: Final[Mapping[str, tuple[float, float]]] = {
 
 
 _BITS: Final = 62
-_FREQUENT_MODALITIES: Final = 12
+_FREQUENT: Final = 100_000  # instances of a modality; to ask a part whether it holds one takes time, too
 
 
 def _bounds(value: object) -> object:
@@ -84,12 +84,31 @@ class RequiredAttributes(InstanceRule):
 
     def batches(self, database: AuditDatabase) -> Iterator[pa.RecordBatch]:
         """The series whose instances lack attributes."""
-        branches = [
-            self._lacking(where, classes) for where, classes in self._branches(database.survey.classes)
-        ]
-        if not branches:
+        required = self._required(database.survey.classes)
+        if not required:
             return iter(())
-        query = self.by_series(f"SELECT * FROM ({' UNION ALL '.join(branches)}) WHERE problem IS NOT NULL")
+        places = {
+            name: (f"absent_{number // _BITS}", f"{1 << number % _BITS}::BIGINT")
+            for number, name in enumerate(
+                dict.fromkeys(name for names in required.values() for name in names)
+            )
+        }
+        branches = (
+            self._absent(places, where, names)
+            for where, names in self._branches(database.survey.classes, required)
+        )
+
+        def lacking(names: Iterable[str]) -> str:
+            cases = ((f"{places[name][0]} & {places[name][1]} <> 0", literal(name)) for name in names)
+            return f"'missing: ' || {joined(cases, ', ')}"
+
+        problem = " ".join(
+            f"WHEN {'true' if uid is None else f'SOPClassUID = {literal(uid)}'} THEN {lacking(names)}"
+            for uid, names in required.items()
+        )
+        query = self.by_series(f"""
+            SELECT * FROM (SELECT *, CASE {problem} END AS problem FROM ({" UNION ALL ".join(branches)}))
+            WHERE problem IS NOT NULL""")
         return database.findings(query, self.own_attributes(query))
 
     def rule_condition(self) -> str:
@@ -102,65 +121,51 @@ class RequiredAttributes(InstanceRule):
             return None
         return sum(sum(numbers.values()) for numbers in survey.classes.values())
 
-    def _branches(
+    def _required(
         self, classes: Mapping[str | None, Mapping[str, int]]
-    ) -> Iterator[tuple[str, dict[str | None, tuple[str, ...]]]]:
-        """Instances that are read at once, and the attributes that each SOP class (None: any) requires.
+    ) -> dict[str | None, tuple[str, ...]]:
+        """The attributes that each SOP class there is (None: any) requires."""
+        if self.attributes:
+            return {None: self.attributes}
+        known = type_1_attributes()
+        return {uid: known[uid] for found in classes.values() for uid in found}
 
-        By modality: each reads only what its SOP classes require.
+    def _branches(
+        self,
+        classes: Mapping[str | None, Mapping[str, int]],
+        required: Mapping[str | None, tuple[str, ...]],
+    ) -> Iterator[tuple[str, Iterable[str]]]:
+        """Instances that are read at once, and the attributes that they are asked for.
+
+        By frequent modality: each reads only what its SOP classes require.
         """
         if self.attributes:
-            yield self.scope(), {None: self.attributes}
+            yield self.scope(), self.attributes
             return
-        required = type_1_attributes()
-        by_number = sorted(classes, key=lambda modality: -sum(classes[modality].values()))
-        frequent = by_number[:_FREQUENT_MODALITIES]
-        for modalities in (*([one] for one in frequent), by_number[_FREQUENT_MODALITIES:]):
+        frequent = [one for one in classes if sum(classes[one].values()) >= _FREQUENT]
+        rest = [one for one in classes if one not in frequent]
+        for modalities in (*([one] for one in frequent), *([rest] if rest else [])):
             found = dict.fromkeys(uid for modality in modalities for uid in classes[modality])
-            if found:
-                condition = (
-                    f"{self.parameter_condition()} AND {_has_modality(modalities)} AND {_has_class(found)}"
-                )
-                yield condition, {uid: required[uid] for uid in found}
+            condition = f"{self.parameter_condition()} AND {_has_modality(modalities)} AND {_has_class(found)}"
+            yield condition, dict.fromkeys(name for uid in found for name in required[uid])
 
-    def _lacking(self, condition: str, required: Mapping[str | None, tuple[str, ...]]) -> str:
-        """The query that returns instances with the names of what they lack.
-
-        What is absent is kept as bits of integers, as the instances are grouped by it.
-        """
-        places = {
-            name: (f"absent_{number // _BITS}", f"{1 << number % _BITS}::BIGINT")
-            for number, name in enumerate(
-                dict.fromkeys(name for names in required.values() for name in names)
-            )
-        }
-        bits: dict[str, list[str]] = {}
-        for name, (word, bit) in places.items():
-            bits.setdefault(word, []).append(f"CASE WHEN {identifier(name)} IS NULL THEN {bit} ELSE 0 END")
-        words = {word: " | ".join(some) for word, some in bits.items()}
-        instances = self.alike({"SOPClassUID": "SOPClassUID", **words}, condition)
-
-        def lacking(names: Iterable[str]) -> str:
-            cases = ((f"{places[name][0]} & {places[name][1]} <> 0", literal(name)) for name in names)
-            return f"'missing: ' || {joined(cases, ', ')}"
-
-        problem = " ".join(
-            f"WHEN {'true' if uid is None else f'SOPClassUID = {literal(uid)}'} THEN {lacking(names)}"
-            for uid, names in required.items()
-        )
-        return f"""
-            SELECT SeriesInstanceUID, collection_id, Modality, SOPClassUID, SOPInstanceUID, instance_url,
-                   alike, CASE {problem} END AS problem
-            FROM ({instances})"""
+    def _absent(self, places: Mapping[str, tuple[str, str]], condition: str, names: Iterable[str]) -> str:
+        """The query that returns instances with what they lack, as bits of integers: they are grouped by it."""
+        words = {word: ["0::BIGINT"] for word, _ in places.values()}
+        for word, bit, name in ((*places[name], name) for name in names):
+            words[word].append(f"CASE WHEN {identifier(name)} IS NULL THEN {bit} ELSE 0 END")
+        shared = {word: " | ".join(some) for word, some in words.items()}
+        return self.alike({"SOPClassUID": "SOPClassUID", **shared}, condition)
 
 
 def _has_class(uids: Iterable[str]) -> str:
     return f"SOPClassUID IN ({', '.join(map(literal, uids))})"
 
 
-def _has_modality(modalities: Iterable[str | None]) -> str:
-    conditions = ("Modality IS NULL" if one is None else f"Modality = {literal(one)}" for one in modalities)
-    return f"({' OR '.join(conditions)})"
+def _has_modality(modalities: Sequence[str | None]) -> str:
+    """One expression: DuckDB computes each condition that is joined by OR for each part, and that is slow."""
+    named = ", ".join(literal(one) for one in modalities if one is not None)
+    return f"COALESCE(list_contains([{named}]::VARCHAR[], Modality), {str(None in modalities).lower()})"
 
 
 class AllowedValues(CasesRule):
