@@ -30,6 +30,7 @@ _PLACES: Final[tuple[tuple[tuple[str, ...], str | None], ...]] = (
     (("ReferencedImageSequence",), None),
     (("ReferencedStructureSetSequence",), None),
 )
+_NO_SERIES: Final = "CAST(NULL AS VARCHAR)"
 
 
 class ReferencedInstances(QueryRule):
@@ -52,11 +53,13 @@ class ReferencedInstances(QueryRule):
 
     def query(self) -> str:
         """The objects with missing references."""
-        references = " UNION ALL ".join(self._references(*place) for place in _PLACES)
+        references = ", ".join(_references(path, series_level) for path, series_level in _PLACES)
         return f"""
             WITH wanted AS MATERIALIZED (
-                SELECT instance_url, series, instance, hash(instance) AS hashed
-                FROM ({references}) WHERE instance IS NOT NULL),
+                SELECT instance_url, one.series, one.instance, hash(one.instance) AS hashed
+                FROM (SELECT instance_url, unnest(list_concat({references})) AS one
+                      FROM instances WHERE {self.scope()})
+                WHERE one.instance IS NOT NULL),
             there AS (SELECT DISTINCT hash(SOPInstanceUID) AS hashed FROM instances
                       WHERE hash(SOPInstanceUID) IN (SELECT hashed FROM wanted)),
             absent AS (SELECT * FROM wanted WHERE hashed NOT IN (SELECT hashed FROM there)),
@@ -72,20 +75,6 @@ class ReferencedInstances(QueryRule):
                   FROM instances WHERE {self.scope()})
             JOIN missing USING (instance_url)"""
 
-    def _references(self, path: tuple[str, ...], series_level: str | None) -> str:
-        """The instances that objects reference at one place, with their Series Instance UID."""
-        first, *rest = path
-        sql = f"SELECT instance_url, unnest({first}) AS {first}_item FROM instances WHERE {self.scope()}"
-        above = first
-        kept = "CAST(NULL AS VARCHAR)"
-        for sequence in rest:
-            series = f"{above}_item.SeriesInstanceUID" if above == series_level else kept
-            items = f"unnest({above}_item.{sequence}) AS {sequence}_item"
-            sql = f"SELECT instance_url, {series} AS series, {items} FROM ({sql})"
-            above, kept = sequence, "series"
-        instance = f"{above}_item.ReferencedSOPInstanceUID"
-        return f"SELECT instance_url, {kept} AS series, {instance} AS instance FROM ({sql})"
-
     def _not_in_release(self) -> str:
         """Leaves out absent instances whose series only the release has."""
         if self.elsewhere == "dataset":
@@ -93,3 +82,26 @@ class ReferencedInstances(QueryRule):
         return """WHERE COALESCE(series NOT IN (SELECT SeriesInstanceUID FROM idc_index)
                         OR series IN (SELECT SeriesInstanceUID FROM instances
                                       WHERE SeriesInstanceUID IN (SELECT series FROM absent)), true)"""
+
+
+def _references(
+    path: tuple[str, ...], series_level: str | None, items: str = "", series: str = _NO_SERIES
+) -> str:
+    """The SQL expression of the list of instances that objects reference at one place, with their series.
+
+    Args:
+        path: The sequences.
+        series_level: The one whose items hold the Series Instance UID.
+        items: What the items of the sequence above are called; none: it is the first.
+        series: The SQL expression of the Series Instance UID that an item above holds.
+    """
+    first, *rest = path
+    item = f"{first}_item"
+    if first == series_level:
+        series = f"{item}.SeriesInstanceUID"
+    if rest:
+        found = _references(tuple(rest), series_level, item, series)
+    else:
+        found = f"{{series: {series}, instance: {item}.ReferencedSOPInstanceUID}}"
+    listed = f"list_transform({items and f'{items}.'}{first}, lambda {item}: {found})"
+    return f"flatten({listed})" if rest else listed

@@ -121,9 +121,7 @@ class RequiredAttributes(InstanceRule):
             return None
         return sum(sum(numbers.values()) for numbers in survey.classes.values())
 
-    def _required(
-        self, classes: Mapping[str | None, Mapping[str, int]]
-    ) -> dict[str | None, tuple[str, ...]]:
+    def _required(self, classes: Mapping[str | None, Mapping[str, int]]) -> dict[str | None, tuple[str, ...]]:
         """The attributes that each SOP class there is (None: any) requires."""
         if self.attributes:
             return {None: self.attributes}
@@ -146,11 +144,13 @@ class RequiredAttributes(InstanceRule):
         rest = [one for one in classes if one not in frequent]
         for modalities in (*([one] for one in frequent), *([rest] if rest else [])):
             found = dict.fromkeys(uid for modality in modalities for uid in classes[modality])
-            condition = f"{self.parameter_condition()} AND {_has_modality(modalities)} AND {_has_class(found)}"
+            condition = (
+                f"{self.parameter_condition()} AND {_has_modality(modalities)} AND {_has_class(found)}"
+            )
             yield condition, dict.fromkeys(name for uid in found for name in required[uid])
 
     def _absent(self, places: Mapping[str, tuple[str, str]], condition: str, names: Iterable[str]) -> str:
-        """The query that returns instances with what they lack, as bits of integers: they are grouped by it."""
+        """The query that returns instances with what they lack, by which they are grouped, as bits."""
         words = {word: ["0::BIGINT"] for word, _ in places.values()}
         for word, bit, name in ((*places[name], name) for name in names):
             words[word].append(f"CASE WHEN {identifier(name)} IS NULL THEN {bit} ELSE 0 END")
