@@ -27,6 +27,7 @@ from harvester.audits.rules.instances import CasesRule
 from harvester.audits.rules.selection import check_selections
 from harvester.audits.rules.sql import SqlRule
 from harvester.audits.rules.values import RequiredAttributes
+from harvester.audits.shared_values import SHARED, all_alike
 from harvester.audits.survey import Survey, survey
 from harvester.audits.tiff_directories import DIRECTORIES, read_directories
 from harvester.audits.vocabulary import SEVERITIES
@@ -34,7 +35,7 @@ from harvester.dataset import Dataset
 from harvester.dataset.paths import PRIVATE
 from harvester.dataset.runs import read_runs
 from harvester.errors import ConfigError, DatasetError, QueryError
-from harvester.query import DatabaseOptions, open_dataset, run_query
+from harvester.query import DatabaseOptions, attributes_in, create_table, open_dataset, run_query
 from harvester.query.connection import register
 
 AUDITS: Final = f"{PRIVATE}/audits"
@@ -150,6 +151,9 @@ def run_audit(config: AuditConfig, on_rule: Callable[[str], None] = lambda _: No
     with TemporaryFile() as stream, closing(open_dataset(dataset.location, options)) as connection:
         with findings_file(stream) as writer:
             unread = _add_tiff_directories(config, dataset, connection, on_rule)
+            values = [rule.shared_values() for rule in config.rules if rule.where is None]
+            sql = all_alike(values)
+            create_table(connection, SHARED, sql, attributes_in(sql))
             context = AuditContext(cohort.expected_known, unread)
             if cohort.expected_known and any(isinstance(rule, ExpectationRule) for rule in config.rules):
                 connection.execute(f"CREATE TABLE found_series AS {FOUND_SERIES}")
@@ -256,12 +260,12 @@ class _RuleRunner:
     _counts: dict[str, int] = field(default_factory=dict)
 
     def cohort_size(self) -> CohortSize:
-        sql = """
+        sql = f"""
             SELECT count(DISTINCT collection_id) AS collections,
                    count(DISTINCT COALESCE(StudyInstanceUID, instance_url)) AS studies,
                    count(DISTINCT COALESCE(SeriesInstanceUID, instance_url)) AS series,
-                   count(*) AS instances, COALESCE(sum(instance_size), 0)::BIGINT AS bytes
-            FROM instances"""
+                   COALESCE(sum(alike), 0)::BIGINT AS instances, COALESCE(sum(size), 0)::BIGINT AS bytes
+            FROM {SHARED}"""
         (row,) = _rows(self.database.connection, sql, "the cohort")
         return CohortSize(**row)
 

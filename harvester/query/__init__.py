@@ -5,7 +5,15 @@ from harvester.query.idc_tables import INDEX_NAMES, index_query
 from harvester.query.missing_attributes import attributes_in
 from harvester.query.output import FORMATS, Format, write_result
 from harvester.query.release_diff import changes, crawled_releases
-from harvester.query.run import DIALECTS, Dialect, Result, build_index, run_query, warn_of_missing_series
+from harvester.query.run import (
+    DIALECTS,
+    Dialect,
+    Result,
+    build_index,
+    create_table,
+    run_query,
+    warn_of_missing_series,
+)
 
 __all__ = [
     "DIALECTS",
@@ -19,6 +27,7 @@ __all__ = [
     "build_index",
     "changes",
     "crawled_releases",
+    "create_table",
     "index_query",
     "open_dataset",
     "open_release",

@@ -195,6 +195,31 @@ def run_query(
     return Result(tuple(reader.schema.names), reader, query)
 
 
+def create_table(
+    connection: duckdb.DuckDBPyConnection, name: str, sql: str, attributes: Iterable[str] = ()
+) -> None:
+    """Keep the rows of a query of harvester's own as a table of the connection.
+
+    Args:
+        connection: From `open_dataset`.
+        name: The name of the table.
+        sql: A SELECT.
+        attributes: Keywords of columns that it reads, NULL where the dataset lacks them.
+
+    Raises:
+        QueryError: DuckDB refuses it, or a part is missing.
+    """
+    query = _Query(connection, sql, "duckdb", NO_PARAMETERS, attributes)
+    for attempt in count():
+        try:
+            bind(connection, sql, attributes=attributes)
+            connection.execute(f"CREATE TABLE {identifier(name)} AS {sql}")
+            break
+        except duckdb.Error as error:
+            if attempt == _ATTEMPTS or not query.have_parts_moved(error):
+                raise query.failure(error) from error
+
+
 def build_index(connection: duckdb.DuckDBPyConnection, name: str) -> Result:
     """Make one of IDC's index tables, with the columns and types that its schema in the release has.
 

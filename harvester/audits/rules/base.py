@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from harvester.audits.rules.threshold import Threshold
+from harvester.audits.shared_values import SHARED, alike
 from harvester.audits.survey import Survey
 from harvester.audits.vocabulary import Severity, attribute_of, uid_of
 from harvester.catalog.database import identifier, literal
@@ -160,6 +161,16 @@ class Rule(BaseModel, ABC):
     def batches(self, database: AuditDatabase) -> Iterator[pa.RecordBatch]:
         """The violations, in `STANDARD_COLUMNS`."""
 
+    def shared_values(self) -> Mapping[str, str]:
+        """The SQL expressions of what `alike` has and `scope` reads of instances, by name."""
+        return {}
+
+    def alike(self) -> str:
+        """The query for the instances in its scope, of which those that share values are one row."""
+        if self.where is None:
+            return f"SELECT * FROM {SHARED} WHERE {self.scope()}"
+        return alike(self.shared_values(), self.scope())
+
     def surveyed(self, survey: Survey) -> int | None:
         """How many were checked, if the survey of all instances counted them."""
         del survey
@@ -171,10 +182,8 @@ class Rule(BaseModel, ABC):
 
     def checked(self) -> str | None:
         """The query that counts what was checked, in the rule's unit; None if that is unknown."""
-        rows = f"FROM instances WHERE {self.scope()}"
-        if self.unit == "series":
-            return f"SELECT count(DISTINCT SeriesInstanceUID) {rows}"
-        return f"SELECT count(*) {rows}"
+        counted = "count(DISTINCT SeriesInstanceUID)" if self.unit == "series" else "sum(alike)"
+        return f"SELECT {counted} FROM ({self.alike()})"
 
     def severity_of(self, violations: int, checked: int | None) -> Severity | None:
         """The severity of a number of violations; None: there are none, or they are tolerated.

@@ -3,11 +3,12 @@
 from typing import ClassVar, Final
 
 from harvester.audits.rules.base import AuditContext, QueryRule, Texts, Unit, conditions, shown
+from harvester.audits.shared_values import SHARED
 from harvester.audits.vocabulary import Severity
 
-FOUND_SERIES: Final = """
-    SELECT crdc_series_uuid, SeriesInstanceUID, count(*) AS found, min(instance_url) AS instance_url
-    FROM instances GROUP BY ALL"""
+FOUND_SERIES: Final = f"""
+    SELECT crdc_series_uuid, SeriesInstanceUID, sum(alike) AS found, min(instance_url) AS instance_url
+    FROM {SHARED} GROUP BY ALL"""
 """The query of the table `found_series`: the instances that the dataset has of each series."""
 
 # Joined by CRDC UUID where there is one: a revised series keeps its UID and gets another UUID.
@@ -164,7 +165,7 @@ class Failures(QueryRule):
 
     def checked(self) -> str:
         """All objects, harvested or failed."""
-        return f"""SELECT (SELECT count(*) FROM instances WHERE {self.scope()}) + count(*)
+        return f"""SELECT COALESCE((SELECT sum(alike) FROM ({self.alike()})), 0) + count(*)
                    FROM failures WHERE {self._condition()}"""
 
     def _condition(self) -> str:

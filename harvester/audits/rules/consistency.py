@@ -33,19 +33,25 @@ class ConsistentSeries(QueryRule):
         """Instances that belong to a series."""
         return "SeriesInstanceUID IS NOT NULL"
 
+    def shared_values(self) -> Mapping[str, str]:
+        """The attributes."""
+        return {name: identifier(name) for names in self._shared().values() for name in names}
+
     def query(self) -> str:
         """The series whose instances differ."""
-        shared = {"true": self.attributes} if self.attributes else SHARED
-        cases = [self._case(name, which) for which, names in shared.items() for name in names]
+        cases = [self._case(name, which) for which, names in self._shared().items() for name in names]
         return f"""
             SELECT SeriesInstanceUID AS subject, problem, SeriesInstanceUID, collection_id, Modality,
                    instance_url, instances, CAST(NULL AS VARCHAR) AS shown
             FROM (SELECT SeriesInstanceUID, min(collection_id) AS collection_id,
                          min(Modality) AS Modality, min(instance_url) AS instance_url,
-                         count(*) AS instances, {joined(cases)} AS problem
-                  FROM instances WHERE {self.scope()}
+                         sum(alike)::BIGINT AS instances, {joined(cases)} AS problem
+                  FROM ({self.alike()})
                   GROUP BY SeriesInstanceUID)
             WHERE problem IS NOT NULL"""
+
+    def _shared(self) -> Mapping[str, tuple[str, ...]]:
+        return {"true": self.attributes} if self.attributes else SHARED
 
     def _case(self, name: str, which: str) -> tuple[str, str]:
         column = identifier(name)

@@ -128,6 +128,10 @@ class DualPersonality(QueryRule):
         """Objects whose directories were read."""
         return "preamble = 'tiff' AND instance_url IN (SELECT instance_url FROM tiff_directories)"
 
+    def checked(self) -> str:
+        """The objects in its scope."""
+        return f"SELECT count(*) FROM instances WHERE {self.scope()}"
+
     def query(self) -> str:
         """The objects without a directory that agrees."""
         width, height = (

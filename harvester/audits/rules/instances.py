@@ -7,7 +7,6 @@ import pyarrow as pa
 
 from harvester.audits.rules.base import AuditDatabase, Rule, concatenated, shown
 from harvester.audits.survey import Check, Survey
-from harvester.catalog.database import identifier
 
 
 class InstanceRule(Rule):
@@ -26,27 +25,6 @@ class InstanceRule(Rule):
                    min(instance_url) AS instance_url, sum(alike)::BIGINT AS instances,
                    {shown(self.columns, "instance_url")} AS shown
             FROM ({instances}) GROUP BY COALESCE(SeriesInstanceUID, instance_url), problem"""
-
-    def alike(self, shared: Mapping[str, str], condition: str) -> str:
-        """The query that returns one of all instances of a series that share some values.
-
-        Args:
-            shared: The SQL expressions of the values, by name.
-            condition: The SQL condition on `instances`.
-        """
-        more = [name for name in self.columns if name not in shared]
-        columns = ["SeriesInstanceUID", "collection_id", "Modality", "instance_url", *more]
-        columns += [f"{sql} AS {identifier(name)}" for name, sql in shared.items()]
-        names = list(map(identifier, shared))
-        values = [f"any_value({name}) AS {name}" for name in names]
-        values += [f"arg_min({name}, instance_url) AS {name}" for name in more]
-        # Grouped by one hash: lists as keys take three times as long.
-        return f"""
-            SELECT SeriesInstanceUID, collection_id, Modality, {", ".join(values)},
-                   min(one.instance_url) AS instance_url, count(*) AS alike
-            FROM (SELECT {", ".join(columns)} FROM instances WHERE {condition}) AS one
-            GROUP BY SeriesInstanceUID, CASE WHEN SeriesInstanceUID IS NULL THEN one.instance_url END,
-                     collection_id, Modality, hash({", ".join(f"one.{name}" for name in names)})"""
 
 
 class CasesRule(InstanceRule):
@@ -67,6 +45,10 @@ class CasesRule(InstanceRule):
         """How many instances are in its scope."""
         check = self.check()
         return None if check is None else survey.checked.get(check.scope)
+
+    def checked(self) -> str:
+        """The instances in its scope."""
+        return f"SELECT count(*) FROM instances WHERE {self.scope()}"
 
     def batches(self, database: AuditDatabase) -> Iterator[pa.RecordBatch]:
         """The series that have instances with a problem."""
@@ -96,9 +78,8 @@ class SharedValuesRule(InstanceRule):
 
     def batches(self, database: AuditDatabase) -> Iterator[pa.RecordBatch]:
         """The series that have instances with a problem."""
-        instances = self.alike(self.shared_values(), self.scope())
         query = self.by_series(f"""
-            SELECT * FROM (SELECT *, {self.problem()} AS problem FROM ({instances}))
+            SELECT * FROM (SELECT *, {self.problem()} AS problem FROM ({self.alike()}))
             WHERE problem IS NOT NULL""")
         return database.findings(query, self.own_attributes(query))
 

@@ -121,9 +121,14 @@ class DeidentificationLeftovers(SharedValuesRule):
 
     def shared_values(self) -> Mapping[str, str]:
         """All checked attributes: they are usually the same in a whole series."""
-        names = ("PatientName", "PatientID", "LongitudinalTemporalInformationModified")
+        names = (
+            "PatientIdentityRemoved",
+            "PatientName",
+            "PatientID",
+            "LongitudinalTemporalInformationModified",
+        )
         attributes = (*names, *self.names, *self.removed, *_ACQUIRED, *self.texts)
-        return {name: f"instances.{identifier(name)}" for name in dict.fromkeys(attributes)}
+        return {name: identifier(name) for name in attributes}
 
     def problem(self) -> str:
         """The attributes that identify the patient."""

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator
 from harvester.audits.conformance.standard import type_1_attributes
 from harvester.audits.rules.base import AuditDatabase, Keywords, joined
 from harvester.audits.rules.instances import CasesRule, InstanceRule, not_in
+from harvester.audits.shared_values import alike
 from harvester.audits.survey import Survey
 from harvester.audits.vocabulary import Severity, attribute_of
 from harvester.catalog.database import identifier, literal
@@ -155,7 +156,8 @@ class RequiredAttributes(InstanceRule):
         for word, bit, name in ((*places[name], name) for name in names):
             words[word].append(f"CASE WHEN {identifier(name)} IS NULL THEN {bit} ELSE 0 END")
         shared = {word: " | ".join(some) for word, some in words.items()}
-        return self.alike({"SOPClassUID": "SOPClassUID", **shared}, condition)
+        first = "arg_min(SOPInstanceUID, instance_url) AS SOPInstanceUID"
+        return alike({"SOPClassUID": identifier("SOPClassUID"), **shared}, condition, [first])
 
 
 def _has_class(uids: Iterable[str]) -> str:
