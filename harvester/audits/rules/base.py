@@ -165,11 +165,16 @@ class Rule(BaseModel, ABC):
         """The SQL expressions of what `alike` has and `scope` reads of instances, by name."""
         return {}
 
-    def alike(self) -> str:
-        """The query for the instances in its scope, of which those that share values are one row."""
+    def alike(self, condition: str | None = None) -> str:
+        """The query for the instances in its scope, of which those that share values are one row.
+
+        Args:
+            condition: The SQL condition on `instances`, if it is not that of its scope.
+        """
+        condition = condition or self.scope()
         if self.where is None:
-            return f"SELECT * FROM {SHARED} WHERE {self.scope()}"
-        return alike(self.shared_values(), self.scope())
+            return f"SELECT * FROM {SHARED} WHERE {condition}"
+        return alike(self.shared_values(), condition)
 
     def surveyed(self, survey: Survey) -> int | None:
         """How many were checked, if the survey of all instances counted them."""

@@ -1,5 +1,6 @@
 """The rule that the planes of a series form a regular volume, by the definition of IDC."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Final
 
 from harvester.audits.rules.base import QueryRule, Unit, joined
@@ -31,8 +32,7 @@ _MEASURED: Final = """
            list_max(list_transform(range(1, len(places)), lambda i:
                abs(places[i + 1] - places[i] - (places[-1] - places[1]) / (n - 1)))) AS unevenness
     FROM (
-        SELECT SeriesInstanceUID, count(*) AS n, min(collection_id) AS collection_id,
-               min(Modality) AS Modality, min(instance_url) AS instance_url,
+        SELECT SeriesInstanceUID, count(*) AS n,
                list_sort(list(position) FILTER (position IS NOT NULL)) AS places,
                list(instance) AS instances,
                min(orientation) = max(orientation) AS one_orientation,
@@ -49,12 +49,13 @@ _MEASURED: Final = """
                 SELECT *, o[2] * o[6] - o[3] * o[5] AS nx, o[3] * o[4] - o[1] * o[6] AS ny,
                        o[1] * o[5] - o[2] * o[4] AS nz
                 FROM (
-                    SELECT SeriesInstanceUID, collection_id, Modality, instance_url,
-                           ImagePositionPatient AS p, ImageOrientationPatient AS o,
+                    SELECT SeriesInstanceUID, ImagePositionPatient AS p, ImageOrientationPatient AS o,
                            hash(PixelSpacing) AS spacing, hash("Rows", "Columns") AS size,
-                           hash(SOPInstanceUID) AS instance, {excluded} AS excluded
-                    FROM instances WHERE {scope})))
-        WHERE SeriesInstanceUID IS NOT NULL GROUP BY SeriesInstanceUID HAVING NOT bool_or(excluded))"""
+                           hash(SOPInstanceUID) AS instance
+                    FROM instances
+                    WHERE {scope} AND SeriesInstanceUID IS NOT NULL
+                      AND SeriesInstanceUID NOT IN ({excluded}))))
+        GROUP BY SeriesInstanceUID)"""
 
 # Where rounding or duplicate instances could make a difference, IDC's own query decides.
 _DOUBTFUL: Final = """
@@ -90,9 +91,9 @@ class RegularVolume(QueryRule):
         names = ", ".join(_CHECKS)
         return f"""
             WITH measured AS MATERIALIZED (
-                SELECT SeriesInstanceUID, collection_id, Modality, instance_url, n, spacing, unevenness,
+                SELECT SeriesInstanceUID, n, spacing, unevenness,
                        COALESCE({_DOUBTFUL}, false) AS doubtful, {checks}
-                FROM ({_MEASURED.format(scope=self._scope(), excluded=_EXCLUDED)})),
+                FROM ({_MEASURED.format(scope=self.scope(), excluded=self._excluded())})),
             dicom_all AS (
                 SELECT SeriesInstanceUID, SOPInstanceUID, Modality, SOPClassUID, ImagePositionPatient,
                        ImageOrientationPatient, PixelSpacing, "Rows", "Columns", ImageType
@@ -107,19 +108,26 @@ class RegularVolume(QueryRule):
                    instance_url, n AS instances,
                    CAST(to_json({{spacing: spacing, unevenness: unevenness}}) AS VARCHAR) AS shown
             FROM (SELECT SeriesInstanceUID, {problem} AS problem FROM judged) AS judged_series
-            JOIN measured USING (SeriesInstanceUID) WHERE problem IS NOT NULL"""
+            JOIN measured USING (SeriesInstanceUID)
+            JOIN (SELECT SeriesInstanceUID, min(collection_id) AS collection_id, min(Modality) AS Modality,
+                         min(instance_url) AS instance_url
+                  FROM ({self.alike()}) GROUP BY SeriesInstanceUID) AS series USING (SeriesInstanceUID)
+            WHERE problem IS NOT NULL"""
 
     def rule_condition(self) -> str:
         """The SOP classes of the definition."""
         return f"SOPClassUID IN ({', '.join(map(literal, _CLASSES))})"
 
-    def _scope(self) -> str:
-        """The SOP classes of the definition, and instances of any class that exclude their series."""
-        return f"({self.scope()}) OR ({self.parameter_condition()} AND {_EXCLUDED})"
+    def shared_values(self) -> Mapping[str, str]:
+        """Whether the definition excludes the series of an instance, whatever SOP class that has."""
+        return {"excluded": _EXCLUDED}
+
+    def _excluded(self) -> str:
+        """The series with a localizer or a projection."""
+        return f"""SELECT SeriesInstanceUID FROM ({self.alike(self.parameter_condition())})
+                   WHERE excluded AND SeriesInstanceUID IS NOT NULL"""
 
     def checked(self) -> str:
         """The series that the definition covers."""
-        return f"""
-            SELECT count(*) FROM (SELECT 1 FROM instances
-                                  WHERE SeriesInstanceUID IS NOT NULL AND ({self._scope()})
-                                  GROUP BY SeriesInstanceUID HAVING NOT bool_or({_EXCLUDED}))"""
+        return f"""SELECT count(DISTINCT SeriesInstanceUID) FROM ({self.alike()})
+                   WHERE SeriesInstanceUID NOT IN ({self._excluded()})"""

@@ -12,8 +12,9 @@ import pytest
 from hex_names import hex_name
 
 from harvester.audits.rules.geometry import RegularVolume
+from harvester.audits.shared_values import SHARED, all_alike
 from harvester.dataset import Dataset, Partition
-from harvester.query import build_index, open_dataset, run_query
+from harvester.query import attributes_in, build_index, create_table, open_dataset, run_query
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 Row = dict[str, Any]
@@ -91,6 +92,8 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.Duck
     writer.write_instances(pa.Table.from_pylist(rows), Partition("made", "CT"))
     writer.commit(["1"], requests=1, bytes_fetched=1, seconds=1, versions={})
     with closing(open_dataset(dataset.location)) as connection:
+        sql = all_alike([RegularVolume().shared_values()])
+        create_table(connection, SHARED, sql, attributes_in(sql))
         yield connection
 
 
