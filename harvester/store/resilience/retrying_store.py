@@ -11,7 +11,6 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from typing import TypeVar
 
 import anyio
@@ -107,29 +106,48 @@ class RetryingStore(PagedStore):
 
     async def _repeat(self, request: Callable[[], Awaitable[T]], error: StoreError, ref: ObjectRef) -> T:
         """Try again until it succeeds, or until a bound is reached."""
-        endpoint = self._endpoints.of(ref)
-        cost = RequestCost()
-        waited = 0.0
-        for attempt in count(1):
-            cost.add_failure(error)
-            wait = self._policy.seconds_before_next(attempt, error)
-            waited += wait
-            is_last = attempt >= self._policy.attempts or waited > _ALL_WAITS_SECONDS
-            if is_last or not _may_pass(error, endpoint, cost.attempts):
-                break
-            await anyio.sleep(wait)
-            tokens = retry_cost(error)
-            if not await self._budget.take(tokens, self._policy.patience_seconds):
-                break
-            endpoint.recorder.retried(error)
-            try:
-                response = await request()
-            except StoreError as failed:
-                error = failed
-            else:
+        # Imported where something fails: it takes a twentieth of a crawl's start.
+        from tenacity import AsyncRetrying, RetryCallState, retry_if_exception  # noqa: PLC0415
+
+        endpoint, policy = self._endpoints.of(ref), self._policy
+        cost, last = RequestCost(), error
+
+        def seconds_before_next(state: RetryCallState) -> float:
+            return policy.seconds_before_next(state.attempt_number, last)
+
+        def is_over(state: RetryCallState) -> bool:
+            waited = state.idle_for + state.upcoming_sleep
+            return state.attempt_number >= policy.attempts or waited > _ALL_WAITS_SECONDS
+
+        def may_pass(failed: BaseException) -> bool:
+            return isinstance(failed, StoreError) and _may_pass(failed, endpoint, cost.attempts)
+
+        async def wait(seconds: float) -> None:
+            await anyio.sleep(seconds)
+            if not await self._budget.take(retry_cost(last), policy.patience_seconds):
+                raise last
+            endpoint.recorder.retried(last)
+
+        async for attempt in AsyncRetrying(
+            sleep=wait,
+            wait=seconds_before_next,
+            stop=is_over,
+            retry=retry_if_exception(may_pass),
+            reraise=True,
+        ):
+            with attempt:
+                try:
+                    if attempt.retry_state.attempt_number == 1:
+                        raise error  # this attempt is over
+                    response = await request()
+                except StoreError as failed:
+                    tokens = retry_cost(failed)
+                    last = failed
+                    cost.add_failure(failed)
+                    raise
                 self._budget.succeeded(tokens)
                 return cost.added_to(response)
-        raise error
+        raise AssertionError("the last attempt neither succeeded nor failed")
 
 
 def _may_pass(error: StoreError, endpoint: Endpoint, attempts: int) -> bool:
