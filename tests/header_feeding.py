@@ -54,9 +54,7 @@ def outcome(raw: bytes, step: int | Iterable[int] = WINDOW, **how: Any) -> Any:
 def content(header: Header) -> tuple[Any, ...]:
     """The whole content of a header, comparable: patterns are expanded to items."""
     fields = tuple(
-        getattr(header, name)
-        for name in Header.__slots__
-        if name not in ("elements", "segments", "known_values")
+        getattr(header, name) for name in Header.__slots__ if name not in ("elements", "known_values")
     )
     return (*fields, plain(header.elements))
 

@@ -50,11 +50,6 @@ class HeaderBudget:
         """Count the escape sequences of a text that is to be decoded (PS3.5 6.1.2.5)."""
         self._spend(header_limits.ESCAPE_WORK * raw.count(b"\x1b"))
 
-    def again(self, work: int, path_characters: int) -> None:
-        """Count what an earlier header has taken for the same elements."""
-        self._spend(work)
-        self.paths(path_characters)
-
     def path(self, path: str) -> None:
         """Count the path of a nested element."""
         self.paths(len(path))

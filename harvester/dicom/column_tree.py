@@ -2,7 +2,7 @@
 
 from array import array
 from itertools import repeat
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -20,16 +20,6 @@ _ANY_ITEM: Final = "SpecificCharacterSet"
 _NUMBER_LETTERS: Final = {pa.float64(): "d", pa.int64(): "q", pa.uint64(): "Q"}
 
 
-class CountedRows(Protocol):
-    """Rows of some columns of which only the number is known, until their cells are filled."""
-
-    def fill(self) -> None:
-        """Fill the cells of the rows."""
-
-    def truncate(self, rows: int) -> None:
-        """Do not count the rows from `rows` on."""
-
-
 class Column:
     """One attribute at one level.
 
@@ -43,10 +33,9 @@ class Column:
         decode: The decoder.
         empty: The value of an element without a value: None, or an empty list.
         cache: The decoded values of the last few hundred raw values.
-        counted: The last rows, if they are not in `values` yet.
     """
 
-    __slots__ = ("attribute", "cache", "counted", "decode", "empty", "level", "type", "usual_vr", "values")
+    __slots__ = ("attribute", "cache", "decode", "empty", "level", "type", "usual_vr", "values")
 
     def __init__(self, entry: Attribute = NO_ATTRIBUTE) -> None:
         self.attribute = entry
@@ -57,7 +46,6 @@ class Column:
         self.decode: Decoder = _refuse
         self.empty: list[Any] | None = [] if entry.many else None
         self.cache: dict[Any, Any] = {}
-        self.counted: CountedRows | None = None
 
     def keep(self, raw: bytes, value: Any) -> None:
         """Cache a decoded value if it does not depend on the character set."""

@@ -27,16 +27,15 @@ from harvester.dicom.dictionary import (
     SPECIFIC_CHARACTER_SET,
     Attribute,
     attribute,
+    private_creators,
 )
 from harvester.dicom.element import Items, RawElement, Run
-from harvester.dicom.element_cache import Segment
 from harvester.dicom.element_order import OutOfOrderError, check_character_set_first, in_order
 from harvester.dicom.header import Header
 from harvester.dicom.header_limits import MAX_CACHED_VALUE_BYTES, MAX_COLUMN_DEPTH
 from harvester.dicom.item_runs import ItemRuns
 from harvester.dicom.long_lists import MIN_BYTES, LongLists
 from harvester.dicom.other_columns import OtherColumns, OtherEntry
-from harvester.dicom.repeated_segments import SegmentRows
 from harvester.dicom.values import Decoder, decode_counted
 from harvester.dicom.vr_conversion import decoder_for, too_many
 from harvester.errors import HeaderLimitError
@@ -59,7 +58,6 @@ class HeaderColumns:
         self._top = Level()
         self._context = HeaderContext()
         self._other = OtherColumns(self._context)
-        self._segments = SegmentRows(self._top, self._other, self._fill, self._fill_missing)
         self._runs = ItemRuns(self._context, self._fill_missing)
         self._long_lists = LongLists()
         # What the current header changed: values that were empty before it, and columns that it added.
@@ -91,16 +89,17 @@ class HeaderColumns:
             HeaderLimitError: The header would take far more memory or time than its length suggests.
         """
         row = self._top.rows
+        elements = list(header.elements)
         try:
-            self._append_in_any_order(header)
+            self._append_in_any_order(elements)
             if not self._long_lists.decode():
                 self._roll_back(row)
                 self._long_lists.enabled = False
-                self._append_in_any_order(header)
+                self._append_in_any_order(elements)
             for path, vr, reason in header.irregularities:
                 self._other.add_irregularity(path, vr, reason)
             self._items += 1
-            if self._items + self._segments.items > header_limits.COUNT_CELLS_AFTER:
+            if self._items > header_limits.COUNT_CELLS_AFTER:
                 self._count_cells()
         except BaseException:
             self._roll_back(row)
@@ -115,18 +114,15 @@ class HeaderColumns:
 
     def finish(self) -> dict[str, pa.Array]:
         """All columns by name; the next header begins new ones. Cached values stay."""
-        self._segments.fill(self._top.rows)
         arrays = self._top.arrays() | self._other.arrays()
         self._truncate(0)
         self.path_characters = self._cells = self._filled = 0
         if self.width > header_limits.MAX_COLUMNS:
             self._top, self.width = Level(), 0
-            self._segments = SegmentRows(self._top, self._other, self._fill, self._fill_missing)
         self._top.drop_unknown(_NO_COLUMN)
         return arrays
 
     def _roll_back(self, row: int) -> None:
-        self._segments.roll_back(row)
         self._truncate(row)
         for values in self._opened:
             values.clear()
@@ -152,9 +148,7 @@ class HeaderColumns:
         return column
 
     def _fill_missing(self, column: Column, row: int) -> None:
-        """Fill the cells of a column before `row`: those of repeated segments, and empty ones."""
-        if column.counted is not None:
-            column.counted.fill()
+        """Fill the rows before `row`, which lack the attribute."""
         values = column.values
         missing = row - len(values)
         if missing < 0:
@@ -168,8 +162,7 @@ class HeaderColumns:
 
     def _count_cells(self) -> None:
         """Count the cells from time to time: those missing at the end of a column were never filled."""
-        self._segments.fill(self._top.rows)
-        self._items = self._filled = self._segments.items = 0
+        self._items = self._filled = 0
         self._cells = self._top.cells()
         if self._cells > header_limits.MAX_CELLS:
             raise too_many_cells()
@@ -178,30 +171,19 @@ class HeaderColumns:
         self._top.truncate(rows)
         self._other.truncate(rows)
 
-    def _append_in_any_order(self, header: Header) -> None:
+    def _append_in_any_order(self, elements: list[RawElement]) -> None:
         row = self._top.rows
-        elements = header.elements if isinstance(header.elements, list) else list(header.elements)
         try:
-            self._append(elements, header.segments)
+            self._append(elements)
         except OutOfOrderError:
             self._roll_back(row)
             self._append_in_order(elements)
 
-    def _append(self, elements: list[RawElement], segments: Iterable[tuple[int, Segment]] = ()) -> None:
+    def _append(self, elements: list[RawElement]) -> None:
         self._other.start_row()
         self._context.reset()
         self._long_lists.clear()
-        self._top.rows += 1
-        done, last = 0, -1
-        for index, segment in segments:
-            segment.uses += 1
-            if not segment.is_worth_recording:
-                continue
-            if index > done:
-                last = self._fill(self._top, elements, elements[done:index], last)
-            done = index + len(segment.elements)
-            last = self._segments.add(segment, elements, elements[index:done], last)
-        self._fill(self._top, elements, elements[done:], last)
+        self._fill(self._top, elements)
         self._other.end_row()
 
     def _append_in_order(self, elements: list[RawElement]) -> None:
@@ -212,25 +194,15 @@ class HeaderColumns:
             self._other.add_replaced(path, element, "repeated, the last one counts")
 
     # The hot path: every element of every header passes through here, hence few calls.
-    def _fill(  # noqa: C901, PLR0912
-        self, level: Level, elements: list[RawElement], part: list[RawElement], last: int = -1
-    ) -> int:
-        """Add a part of a data set to its level's last row.
-
-        Args:
-            level: The level.
-            elements: All elements of the data set.
-            part: Those to add.
-            last: The last tag before the part that has no column: tags with one are checked by their columns.
-
-        Returns:
-            The last tag without a column.
-        """
-        row = level.rows - 1
+    def _fill(self, level: Level, elements: list[RawElement]) -> None:  # noqa: C901, PLR0912
+        """Add one data set to its level."""
+        row = level.rows
+        level.rows = row + 1
         columns = level.columns
         other, creators = self._other, None
         entries: dict[Any, OtherEntry] = {}
-        for element in part:
+        last = -1  # of the elements without a column: those with one are checked by their columns
+        for element in elements:
             tag, vr, raw, _, length = element
             column = columns.get(tag)
             if column is None:
@@ -240,14 +212,11 @@ class HeaderColumns:
                 if value is _NOT_CACHED:  # an empty one never is
                     value = self._decoded(column, element)
                 values = column.values
-                missing = row - len(values)
-                if missing or column.counted is not None:
+                if len(values) != row:
                     self._fill_missing(column, row)
                 values.append(value)
             elif vr == "SQ" and column.level is not None and len(self._context.sequences) < MAX_COLUMN_DEPTH:
-                values = column.values
-                missing = row - len(values)
-                if missing or column.counted is not None:
+                if len(column.values) != row:
                     self._fill_missing(column, row)
                 self._fill_items(column, column.level, raw, elements)
             elif column is _NO_COLUMN:
@@ -255,7 +224,7 @@ class HeaderColumns:
                     raise OutOfOrderError
                 last = tag
                 if creators is None:
-                    creators = self._context.creators(elements)
+                    creators = private_creators(elements)
                     entries = other.known()
                 creator = creators.get(tag & 0xFFFF0000 | tag >> 8 & 0xFF)
                 known = entries.get((tag, vr, raw, creator)) if length <= MAX_CACHED_VALUE_BYTES else None
@@ -267,7 +236,6 @@ class HeaderColumns:
                         self._context.budget.path(known[0][0])
             else:
                 self._put(column, row, element, elements)
-        return last
 
     def _fill_items(self, column: Column, level: Level, items: Any, elements: list[RawElement]) -> None:
         """Add the items of a sequence to the level below."""
@@ -296,8 +264,7 @@ class HeaderColumns:
             for item in singles:
                 if index:
                     sequences[-1] = (keyword, index, elements)
-                level.rows += 1
-                self._fill(level, item, item)
+                self._fill(level, item)
                 context.character_set = outer_set  # PS3.5 7.5.3: an item's character set ends with it
                 index += 1
         self._items += index

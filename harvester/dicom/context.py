@@ -10,7 +10,6 @@ from harvester.dicom.dictionary import (
     LUT_DESCRIPTOR,
     NUMBER_VRS,
     PIXEL_REPRESENTATION,
-    private_creators,
 )
 from harvester.dicom.element import RawElement
 
@@ -27,14 +26,13 @@ class HeaderContext:
         budget: What the header has taken so far.
     """
 
-    __slots__ = ("_creators", "_numbers", "_prefix", "budget", "character_set", "sequences")
+    __slots__ = ("_numbers", "_prefix", "budget", "character_set", "sequences")
 
     def __init__(self) -> None:
         self.sequences: list[tuple[str, int, list[RawElement]]] = []
         self._prefix: tuple[object, str] = (None, "")
         self.character_set: CharacterSet = DEFAULT
         self.budget = HeaderBudget()
-        self._creators: dict[int, tuple[list[RawElement], dict[int, str]]] = {}  # the latest at each depth
         # Each data set is searched once for a tag: the latest at each depth, and the number found there.
         self._numbers: dict[tuple[int, int], tuple[list[RawElement], int | None]] = {}
 
@@ -44,7 +42,6 @@ class HeaderContext:
         self._prefix = (None, "")
         self.character_set = DEFAULT
         self.budget.reset()
-        self._creators.clear()
         self._numbers.clear()
 
     def path(self, name: str) -> str:
@@ -78,13 +75,6 @@ class HeaderContext:
         """
         self.budget.character_set(raw[:MAX_CHARACTER_SET_BYTES])
         self.character_set = character_set(raw)
-
-    def creators(self, elements: list[RawElement]) -> dict[int, str]:
-        """The private creators of a data set, by their tags."""
-        known = self._creators.get(len(self.sequences))
-        if known is None or known[0] is not elements:
-            known = self._creators[len(self.sequences)] = (elements, private_creators(elements))
-        return known[1]
 
     def text(self, vr: str, raw: object) -> str:
         """A raw value for display: text, or hexadecimal digits of a binary value; empty without bytes.

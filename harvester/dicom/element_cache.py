@@ -25,23 +25,14 @@ class Segment:
         content: Their bytes.
         elements: The elements.
         offset: Where they started in the object.
-        uses: How many headers were added to columns that had them from here.
     """
 
-    __slots__ = ("content", "elements", "offset", "uses")
+    __slots__ = ("content", "elements", "offset")
 
     def __init__(self, content: bytes, elements: list[RawElement], offset: int) -> None:
         self.content = content
         self.elements = elements
         self.offset = offset
-        self.uses = 0
-
-    @property
-    def is_worth_recording(self) -> bool:
-        """Whether to record what they add to a row: they were used often, and are more than a few."""
-        return self.uses > header_limits.MIN_SEGMENT_USES and (
-            len(self.elements) >= header_limits.MIN_SEGMENT_ELEMENTS or self.elements[0][1] == "SQ"
-        )
 
 
 class SegmentCache:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from harvester.dicom.element import RawElement
-from harvester.dicom.element_cache import Segment
 
 
 class NeedMore(NamedTuple):
@@ -41,7 +40,6 @@ class Header:
         encapsulated: Whether the pixel data has undefined length (PS3.5 A.4).
         basic_offset_table: Whether the first item holds a table; None if not encapsulated.
         extended_offset_table: Whether (7FE0,0001) holds a table; None if not encapsulated.
-        segments: Where elements are those of an earlier header: the index of the first, and the segment.
         known_values: The raw values of some elements, found without a look at `elements`; None: absent.
     """
 
@@ -59,7 +57,6 @@ class Header:
     encapsulated: bool | None = None
     basic_offset_table: bool | None = None
     extended_offset_table: bool | None = None
-    segments: tuple[tuple[int, Segment], ...] = field(default=(), repr=False)
     known_values: Mapping[int, bytes | None] = field(default_factory=dict, repr=False, compare=False)
 
     def value(self, tag: int) -> bytes | None:

@@ -32,8 +32,6 @@ ESCAPE_WORK: Final = 12  # an escape sequence
 # What is remembered of earlier headers.
 MAX_CACHED_SEGMENTS: Final = 512  # of elements, for one series and encoding; a series needs some dozens
 MAX_CACHED_SEGMENT_BYTES: Final = 8192
-MIN_SEGMENT_USES: Final = 8  # before its cells are recorded, which costs as much as to add it eight times
-MIN_SEGMENT_ELEMENTS: Final = 4  # but of a sequence one: to repeat the cells of fewer costs too much
 MAX_CACHED_SERIES: Final = 16
 MAX_CACHED_VALUES: Final = 512  # decoded raw values of one column
 MAX_CACHED_VALUE_BYTES: Final = 96

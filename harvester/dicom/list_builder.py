@@ -14,57 +14,47 @@ class ListBuilder:
 
     Args:
         struct: The type of one entry.
-
-    Attributes:
-        packed_length: How many entries are Arrow arrays already.
     """
 
-    __slots__ = ("_entries", "_offsets", "_packed", "_struct", "add", "extend", "packed_length")
+    __slots__ = ("_entries", "_offsets", "_packed", "_packed_length", "_struct", "add")
 
     def __init__(self, struct: pa.StructType) -> None:
         self._struct = struct
         self._offsets: list[int] = []
         self._packed: list[pa.StructArray] = []
-        self.packed_length = 0
+        self._packed_length = 0  # entries that are Arrow arrays already
         self._entries: list[tuple[Any, ...]] = []
-        # Adds an entry, or several, to the current row, its fields in the struct's order.
-        self.add, self.extend = self._entries.append, self._entries.extend
-
-    def __len__(self) -> int:
-        return self.packed_length + len(self._entries)
-
-    def added(self, number: int) -> list[tuple[Any, ...]]:
-        """The last entries that were added and not packed."""
-        return self._entries[len(self._entries) - number :]
+        # Adds an entry to the current row, its fields in the struct's order.
+        self.add = self._entries.append
 
     def add_new(self, entry: tuple[Any, ...]) -> None:
         """Add an entry that is no object added before: many of them are packed, a third of the memory."""
         self.add(entry)
         if len(self._entries) >= PACKED_AT_ONCE:
             self._packed.append(self._structs())
-            self.packed_length += len(self._entries)
+            self._packed_length += len(self._entries)
             self._entries.clear()
 
     def start_row(self) -> None:
         """Begin the next row."""
-        self._offsets.append(self.packed_length + len(self._entries))
+        self._offsets.append(self._packed_length + len(self._entries))
 
     def truncate(self, rows: int) -> None:
         """Remove all rows from `rows` on."""
         if rows < len(self._offsets):
             length = self._offsets[rows]
-            del self._entries[max(0, length - self.packed_length) :]
-            while self.packed_length > length:
+            del self._entries[max(0, length - self._packed_length) :]
+            while self._packed_length > length:
                 last = self._packed.pop()
-                self.packed_length -= len(last)
-                if self.packed_length < length:
-                    self._packed.append(last.slice(0, length - self.packed_length))
-                    self.packed_length = length
+                self._packed_length -= len(last)
+                if self._packed_length < length:
+                    self._packed.append(last.slice(0, length - self._packed_length))
+                    self._packed_length = length
             del self._offsets[rows:]
 
     def array(self) -> pa.ListArray:
         """The column so far."""
-        offsets = pa.array([*self._offsets, self.packed_length + len(self._entries)], pa.int32())
+        offsets = pa.array([*self._offsets, self._packed_length + len(self._entries)], pa.int32())
         structs = self._structs()
         if self._packed:
             structs = pa.concat_arrays([*self._packed, structs])

@@ -5,7 +5,6 @@ from typing import Any, Final, TypeAlias
 import pyarrow as pa
 
 from harvester.dicom import header_limits
-from harvester.dicom.budget import HeaderBudget
 from harvester.dicom.charset import is_plain
 from harvester.dicom.context import HeaderContext
 from harvester.dicom.dictionary import (
@@ -97,15 +96,6 @@ class OtherColumns:
             ),
         }
 
-    @property
-    def budget(self) -> HeaderBudget:
-        """What the header has taken so far."""
-        return self._context.budget
-
-    def creators(self, elements: list[RawElement]) -> dict[int, str]:
-        """The private creators of a data set, by their tags."""
-        return self._context.creators(elements)
-
     def known(self) -> dict[Element, OtherEntry]:
         """The entries of elements at the place of the current data set; read only."""
         return self.entries.at(self._context.prefix())
@@ -145,29 +135,6 @@ class OtherColumns:
                 self._bulk.add_new((entry[0], entry[2], offset, length))
             if not length or not (raw is None or entry[2] in BINARY_VRS):
                 self._add_empty(entry[0])
-
-    def lengths(self) -> tuple[int, ...]:
-        """The length of each column, for `added_since`."""
-        structs = map(len, (self._other, self._bulk, self._invalid))
-        return (*structs, self._other.packed_length, self._not_listed, len(self._empty))
-
-    def added_since(self, lengths: tuple[int, ...]) -> tuple[list[tuple[Any, ...]], list[str]] | None:
-        """The entries of `OtherElements` and of `empty_elements` that were added since.
-
-        None if others were added, which are not the same in another header.
-        """
-        now = self.lengths()
-        if now[1:-1] != lengths[1:-1]:
-            return None
-        return self._other.added(now[0] - lengths[0]), self._empty[lengths[-1] :]
-
-    def add_again(self, other: list[tuple[Any, ...]], empty: list[str]) -> None:
-        """Add entries that an earlier header had."""
-        self._other.extend(other)
-        if empty:
-            room = header_limits.MAX_EMPTY_ELEMENTS - len(self._empty) + self._empty_offsets[-1]
-            self._empty += empty[:room]
-            self._not_listed += max(0, len(empty) - room)
 
     def add_empty(self, name: str) -> None:
         """Add an element of the current data set that has no value."""

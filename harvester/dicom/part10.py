@@ -163,7 +163,6 @@ class HeaderParser:
         walker.set_encoding(implicit=implicit, big_endian=big_endian)
         walker.only_tags()
         stopped = yield from self._walk()
-        before = len(elements)
         elements += walker.elements
         if not elements:
             raise NotDicomError("the object has no data element", offset=stopped.offset)
@@ -188,7 +187,6 @@ class HeaderParser:
             encapsulated=encapsulated,
             basic_offset_table=basic,
             extended_offset_table=extended,
-            segments=tuple([(before + index, segment) for index, segment in walker.known]),
         )
 
     def _has_basic_offset_table(

@@ -33,7 +33,7 @@ from harvester.dicom.dictionary import (
     standard_vr,
 )
 from harvester.dicom.element import UNDEFINED_LENGTH, Items, RawElement
-from harvester.dicom.element_cache import SEGMENT_ELEMENTS, ElementCache, Segment, SegmentCache, moved
+from harvester.dicom.element_cache import SEGMENT_ELEMENTS, ElementCache, SegmentCache, moved
 from harvester.dicom.header import NeedMore
 from harvester.dicom.item_patterns import MIN_ITEMS, ItemPatterns
 from harvester.errors import HeaderLimitError, MalformedError, TruncatedError
@@ -118,7 +118,6 @@ class Walker:
         self.elements: list[RawElement] = []
         self.skipped: list[tuple[int, int]] = []  # ranges of bytes that were not requested
         self.irregularities: list[tuple[str, str, str]] = []  # path, VR and reason
-        self.known: list[tuple[int, Segment]] = []  # segments of earlier headers, and where in `elements`
         self.headers_read = 0  # element and item headers: linear in the header, and tested to be
         self._max_bytes = self._budget = max_bytes
         self._buffer = b""
@@ -148,7 +147,6 @@ class Walker:
         self._lower, self._upper = lower, upper
         self._counted += len(self.elements)
         self.elements = []
-        self.known = []
         self._open = self.elements
         self._private = None
 
@@ -633,7 +631,6 @@ class Walker:
                 position = end
             elif buffer.startswith(segment.content, position, within):
                 shift = base + position - segment.offset
-                self.known.append((len(elements), segment))
                 elements += moved(segment.elements, shift) if shift else segment.elements
                 position += len(segment.content)
             else:

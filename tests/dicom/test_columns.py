@@ -13,7 +13,7 @@ from header_feeding import read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_data_sets import MadeFile, made_files
-from made_part10 import element, implicit, item, part10, sequence
+from made_part10 import SEQUENCE_END, UNDEFINED, element, implicit, item, part10, sequence
 from pydicom.datadict import DicomDictionary
 
 from harvester.dicom import HeaderColumns, header_limits
@@ -278,6 +278,30 @@ def test_the_same_bytes_in_another_character_set_are_another_text() -> None:
     assert [row["OtherElements"][0]["Data"][0] for row in rows] == [row["StudyDescription"] for row in rows]
 
 
+@pytest.mark.parametrize("vr", ["DS", "CS"])
+def test_the_attribute_s_vr_decides_whether_a_character_set_does(vr: str) -> None:
+    raws = [
+        part10(element(0x00080005, "CS", b"ISO_IR " + number), element(0x00100010, vr, b"\xfcber"))
+        for number in (b"100", b"144", b"100", b"144")
+    ]
+    latin, cyrillic = b"\xfcber".decode("latin-1"), b"\xfcber".decode("iso8859-5")
+    names = [row["PatientName"]["Alphabetic"] for row in rows_of(*raws)]
+    assert names == [latin, cyrillic] * 2
+
+
+def test_a_private_value_that_is_invalid_is_so_in_each_header() -> None:
+    raw = part10(MR, element(0x00090010, "LO", b"MAKER "), element(0x00091010, "CS", b"A\x1b(QB "))
+    assert [len(row["invalid_elements"]) for row in rows_of(raw, raw, raw)] == [1] * 3
+
+
+def test_no_fragments_are_the_same_whatever_earlier_headers_had() -> None:
+    title = element(0x00420010, "ST", b"title ")
+    text = part10(element(0x0040A160, "UT", b"text"), title)
+    none = part10(element(0x0040A160, "UT", SEQUENCE_END + bytes(4), UNDEFINED), title)
+    first, _, last = rows_of(none, text, none)
+    assert first == last
+
+
 def test_a_text_in_front_of_its_character_set_is_read_with_it() -> None:
     text = "Жюль".encode("iso8859-5")
     raw = part10(element(0x00081030, "LO", text), element(0x00080005, "CS", b"ISO_IR 144"))
@@ -322,6 +346,25 @@ def test_made_files_become_rows_that_do_not_depend_on_each_other(files: list[Mad
         (alone,) = rows_of(made.raw)
         assert comparable(row) == comparable(alone)
         assert comparable(again) == comparable(alone)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        element(0x00080060, "CS", b"CT"),  # there twice
+        element(0x00090010, "LO", b"OTHER "),  # the same of a creator
+        element(0x60020010, "US", b"\7\0"),
+        sequence(0x00080080, item(CODE)),  # items where there is a text
+        element(0x0040A160, "UT", item(b"abcd") + SEQUENCE_END + bytes(4), UNDEFINED),
+    ],
+)
+def test_an_odd_element_shifts_no_other_row(odd: bytes) -> None:
+    private = element(0x00090010, "LO", b"MAKER "), element(0x00091010, "LO", b"a value ")
+    raws = [
+        part10(MR, *private, element(0x00200013, "IS", b"%d " % number), *([odd] if number % 3 else []))
+        for number in range(7)
+    ]
+    assert [comparable(row) for row in rows_of(*raws)] == [comparable(rows_of(raw)[0]) for raw in raws]
 
 
 def comparable(value: Any) -> Any:

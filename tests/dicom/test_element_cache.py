@@ -137,37 +137,6 @@ def test_a_memory_of_endless_headers_stays_small() -> None:
     assert segments.find(bytes(4)) is None
 
 
-def test_elements_that_change_are_left_out_of_the_segments() -> None:
-    cache, pick = ElementCache(), random.Random(5)
-    raws = [
-        part10(
-            *(element(0x00080060, "CS", b"MR"), element(0x00080080, "LO", b"a name")),
-            *(element(0x00100010, "PN", b"x" * 2 * pick.randrange(1, 9)), element(0x00100020, "LO", b"id")),
-            *(element(0x00200013, "IS", b"%d" % number), element(0x00280010, "US", b"\0\2")),
-        )
-        for number in range(20, 30)
-    ]
-    headers = [read(raw, cache=cache) for raw in raws]
-    assert [content(header) for header in headers] == [content(read(raw)) for raw in raws]
-    assert sum(len(segment.elements) for _, segment in headers[-1].segments) == 4
-
-
-def test_another_series_begins_with_nothing_that_differs() -> None:
-    cache = ElementCache()
-
-    def instance(series: bytes, number: int) -> bytes:
-        return part10(
-            *(element(0x00080060, "CS", b"MR"), element(0x00081030, "LO", series)),
-            *(element(0x00100010, "PN", series), element(0x0020000E, "UI", series)),
-            *(element(0x00200013, "IS", b"%d" % number), element(0x00280010, "US", b"\0\2")),
-        )
-
-    raws = [instance(series, number) for series in (b"1.20", b"1.21") for number in range(20, 25)]
-    headers = [read(raw, cache=cache) for raw in raws]
-    assert [content(header) for header in headers] == [content(read(raw)) for raw in raws]
-    assert [len(segment.elements) for _, segment in headers[-1].segments] == [4, 1]
-
-
 def test_items_of_undefined_length_are_remembered_too() -> None:
     cache = ElementCache()
     raw = part10(open_sequence(0x00081140, open_item(CODE), open_item()), element(0x00100020, "LO", b"id"))
