@@ -9,7 +9,6 @@ skipped: its bytes are never requested.
 import re
 import struct
 from array import array
-from collections.abc import Iterable
 from itertools import repeat
 from typing import Final, NamedTuple, TypeAlias
 
@@ -33,7 +32,7 @@ from harvester.dicom.dictionary import (
     standard_vr,
 )
 from harvester.dicom.element import UNDEFINED_LENGTH, Items, RawElement
-from harvester.dicom.element_cache import SEGMENT_ELEMENTS, ElementCache, SegmentCache, moved
+from harvester.dicom.element_cache import SEGMENT_ELEMENTS, ElementCache, moved
 from harvester.dicom.header import NeedMore
 from harvester.dicom.item_patterns import MIN_ITEMS, ItemPatterns
 from harvester.errors import HeaderLimitError, MalformedError, TruncatedError
@@ -41,8 +40,8 @@ from harvester.errors import HeaderLimitError, MalformedError, TruncatedError
 PIXEL_DATA_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 
 _FIRST_PIXEL_DATA: Final = min(PIXEL_DATA_TAGS)
-_SEGMENT: Final[Iterable[object]] = range(SEGMENT_ELEMENTS)
-_ENDLESS: Final[Iterable[object]] = repeat(None)
+_SEGMENT: Final = range(SEGMENT_ELEMENTS)
+_ENDLESS: Final = repeat(None)
 _FAR: Final = 1 << 62  # behind the end of every object
 _PADDING: Final = bytes(8)
 _NO_VR: Final = bytes(2)
@@ -341,9 +340,12 @@ class Walker:
                 break
 
             if cache is not None and not stack:
-                start = position
-                position = self._read_known(cache, buffer, base, position, within)
-                if position > start:
+                segment = cache.find(buffer[position : position + 8])
+                if segment is not None and buffer.startswith(segment[0], position, max(within, 0)):
+                    shift = base + position - segment[2]
+                    elements += moved(segment[1], shift) if shift else segment[1]
+                    headers_read += len(segment[1])
+                    position += len(segment[0])
                     continue
             if implicit and stack and not elements and buffer[position + 4 : position + 6] in _VRS:
                 explicit = self._is_explicit(_View(buffer, base, swapped), position, min(stop, bound))
@@ -358,10 +360,9 @@ class Walker:
                 value = position + 8
                 end = value + length
                 start, before = position, len(elements)
-                run_end = upper if cache is None or stack else min(upper, cache.end_of_run(tag))
                 # The fast path, for values that cannot be items.
                 while (
-                    length <= max_binary and end <= within and vr in SHORT_FORM_VRS and lower <= tag < run_end
+                    length <= max_binary and end <= within and vr in SHORT_FORM_VRS and lower <= tag < upper
                 ):
                     elements.append((tag, vr, buffer[value:end], base + value, length))
                     position = end
@@ -388,16 +389,13 @@ class Walker:
                     # The fast path, for nearly all elements: short form, and complete in the buffer.
                     append, last = elements.append, min(stop - 1, available - 8)
                     start, before, ended = position, len(elements), False
-                    run_end, most = upper, _ENDLESS
-                    if cache is not None and not stack:
-                        run_end, most = min(upper, cache.end_of_run(group << 16 | element)), _SEGMENT
-                    for _ in most:
+                    for _ in _SEGMENT if cache is not None and not stack else _ENDLESS:
                         if vr is None:
                             break
                         value = position + 8
                         end = value + length
                         tag = group << 16 | element
-                        if end > within or tag >= run_end or tag < lower:
+                        if end > within or tag >= upper or tag < lower:
                             break
                         append((tag, vr, buffer[value:end], base + value, length))
                         position = end
@@ -411,7 +409,6 @@ class Walker:
                     if position > start:
                         headers_read += len(elements) - before
                         if cache is not None and not stack:
-                            ended = True
                             cache.keep(buffer[start:position], elements[before:], base + start)
                     if ended:
                         continue
@@ -601,42 +598,6 @@ class Walker:
         self._sequence = (items, bounded, items_implicit, base + bound)
         self._little_from = little_from
         return step
-
-    def _read_known(self, cache: SegmentCache, buffer: bytes, base: int, position: int, within: int) -> int:
-        """Read top-level elements as far as earlier headers had them, or others in their places.
-
-        Args:
-            cache: What earlier headers had.
-            buffer: The bytes.
-            base: The offset in the object of the buffer's start.
-            position: Where an element starts in the buffer.
-            within: Where the last one has to end in it.
-
-        Returns:
-            Where the next element starts in the buffer.
-        """
-        elements, find, varying = self.elements, cache.find, cache.varying
-        before = len(elements)
-        while position + 8 <= within:
-            segment = find(buffer[position : position + 4])
-            if segment is None:
-                group, element, raw_vr, length = _LITTLE_ENDIAN[0](buffer, position)
-                tag = group << 16 | element
-                vr = _SHORT_FORM.get(raw_vr)
-                value = position + 8
-                end = value + length
-                if tag not in varying or self._implicit_data_set or vr is None or end > within:
-                    break
-                elements.append((tag, vr, buffer[value:end], base + value, length))
-                position = end
-            elif buffer.startswith(segment.content, position, within):
-                shift = base + position - segment.offset
-                elements += moved(segment.elements, shift) if shift else segment.elements
-                position += len(segment.content)
-            else:
-                break
-        self.headers_read += len(elements) - before
-        return position
 
     def _begins_element(
         self, view: _View, at: int, after: int, end: int, *, implicit: bool = False
