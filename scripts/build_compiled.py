@@ -14,39 +14,39 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
-from hatchling.builders.hooks.plugin.interface import BuildHookInterface
-from packaging.tags import platform_tags
-
 CRATE = Path("harvester", "dicom", "compiled")  # in the source tree and in the wheel
 SWITCH = "HARVESTER_COMPILED"
 TARGET = "CARGO_TARGET_DIR"
 MESSAGES = "json-render-diagnostics"  # what is built on stdout, errors as a person reads them on stderr
 
 
-class CompiledCoreHook(BuildHookInterface[Any]):
-    """Adds the library to a wheel, which then is for one platform and for every Python version."""
+def get_build_hook() -> type:
+    """The hook, as hatchling asks for it; only then is hatchling there."""
+    from hatchling.builders.hooks.plugin.interface import BuildHookInterface  # noqa: PLC0415
+    from packaging.tags import platform_tags  # noqa: PLC0415
 
-    PLUGIN_NAME = "custom"
+    class CompiledCoreHook(BuildHookInterface[Any]):
+        """Adds the library to a wheel, which then is for one platform and for every Python version."""
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Build the library; an editable install gets it in the source tree, beside its loader."""
-        root = Path(self.root)
-        library = build_if_possible(root)
-        if library is None:
-            return
-        if version == "editable":
-            install(library, root)
-            return
-        build_data["force_include"][str(library)] = str(CRATE / library.name)
-        build_data["pure_python"] = False
-        build_data["tag"] = f"py3-none-{platform_tag()}"
+        PLUGIN_NAME = "custom"
 
+        def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+            """Build the library; an editable install gets it in the source tree, beside its loader."""
+            root = Path(self.root)
+            library = build_if_possible(root)
+            if library is None:
+                return
+            if version == "editable":
+                install(library, root)
+                return
+            # On Linux without a promise about the C library; elsewhere for this system or a newer one.
+            is_linux = sys.platform == "linux"
+            platform = sysconfig.get_platform().replace("-", "_") if is_linux else next(platform_tags())
+            build_data["force_include"][str(library)] = str(CRATE / library.name)
+            build_data["pure_python"] = False
+            build_data["tag"] = f"py3-none-{platform}"
 
-def platform_tag() -> str:
-    """The platform of a wheel that is built here: on Linux without a promise about its C library."""
-    if sys.platform == "linux":
-        return sysconfig.get_platform().replace("-", "_")
-    return next(platform_tags())
+    return CompiledCoreHook
 
 
 def build_if_possible(root: Path) -> Path | None:
