@@ -311,3 +311,14 @@ def test_a_look_up_that_is_interrupted_is_not_remembered(monkeypatch: pytest.Mon
         patch.setattr("harvester.dicom.compiled.interface.private_vr", interrupted)
         assert plain(raw, len(raw)) is None
     assert compare(raw, len(raw), PlainRows(core()))
+
+
+def test_what_an_outer_data_set_decides_is_looked_up_once() -> None:
+    # Looked up for each item, this would take minutes.
+    items = item(element(0x00280106, "UN", b"\xff\xff")) * 300_000
+    outer = b"".join(element(0x00110000 + number, "LO", b"a ") for number in range(0x1000, 0xF000))
+    raw = part10(element(0x00080060, "CS", b"CT"), outer, element(0x52009229, "SQ", items), PIXELS)
+    columns = PlainRows(core())
+    assert columns.append(plain(raw, len(raw) + SIZE).elements)
+    numbers = columns.finish()["SharedFunctionalGroupsSequence"].flatten().field("SmallestImagePixelValue")
+    assert numbers.unique().to_pylist() == [0xFFFF]

@@ -1,5 +1,6 @@
 //! The columns of each nesting level, which grow by one row a header or an item.
 
+use std::cell::OnceCell;
 use std::fmt::Write;
 
 use crate::buffers::{Lists, Names, Numbers, Texts};
@@ -304,6 +305,19 @@ struct DataSet<'a> {
     first: usize,
     end: usize,
     outer: Option<&'a DataSet<'a>>,
+    /// Its Pixel Representation, once it was looked for: a data set may have many elements that depend on it.
+    pixel_representation: OnceCell<Option<u16>>,
+}
+
+impl<'a> DataSet<'a> {
+    fn new(first: usize, end: usize, outer: Option<&'a DataSet<'a>>) -> DataSet<'a> {
+        DataSet {
+            first,
+            end,
+            outer,
+            pixel_representation: OnceCell::new(),
+        }
+    }
 }
 
 /// The position in a header while its elements go into columns.
@@ -368,7 +382,7 @@ impl<'a> Row<'a> {
         outer: Option<&DataSet>,
     ) -> Plain<()> {
         let elements = self.elements;
-        let (row, set) = (level.rows - 1, DataSet { first, end, outer });
+        let (row, set) = (level.rows - 1, DataSet::new(first, end, outer));
         let mut creators = Creators::new();
         let (mut at, mut cursor) = (first, 0);
         while at < end {
@@ -739,11 +753,7 @@ impl<'a> Row<'a> {
             self.sequences.push((element.tag, index));
             self.prefix_is_current = false;
             let mut creators = Creators::new();
-            let inner_set = DataSet {
-                first: item + 1,
-                end: next,
-                outer: Some(set),
-            };
+            let inner_set = DataSet::new(item + 1, next, Some(set));
             let mut inner = item + 1;
             while inner < next {
                 let found = self.elements[inner];
@@ -805,7 +815,10 @@ impl<'a> Row<'a> {
         if vr == Vr::UsOrSs {
             let mut within = Some(set);
             while let Some(data_set) = within {
-                match self.first_number(data_set, PIXEL_REPRESENTATION) {
+                let found = data_set
+                    .pixel_representation
+                    .get_or_init(|| self.first_number(data_set, PIXEL_REPRESENTATION));
+                match found {
                     Some(1) => return Vr::SS,
                     Some(_) => return Vr::US,
                     None => within = data_set.outer,
