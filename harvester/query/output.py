@@ -16,7 +16,7 @@ from rich.text import Text
 
 from harvester.dataset.parquet_writer import row_groups
 from harvester.errors import QueryError
-from harvester.messages import printable
+from harvester.messages import UNLIMITED, printable
 from harvester.query.column_names import distinct_names, naming_column
 from harvester.query.json_value import json_scalar, json_value
 from harvester.query.run import Result
@@ -30,6 +30,7 @@ MAXIMUM_TABLE_ROWS = 50
 MAXIMUM_COUNTED_ROWS = 100_000
 
 _MAXIMUM_CELL = 60
+_MAXIMUM_WIDE_CELL = 200  # in a file or a pipe: a UID or a URL is whole, a sequence is not
 _MINIMUM_CELL = 10
 _COLUMN_MARGIN = 3
 _NUMERIC = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)  # sums are decimals
@@ -146,12 +147,13 @@ def _text(value: Any) -> str:
 
 
 def _write_table(result: Result, console: Console) -> None:
+    longest = _MAXIMUM_CELL if console.width < UNLIMITED else _MAXIMUM_WIDE_CELL
     shown: list[list[str]] = []
     left_out = 0
     for batch in result.batches():
         wanted = batch.slice(0, max(0, MAXIMUM_TABLE_ROWS - len(shown)))
         columns = [
-            [_cell(value) for value in _values(name, column)]
+            [_cell(value, longest) for value in _values(name, column)]
             for name, column in zip(result.columns, wanted.columns, strict=True)
         ]
         shown.extend(list(row) for row in zip(*columns, strict=True))
@@ -191,10 +193,10 @@ def _fit(names: list[str], rows: list[list[str]], width: int) -> list[int]:
     return widths
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, longest: int = _MAXIMUM_CELL) -> str:
     """Write one value in one line that a terminal takes for nothing but text, and shorten it."""
     text = "NULL" if value is None else _text(value)
-    text = text if len(text) <= _MAXIMUM_CELL else text[: _MAXIMUM_CELL - 1] + "…"
+    text = text if len(text) <= longest else text[: longest - 1] + "…"
     return printable(text)
 
 

@@ -108,7 +108,8 @@ def test_a_query_is_read_from_a_pipe(dataset: str, piped: str, status: int, answ
 
 
 def test_a_table_in_a_pipe_has_all_columns(dataset: str) -> None:
-    columns = ", ".join(f"{number} AS column_{number}" for number in range(100))
+    url = "s3://idc-open-data/" + "/".join(["7923ccbe-015e-529b-8fad-1414a07c4e16"] * 3) + ".dcm"
+    columns = ", ".join(f"{number} AS column_{number}" for number in range(100)) + f", '{url}' AS url"
     environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     asked = [*COMMAND, "sql", "-d", dataset, f"SELECT {columns}"]
     done = subprocess.run(
@@ -121,8 +122,8 @@ def test_a_table_in_a_pipe_has_all_columns(dataset: str) -> None:
         check=True,
     )
     heading, _, row, summary = done.stdout.splitlines()
-    assert heading.split() == [f"column_{number}" for number in range(100)]
-    assert row.split() == list(map(str, range(100)))
+    assert heading.split() == [*(f"column_{number}" for number in range(100)), "url"]
+    assert row.split() == [*map(str, range(100)), url]
     assert summary == "1 row"
 
 
