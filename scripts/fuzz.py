@@ -1,10 +1,10 @@
 #!/usr/bin/env python
 """Feeds mutated files to the header parser; only a header, a range or harvester's errors may result.
 
-Each case is parsed twice, whole and in pieces with a cache of other headers; both must agree. Headers become
-columns, and columns Parquet. With atheris installed (the extra `fuzz`) the search is guided by coverage,
-otherwise the mutations are random and repeatable by a seed. On a finding the exit status is 1, and a file has
-the bytes, as input for this script.
+Each case is parsed three times: whole, in pieces with a cache of other headers, and by the compiled core;
+all must agree. Headers become columns, and columns Parquet. With atheris installed (the extra `fuzz`) the
+search is guided by coverage, otherwise the mutations are random and repeatable by a seed. On a finding the
+exit status is 1, and a file has the bytes, as input for this script.
 """
 
 import argparse
@@ -33,11 +33,29 @@ if GUIDED:
     import atheris
 
     with atheris.instrument_imports(include=["harvester.dicom"]):
-        from harvester.dicom import ElementCache, Header, HeaderColumns, HeaderParser, NeedMore, header_limits
+        from harvester.dicom import (
+            ElementCache,
+            Header,
+            HeaderColumns,
+            HeaderParser,
+            InstanceColumns,
+            NeedMore,
+            PlainHeaders,
+            header_limits,
+        )
         from harvester.dicom.element import Items
         from harvester.errors import ObjectError, TruncatedError
 else:
-    from harvester.dicom import ElementCache, Header, HeaderColumns, HeaderParser, NeedMore, header_limits
+    from harvester.dicom import (
+        ElementCache,
+        Header,
+        HeaderColumns,
+        HeaderParser,
+        InstanceColumns,
+        NeedMore,
+        PlainHeaders,
+        header_limits,
+    )
     from harvester.dicom.element import Items
     from harvester.errors import ObjectError, TruncatedError
 
@@ -127,6 +145,7 @@ class Trial:
     def __init__(self) -> None:
         self.cache = ElementCache()
         self.columns = HeaderColumns()
+        self.plain_headers, self.compiled = PlainHeaders(MAX_HEADER_BYTES), InstanceColumns()
         self.outcomes: Counter[str] = Counter()
 
     def run(self, data: bytes) -> str:
@@ -160,6 +179,11 @@ class Trial:
             pass  # a length that lies can be known by the object's size alone
         elif isinstance(whole, Header) != isinstance(again, Header):
             raise FindingError(f"whole: {whole!r}, in pieces: {again!r}")
+        plain = self.plain_headers.read(data, len(data))
+        if plain is not None and not (
+            isinstance(plain, Header) and isinstance(whole, Header) and spelt(plain) == spelt(whole)
+        ):
+            raise FindingError(f"the compiled core: {plain!r}, Python: {whole!r}")
         if isinstance(whole, Header) and isinstance(again, Header):
             if spelt(whole) != spelt(again):
                 raise FindingError("in pieces and with a memory another header than whole")
@@ -167,7 +191,8 @@ class Trial:
                 self.columns.append(again)
             except ObjectError as error:
                 return f"not appended: {type(error).__name__}"
-            return "header"
+            self.compiled.append(plain if isinstance(plain, Header) else whole)
+            return "header" if plain is None else "plain header"
         return type(whole).__name__
 
     def _write(self) -> None:
@@ -176,6 +201,12 @@ class Trial:
         table = pa.table(self.columns.finish())
         if table.num_rows != rows or self.columns.rows:
             raise FindingError(f"{rows} headers became {table.num_rows} rows")
+        compiled = pa.table(self.compiled.finish())
+        compiled.validate(full=True)
+        if repr(list(map(without_nulls, compiled.to_pylist()))) != repr(
+            list(map(without_nulls, table.to_pylist()))
+        ):
+            raise FindingError("with the compiled core other rows than without")
         table.validate(full=True)
         pq.write_table(table, io.BytesIO())
 
@@ -202,9 +233,18 @@ def parsed(
     return result
 
 
+def without_nulls(value: Any) -> Any:
+    """A value without the fields that are NULL: which of these columns there are differs."""
+    if isinstance(value, dict):
+        return {name: without_nulls(one) for name, one in sorted(value.items()) if one is not None}
+    return list(map(without_nulls, value)) if isinstance(value, list) else value
+
+
 def spelt(header: Header) -> tuple[Any, ...]:
     """A header that can be compared, its items made."""
-    fields = tuple(getattr(header, name) for name in Header.__slots__ if name != "elements")
+    fields = tuple(
+        getattr(header, name) for name in Header.__slots__ if name not in ("elements", "known_values")
+    )
     return (*fields, elements_of(header.elements))
 
 

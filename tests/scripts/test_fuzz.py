@@ -45,7 +45,7 @@ def test_the_same_seed_gives_the_same_mutations(fuzz) -> None:
     assert len(set(first)) > 250
 
 
-@pytest.mark.parametrize("kind", ["parser", "columns", "Parquet", "another header"])
+@pytest.mark.parametrize("kind", ["parser", "columns", "Parquet", "another header", "compiled core"])
 def test_a_finding_ends_the_search_and_saves_its_bytes(
     fuzz, tmp_path, monkeypatch, capsys, kind: str
 ) -> None:
@@ -77,14 +77,15 @@ def test_a_finding_ends_the_search_and_saves_its_bytes(
 
         monkeypatch.setattr(fuzz.HeaderColumns, "append", refuse)
     else:
-        finish = fuzz.HeaderColumns.finish
+        columns = fuzz.InstanceColumns if kind == "compiled core" else fuzz.HeaderColumns
+        finish = columns.finish
 
         def lose(self):
             if "PatientID" in (arrays := finish(self)):
                 raise OverflowError("more than 2 GB")
             return arrays
 
-        monkeypatch.setattr(fuzz.HeaderColumns, "finish", lose)
+        monkeypatch.setattr(columns, "finish", lose)
     given = Namespace(corpus=tmp_path, seed=0, cases=3, seconds=60, findings=tmp_path / "found")
     assert fuzz.mutated(given) == 1
     (saved,) = (tmp_path / "found").iterdir()
