@@ -6,7 +6,7 @@ use std::fmt::Write;
 use crate::buffers::{Lists, Names, Numbers, Texts};
 use crate::others::Others;
 use crate::values::{self, CharacterSet};
-use crate::vr::{Attribute, Dictionary, NotPlain, Plain, Vr};
+use crate::vr::{tag_digits, Attribute, Dictionary, NotPlain, Plain, Vr};
 use crate::walk::{self, require, u16_at, Element, WalkLimits, ITEM};
 
 const SPECIFIC_CHARACTER_SET: u32 = 0x0008_0005;
@@ -858,11 +858,8 @@ fn is_lut_descriptor(tag: u32) -> bool {
 
 fn push_tags(raw: &[u8], texts: &mut Texts) -> Plain<usize> {
     let mut count = 0;
-    let mut text = String::new();
     for tag in values::tags(raw)? {
-        text.clear();
-        crate::vr::write_tag(tag, &mut text);
-        texts.push(text.as_bytes())?;
+        texts.push(&tag_digits(tag))?;
         count += 1;
     }
     Ok(count)

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::buffers::{Lists, Numbers, Texts};
 use crate::values::{self, CharacterSet};
-use crate::vr::{write_tag, Dictionary, NotPlain, Plain, Vr};
+use crate::vr::{tag_digits, Dictionary, NotPlain, Plain, Vr};
 use crate::walk::Element;
 
 #[derive(Default)]
@@ -132,9 +132,8 @@ impl Others {
         vr: Vr,
         creator: Option<&[u8]>,
     ) -> Plain<()> {
-        self.name.clear();
-        write_tag(tag, &mut self.name);
-        self.other.tag.push(self.name.as_bytes())?;
+        let digits = tag_digits(tag);
+        self.other.tag.push(&digits)?;
         self.other
             .path
             .bytes
@@ -142,8 +141,10 @@ impl Others {
         if tag & 0x10000 == 0 {
             self.name.clear();
             dictionary.write_name(tag, &mut self.name);
+            self.other.path.push(self.name.as_bytes())?;
+        } else {
+            self.other.path.push(&digits)?;
         }
-        self.other.path.push(self.name.as_bytes())?;
         self.other.vr.push(vr.text().as_bytes())?;
         match creator {
             Some(name) => self.other.creator.push(name),
@@ -188,9 +189,7 @@ impl Others {
         match vr {
             Vr::AT => {
                 for tag in values::tags(raw)? {
-                    text.clear();
-                    write_tag(tag, text);
-                    data.push(text.as_bytes())?;
+                    data.push(&tag_digits(tag))?;
                 }
             }
             Vr::FL | Vr::FD => {
@@ -203,7 +202,11 @@ impl Others {
             _ => {
                 for number in values::integers(vr, raw)? {
                     text.clear();
-                    write!(text, "{number}").map_err(|_| NotPlain)?;
+                    match i64::try_from(number) {
+                        Ok(number) => write!(text, "{number}"),
+                        Err(_) => write!(text, "{number}"), // UV
+                    }
+                    .map_err(|_| NotPlain)?;
                     data.push(text.as_bytes())?;
                 }
             }

@@ -432,7 +432,15 @@ pub fn write_float(number: f64, text: &mut String) {
         text.push_str(if number.is_nan() { "nan" } else { infinite });
         return;
     }
-    if number.fract() == 0.0 && number.abs() < 1e15 && number != 0.0 {
+    if number == 0.0 {
+        text.push_str(if number.is_sign_negative() {
+            "-0.0"
+        } else {
+            "0.0"
+        });
+        return;
+    }
+    if number.fract() == 0.0 && number.abs() < 1e15 {
         text.push_str(&(number as i64).to_string());
         text.push_str(".0");
         return;

@@ -278,10 +278,10 @@ impl Dictionary {
 }
 
 /// Eight hexadecimal digits.
+pub fn tag_digits(tag: u32) -> [u8; 8] {
+    std::array::from_fn(|place| b"0123456789ABCDEF"[(tag >> (28 - 4 * place) & 0xF) as usize])
+}
+
 pub fn write_tag(tag: u32, text: &mut String) {
-    for shift in (0..32).step_by(4).rev() {
-        text.push(char::from(
-            b"0123456789ABCDEF"[(tag >> shift & 0xF) as usize],
-        ));
-    }
+    text.extend(tag_digits(tag).map(char::from));
 }
