@@ -9,6 +9,7 @@ from harvester.dicom import header_limits
 from harvester.dicom.column_tree import Column, Level
 from harvester.dicom.context import HeaderContext
 from harvester.dicom.element import Layout, Run
+from harvester.dicom.long_lists import MIN_BYTES
 from harvester.dicom.values import DECODERS, NUMBER_FORMATS, decode_counted
 
 
@@ -27,7 +28,7 @@ class ItemRuns:
         self._fill_missing = fill_missing
 
     def add(self, level: Level, run: Run) -> list[str] | None:
-        """Add items of one layout to their level; None if an element is not plain, and none was added.
+        """Add items of one layout to their level; None, and none is added, if an element is not plain.
 
         Returns:
             The paths in an item of the elements that have no value.
@@ -48,7 +49,7 @@ class ItemRuns:
         count: int,
         empty: tuple[str, list[str]],
     ) -> bool:
-        """Add `count` data sets with these values to a level; False if an element is not plain.
+        """Add `count` data sets with these values to a level; False if an element is not plain, or long.
 
         `empty` is the first part of the data set's paths, and the list for those of elements without a value.
         """
@@ -67,7 +68,7 @@ class ItemRuns:
                 if not length:
                     column.values.extend(repeat(column.empty, count))
                     paths.append(prefix + keyword)
-                elif not _extend(column, values[index], self._context):
+                elif length >= MIN_BYTES or not _extend(column, values[index], self._context):
                     return False
             elif column.level is None or len(layouts) != 1:
                 return False

@@ -88,6 +88,23 @@ def test_an_odd_integer_is_read_as_without_the_bulk(odd: str, monkeypatch: pytes
     assert repr(bulk) == repr(row_of(frames))
 
 
+@pytest.mark.parametrize("odd", ["1.5", "1_5", "nan"])
+def test_lists_of_many_items_of_one_layout_are_read_as_without_the_bulk(
+    odd: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = [texts([f"{number:03d}", "2.5"]) for number in range(30)]
+    values[25] = values[25].replace(b"2.5", odd.encode(), 1)
+    contours = [
+        item(element(0x30060046, "IS", b"%02d" % number), element(CONTOUR_DATA, "DS", raw))
+        for number, raw in enumerate(values)
+    ]
+    bulk = row_of(sequence(CONTOURS, *contours))
+    one_by_one(monkeypatch)
+
+    assert repr(bulk) == repr(row_of(sequence(CONTOURS, *contours)))
+    assert bulk["ContourSequence"][29]["ContourData"][:2] == [29, 2.5]
+
+
 def test_a_list_that_is_infinite_is_invalid_and_the_others_of_its_header_are_not() -> None:
     infinite, plain = texts(["1", "1e999"]), texts(["1", "2"])
     row = row_of(sequence(CONTOURS, *(item(element(CONTOUR_DATA, "DS", raw)) for raw in (infinite, plain))))
