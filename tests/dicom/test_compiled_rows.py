@@ -1,5 +1,6 @@
 """The compiled core gives the rows that Python gives, or leaves a header to Python."""
 
+import ctypes
 import math
 import random
 from typing import Any
@@ -21,7 +22,7 @@ from harvester.dicom import (
     PlainHeaders,
     header_limits,
 )
-from harvester.dicom.compiled.interface import core
+from harvester.dicom.compiled.interface import FACTS, PLAIN, core, limits
 from harvester.dicom.compiled.plain import PlainElements, PlainRows
 from harvester.errors import HeaderLimitError, ObjectError
 
@@ -322,3 +323,12 @@ def test_what_an_outer_data_set_decides_is_looked_up_once() -> None:
     assert columns.append(plain(raw, len(raw) + SIZE).elements)
     numbers = columns.finish()["SharedFunctionalGroupsSequence"].flatten().field("SmallestImagePixelValue")
     assert numbers.unique().to_pylist() == [0xFFFF]
+
+
+def test_the_core_writes_no_further_than_its_facts() -> None:
+    raw = part10(element(0x00080060, "CS", b"CT"), PIXELS)
+    found = ctypes.create_string_buffer(b"\xa5" * 256)
+    loaded, bounds = core(), ctypes.byref(limits(len(raw)))
+    assert loaded.facts(loaded.dictionary, bounds, raw, len(raw), SIZE, found) == PLAIN
+    assert found.raw[: FACTS.size] != b"\xa5" * FACTS.size
+    assert found.raw[FACTS.size : 256] == b"\xa5" * (256 - FACTS.size)

@@ -52,7 +52,7 @@ class Lookups(ctypes.Structure):
 
 
 # What a header says besides its elements: `Facts` in `src/walk.rs`.
-FACTS: Final = struct.Struct("<QqqI10I5B3x")
+FACTS: Final = struct.Struct("<QqqI10I5B7x")
 # The rows, columns, characters of paths and cells of a table.
 SIZE: Final = struct.Struct("<4Q")
 

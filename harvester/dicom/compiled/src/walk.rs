@@ -57,6 +57,9 @@ pub struct Facts {
     pub extended_offset_table: u8,
 }
 
+// As many bytes as `FACTS` in `interface.py` has.
+const _: () = assert!(std::mem::size_of::<Facts>() == 80);
+
 /// Bounds of the walk; beyond them the parser in Python decides.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
