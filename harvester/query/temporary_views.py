@@ -136,12 +136,11 @@ def bind(
         _add_missing_of_views(connection, columns, derived)
     elif not tables:
         return
-    own_words = _words(sql)
-    only_named = bool(derived) and own_words.isdisjoint(_WITH_ALL_ATTRIBUTES)
+    only_named = _reads_derived_tables_only(sql, derived)
     takes_all = not only_named and _takes_all(sql)
     views = _Definitions(tables, derived, None if takes_all else names, only_named)
     _define(connection, columns, views, names)
-    if columns.may_lack(own_words):
+    if columns.may_lack(_words(sql)):
         _add_missing(connection, columns, views, sql, parameters)
     connection.execute(f"CREATE OR REPLACE TEMP VIEW {_HIDDEN} AS {views.rows(columns, ROWS)}")
 
@@ -157,7 +156,10 @@ def readable_views(connection: duckdb.DuckDBPyConnection, sql: str) -> Views:
     names, tables, derived = _named(sql)
     columns = _columns(connection, names, tables)
     _add_missing_of_views(connection, columns, derived)
-    _define(connection, columns, _Definitions(tables, derived, None, only_named=False), names)
+    only_named = _reads_derived_tables_only(sql, derived)
+    _define(
+        connection, columns, _Definitions(tables, derived, names if only_named else None, only_named), names
+    )
     rows = connection.execute("SHOW TABLES").fetchall()
     views = (frozenset(str(name).lower() for (name,) in rows) - {_HIDDEN}) | {
         *DICOM_TABLES,
@@ -316,6 +318,11 @@ def _binding_error(
     except duckdb.Error as error:
         return error
     return None
+
+
+def _reads_derived_tables_only(sql: str, derived: list[str]) -> bool:
+    """Whether a query can return only attributes that it or a derived table names."""
+    return bool(derived) and _words(sql).isdisjoint(_WITH_ALL_ATTRIBUTES)
 
 
 def _takes_all(sql: str) -> bool:
