@@ -15,12 +15,12 @@ _SOP_INSTANCE_UID = 0x00080018
 
 def install(fault: str) -> None:
     """Kill this process at a header of one SOP Instance UID ("uid:UID"), or at a part's row N ("row:N")."""
-    from harvester.dicom import HeaderColumns  # noqa: PLC0415  slow, and only worker processes need it
+    from harvester.dicom import InstanceColumns  # noqa: PLC0415  slow, and only worker processes need it
 
     kind, _, value = fault.partition(":")
-    append = HeaderColumns.append
+    append = InstanceColumns.append
 
-    def append_or_die(columns: HeaderColumns, header: Any) -> None:
+    def append_or_die(columns: InstanceColumns, header: Any) -> None:
         if kind == "uid":
             for element in header.elements:
                 if element[0] == _SOP_INSTANCE_UID and bytes(element[2]).strip(b"\0 ") == value.encode():
@@ -29,4 +29,4 @@ def install(fault: str) -> None:
         if kind == "row" and columns.rows >= int(value):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    HeaderColumns.append = append_or_die
+    InstanceColumns.append = append_or_die
