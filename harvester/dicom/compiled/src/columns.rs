@@ -14,6 +14,7 @@ const PIXEL_REPRESENTATION: u32 = 0x0028_0103;
 const LUT_DESCRIPTOR: u32 = 0x0028_3002;
 const LUT_DATA: u32 = 0x0028_3006;
 const MAX_INVALID: usize = 1024; // bytes of an invalid value
+const KEPT_ELEMENTS: usize = 1 << 16; // of the last header, whose memory the next one uses
 const EXACT_FLOATS: i128 = 1 << 53;
 
 /// Bounds of what headers may take; beyond them the parser in Python decides.
@@ -172,7 +173,8 @@ impl Column {
 pub struct Level {
     pub rows: usize,
     /// In ascending order of their tags.
-    pub columns: Vec<Column>,
+    #[allow(clippy::vec_box)] // new ones are inserted, and move those behind them
+    pub columns: Vec<Box<Column>>,
 }
 
 impl Level {
@@ -259,7 +261,9 @@ impl Table {
         let (created, characters) = (row.created, row.path_characters);
         self.filled = row.filled;
         self.items += row.items + 1;
-        self.elements = elements;
+        if elements.capacity() <= KEPT_ELEMENTS {
+            self.elements = elements;
+        }
         let outcome = outcome.and_then(|()| self.count_cells());
         self.width += created;
         if outcome.is_err() {
@@ -422,7 +426,7 @@ impl<'a> Row<'a> {
         };
         require(self.created < self.limits.max_attributes)?;
         self.created += 1;
-        columns.insert(*cursor, Column::new(attribute, self.header));
+        columns.insert(*cursor, Box::new(Column::new(attribute, self.header)));
         Ok(true)
     }
 
