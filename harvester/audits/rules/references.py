@@ -3,6 +3,7 @@
 from typing import ClassVar, Final, Literal
 
 from harvester.audits.rules.base import QueryRule
+from harvester.audits.shared_values import SHARED
 from harvester.audits.vocabulary import Severity
 from harvester.catalog.database import literal
 
@@ -56,16 +57,16 @@ class ReferencedInstances(QueryRule):
         references = ", ".join(_references(path, series_level) for path, series_level in _PLACES)
         return f"""
             WITH wanted AS MATERIALIZED (
-                SELECT instance_url, one.series, one.instance, hash(one.instance) AS hashed
-                FROM (SELECT instance_url, unnest(list_concat({references})) AS one
+                SELECT object, one.series, one.instance, hash(one.instance) AS hashed
+                FROM (SELECT hash(instance_url) AS object, unnest(list_concat({references})) AS one
                       FROM instances WHERE {self.scope()})
                 WHERE one.instance IS NOT NULL),
             there AS (SELECT DISTINCT hash(SOPInstanceUID) AS hashed FROM instances
                       WHERE hash(SOPInstanceUID) IN (SELECT hashed FROM wanted)),
             absent AS (SELECT * FROM wanted WHERE hashed NOT IN (SELECT hashed FROM there)),
-            missing AS (SELECT instance_url, count(DISTINCT hashed) AS missing, min(series) AS missing_series,
+            missing AS (SELECT object, count(DISTINCT hashed) AS missing, min(series) AS missing_series,
                                min(instance) AS missing_instance
-                        FROM absent {self._not_in_release()} GROUP BY instance_url)
+                        FROM absent {self._not_in_release()} GROUP BY object)
             SELECT instance_url AS subject, 'refers to instances that are not there' AS problem,
                    SeriesInstanceUID, collection_id, Modality, instance_url, 1 AS instances,
                    CAST(to_json({{SOPInstanceUID: SOPInstanceUID, missing: missing,
@@ -73,15 +74,15 @@ class ReferencedInstances(QueryRule):
                         AS VARCHAR) AS shown
             FROM (SELECT instance_url, SOPInstanceUID, SeriesInstanceUID, collection_id, Modality
                   FROM instances WHERE {self.scope()})
-            JOIN missing USING (instance_url)"""
+            JOIN missing ON hash(instance_url) = object"""
 
     def _not_in_release(self) -> str:
         """Leaves out absent instances whose series only the release has."""
         if self.elsewhere == "dataset":
             return ""
-        return """WHERE COALESCE(series NOT IN (SELECT SeriesInstanceUID FROM idc_index)
-                        OR series IN (SELECT SeriesInstanceUID FROM instances
-                                      WHERE SeriesInstanceUID IN (SELECT series FROM absent)), true)"""
+        return f"""WHERE COALESCE(series NOT IN (SELECT SeriesInstanceUID FROM idc_index)
+                        OR series IN (SELECT SeriesInstanceUID FROM {SHARED}
+                                      WHERE SeriesInstanceUID IS NOT NULL), true)"""
 
 
 def _references(
