@@ -53,7 +53,7 @@ def _decoder_for(attribute: Attribute, vr: str) -> Decoder:  # noqa: PLR0911  on
     if attribute.vr in _FLOAT_COLUMNS and vr in INTEGER_VRS | FLOAT_VRS:
         return _as_floats(DECODERS[vr])
     if vr in _TEXT_VRS and attribute.vr in _INTEGER_COLUMNS:
-        return DECODERS["IS"]
+        return _unsigned(DECODERS["IS"]) if attribute.vr == "UV" else DECODERS["IS"]
     if vr in _TEXT_VRS and attribute.vr in _FLOAT_COLUMNS:
         return DECODERS["DS"]
     if vr in _TEXT_VRS and attribute.vr in _PARSED_COLUMNS - {"AT"}:
@@ -94,6 +94,17 @@ def _as_integers(decode: Decoder, *, unsigned: bool) -> Decoder:
         return [exact(value) for value in decode(raw, character_set)]
 
     return decode_integers
+
+
+def _unsigned(decode: Decoder) -> Decoder:
+    def decode_unsigned(raw: bytes, character_set: CharacterSet) -> Values:
+        values = decode(raw, character_set)
+        for value in values:
+            if value is not None and value < 0:
+                raise ValueError(f"not an integer that the column can hold: {value}")
+        return values
+
+    return decode_unsigned
 
 
 def _as_floats(decode: Decoder) -> Decoder:

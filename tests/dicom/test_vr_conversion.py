@@ -55,6 +55,12 @@ def test_a_number_that_would_lose_something_is_refused(keyword: str, vr: str, nu
         converted(keyword, vr, struct.pack(PACKS[vr], number))
 
 
+def test_a_negative_number_in_text_is_refused_where_the_column_has_none() -> None:
+    assert converted("SelectorUVValue", "IS", b"1\\\\2") == [1, None, 2]
+    with pytest.raises(ValueError, match="not an integer that the column can hold: -1"):
+        converted("SelectorUVValue", "IS", b"1\\-1")
+
+
 def test_a_nan_stays_one_in_a_column_of_floats() -> None:
     (value,) = converted("SliceThickness", "FD", struct.pack("<d", math.nan))
     assert math.isnan(value)
