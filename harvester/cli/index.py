@@ -8,7 +8,14 @@ import typer
 from harvester.cli.options import DatasetOption, file_errors, show
 from harvester.dataset.output_file import replaced_file, require_writable
 from harvester.errors import ConfigError
-from harvester.query import INDEX_NAMES, build_index, open_dataset, warn_of_missing_series, write_result
+from harvester.query import (
+    INDEX_NAMES,
+    build_index,
+    index_query,
+    open_dataset,
+    warn_of_missing_series,
+    write_result,
+)
 
 EPILOG: Final = "Example: `harvester index ct_index -d data/lung-ct -o ct_index.parquet`"
 
@@ -34,6 +41,8 @@ def command(
     """
     if every == (name is not None):
         raise ConfigError("name one index table, or give --all")
+    if name is not None:
+        index_query(name)  # an unknown one is refused before the dataset is read
     folder = (output or Path()) if every else Path()
     files = (
         {one: folder / f"{one}.parquet" for one in INDEX_NAMES}

@@ -204,9 +204,9 @@ def _summary(rows: int, left_out: int, columns_left_out: int) -> str:
     if not left_out:
         text = f"{rows:,} row{'' if rows == 1 else 's'}"
     elif left_out <= MAXIMUM_COUNTED_ROWS:
-        text = f"{rows:,} of {rows + left_out:,} rows; {left_out:,} left out"
+        text = f"{rows:,} of {rows + left_out:,} rows; {left_out:,} left out (--format csv has all)"
     else:
-        text = f"{rows:,} rows; more than {MAXIMUM_COUNTED_ROWS:,} left out"
+        text = f"{rows:,} rows; more than {MAXIMUM_COUNTED_ROWS:,} left out (--format csv has all)"
     if columns_left_out:
         text += f"; {columns_left_out:,} columns have no room (name fewer, or take --format line)"
     return text

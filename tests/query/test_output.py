@@ -237,9 +237,9 @@ def test_a_table_cuts_long_values(connection: duckdb.DuckDBPyConnection, narrow:
         (0, "0 rows"),
         (1, "1 row"),
         (50, "50 rows"),
-        (51, "50 of 51 rows; 1 left out"),
-        (3000, "50 of 3,000 rows; 2,950 left out"),
-        (10_000_000, "50 rows; more than 100,000 left out"),
+        (51, "50 of 51 rows; 1 left out (--format csv has all)"),
+        (3000, "50 of 3,000 rows; 2,950 left out (--format csv has all)"),
+        (10_000_000, "50 rows; more than 100,000 left out (--format csv has all)"),
     ],
 )
 def test_a_table_says_how_many_rows_are_left_out(
