@@ -26,9 +26,9 @@ def endurance(instances: int, kill_seconds: float, seconds: float) -> str:
 
 
 def test_every_object_has_one_row_although_workers_are_killed() -> None:
-    told = endurance(4_000, 60.0, 550)
+    told = endurance(12_000, 60.0, 550)
     assert told.endswith("exact\n")
-    assert "rows 4,000, of which different 4,000; failures 0" in told
+    assert "rows 12,000, of which different 12,000; failures 0" in told
     killed = re.search(r"(\d+) workers killed", told)
     assert killed is not None
     assert int(killed[1]) >= 1
