@@ -5,8 +5,9 @@ use std::mem;
 use std::ptr;
 
 use crate::buffers::{Lists, Names, Numbers, Texts, Validity};
-use crate::columns::{Level, Table, Values};
+use crate::columns::{Level, Values};
 use crate::others::Others;
+use crate::table::Table;
 
 const NULLABLE: i64 = 2;
 

@@ -6,6 +6,8 @@ mod arrow;
 mod buffers;
 mod columns;
 mod others;
+mod row;
+mod table;
 mod values;
 mod vr;
 mod walk;
@@ -15,7 +17,7 @@ use std::ptr;
 use std::slice;
 
 use arrow::{ArrowArray, ArrowSchema};
-use columns::{Limits, Table};
+use table::{Limits, Table};
 use vr::{Dictionary, Lookups, NotPlain, Plain};
 use walk::{Element, Facts, WalkLimits};
 
