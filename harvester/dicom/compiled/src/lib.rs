@@ -5,6 +5,7 @@
 mod arrow;
 mod buffers;
 mod columns;
+mod limits;
 mod others;
 mod row;
 mod table;
@@ -17,7 +18,8 @@ use std::ptr;
 use std::slice;
 
 use arrow::{ArrowArray, ArrowSchema};
-use table::{Limits, Table};
+use limits::Limits;
+use table::Table;
 use vr::{Dictionary, Lookups, NotPlain, Plain};
 use walk::{Element, Facts, WalkLimits};
 

@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use crate::buffers::{Numbers, Texts};
 use crate::columns::{Column, Level, Values};
+use crate::limits::Limits;
 use crate::others::Others;
-use crate::table::Limits;
 use crate::values::{self, CharacterSet};
 use crate::vr::{tag_digits, Dictionary, NotPlain, Plain, Vr};
 use crate::walk::{self, require, u16_at, Element, ITEM};

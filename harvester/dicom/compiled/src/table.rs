@@ -1,29 +1,13 @@
 //! The rows of plain headers: all of a header's, or nothing.
 
 use crate::columns::Level;
+use crate::limits::Limits;
 use crate::others::Others;
 use crate::row::Row;
 use crate::vr::{Dictionary, Plain};
-use crate::walk::{self, require, Element, WalkLimits};
+use crate::walk::{self, require, Element};
 
 const KEPT_ELEMENTS: usize = 1 << 16; // of the last header, whose memory the next one uses
-
-/// Bounds of what headers may take; beyond them the parser in Python decides.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub struct Limits {
-    pub walk: WalkLimits,
-    pub max_attributes: u64,
-    pub max_cells: u64,
-    pub count_cells_after: u64,
-    pub max_empty_elements: u64,
-    pub max_character_sets: u64,
-    pub max_path_characters: u64,
-    pub max_work: u64,
-    pub entry_work: u64,
-    pub invalid_work: u64,
-    pub value_work: u64,
-}
 
 /// The rows so far, of headers that were plain.
 pub struct Table {
