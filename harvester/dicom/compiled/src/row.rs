@@ -277,33 +277,22 @@ impl<'a> Row<'a> {
                 require(own == vr)?;
                 push_tags(raw, texts)
             }
-            Values::Text(texts) => {
+            Values::Text(_)
+            | Values::Name(_)
+            | Values::Date(_)
+            | Values::Time(_)
+            | Values::DateTime(_) => {
                 require(is_text)?;
-                let count = values::push_texts(if is_string { vr } else { LO }, raw, set, texts)?;
-                self.count_values(count)?;
-                Ok(count)
-            }
-            Values::Name(names) => {
-                require(is_text)?;
-                let count = values::push_names(raw, set, names)?;
-                self.count_values(count)?;
-                Ok(count)
-            }
-            Values::Date(numbers) => {
-                require(is_text)?;
-                let count = values::push_dates(raw, numbers)?;
-                self.count_values(count)?;
-                Ok(count)
-            }
-            Values::Time(numbers) => {
-                require(is_text)?;
-                let count = values::push_times(raw, numbers)?;
-                self.count_values(count)?;
-                Ok(count)
-            }
-            Values::DateTime(numbers) => {
-                require(is_text)?;
-                let count = values::push_datetimes(raw, numbers)?;
+                let count = match &mut column.values {
+                    Values::Text(texts) => {
+                        values::push_texts(if is_string { vr } else { LO }, raw, set, texts)?
+                    }
+                    Values::Name(names) => values::push_names(raw, set, names)?,
+                    Values::Date(numbers) => values::push_dates(raw, numbers)?,
+                    Values::Time(numbers) => values::push_times(raw, numbers)?,
+                    Values::DateTime(numbers) => values::push_datetimes(raw, numbers)?,
+                    _ => return Err(NotPlain),
+                };
                 self.count_values(count)?;
                 Ok(count)
             }

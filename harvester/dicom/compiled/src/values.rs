@@ -172,47 +172,44 @@ fn push_name(name: &[u8], names: &mut Names) -> Plain<bool> {
 
 /// Adds the numbers of a decimal string (DS), exact; how many there are.
 pub fn push_decimals(raw: &[u8], numbers: &mut Numbers<f64>) -> Plain<usize> {
+    push_numbers(raw, numbers, decimal)
+}
+
+/// Adds the numbers of an integer string (IS); how many there are.
+pub fn push_integers(raw: &[u8], numbers: &mut Numbers<i64>) -> Plain<usize> {
+    push_numbers(raw, numbers, integer)
+}
+
+fn push_numbers<T: Copy + Default>(
+    raw: &[u8],
+    numbers: &mut Numbers<T>,
+    read: fn(&[u8]) -> Plain<T>,
+) -> Plain<usize> {
     let text = trim_spaces(trim_end(raw));
     if text.is_empty() {
         return Ok(0);
     }
     let mut count = 0;
-    for piece in pieces(text) {
-        let piece = trim_spaces(piece);
-        count += 1;
-        if piece.is_empty() {
-            numbers.push_nulls(1);
-            continue;
-        }
-        let known = |byte: &u8| matches!(byte, b'0'..=b'9' | b'.' | b'+' | b'-' | b'e' | b'E');
-        require(piece.iter().all(known))?;
-        let number: f64 = std::str::from_utf8(piece)
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .ok_or(NotPlain)?;
-        require(number.is_finite())?;
-        numbers.push(number);
-    }
-    Ok(count)
-}
-
-/// Adds the numbers of an integer string (IS); how many there are.
-pub fn push_integers(raw: &[u8], numbers: &mut Numbers<i64>) -> Plain<usize> {
-    let text = trim_end(raw);
-    if text.is_empty() {
-        return Ok(0);
-    }
-    let mut count = 0;
-    for piece in pieces(text) {
-        let piece = trim_spaces(piece);
+    for piece in pieces(text).map(trim_spaces) {
         count += 1;
         if piece.is_empty() {
             numbers.push_nulls(1);
         } else {
-            numbers.push(integer(piece)?);
+            numbers.push(read(piece)?);
         }
     }
     Ok(count)
+}
+
+fn decimal(text: &[u8]) -> Plain<f64> {
+    let known = |byte: &u8| matches!(byte, b'0'..=b'9' | b'.' | b'+' | b'-' | b'e' | b'E');
+    require(text.iter().all(known))?;
+    let number: f64 = std::str::from_utf8(text)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or(NotPlain)?;
+    require(number.is_finite())?;
+    Ok(number)
 }
 
 fn integer(text: &[u8]) -> Plain<i64> {
